@@ -1,0 +1,78 @@
+Code.require_file("mix/native_compiler.exs", __DIR__)
+
+defmodule Kantoku.MixProject do
+  use Mix.Project
+
+  @version "0.1.0"
+  @source_url "https://github.com/kantoku-ex/kantoku"
+
+  def project do
+    [
+      app: :kantoku,
+      version: @version,
+      elixir: "~> 1.14",
+      elixirc_paths: elixirc_paths(Mix.env()),
+      compilers: [:kantoku_native] ++ Mix.compilers(),
+      start_permanent: Mix.env() == :prod,
+      deps: deps(),
+      description: "The production layer around AI agents: supervision with memory, a queryable registry, a Rust core.",
+      package: package(),
+      docs: docs(),
+      dialyzer: [plt_add_apps: [:mix]],
+      source_url: @source_url,
+      test_coverage: [summary: false]
+    ]
+  end
+
+  def application do
+    [mod: {Kantoku.Application, []}, extra_applications: [:logger]]
+  end
+
+  defp elixirc_paths(:test), do: ["lib", "test/support"]
+  defp elixirc_paths(_env), do: ["lib"]
+
+  # With Hex, the ordinary packages. Without (`KANTOKU_DEPS_DIR`), the checkouts of those names in that folder, and
+  # what is not there is left out: Kantoku needs none of them to work.
+  defp deps do
+    hex = [
+      telemetry: "~> 1.0",
+      jido: {"~> 2.3", optional: true},
+      ex_doc: {"~> 0.34", only: :dev, runtime: false}
+    ]
+
+    case System.get_env("KANTOKU_DEPS_DIR") do
+      nil -> Enum.map(hex, &hex_dep/1)
+      dir -> for {name, _} = dep <- hex, File.dir?(Path.join(dir, "#{name}")), do: local_dep(dep, dir)
+    end
+  end
+
+  defp hex_dep({name, {requirement, opts}}), do: {name, requirement, opts}
+  defp hex_dep({name, requirement}), do: {name, requirement}
+
+  defp local_dep({name, {_requirement, opts}}, dir), do: {name, [path: Path.join(dir, "#{name}")] ++ opts}
+  defp local_dep({name, _requirement}, dir), do: {name, path: Path.join(dir, "#{name}")}
+
+  defp package do
+    [
+      licenses: ["Apache-2.0"],
+      links: %{"GitHub" => @source_url, "Changelog" => @source_url <> "/blob/main/CHANGELOG.md"},
+      files:
+        ~w(lib mix mix.exs .formatter.exs Cargo.toml Cargo.lock .cargo native rust_tests/Cargo.toml rust_tests/lib.rs
+           README.md ARCHITECTURE.md CHANGELOG.md LICENSE usage-rules.md guides)
+    ]
+  end
+
+  defp docs do
+    [
+      main: "readme",
+      source_ref: "v#{@version}",
+      extras: ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] ++ Path.wildcard("guides/*.md"),
+      groups_for_extras: [Guides: ~r"guides/"],
+      groups_for_modules: [
+        "Agents and domains": [Kantoku.Agent, Kantoku.Domain],
+        Registry: [Kantoku.Registry, Kantoku.Entry],
+        "State and events": [Kantoku.Store, Kantoku.Store.Memory, Kantoku.Store.Disk, Kantoku.Telemetry]
+      ]
+    ]
+  end
+end

@@ -1,0 +1,2 @@
+#![forbid(unsafe_code)]
+//! Durable snapshots: bytes under keys, on redb.
