@@ -4,6 +4,7 @@
 //! are the caller's too: the core keeps, compares and lets go of them through [`terms::Terms`].
 
 pub mod directory;
+pub mod index;
 pub mod key;
 pub mod registry;
 pub mod sync;

@@ -172,13 +172,13 @@ impl<H> Owners<H> {
     /// Takes holdings off an owner; `true` if it has none left.
     pub fn remove(&self, generation: u32, pid: u64, incarnations: &[u64]) -> bool {
         let mut part = self.part(pid).lock();
-        match part.by_pid.get_mut(&pid) {
-            Some(owner) if part.generation == generation => {
-                incarnations.iter().for_each(|&incarnation| owner.held.remove(incarnation));
-                owner.held.len() == 0
-            }
-            _ => true,
+        if part.generation != generation {
+            return true;
         }
+        part.by_pid.get_mut(&pid).is_none_or(|owner| {
+            incarnations.iter().for_each(|&incarnation| owner.held.remove(incarnation));
+            owner.held.len() == 0
+        })
     }
 
     /// What a process holds, in the order it came.
