@@ -60,7 +60,7 @@ defmodule Mix.Tasks.Compile.KantokuNative do
   defp features, do: if(Mix.env() == :test, do: ["--features", "faults"], else: [])
 
   defp no_cargo do
-    "Kantoku's native core is built with Rust 1.85 or newer, and no cargo was found on the PATH. Install Rust, or set " <>
+    "Kantoku's native core is built with Rust 1.91 or newer, and no cargo was found on the PATH. Install Rust, or set " <>
       "KANTOKU_BUILD=0 to run on the Elixir engine"
   end
 

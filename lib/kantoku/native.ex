@@ -85,7 +85,7 @@ defmodule Kantoku.Native do
   # What the loader said, as what it means and what to do.
   defp sentence(:absent) do
     "there is no native library in this build (KANTOKU_BUILD was off, or Rust was missing). " <>
-      "The Elixir engine serves; build with Rust 1.85 or newer for the native one"
+      "The Elixir engine serves; build with Rust 1.91 or newer for the native one"
   end
 
   defp sentence({_kind, text}), do: sentence(to_string(text))
