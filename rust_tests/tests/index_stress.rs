@@ -32,7 +32,7 @@ fn mixed(at: u64) -> u64 {
 
 /// A load that is mostly on the first levels, at times on one of the wide ones.
 fn some_load(random: u64) -> u64 {
-    if random % 3 == 0 {
+    if random.is_multiple_of(3) {
         random >> 8 & 0xfff
     } else {
         random >> 8 & 7
