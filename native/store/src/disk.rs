@@ -67,7 +67,7 @@ impl Disk {
             slot: RwLock::new(Slot::Down(StoreError::Closed)),
             set_aside: Mutex::new(Vec::new()),
         };
-        disk.reopen(false)?;
+        disk.reopen(options.verify_on_open)?;
         Ok(disk)
     }
 

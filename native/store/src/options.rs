@@ -43,6 +43,9 @@ pub struct Options {
     pub cache_bytes: usize,
     pub group_commit: GroupCommit,
     pub backoff: Backoff,
+    /// Reads and checks every page when the store is opened. Without it a page that changed while the store was closed is
+    /// only found where it holds a value, or after a crash.
+    pub verify_on_open: bool,
     pub on_corrupt: OnCorrupt,
     /// Called on the writer's thread. Nobody is told by default.
     pub on_panic: PanicHook,
@@ -63,6 +66,7 @@ impl Default for Options {
                 first: Duration::from_millis(50),
                 max: Duration::from_millis(1000),
             },
+            verify_on_open: false,
             on_corrupt: OnCorrupt::Refuse,
             on_panic: Arc::new(|_| ()),
         }
@@ -77,6 +81,7 @@ impl fmt::Debug for Options {
             .field("cache_bytes", &self.cache_bytes)
             .field("group_commit", &self.group_commit)
             .field("backoff", &self.backoff)
+            .field("verify_on_open", &self.verify_on_open)
             .field("on_corrupt", &self.on_corrupt)
             .finish_non_exhaustive()
     }
