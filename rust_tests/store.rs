@@ -176,6 +176,11 @@ impl UnreliableDisk {
         self.lock().faults
     }
 
+    /// How many hold this disk, open databases included.
+    pub fn handles(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     pub fn syncs(&self) -> u64 {
         self.lock().syncs
     }
@@ -219,6 +224,15 @@ impl UnreliableDisk {
         places.len()
     }
 
+    /// In one step, as a finished file is given its name.
+    fn publish(&self, made: &Self) -> io::Result<()> {
+        let mut image = self.lock();
+        image.step()?;
+        image.seen = made.lock().seen.clone();
+        image.synced = image.seen.clone();
+        Ok(())
+    }
+
     pub fn flip(&self, at: usize, mask: u8) {
         let mut image = self.lock();
         image.seen[at] ^= mask;
@@ -236,6 +250,11 @@ impl Medium for UnreliableDisk {
     }
 
     fn open(&self, builder: &Builder) -> Result<Database, DatabaseError> {
+        if self.is_empty() {
+            let made = Self::new();
+            builder.create_with_backend(made.clone())?.close()?;
+            self.publish(&made)?;
+        }
         builder.create_with_backend(self.clone())
     }
 

@@ -124,6 +124,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn many_changes_made_one_do_what_they_did_one_by_one(
             stored in prop::option::of((revision(), any::<u8>())),

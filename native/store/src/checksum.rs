@@ -91,6 +91,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn equals_the_slow_definition_however_the_bytes_are_cut(bytes: Vec<u8>, cut: prop::sample::Index) {
             let (head, tail) = bytes.split_at(cut.index(bytes.len() + 1));

@@ -75,7 +75,7 @@ impl Disk {
     pub(crate) fn reopen(&self, verify: bool) -> Result<(), StoreError> {
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         // The old one holds the lock of the file.
-        *slot = Slot::Down(StoreError::Closed);
+        Self::give_up(&mut slot);
         let opened = self.open_or_set_aside(verify);
         let result = opened.as_ref().map(drop).map_err(Clone::clone);
         *slot = opened.map_or_else(Slot::Down, Slot::Open);
@@ -90,7 +90,7 @@ impl Disk {
     }
 
     pub(crate) fn close(&self) {
-        *self.slot.write().unwrap_or_else(PoisonError::into_inner) = Slot::Down(StoreError::Closed);
+        Self::give_up(&mut self.slot.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     pub(crate) fn set_aside_files(&self) -> Vec<PathBuf> {
@@ -187,6 +187,13 @@ impl Disk {
             Slot::Down(error) => Err(error.clone()),
             Slot::Open(database) => caught(self.medium.place(), || body(database)),
         }
+    }
+
+    /// What redb says on being dropped is of no use: it has failed before, or has nothing left to write.
+    fn give_up(slot: &mut Slot) {
+        let old = std::mem::replace(slot, Slot::Down(StoreError::Closed));
+        // A database that panicked before does so again here, on its poisoned locks.
+        drop(catch_unwind(AssertUnwindSafe(|| drop(old))));
     }
 
     fn open_or_set_aside(&self, verify: bool) -> Result<Database, StoreError> {

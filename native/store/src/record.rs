@@ -103,6 +103,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn comes_back_as_it_was(key: Vec<u8>, incarnation: u64, revision: u64, bytes: Vec<u8>) {
             let revision = Revision::new(incarnation, revision);

@@ -121,7 +121,7 @@ impl Store {
         }
     }
 
-    /// About `limit` keys after `after`, those with a damaged value included. A key that is there from the first page to
+    /// At most `limit` keys after `after`, those with a damaged value included. A key that is there from the first page to
     /// the last is in exactly one of them. Reads the disk.
     pub fn keys(&self, after: Option<&[u8]>, limit: usize) -> Result<KeyPage, StoreError> {
         let limit = limit.max(1);
@@ -141,6 +141,10 @@ impl Store {
             .collect();
         keys.extend(new_keys(pending, end.as_ref()));
         keys.sort_unstable();
+        if keys.len() > limit {
+            keys.truncate(limit);
+            end = keys.last().cloned();
+        }
         Ok(KeyPage {
             keys: keys.iter().map(|key| key.to_vec()).collect(),
             next: end.map(|end| end.to_vec()),
