@@ -155,7 +155,7 @@ links() {
   local program code=0
   has cc || return
   program=$(mktemp)
-  echo 'int main(void) { return 0; }' | cc -x c -o "$program" - 2>/dev/null || code=1
+  cc -x c -o "$program" - <<<'int main(void) { return 0; }' 2>/dev/null || code=1
   rm -f "$program"
   return "$code"
 }
