@@ -15,7 +15,9 @@ fn main() {
     compiler().hash(&mut stamp);
     for path in SHAPES {
         println!("cargo:rerun-if-changed={path}");
-        sources(Path::new(path)).iter().for_each(|file| fs::read(file).unwrap_or_default().hash(&mut stamp));
+        sources(Path::new(path))
+            .iter()
+            .for_each(|file| fs::read(file).unwrap_or_default().hash(&mut stamp));
     }
     if env::var_os("CARGO_FEATURE_OTHER_LAYOUT").is_some() {
         "other".hash(&mut stamp);
@@ -30,7 +32,9 @@ fn compiler() -> Vec<u8> {
 }
 
 fn sources(path: &Path) -> Vec<PathBuf> {
-    let Ok(folder) = fs::read_dir(path) else { return vec![path.to_path_buf()] };
+    let Ok(folder) = fs::read_dir(path) else {
+        return vec![path.to_path_buf()];
+    };
     let mut entries: Vec<PathBuf> = folder.flatten().map(|entry| entry.path()).collect();
     entries.sort();
     entries.iter().flat_map(|entry| sources(entry)).collect()

@@ -33,7 +33,10 @@ impl Binding {
     }
 
     fn from_word(word: u64) -> Option<Self> {
-        (word != UNBOUND).then_some(Self { place: word as u32, generation: (word >> 32) as u32 })
+        (word != UNBOUND).then_some(Self {
+            place: word as u32,
+            generation: (word >> 32) as u32,
+        })
     }
 }
 
@@ -71,8 +74,14 @@ impl Directory {
     /// `cells` is a power of two; three quarters of it can be bound at once.
     pub fn new(cells: usize) -> Self {
         assert!(cells.is_power_of_two());
-        let cell = || Cell { name: AtomicU64::new(0), binding: AtomicU64::new(UNBOUND) };
-        Self { cells: (0..cells).map(|_| cell()).collect(), bound: Mutex::new(0) }
+        let cell = || Cell {
+            name: AtomicU64::new(0),
+            binding: AtomicU64::new(UNBOUND),
+        };
+        Self {
+            cells: (0..cells).map(|_| cell()).collect(),
+            bound: Mutex::new(0),
+        }
     }
 
     /// Acquire on both words pairs with the releases in `bind` and `unbind`.
@@ -129,7 +138,10 @@ impl Directory {
     // D4: from the end of this name's run backwards. A cell before an empty one ends all walks that reach it anyway.
     fn sweep(&self, name: u64) {
         let mask = self.cells.len() - 1;
-        let run = self.walk(name).take_while(|cell| cell.name.load(Ordering::Relaxed) != 0).count();
+        let run = self
+            .walk(name)
+            .take_while(|cell| cell.name.load(Ordering::Relaxed) != 0)
+            .count();
         if run > mask {
             return;
         }
@@ -144,7 +156,9 @@ impl Directory {
 
     /// All bindings, as they are at some moment each.
     pub fn bindings(&self) -> impl Iterator<Item = Binding> {
-        self.cells.iter().filter_map(|cell| Binding::from_word(cell.binding.load(Ordering::Acquire)))
+        self.cells
+            .iter()
+            .filter_map(|cell| Binding::from_word(cell.binding.load(Ordering::Acquire)))
     }
 
     pub fn bytes(&self) -> usize {

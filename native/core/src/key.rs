@@ -90,7 +90,10 @@ impl Spelling {
         }
         let mut bytes = [0; SHORT];
         bytes[..spelled.len()].copy_from_slice(spelled);
-        Spelling::Short { len: spelled.len() as u8, bytes }
+        Spelling::Short {
+            len: spelled.len() as u8,
+            bytes,
+        }
     }
 
     #[inline]

@@ -31,7 +31,11 @@ impl Pid {
         let mut pid = ErlNifPidWord(0);
         // SAFETY: env and term belong together, and the place is of the size of an `ErlNifPid`.
         let local = unsafe {
-            sys::enif_get_local_pid(term.get_env().as_c_arg(), term.as_c_arg(), ptr::from_mut(&mut pid).cast())
+            sys::enif_get_local_pid(
+                term.get_env().as_c_arg(),
+                term.as_c_arg(),
+                ptr::from_mut(&mut pid).cast(),
+            )
         };
         (local != 0).then_some(Pid(pid.0 as u64))
     }
@@ -96,21 +100,30 @@ pub fn tuple<'a>(env: Env<'a>, items: &[Term<'a>]) -> Term<'a> {
         *place = item.as_c_arg();
     }
     // SAFETY: as many terms of this environment as are counted.
-    unsafe { Term::new(env, sys::enif_make_tuple_from_array(env.as_c_arg(), raw.as_ptr(), items.len() as u32)) }
+    unsafe {
+        Term::new(
+            env,
+            sys::enif_make_tuple_from_array(env.as_c_arg(), raw.as_ptr(), items.len() as u32),
+        )
+    }
 }
 
 /// A tuple's items; none if it is no tuple.
 pub fn items(term: Term<'_>) -> impl Iterator<Item = Term<'_>> {
     let env = term.get_env();
     // SAFETY: the terms live as long as the tuple.
-    raw_items(term).iter().map(move |&item| unsafe { Term::new(env, item) })
+    raw_items(term)
+        .iter()
+        .map(move |&item| unsafe { Term::new(env, item) })
 }
 
 fn raw_items(term: Term<'_>) -> &[ErlNifTerm] {
     let (mut arity, mut items) = (0, ptr::null());
     // SAFETY: env and term belong together; on success the array has `arity` terms and lives as long as the tuple.
     unsafe {
-        if sys::enif_get_tuple(term.get_env().as_c_arg(), term.as_c_arg(), &mut arity, &mut items) == 0 || arity == 0 {
+        if sys::enif_get_tuple(term.get_env().as_c_arg(), term.as_c_arg(), &mut arity, &mut items) == 0
+            || arity == 0
+        {
             return &[];
         }
         std::slice::from_raw_parts(items, arity as usize)
@@ -120,12 +133,22 @@ fn raw_items(term: Term<'_>) -> &[ErlNifTerm] {
 /// Puts `head` before `tail`.
 pub fn cons<'a>(env: Env<'a>, head: Term<'a>, tail: Term<'a>) -> Term<'a> {
     // SAFETY: all of one environment.
-    unsafe { Term::new(env, sys::enif_make_list_cell(env.as_c_arg(), head.as_c_arg(), tail.as_c_arg())) }
+    unsafe {
+        Term::new(
+            env,
+            sys::enif_make_list_cell(env.as_c_arg(), head.as_c_arg(), tail.as_c_arg()),
+        )
+    }
 }
 
 pub fn nil(env: Env<'_>) -> Term<'_> {
     // SAFETY: a list of no items reads none.
-    unsafe { Term::new(env, sys::enif_make_list_from_array(env.as_c_arg(), ptr::null(), 0)) }
+    unsafe {
+        Term::new(
+            env,
+            sys::enif_make_list_from_array(env.as_c_arg(), ptr::null(), 0),
+        )
+    }
 }
 
 /// A new reference.

@@ -17,7 +17,9 @@ use crate::{atoms, state as shared};
 
 /// `describe(instance, key, pid, expected, attributes, facets)`
 pub fn describe<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else { return Ok(unknown(env)) };
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
     let pid = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
     let expected: u64 = args[3].decode().map_err(|_| Refusal::BadArgument)?;
     let facets = facets(args[5])?;
@@ -26,7 +28,15 @@ pub fn describe<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let mut world = World::new(env, opened);
     let attributes = Raw::of(args[4]);
     let registry = &opened.shell.registry;
-    match registry.describe(opened.generation, probe, pid.0, expected, attributes, &facets, &mut world) {
+    match registry.describe(
+        opened.generation,
+        probe,
+        pid.0,
+        expected,
+        attributes,
+        &facets,
+        &mut world,
+    ) {
         Ok(Describing::Done { version, slot }) => Ok((atoms::ok(), version, handle(slot)).encode(env)),
         Ok(Describing::Stale { version }) => Ok((atoms::stale(), version).encode(env)),
         Ok(Describing::NotHeld) => Ok(atom(env, atoms::none())),
@@ -41,11 +51,18 @@ fn facets(list: Term<'_>) -> Result<Vec<Box<[u8]>>, Refusal> {
         facets.push(facet(head)?);
         rest = tail;
     }
-    if rest.is_empty_list() { Ok(facets) } else { Err(Refusal::BadArgument) }
+    if rest.is_empty_list() {
+        Ok(facets)
+    } else {
+        Err(Refusal::BadArgument)
+    }
 }
 
 fn facet(term: Term<'_>) -> Result<Box<[u8]>, Refusal> {
-    Asked::new(term).spelling().map(Into::into).ok_or(Refusal::BadArgument)
+    Asked::new(term)
+        .spelling()
+        .map(Into::into)
+        .ok_or(Refusal::BadArgument)
 }
 
 fn handle(slot: Slot) -> u64 {
@@ -59,23 +76,35 @@ fn slot(term: Term<'_>) -> Result<Option<Slot>, Refusal> {
 
 /// `entry(instance, key)`
 pub fn entry<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else { return Ok(unknown(env)) };
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
     let asked = Asked::new(args[1]);
     let mut shown = None;
     let world = World::new(env, opened);
     let probe = asked.probe(state().seed);
-    let looked = opened.shell.registry.entry(opened.generation, probe, &world, |terms, row, holding, load| {
-        let record = world::record(env, key::show(&row.key, terms, env), terms, holding, load);
-        let described = holding.described.as_ref();
-        let version = described.map_or(0, |described| described.version);
-        shown = Some((record, version, described.map(|described| handle(described.slot))).encode(env));
-    });
-    Ok(looked.map_or_else(|_| unknown(env), |()| shown.unwrap_or_else(|| atom(env, atoms::none()))))
+    let looked =
+        opened
+            .shell
+            .registry
+            .entry(opened.generation, probe, &world, |terms, row, holding, load| {
+                let record = world::record(env, key::show(&row.key, terms, env), terms, holding, load);
+                let described = holding.described.as_ref();
+                let version = described.map_or(0, |described| described.version);
+                shown =
+                    Some((record, version, described.map(|described| handle(described.slot))).encode(env));
+            });
+    Ok(looked.map_or_else(
+        |_| unknown(env),
+        |()| shown.unwrap_or_else(|| atom(env, atoms::none())),
+    ))
 }
 
 /// `set_load(instance, handle, load)`
 pub fn set_load<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else { return Ok(unknown(env)) };
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
     let load: u64 = args[2].decode().map_err(|_| Refusal::BadArgument)?;
     let set = slot(args[1])?.is_some_and(|slot| opened.shell.registry.set_load(slot, load));
     Ok(set.encode(env))
@@ -83,7 +112,9 @@ pub fn set_load<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 
 /// `add_load(instance, handle, delta)`
 pub fn add_load<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else { return Ok(unknown(env)) };
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
     let delta: i64 = args[2].decode().map_err(|_| Refusal::BadArgument)?;
     let load = slot(args[1])?.and_then(|slot| opened.shell.registry.add_load(slot, delta));
     Ok(load.map_or_else(|| false.encode(env), |load| (atoms::ok(), load).encode(env)))
@@ -98,9 +129,19 @@ struct Asking {
 
 fn asking(term: Term<'_>) -> Result<Asking, Refusal> {
     let items: Vec<Term<'_>> = beam::items(term).collect();
-    let [all, any, none, order, limit] = items[..] else { return Err(Refusal::BadArgument) };
-    let query = OwnedQuery { all: facets(all)?, any: groups(any)?, none: facets(none)? };
-    Ok(Asking { query, order: self::order(order)?, limit: self::limit(limit)? })
+    let [all, any, none, order, limit] = items[..] else {
+        return Err(Refusal::BadArgument);
+    };
+    let query = OwnedQuery {
+        all: facets(all)?,
+        any: groups(any)?,
+        none: facets(none)?,
+    };
+    Ok(Asking {
+        query,
+        order: self::order(order)?,
+        limit: self::limit(limit)?,
+    })
 }
 
 fn groups(list: Term<'_>) -> Result<Vec<Vec<Box<[u8]>>>, Refusal> {
@@ -139,13 +180,24 @@ fn found(env: Env<'_>, opened: Opened, asking: &Asking) -> Vec<Found> {
 
 /// `find(instance, query)`
 pub fn find<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else { return Ok(unknown(env)) };
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
     let asking = asking(args[1])?;
     let mut records = Vec::new();
     for one in found(env, opened, &asking) {
-        let shown = opened.shell.registry.show_found(opened.generation, &one, |terms, row, holding, load| {
-            records.push(world::record(env, key::show(&row.key, terms, env), terms, holding, load));
-        });
+        let shown = opened
+            .shell
+            .registry
+            .show_found(opened.generation, &one, |terms, row, holding, load| {
+                records.push(world::record(
+                    env,
+                    key::show(&row.key, terms, env),
+                    terms,
+                    holding,
+                    load,
+                ));
+            });
         if shown.is_err() {
             return Ok(unknown(env));
         }
@@ -155,14 +207,19 @@ pub fn find<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 
 /// `find_pids(instance, query)`
 pub fn find_pids<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else { return Ok(unknown(env)) };
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
     let asking = asking(args[1])?;
     let mut pairs = Vec::new();
     for one in found(env, opened, &asking) {
-        let shown = opened.shell.registry.show_found(opened.generation, &one, |terms, row, holding, _| {
-            let key = key::show(&row.key, terms, env);
-            pairs.push(beam::tuple(env, &[key, Pid(holding.pid).term(env)]));
-        });
+        let shown = opened
+            .shell
+            .registry
+            .show_found(opened.generation, &one, |terms, row, holding, _| {
+                let key = key::show(&row.key, terms, env);
+                pairs.push(beam::tuple(env, &[key, Pid(holding.pid).term(env)]));
+            });
         if shown.is_err() {
             return Ok(unknown(env));
         }
@@ -172,32 +229,59 @@ pub fn find_pids<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 
 /// `count(instance, query)`
 pub fn count<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else { return Ok(unknown(env)) };
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
     let asking = asking(args[1])?;
     let world = World::new(env, opened);
-    let count = asking.query.with(Order::None, |query| opened.shell.registry.count(query, &world));
+    let count = asking
+        .query
+        .with(Order::None, |query| opened.shell.registry.count(query, &world));
     Ok(count.encode(env))
 }
 
 /// `watch(instance, query, pid)`
 pub fn watch<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else { return Ok(unknown(env)) };
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
     let asking = asking(args[1])?;
     let pid = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
     let id = state().watches.fetch_add(1, Relaxed);
     let place = opened.shell.place;
-    let watching = Watching { place, generation: opened.generation, pid, role: Role::Watcher(id) };
+    let watching = Watching {
+        place,
+        generation: opened.generation,
+        pid,
+        role: Role::Watcher(id),
+    };
     let monitor = owner::watch(env.as_c_arg(), watching).ok_or(Refusal::BadArgument)?;
     let reference = Message::build(beam::reference);
     let shown_reference = reference.show(env);
-    let watcher = Watcher { id, pid, reference, monitor };
+    let watcher = Watcher {
+        id,
+        pid,
+        reference,
+        _monitor: monitor,
+    };
     let mut records = Vec::new();
     let world = World::new(env, opened);
     let registry = &opened.shell.registry;
-    let watched =
-        registry.watch(opened.generation, asking.query, watcher, &world, |terms, row, holding, load| {
-            records.push(world::record(env, key::show(&row.key, terms, env), terms, holding, load));
-        });
+    let watched = registry.watch(
+        opened.generation,
+        asking.query,
+        watcher,
+        &world,
+        |terms, row, holding, load| {
+            records.push(world::record(
+                env,
+                key::show(&row.key, terms, env),
+                terms,
+                holding,
+                load,
+            ));
+        },
+    );
     match watched {
         Ok(()) => Ok((atoms::ok(), shown_reference, records).encode(env)),
         Err(_) => Ok(unknown(env)),
@@ -206,7 +290,14 @@ pub fn watch<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 
 /// `unwatch(instance, reference)`
 pub fn unwatch<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else { return Ok(unknown(env)) };
-    drop(opened.shell.registry.unwatch(opened.generation, |watcher| watcher.reference.is(args[1])));
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    drop(
+        opened
+            .shell
+            .registry
+            .unwatch(opened.generation, |watcher| watcher.reference.is(args[1])),
+    );
     Ok(atom(env, atoms::ok()))
 }

@@ -47,7 +47,9 @@ pub fn start(state: &'static State) -> std::io::Result<()> {
 
 // One errand; `false` at the end.
 fn step(state: &'static State) -> bool {
-    let Ok(errand) = state.errands_in.recv() else { return false };
+    let Ok(errand) = state.errands_in.recv() else {
+        return false;
+    };
     const NO_ENV: *mut ErlNifEnv = std::ptr::null_mut();
     match errand {
         Errand::Tell { to, message } => message.send(to),
@@ -58,7 +60,10 @@ fn step(state: &'static State) -> bool {
         }
         Errand::Clear { opened, mut held } => {
             let rest = held.split_off(held.len().min(PIECE));
-            opened.shell.registry.clear(opened.generation, &held, &mut World::on_thread(opened));
+            opened
+                .shell
+                .registry
+                .clear(opened.generation, &held, &mut World::on_thread(opened));
             if !rest.is_empty() {
                 state.errand(Errand::Clear { opened, held: rest });
             }

@@ -47,7 +47,12 @@ fn fault(term: Term<'_>) -> Result<Fault, Refusal> {
 
 fn watch_for(env: Env<'_>, fault: Fault) -> Result<(), Refusal> {
     let pid = Pid::caller(env).ok_or(Refusal::BadArgument)?;
-    let watching = Watching { place: 0, generation: 0, pid, role: Role::Fault(fault) };
+    let watching = Watching {
+        place: 0,
+        generation: 0,
+        pid,
+        role: Role::Fault(fault),
+    };
     let watched = owner::watch(env.as_c_arg(), watching).ok_or(Refusal::BadArgument)?;
     if fault == Fault::InDown {
         // The reference stays: the resource must be there when the process dies.

@@ -88,7 +88,9 @@ pub fn callback<R>(entry: Entry, env: *mut ErlNifEnv, run: impl FnOnce() -> R) -
 }
 
 fn report(env: *mut ErlNifEnv, entry: Entry) -> String {
-    let what = LAST.with(|last| last.borrow_mut().take()).unwrap_or_else(|| "a panic".to_owned());
+    let what = LAST
+        .with(|last| last.borrow_mut().take())
+        .unwrap_or_else(|| "a panic".to_owned());
     let text = format!("{entry}: {what}");
     let log: Atom = atoms::fault_log();
     if let Some(pid) = beam::registered(env, beam::word(log.as_c_arg())) {

@@ -28,11 +28,20 @@ pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         }
         close_opened(state, name, present);
     }
-    let Some(opened) = state.shell_for_use() else { return Ok(too_many(env)) };
-    let Some(monitor) = hold(env, opened, holder) else { return Err(Refusal::BadArgument) };
+    let Some(opened) = state.shell_for_use() else {
+        return Ok(too_many(env));
+    };
+    let Some(monitor) = hold(env, opened, holder) else {
+        return Err(Refusal::BadArgument);
+    };
     let holder = Some((holder, monitor));
     let servers = vec![None; servers];
-    *opened.shell.seats.write() = Seats { generation: opened.generation, servers, listeners, holder };
+    *opened.shell.seats.write() = Seats {
+        generation: opened.generation,
+        servers,
+        listeners,
+        holder,
+    };
     opened.shell.registry.open(opened.generation, unique);
     if state.bind(name, opened) {
         return Ok(beam::atom(env, atoms::ok()));
@@ -58,22 +67,41 @@ fn listeners(term: Term<'_>) -> Result<Vec<u64>, Refusal> {
         listeners.push(atom_word(head)?);
         rest = tail;
     }
-    if rest.is_empty_list() { Ok(listeners) } else { Err(Refusal::BadArgument) }
+    if rest.is_empty_list() {
+        Ok(listeners)
+    } else {
+        Err(Refusal::BadArgument)
+    }
 }
 
 fn atom_word(term: Term<'_>) -> Result<u64, Refusal> {
-    if beam::is_atom(term) { Ok(beam::word(term.as_c_arg())) } else { Err(Refusal::BadArgument) }
+    if beam::is_atom(term) {
+        Ok(beam::word(term.as_c_arg()))
+    } else {
+        Err(Refusal::BadArgument)
+    }
 }
 
 fn live_holder(env: Env<'_>, opened: Opened) -> Option<Pid> {
     let seats = opened.shell.seats.read();
-    let (pid, _) = seats.holder.as_ref().filter(|_| seats.generation == opened.generation)?;
+    let (pid, _) = seats
+        .holder
+        .as_ref()
+        .filter(|_| seats.generation == opened.generation)?;
     pid.is_alive(env.as_c_arg()).then_some(*pid)
 }
 
 fn hold(env: Env<'_>, opened: Opened, pid: Pid) -> Option<Watched> {
     let Opened { shell, generation } = opened;
-    owner::watch(env.as_c_arg(), Watching { place: shell.place, generation, pid, role: Role::Holder })
+    owner::watch(
+        env.as_c_arg(),
+        Watching {
+            place: shell.place,
+            generation,
+            pid,
+            role: Role::Holder,
+        },
+    )
 }
 
 fn too_many(env: Env<'_>) -> Term<'_> {
@@ -101,7 +129,14 @@ pub fn holder_died(watching: Watching) {
     let state = state();
     let shell = state.shell(watching.place);
     let name = shell.name.load(kantoku_core::sync::atomic::Ordering::Relaxed);
-    close_opened(state, name, Opened { shell, generation: watching.generation });
+    close_opened(
+        state,
+        name,
+        Opened {
+            shell,
+            generation: watching.generation,
+        },
+    );
 }
 
 /// Empties a closed instance and frees its shell for the next.
@@ -114,7 +149,9 @@ pub fn empty(state: &State, opened: Opened) {
 
 /// `seat(instance, index, pid)`
 pub fn seat<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else { return Ok(unknown(env)) };
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
     let index: usize = args[1].decode().map_err(|_| Refusal::BadArgument)?;
     let pid = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
     let mut seats = opened.shell.seats.write();
@@ -131,7 +168,9 @@ pub fn unknown(env: Env<'_>) -> Term<'_> {
 
 /// `stats(instance)`: native bytes by what they are for, and how many keys.
 pub fn stats<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else { return Ok(unknown(env)) };
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
     let bytes = opened.shell.registry.bytes();
     let fields = [
         (atoms::names(), bytes.names),
@@ -147,13 +186,18 @@ pub fn stats<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 /// `stats()`: of the whole VM.
 pub fn all_stats<'a>(env: Env<'a>, _args: &[Term<'a>]) -> Answer<'a> {
     let state = state();
-    let fields =
-        [(atoms::bytes(), state.bytes()), (atoms::instances(), state.instances()), (atoms::shells(), state.shells())];
+    let fields = [
+        (atoms::bytes(), state.bytes()),
+        (atoms::instances(), state.instances()),
+        (atoms::shells(), state.shells()),
+    ];
     map(env, &fields)
 }
 
 fn map<'a>(env: Env<'a>, fields: &[(rustler::Atom, usize)]) -> Answer<'a> {
-    let pairs: Vec<(Term<'a>, Term<'a>)> =
-        fields.iter().map(|(name, value)| (name.to_term(env), value.encode(env))).collect();
+    let pairs: Vec<(Term<'a>, Term<'a>)> = fields
+        .iter()
+        .map(|(name, value)| (name.to_term(env), value.encode(env)))
+        .collect();
     Term::map_from_pairs(env, &pairs).map_err(|_| Refusal::BadArgument)
 }

@@ -31,7 +31,12 @@ pub struct Asked<'a> {
 impl<'a> Asked<'a> {
     #[inline]
     pub fn new(term: Term<'a>) -> Self {
-        let mut asked = Asked { term, bytes: [0; LONGEST], len: 0, spelled: false };
+        let mut asked = Asked {
+            term,
+            bytes: [0; LONGEST],
+            len: 0,
+            spelled: false,
+        };
         asked.spelled = asked.spell(term, 0);
         asked
     }
@@ -41,12 +46,24 @@ impl<'a> Asked<'a> {
     pub fn probe(&self, seed: u64) -> Probe<'_, Bags> {
         if self.spelled {
             let bytes = &self.bytes[..self.len];
-            return Probe { hash: hash(seed, bytes), form: Form::Spelled(bytes) };
+            return Probe {
+                hash: hash(seed, bytes),
+                form: Form::Spelled(bytes),
+            };
         }
         // The VM's own hash goes with `===`, but has 32 bits only.
         // SAFETY: the term is of the running call.
-        let own = unsafe { sys::enif_hash(ErlNifHash::ERL_NIF_INTERNAL_HASH, self.term.as_c_arg(), seed >> 32) };
-        Probe { hash: hash(seed, &own.to_le_bytes()), form: Form::Term(Raw::of(self.term)) }
+        let own = unsafe {
+            sys::enif_hash(
+                ErlNifHash::ERL_NIF_INTERNAL_HASH,
+                self.term.as_c_arg(),
+                seed >> 32,
+            )
+        };
+        Probe {
+            hash: hash(seed, &own.to_le_bytes()),
+            form: Form::Term(Raw::of(self.term)),
+        }
     }
 
     pub fn spelling(&self) -> Option<&[u8]> {
@@ -56,9 +73,9 @@ impl<'a> Asked<'a> {
     fn spell(&mut self, term: Term<'_>, depth: u32) -> bool {
         match term.get_type() {
             TermType::Atom => self.add(ATOM, &beam::word(term.as_c_arg()).to_le_bytes()),
-            TermType::Integer => {
-                term.decode::<i64>().is_ok_and(|integer| self.add(INTEGER, &integer.to_le_bytes()))
-            }
+            TermType::Integer => term
+                .decode::<i64>()
+                .is_ok_and(|integer| self.add(INTEGER, &integer.to_le_bytes())),
             TermType::Binary => Binary::from_term(term).is_ok_and(|binary| self.add_binary(&binary)),
             TermType::Tuple if depth < DEEPEST => self.add_tuple(term, depth),
             _ => false,

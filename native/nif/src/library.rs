@@ -25,7 +25,12 @@ unsafe fn enter<const TIMED: bool>(
 ) -> ErlNifTerm {
     let alive = ();
     // SAFETY: this call's environment, which outlives it, and as many words of it as are counted.
-    let (env, words) = unsafe { (Env::new(&alive, env), std::slice::from_raw_parts(words, count as usize)) };
+    let (env, words) = unsafe {
+        (
+            Env::new(&alive, env),
+            std::slice::from_raw_parts(words, count as usize),
+        )
+    };
     let start = if TIMED { beam::now() } else { 0 };
     let mut terms = [MaybeUninit::<Term<'_>>::uninit(); MOST_ARGUMENTS];
     for (place, &word) in terms.iter_mut().zip(words) {
@@ -48,7 +53,7 @@ macro_rules! functions {
         /// All functions, as `{name, arity}`.
         const NAMES: &[(&str, u32)] = &[$($(#[$only])? ($name, $arity),)*];
 
-        static mut FUNCTIONS: &mut [ErlNifFunc] = &mut [$(
+        static FUNCTIONS: Functions = Functions(&[$(
             $(#[$only])?
             ErlNifFunc {
                 name: concat!($name, "\0").as_ptr().cast(),
@@ -59,7 +64,7 @@ macro_rules! functions {
                         count: c_int,
                         words: *const ErlNifTerm,
                     ) -> ErlNifTerm {
-                        const { assert!($arity <= MOST_ARGUMENTS) };
+                        const { assert!(($arity as usize) < MOST_ARGUMENTS + 1) };
                         // SAFETY: the arguments are the VM's.
                         unsafe { enter::<{ functions!(@timed $kind) }>($name, env, count, words, $function) }
                     }
@@ -67,7 +72,7 @@ macro_rules! functions {
                 },
                 flags: 0,
             },
-        )*];
+        )*]);
     };
 }
 
@@ -108,8 +113,10 @@ functions! {
 /// `functions()`: what the table holds, to be compared with the stubs.
 fn functions<'a>(env: Env<'a>, _args: &[Term<'a>]) -> Answer<'a> {
     let atom = |name: &str| rustler::Atom::from_str(env, name).map(|atom| atom.to_term(env));
-    let all: Vec<(Term<'a>, u32)> =
-        NAMES.iter().filter_map(|&(name, arity)| Some((atom(name).ok()?, arity))).collect();
+    let all: Vec<(Term<'a>, u32)> = NAMES
+        .iter()
+        .filter_map(|&(name, arity)| Some((atom(name).ok()?, arity)))
+        .collect();
     Ok(all.encode(env))
 }
 
@@ -167,7 +174,11 @@ fn stay_mapped() -> bool {
     // SAFETY: asks which library holds this function, then opens that file, which is loaded, once more to pin it.
     unsafe {
         libc::dladdr(stay_mapped as *const c_void, found.as_mut_ptr()) != 0
-            && !libc::dlopen(found.assume_init().dli_fname, libc::RTLD_NOW | libc::RTLD_NODELETE).is_null()
+            && !libc::dlopen(
+                found.assume_init().dli_fname,
+                libc::RTLD_NOW | libc::RTLD_NODELETE,
+            )
+            .is_null()
     }
 }
 
@@ -180,6 +191,10 @@ fn schedulers() -> usize {
     }
 }
 
+struct Functions(&'static [ErlNifFunc]);
+
+// SAFETY: never written, and its pointers lead to literals.
+unsafe impl Sync for Functions {}
 
 /// The VM looks for this symbol.
 #[unsafe(no_mangle)]
@@ -187,9 +202,7 @@ pub extern "C" fn nif_init() -> *const ErlNifEntry {
     // SAFETY: only here, before any function of the table can run.
     unsafe { sys::internal_write_symbols() };
     let entry = std::panic::catch_unwind(|| {
-        // SAFETY: nobody else refers to the table.
-        let functions: &'static [ErlNifFunc] = unsafe { &*std::ptr::addr_of!(FUNCTIONS) };
-        let mut entry = ErlNifEntry::new(c"Elixir.Kantoku.Native", functions, load);
+        let mut entry = ErlNifEntry::new(c"Elixir.Kantoku.Native", FUNCTIONS.0, load);
         entry.upgrade = Some(upgrade);
         entry.unload = Some(unload);
         entry.options = sys::ERL_NIF_DIRTY_NIF_OPTION;

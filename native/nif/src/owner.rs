@@ -58,15 +58,25 @@ static KIND: OnceLock<AtomicPtr<ErlNifResourceType>> = OnceLock::new();
 pub fn register_kind(env: *mut ErlNifEnv) -> bool {
     let down = down as *const sys::ErlNifResourceDown;
     let dtor = destructor as *const sys::ErlNifResourceDtor;
-    let init = sys::ErlNifResourceTypeInit { dtor, stop: ptr::null(), down, members: 3, dyncall: ptr::null() };
-    let (create, take_over) = (ErlNifResourceFlags::ERL_NIF_RT_CREATE, ErlNifResourceFlags::ERL_NIF_RT_TAKEOVER);
+    let init = sys::ErlNifResourceTypeInit {
+        dtor,
+        stop: ptr::null(),
+        down,
+        members: 3,
+        dyncall: ptr::null(),
+    };
+    let (create, take_over) = (
+        ErlNifResourceFlags::ERL_NIF_RT_CREATE,
+        ErlNifResourceFlags::ERL_NIF_RT_TAKEOVER,
+    );
     let mut tried = create;
     for flags in [create, take_over] {
         let name = c"kantoku_watched".as_ptr();
         // SAFETY: in `load` or `upgrade`, with callbacks of the types that NIF 2.16 expects.
         let kind = unsafe { sys::enif_open_resource_type_x(env, name, &init, flags, &mut tried) };
         if !kind.is_null() {
-            KIND.get_or_init(|| AtomicPtr::new(ptr::null_mut())).store(kind.cast_mut(), Ordering::Release);
+            KIND.get_or_init(|| AtomicPtr::new(ptr::null_mut()))
+                .store(kind.cast_mut(), Ordering::Release);
             return true;
         }
     }
@@ -85,12 +95,19 @@ pub fn watch(env: *mut ErlNifEnv, watching: Watching) -> Option<Watched> {
         }
         place.cast::<Watching>().write(watching);
         let watched = Watched(place);
-        let failed = watching.pid.with_raw(|pid| sys::enif_monitor_process(env, place, pid, ptr::null_mut()));
+        let failed = watching
+            .pid
+            .with_raw(|pid| sys::enif_monitor_process(env, place, pid, ptr::null_mut()));
         (failed == 0).then_some(watched)
     }
 }
 
-unsafe extern "C" fn down(env: *mut ErlNifEnv, place: *mut c_void, _: *const ErlNifPid, _: *const ErlNifMonitor) {
+unsafe extern "C" fn down(
+    env: *mut ErlNifEnv,
+    place: *mut c_void,
+    _: *const ErlNifPid,
+    _: *const ErlNifMonitor,
+) {
     // SAFETY: written by `watch` before the monitor was set.
     let watching = unsafe { *place.cast::<Watching>() };
     guard::callback(Entry::Down, env, || match watching.role {

@@ -13,8 +13,8 @@ use kantoku_core::directory::{Binding, Directory};
 use kantoku_core::registry::Registry;
 use kantoku_core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use kantoku_core::sync::{Mutex, RwLock};
-use rustler::types::atom::Atom;
 use rustler::Term;
+use rustler::types::atom::Atom;
 
 use crate::beam::{self, Pid};
 use crate::errand::Errand;
@@ -24,7 +24,11 @@ use crate::world::World;
 pub const LAYOUT: &str = env!("KANTOKU_LAYOUT");
 
 /// Which build this is, beyond its layout: the tests load two.
-pub const BUILD: &str = if cfg!(feature = "variant") { "variant" } else { "plain" };
+pub const BUILD: &str = if cfg!(feature = "variant") {
+    "variant"
+} else {
+    "plain"
+};
 
 const MOST_INSTANCES: usize = 1 << 16;
 
@@ -92,7 +96,9 @@ impl State {
         let (errands, errands_in) = crossbeam_channel::unbounded();
         Self {
             directory: Directory::new(MOST_INSTANCES),
-            shells: (0..MOST_INSTANCES).map(|_| AtomicPtr::new(ptr::null_mut())).collect(),
+            shells: (0..MOST_INSTANCES)
+                .map(|_| AtomicPtr::new(ptr::null_mut()))
+                .collect(),
             made: AtomicU32::new(0),
             free: Mutex::new(Vec::new()),
             generations: AtomicU32::new(1),
@@ -118,7 +124,10 @@ impl State {
     #[inline]
     pub fn find_word(&self, name: u64) -> Option<Opened> {
         let binding = self.directory.find(name)?;
-        Some(Opened { shell: self.shell(binding.place), generation: binding.generation })
+        Some(Opened {
+            shell: self.shell(binding.place),
+            generation: binding.generation,
+        })
     }
 
     #[inline]
@@ -133,7 +142,10 @@ impl State {
     pub fn shell_for_use(&self) -> Option<Opened> {
         let generation = self.generations.fetch_add(1, Ordering::Relaxed);
         if let Some(place) = self.free.lock().pop() {
-            return Some(Opened { shell: self.shell(place), generation });
+            return Some(Opened {
+                shell: self.shell(place),
+                generation,
+            });
         }
         let place = self.made.load(Ordering::Relaxed);
         if place as usize >= MOST_INSTANCES {
@@ -142,18 +154,27 @@ impl State {
         let shell = Box::into_raw(Box::new(Shell::new(place, self.parts, self.seed)));
         self.shells[place as usize].store(shell, Ordering::Release);
         self.made.store(place + 1, Ordering::Relaxed);
-        Some(Opened { shell: self.shell(place), generation })
+        Some(Opened {
+            shell: self.shell(place),
+            generation,
+        })
     }
 
     pub fn bind(&self, name: u64, opened: Opened) -> bool {
         opened.shell.name.store(name, Ordering::Relaxed);
-        let binding = Binding { place: opened.shell.place, generation: opened.generation };
+        let binding = Binding {
+            place: opened.shell.place,
+            generation: opened.generation,
+        };
         self.directory.bind(name, binding).is_ok()
     }
 
     /// Takes the name away; who succeeds closes the instance.
     pub fn unbind(&self, name: u64, opened: Opened) -> bool {
-        let binding = Binding { place: opened.shell.place, generation: opened.generation };
+        let binding = Binding {
+            place: opened.shell.place,
+            generation: opened.generation,
+        };
         self.directory.unbind(name, binding)
     }
 
@@ -178,7 +199,9 @@ impl State {
     /// Native bytes: the tables of this state, the shells, and what the instances hold.
     pub fn bytes(&self) -> usize {
         let shells = (0..self.shells() as u32).map(|place| self.shell(place));
-        let held: usize = shells.map(|shell| size_of::<Shell>() + shell.registry.bytes().total()).sum();
+        let held: usize = shells
+            .map(|shell| size_of::<Shell>() + shell.registry.bytes().total())
+            .sum();
         self.directory.bytes() + size_of_val(&*self.shells) + held
     }
 }
@@ -214,7 +237,12 @@ fn adopt(state: &'static State) -> *mut c_void {
     // A second load of the same build in one VM finds the first one's state: its instances live on.
     let state: &'static State = STATE.get_or_init(|| state);
     let layout = LAYOUT.as_bytes().try_into().expect("a stamp of sixteen digits");
-    Box::into_raw(Box::new(Handover { magic: MAGIC, layout, state })).cast()
+    Box::into_raw(Box::new(Handover {
+        magic: MAGIC,
+        layout,
+        state,
+    }))
+    .cast()
 }
 
 /// Takes over another build's state; `None` if its layout is another. For `upgrade`.

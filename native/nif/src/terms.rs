@@ -9,14 +9,9 @@
 
 use kantoku_core::terms::Terms;
 use rustler::sys::{self, ErlNifEnv, ErlNifTerm};
-use rustler::types::atom::Atom;
 use rustler::{Env, Term, TermType};
 
 use crate::beam::{self, Pid};
-
-/// A term in the hands of the caller.
-#[derive(Clone, Copy, Debug)]
-pub struct Given<'a>(pub Term<'a>);
 
 /// A kept copy.
 #[derive(Clone, Copy, Debug)]
@@ -81,10 +76,17 @@ impl Bags {
     fn put(&mut self, given: Term<'_>) -> u32 {
         let weight = weigh(given, OWN_BAG_WEIGHT);
         let at = self.free_places.pop().unwrap_or_else(|| {
-            self.places.push(Place { bag: FREE, term: given.as_c_arg() });
+            self.places.push(Place {
+                bag: FREE,
+                term: given.as_c_arg(),
+            });
             self.places.len() as u32 - 1
         });
-        let bag = if weight >= OWN_BAG_WEIGHT { self.new_bag() } else { self.open_bag() };
+        let bag = if weight >= OWN_BAG_WEIGHT {
+            self.new_bag()
+        } else {
+            self.open_bag()
+        };
         self.put_in(bag, at, given.as_c_arg(), weight);
         at
     }
@@ -117,7 +119,12 @@ impl Bags {
     fn new_bag(&mut self) -> u32 {
         // SAFETY: no arguments that could be wrong.
         let env = unsafe { sys::enif_alloc_env() };
-        let bag = Some(Bag { env, members: Vec::new(), live: 0, weight: 0 });
+        let bag = Some(Bag {
+            env,
+            members: Vec::new(),
+            live: 0,
+            weight: 0,
+        });
         if let Some(at) = self.free_bags.pop() {
             self.bags[at as usize] = bag;
             return at;
@@ -129,7 +136,9 @@ impl Bags {
     fn take(&mut self, at: u32) {
         let bag = std::mem::replace(&mut self.places[at as usize].bag, FREE);
         self.free_places.push(at);
-        let from = self.bags[bag as usize].as_mut().expect("a live place is in a bag");
+        let from = self.bags[bag as usize]
+            .as_mut()
+            .expect("a live place is in a bag");
         from.live -= 1;
         if from.live == 0 && self.open == Some(bag) {
             from.clear();
@@ -180,15 +189,17 @@ impl Drop for Bag {
     }
 }
 
-/// [`Bags`] behind the core's trait. The lifetime of what is given is the call's.
 impl Terms for Bags {
-    // The core only hands these on within the call they came with, so the lifetime is left out.
     type Given = Raw;
     type Kept = Kept;
 
     fn keep(&mut self, given: Raw) -> Kept {
         let term = given.term();
-        if is_immediate(term) { Kept::Word(beam::word(term.as_c_arg())) } else { Kept::Place(self.put(term)) }
+        if is_immediate(term) {
+            Kept::Word(beam::word(term.as_c_arg()))
+        } else {
+            Kept::Place(self.put(term))
+        }
     }
 
     #[inline]
@@ -224,7 +235,10 @@ pub struct Raw {
 
 impl Raw {
     pub fn of(term: Term<'_>) -> Self {
-        Raw { env: term.get_env().as_c_arg(), term: term.as_c_arg() }
+        Raw {
+            env: term.get_env().as_c_arg(),
+            term: term.as_c_arg(),
+        }
     }
 
     fn term(&self) -> Term<'_> {
@@ -260,7 +274,11 @@ fn weigh_into(term: Term<'_>, limit: usize, weight: &mut usize) {
         return;
     }
     match term.get_type() {
-        TermType::Binary => *weight += term.decode::<rustler::Binary>().map_or(1, |binary| binary.len() / 8),
+        TermType::Binary => {
+            *weight += term
+                .decode::<rustler::Binary>()
+                .map_or(1, |binary| binary.len() / 8)
+        }
         TermType::Tuple => {
             for item in beam::items(term).take(limit) {
                 weigh_into(item, limit, weight);
@@ -290,9 +308,4 @@ fn weigh_list(list: Term<'_>, limit: usize, weight: &mut usize) {
         }
         rest = tail;
     }
-}
-
-/// The word of an atom, to compare and to show again.
-pub fn atom_word(atom: Atom) -> u64 {
-    beam::word(atom.as_c_arg())
 }

@@ -26,7 +26,8 @@ pub struct Watcher {
     pub pid: Pid,
     /// The reference that its messages carry.
     pub reference: Message,
-    pub monitor: Watched,
+    /// Ends with the watch.
+    pub _monitor: Watched,
 }
 
 // SAFETY: the reference's environment belongs to the watcher and is only read while it is shared.
@@ -34,7 +35,10 @@ unsafe impl Sync for Watcher {}
 
 impl World {
     pub fn new(env: Env<'_>, opened: Opened) -> Self {
-        Self { env: env.as_c_arg(), opened }
+        Self {
+            env: env.as_c_arg(),
+            opened,
+        }
     }
 
     /// In a callback of the VM.
@@ -44,11 +48,17 @@ impl World {
 
     /// On a thread that is not a scheduler.
     pub fn on_thread(opened: Opened) -> Self {
-        Self { env: std::ptr::null_mut(), opened }
+        Self {
+            env: std::ptr::null_mut(),
+            opened,
+        }
     }
 
     fn name(&self) -> u64 {
-        self.opened.shell.name.load(kantoku_core::sync::atomic::Ordering::Relaxed)
+        self.opened
+            .shell
+            .name
+            .load(kantoku_core::sync::atomic::Ordering::Relaxed)
     }
 }
 
@@ -64,7 +74,15 @@ impl registry::World for World {
 
     fn monitor(&self, pid: u64) -> Option<Watched> {
         let Opened { shell, generation } = self.opened;
-        owner::watch(self.env, Watching { place: shell.place, generation, pid: Pid(pid), role: Role::Owner })
+        owner::watch(
+            self.env,
+            Watching {
+                place: shell.place,
+                generation,
+                pid: Pid(pid),
+                role: Role::Owner,
+            },
+        )
     }
 
     fn gone(&mut self, terms: &Bags, key: &Key<Bags>, holding: &Holding<Bags>) {
@@ -74,7 +92,15 @@ impl registry::World for World {
             let message = Message::build(|env| {
                 let key = key::show(key, terms, env);
                 let pid = Pid(holding.pid).term(env);
-                beam::tuple(env, &[beam::atom(env, atoms::unregister()), beam::immediate(env, name), key, pid])
+                beam::tuple(
+                    env,
+                    &[
+                        beam::atom(env, atoms::unregister()),
+                        beam::immediate(env, name),
+                        key,
+                        pid,
+                    ],
+                )
             });
             state().errand(Errand::TellNamed { to, message });
         }
@@ -83,7 +109,10 @@ impl registry::World for World {
     // The ledger is held, so errands are noted in the order of the changes (R6), and one thread sends them.
     fn tell(&mut self, told: Told<'_, Bags, Watcher>) {
         let message = Message::build(|env| change(env, &told));
-        state().errand(Errand::Tell { to: told.watcher.pid, message });
+        state().errand(Errand::Tell {
+            to: told.watcher.pid,
+            message,
+        });
     }
 }
 
@@ -95,13 +124,26 @@ fn change<'a>(env: Env<'a>, told: &Told<'_, Bags, Watcher>) -> Term<'a> {
     };
     let key = key::show(told.key, told.terms, env);
     let about = match told.what {
-        What::Leave => {
-            beam::tuple(env, &[key, Pid(told.holding.pid).term(env), told.holding.incarnation.encode(env)])
-        }
+        What::Leave => beam::tuple(
+            env,
+            &[
+                key,
+                Pid(told.holding.pid).term(env),
+                told.holding.incarnation.encode(env),
+            ],
+        ),
         _ => record(env, key, told.terms, told.holding, told.load),
     };
     let reference = told.watcher.reference.show(env);
-    beam::tuple(env, &[beam::atom(env, atoms::kantoku_watch()), reference, beam::atom(env, what), about])
+    beam::tuple(
+        env,
+        &[
+            beam::atom(env, atoms::kantoku_watch()),
+            reference,
+            beam::atom(env, what),
+            about,
+        ],
+    )
 }
 
 /// `{key, pid, value, attributes, load, incarnation}`
@@ -112,5 +154,15 @@ pub fn record<'a>(env: Env<'a>, key: Term<'a>, terms: &Bags, holding: &Holding<B
     };
     let value = terms.show(&holding.value, env);
     let pid = Pid(holding.pid).term(env);
-    beam::tuple(env, &[key, pid, value, attributes, load.encode(env), holding.incarnation.encode(env)])
+    beam::tuple(
+        env,
+        &[
+            key,
+            pid,
+            value,
+            attributes,
+            load.encode(env),
+            holding.incarnation.encode(env),
+        ],
+    )
 }

@@ -10,9 +10,14 @@ use crate::terms::Terms;
 /// What describing did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Describing {
-    Done { version: u64, slot: Slot },
+    Done {
+        version: u64,
+        slot: Slot,
+    },
     /// The entry has another version than the caller read.
-    Stale { version: u64 },
+    Stale {
+        version: u64,
+    },
     /// The process does not hold the key.
     NotHeld,
 }
@@ -69,23 +74,35 @@ impl<W: World> Registry<W> {
     ) -> Result<Describing, Closed> {
         let mut ledger = self.ledger.lock();
         let mut shard = self.write(generation, probe.hash)?;
-        let Some((row, terms)) = shard.find_mut(probe) else { return Ok(Describing::NotHeld) };
+        let Some((row, terms)) = shard.find_mut(probe) else {
+            return Ok(Describing::NotHeld);
+        };
         let holding = row.first_mut();
         if holding.pid != pid {
             return Ok(Describing::NotHeld);
         }
-        let version = holding.described.as_ref().map_or(0, |described| described.version);
+        let version = holding
+            .described
+            .as_ref()
+            .map_or(0, |described| described.version);
         if version != expected {
             return Ok(Describing::Stale { version });
         }
         let kept = terms.keep(attributes);
         let (slot, before) = self.place_facets(&ledger, probe.hash, holding, facets);
-        let described = Described { slot, version: version + 1, attributes: kept };
+        let described = Described {
+            slot,
+            version: version + 1,
+            attributes: kept,
+        };
         if let Some(old) = holding.described.replace(Box::new(described)) {
             terms.release(old.attributes);
         }
         self.tell_changed(&mut ledger, &shard, probe, slot, &before, world);
-        Ok(Describing::Done { version: version + 1, slot })
+        Ok(Describing::Done {
+            version: version + 1,
+            slot,
+        })
     }
 
     // The slot with its new facets, and which watches named it before.
@@ -102,7 +119,10 @@ impl<W: World> Registry<W> {
             return (described.slot, before);
         }
         let slot = self.index.insert(facets, holding.incarnation);
-        let held = Held { hash, incarnation: holding.incarnation };
+        let held = Held {
+            hash,
+            incarnation: holding.incarnation,
+        };
         self.slots.write().put(slot, held, holding.pid);
         (slot, vec![false; ledger.watches.len()])
     }
@@ -127,7 +147,14 @@ impl<W: World> Registry<W> {
                 (false, false) => continue,
             };
             let (terms, key, holding) = (&shard.terms, &row.key, row.first());
-            world.tell(Told { watcher: &watch.watcher, what, terms, key, holding, load });
+            world.tell(Told {
+                watcher: &watch.watcher,
+                what,
+                terms,
+                key,
+                holding,
+                load,
+            });
         }
     }
 
@@ -140,14 +167,31 @@ impl<W: World> Registry<W> {
         holding: &Holding<W::Terms>,
         world: &mut W,
     ) {
-        let (Some(described), Some(ledger)) = (&holding.described, ledger) else { return };
+        let (Some(described), Some(ledger)) = (&holding.described, ledger) else {
+            return;
+        };
         let slot = described.slot;
         let naming = ledger.naming(&self.index, slot);
         let load = self.index.load(slot).unwrap_or(0);
         self.slots.write().clear(slot);
         self.index.remove(slot);
-        for (watch, _) in ledger.watches.iter().zip(&naming).filter(|(_, named)| **named) {
-            world.tell(Told { watcher: &watch.watcher, what: What::Leave, terms, key, holding, load });
+        for (watch, _) in ledger
+            .watches
+            .iter_mut()
+            .zip(&naming)
+            .filter(|(_, named)| **named)
+        {
+            if watch.forget_unseen(holding.incarnation) {
+                continue;
+            }
+            world.tell(Told {
+                watcher: &watch.watcher,
+                what: What::Leave,
+                terms,
+                key,
+                holding,
+                load,
+            });
         }
     }
 
@@ -175,7 +219,11 @@ impl<W: World> Registry<W> {
     }
 
     fn load_of(&self, holding: &Holding<W::Terms>) -> u64 {
-        holding.described.as_ref().and_then(|described| self.index.load(described.slot)).unwrap_or(0)
+        holding
+            .described
+            .as_ref()
+            .and_then(|described| self.index.load(described.slot))
+            .unwrap_or(0)
     }
 
     /// Sets a load, without a lock; `false` if the slot is another's by now.
@@ -195,7 +243,9 @@ impl<W: World> Registry<W> {
         let mut found = Vec::new();
         self.index.find(query, limit, &mut |slot, load| {
             let located = self.slots.read().get(slot);
-            let Some((held, pid)) = located.filter(|&(_, pid)| world.alive(pid)) else { return false };
+            let Some((held, pid)) = located.filter(|&(_, pid)| world.alive(pid)) else {
+                return false;
+            };
             found.push(Found { held, pid, load });
             true
         });
@@ -204,7 +254,12 @@ impl<W: World> Registry<W> {
 
     /// How many live described holdings a query names.
     pub fn count(&self, query: &Query<'_>, world: &W) -> usize {
-        let live = &mut |slot, _load| self.slots.read().get(slot).is_some_and(|(_, pid)| world.alive(pid));
+        let live = &mut |slot, _load| {
+            self.slots
+                .read()
+                .get(slot)
+                .is_some_and(|(_, pid)| world.alive(pid))
+        };
         self.index.count(query, live)
     }
 
@@ -236,12 +291,32 @@ impl<W: World> Registry<W> {
         if ledger.generation != generation {
             return Err((Closed, watcher));
         }
-        for found in query.with(Order::None, |query| self.find(query, usize::MAX, world)) {
+        let mut unseen = Vec::new();
+        for found in query.with(Order::None, |query| self.find_any(query)) {
+            if !world.alive(found.pid) {
+                unseen.push(found.held.incarnation);
+                continue;
+            }
             // Nothing described goes while the ledger is held, and an instance that closes tells its watches nothing.
             let _ = self.show_found(generation, &found, &mut show);
         }
-        ledger.watches.push(Watch { watcher, query });
+        ledger.watches.push(Watch {
+            watcher,
+            query,
+            unseen,
+        });
         Ok(())
+    }
+
+    // Dead ones too.
+    fn find_any(&self, query: &Query<'_>) -> Vec<Found> {
+        let mut found = Vec::new();
+        self.index.find(query, usize::MAX, &mut |slot, load| {
+            let located = self.slots.read().get(slot);
+            found.extend(located.map(|(held, pid)| Found { held, pid, load }));
+            located.is_some()
+        });
+        found
     }
 
     /// Ends the watches for which `is` holds, and gives back what the world kept of them.
@@ -250,7 +325,9 @@ impl<W: World> Registry<W> {
         if ledger.generation != generation {
             return Vec::new();
         }
-        let (ended, kept) = std::mem::take(&mut ledger.watches).into_iter().partition(|watch| is(&watch.watcher));
+        let (ended, kept) = std::mem::take(&mut ledger.watches)
+            .into_iter()
+            .partition(|watch| is(&watch.watcher));
         ledger.watches = kept;
         let ended: Vec<Watch<W::Watcher>> = ended;
         ended.into_iter().map(|watch| watch.watcher).collect()

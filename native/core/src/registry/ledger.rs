@@ -18,15 +18,27 @@ impl OwnedQuery {
     /// Calls `with` with the query as the index reads it.
     pub fn with<R>(&self, order: Order, with: impl FnOnce(&Query<'_>) -> R) -> R {
         let all: Vec<&[u8]> = self.all.iter().map(|facet| &**facet).collect();
-        let groups: Vec<Vec<&[u8]>> =
-            self.any.iter().map(|group| group.iter().map(|facet| &**facet).collect()).collect();
+        let groups: Vec<Vec<&[u8]>> = self
+            .any
+            .iter()
+            .map(|group| group.iter().map(|facet| &**facet).collect())
+            .collect();
         let any: Vec<&[&[u8]]> = groups.iter().map(Vec::as_slice).collect();
         let none: Vec<&[u8]> = self.none.iter().map(|facet| &**facet).collect();
-        with(&Query { all: &all, any: &any, none: &none, order })
+        with(&Query {
+            all: &all,
+            any: &any,
+            none: &none,
+            order,
+        })
     }
 
     fn bytes(&self) -> usize {
-        let facets = self.all.iter().chain(self.none.iter()).chain(self.any.iter().flatten());
+        let facets = self
+            .all
+            .iter()
+            .chain(self.none.iter())
+            .chain(self.any.iter().flatten());
         facets.map(|facet| facet.len() + size_of::<Box<[u8]>>()).sum()
     }
 }
@@ -53,6 +65,15 @@ pub struct Told<'a, T: Terms, K> {
 pub(super) struct Watch<K> {
     pub watcher: K,
     pub query: OwnedQuery,
+    /// Matched at the start but were dead and not cleared yet: never told as joined, so their leave is not told either.
+    pub unseen: Vec<u64>,
+}
+
+impl<K> Watch<K> {
+    pub fn forget_unseen(&mut self, incarnation: u64) -> bool {
+        let at = self.unseen.iter().position(|&unseen| unseen == incarnation);
+        at.map(|at| self.unseen.swap_remove(at)).is_some()
+    }
 }
 
 #[derive(Debug)]
@@ -63,7 +84,10 @@ pub(super) struct Ledger<K> {
 
 impl<K> Default for Ledger<K> {
     fn default() -> Self {
-        Self { generation: 0, watches: Vec::new() }
+        Self {
+            generation: 0,
+            watches: Vec::new(),
+        }
     }
 }
 
@@ -74,7 +98,10 @@ impl<K> Ledger<K> {
 
     pub fn close(&mut self) -> Vec<K> {
         self.generation = 0;
-        std::mem::take(&mut self.watches).into_iter().map(|watch| watch.watcher).collect()
+        std::mem::take(&mut self.watches)
+            .into_iter()
+            .map(|watch| watch.watcher)
+            .collect()
     }
 
     /// Which watches name the slot as it is now.

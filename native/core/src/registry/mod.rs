@@ -81,7 +81,7 @@ pub type Cursor = u64;
 
 #[derive(Debug)]
 pub struct Registry<W: World> {
-    shards: Box<[CachePadded<RwLock<Shard<W::Terms>>>]>,
+    shards: Box<[Part<W>]>,
     owners: Owners<W::Handle>,
     ledger: Mutex<Ledger<W::Watcher>>,
     index: Index,
@@ -89,6 +89,7 @@ pub struct Registry<W: World> {
     incarnations: AtomicU64,
 }
 
+type Part<W> = CachePadded<RwLock<Shard<<W as World>::Terms>>>;
 type Read<'a, W> = RwLockReadGuard<'a, Shard<<W as World>::Terms>>;
 type Write<'a, W> = RwLockWriteGuard<'a, Shard<<W as World>::Terms>>;
 
@@ -96,7 +97,9 @@ impl<W: World> Registry<W> {
     /// `parts` is a power of two: how many callers can write at once.
     pub fn new(parts: usize, seed: u64) -> Self {
         Self {
-            shards: (0..parts).map(|_| CachePadded::new(RwLock::new(Shard::default()))).collect(),
+            shards: (0..parts)
+                .map(|_| CachePadded::new(RwLock::new(Shard::default())))
+                .collect(),
             owners: Owners::new(parts),
             ledger: Mutex::new(Ledger::default()),
             index: Index::new(seed),
@@ -141,10 +144,16 @@ impl<W: World> Registry<W> {
             Ok(incarnation) => incarnation,
             Err(pid) => return Ok(Registered::Taken { pid }),
         };
-        let held = Held { hash: probe.hash, incarnation };
+        let held = Held {
+            hash: probe.hash,
+            incarnation,
+        };
         let added = self.owners.add(generation, pid, held, || world.monitor(pid));
         match added {
-            Ok(Some(added)) => Ok(Registered::Done { incarnation, first: added == Added::First }),
+            Ok(Some(added)) => Ok(Registered::Done {
+                incarnation,
+                first: added == Added::First,
+            }),
             // R5
             Ok(None) => {
                 self.clear(generation, &[held], world);
@@ -167,13 +176,20 @@ impl<W: World> Registry<W> {
         let mut ledger = None;
         loop {
             let mut shard = self.write(generation, probe.hash)?;
-            let present = if shard.unique { shard.find(probe).map(Row::first) } else { None };
+            let present = if shard.unique {
+                shard.find(probe).map(Row::first)
+            } else {
+                None
+            };
             let Some(holder) = present else {
                 let (holding, incarnation) = self.holding(&mut shard, pid, value);
                 shard.add(probe, holding);
                 return Ok(Ok(incarnation));
             };
-            let displaced = Held { hash: probe.hash, incarnation: holder.incarnation };
+            let displaced = Held {
+                hash: probe.hash,
+                incarnation: holder.incarnation,
+            };
             let old = holder.pid;
             if displace != Displace::Holder(old) && world.alive(old) {
                 return Ok(Err(old));
@@ -200,7 +216,15 @@ impl<W: World> Registry<W> {
         // Under the shard's lock, so that incarnations under one key follow each other.
         let incarnation = self.incarnations.fetch_add(1, Ordering::Relaxed);
         let value = shard.terms.keep(value);
-        (Holding { pid, incarnation, value, described: None }, incarnation)
+        (
+            Holding {
+                pid,
+                incarnation,
+                value,
+                described: None,
+            },
+            incarnation,
+        )
     }
 
     fn displace(
@@ -234,7 +258,15 @@ impl<W: World> Registry<W> {
             mine.retain(|incarnation| only.contains(incarnation));
         }
         for &incarnation in &mine {
-            self.take(generation, Held { hash: probe.hash, incarnation }, false, world);
+            self.take(
+                generation,
+                Held {
+                    hash: probe.hash,
+                    incarnation,
+                },
+                false,
+                world,
+            );
         }
         Ok(self.owners.remove(generation, pid, &mine))
     }
@@ -246,15 +278,20 @@ impl<W: World> Registry<W> {
         pid: u64,
     ) -> Result<Vec<u64>, Closed> {
         let shard = self.read(generation, probe.hash)?;
-        let Some(row) = shard.find(probe) else { return Ok(Vec::new()) };
-        if row.len() <= MANY {
+        let Some(row) = shard.find(probe) else {
+            return Ok(Vec::new());
+        };
+        if row.holders() <= MANY {
             let mine = row.holdings().filter(|holding| holding.pid == pid);
             return Ok(mine.map(|holding| holding.incarnation).collect());
         }
         // A key with many holders: the owner's own list is the shorter way.
         let held = self.owners.held(generation, pid)?;
         let mine = held.iter().filter(|held| held.hash == probe.hash);
-        Ok(mine.map(|held| held.incarnation).filter(|&of| row.holding(of).is_some()).collect())
+        Ok(mine
+            .map(|held| held.incarnation)
+            .filter(|&of| row.holding(of).is_some())
+            .collect())
     }
 
     /// A process died: what the world kept of it, and its holdings, which are to be cleared with [`Registry::clear`].
@@ -273,20 +310,24 @@ impl<W: World> Registry<W> {
     fn take(&self, generation: u32, held: Held, tell_gone: bool, world: &mut W) -> bool {
         let mut ledger = None;
         loop {
-            let Ok(mut shard) = self.write(generation, held.hash) else { return false };
-            let Some((_, holding)) = shard.find_incarnation(held.hash, held.incarnation) else { return false };
+            let Ok(mut shard) = self.write(generation, held.hash) else {
+                return false;
+            };
+            let Some((_, holding)) = shard.find_incarnation(held.hash, held.incarnation) else {
+                return false;
+            };
             if holding.described.is_some() && ledger.is_none() {
                 drop(shard);
                 ledger = Some(self.ledger.lock());
                 continue;
             }
-            let mut seen = |terms: &W::Terms, key: &Key<W::Terms>, holding: &Holding<W::Terms>| {
+            let seen = |terms: &W::Terms, key: &Key<W::Terms>, holding: &Holding<W::Terms>| {
                 self.left(ledger.as_deref_mut(), terms, key, holding, world);
                 if tell_gone {
                     world.gone(terms, key, holding);
                 }
             };
-            return shard.take(held.hash, held.incarnation, &mut seen);
+            return shard.take(held.hash, held.incarnation, seen);
         }
     }
 
@@ -297,7 +338,9 @@ impl<W: World> Registry<W> {
         if !shard.unique {
             return Ok(Whereis::Duplicate);
         }
-        Ok(shard.find(probe).map_or(Whereis::Nobody, |row| Whereis::Held(row.first().pid)))
+        Ok(shard
+            .find(probe)
+            .map_or(Whereis::Nobody, |row| Whereis::Held(row.first().pid)))
     }
 
     /// Shows the live holdings under a key, in the order of registration.
@@ -346,7 +389,9 @@ impl<W: World> Registry<W> {
         value: <W::Terms as Terms>::Given,
     ) -> Result<bool, Closed> {
         let mut shard = self.write(generation, held.hash)?;
-        let Some((holding, terms)) = shard.holding_mut(held.hash, held.incarnation) else { return Ok(false) };
+        let Some((holding, terms)) = shard.holding_mut(held.hash, held.incarnation) else {
+            return Ok(false);
+        };
         if holding.pid != pid {
             return Ok(false);
         }
@@ -410,7 +455,11 @@ impl<W: World> Registry<W> {
 
     #[inline]
     fn check<G: std::ops::Deref<Target = Shard<W::Terms>>>(generation: u32, shard: G) -> Result<G, Closed> {
-        if shard.generation == generation { Ok(shard) } else { Err(Closed) }
+        if shard.generation == generation {
+            Ok(shard)
+        } else {
+            Err(Closed)
+        }
     }
 
     #[inline]

@@ -64,9 +64,10 @@ impl Holdings {
     fn list(&self) -> Vec<Held> {
         match self {
             Holdings::Few(few) => few.clone(),
-            Holdings::Many(many) => {
-                many.iter().map(|(&incarnation, &hash)| Held { hash, incarnation }).collect()
-            }
+            Holdings::Many(many) => many
+                .iter()
+                .map(|(&incarnation, &hash)| Held { hash, incarnation })
+                .collect(),
         }
     }
 
@@ -127,12 +128,19 @@ pub struct Owners<H> {
 impl<H> Owners<H> {
     /// `parts` is a power of two.
     pub fn new(parts: usize) -> Self {
-        let part = || Part { generation: 0, by_pid: HashMap::default() };
-        Self { parts: (0..parts).map(|_| CachePadded::new(Mutex::new(part()))).collect() }
+        let part = || Part {
+            generation: 0,
+            by_pid: HashMap::default(),
+        };
+        Self {
+            parts: (0..parts).map(|_| CachePadded::new(Mutex::new(part()))).collect(),
+        }
     }
 
     pub fn open(&self, generation: u32) {
-        self.parts.iter().for_each(|part| part.lock().generation = generation);
+        self.parts
+            .iter()
+            .for_each(|part| part.lock().generation = generation);
     }
 
     /// Closes, and gives back the handles of all owners.
@@ -141,7 +149,11 @@ impl<H> Owners<H> {
         for part in &*self.parts {
             let mut part = part.lock();
             part.generation = 0;
-            handles.extend(std::mem::take(&mut part.by_pid).into_values().map(|owner| owner.handle));
+            handles.extend(
+                std::mem::take(&mut part.by_pid)
+                    .into_values()
+                    .map(|owner| owner.handle),
+            );
         }
         handles
     }
@@ -161,12 +173,19 @@ impl<H> Owners<H> {
         let owner = match part.by_pid.entry(pid) {
             Entry::Occupied(found) => found.into_mut(),
             Entry::Vacant(place) => match watch() {
-                Some(handle) => place.insert(Owner { handle, held: Holdings::Few(Vec::with_capacity(1)) }),
+                Some(handle) => place.insert(Owner {
+                    handle,
+                    held: Holdings::Few(Vec::with_capacity(1)),
+                }),
                 None => return Ok(None),
             },
         };
         owner.held.add(held);
-        Ok(Some(if owner.held.len() == 1 { Added::First } else { Added::Another }))
+        Ok(Some(if owner.held.len() == 1 {
+            Added::First
+        } else {
+            Added::Another
+        }))
     }
 
     /// Takes holdings off an owner; `true` if it has none left.
@@ -176,7 +195,9 @@ impl<H> Owners<H> {
             return true;
         }
         part.by_pid.get_mut(&pid).is_none_or(|owner| {
-            incarnations.iter().for_each(|&incarnation| owner.held.remove(incarnation));
+            incarnations
+                .iter()
+                .for_each(|&incarnation| owner.held.remove(incarnation));
             owner.held.len() == 0
         })
     }
@@ -187,7 +208,10 @@ impl<H> Owners<H> {
         if part.generation != generation {
             return Err(Closed);
         }
-        Ok(part.by_pid.get(&pid).map_or_else(Vec::new, |owner| owner.held.list()))
+        Ok(part
+            .by_pid
+            .get(&pid)
+            .map_or_else(Vec::new, |owner| owner.held.list()))
     }
 
     pub fn holds_any(&self, generation: u32, pid: u64) -> bool {
@@ -209,7 +233,10 @@ impl<H> Owners<H> {
     }
 
     pub fn bytes(&self) -> usize {
-        self.parts.iter().map(|part| Self::part_bytes(&part.lock())).sum::<usize>()
+        self.parts
+            .iter()
+            .map(|part| Self::part_bytes(&part.lock()))
+            .sum::<usize>()
     }
 
     fn part_bytes(part: &Part<H>) -> usize {

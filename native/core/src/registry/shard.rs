@@ -31,7 +31,8 @@ pub struct Row<T: Terms> {
     hash: u64,
     pub key: Key<T>,
     first: Holding<T>,
-    // Later ones by incarnation, which is the order of registration. Only duplicate keys have them.
+    // Later ones by incarnation, which is the order of registration. Only duplicate keys have them, so all others pay one word.
+    #[allow(clippy::box_collection)]
     more: Option<Box<BTreeMap<u64, Holding<T>>>>,
 }
 
@@ -49,7 +50,7 @@ impl<T: Terms> Row<T> {
         std::iter::once(&self.first).chain(self.more.iter().flat_map(|more| more.values()))
     }
 
-    pub fn len(&self) -> usize {
+    pub fn holders(&self) -> usize {
         1 + self.more.as_ref().map_or(0, |more| more.len())
     }
 
@@ -91,7 +92,13 @@ pub struct Shard<T: Terms> {
 
 impl<T: Terms> Default for Shard<T> {
     fn default() -> Self {
-        Self { generation: 0, unique: true, terms: T::default(), rows: Slab::default(), table: HashTable::new() }
+        Self {
+            generation: 0,
+            unique: true,
+            terms: T::default(),
+            rows: Slab::default(),
+            table: HashTable::new(),
+        }
     }
 }
 
@@ -114,14 +121,19 @@ impl<T: Terms> Shard<T> {
 
     pub fn holding_mut(&mut self, hash: u64, incarnation: u64) -> Option<(&mut Holding<T>, &mut T)> {
         let place = self.place_of(hash, incarnation)?;
-        Some((self.rows.get_mut(place)?.holding_mut(incarnation)?, &mut self.terms))
+        Some((
+            self.rows.get_mut(place)?.holding_mut(incarnation)?,
+            &mut self.terms,
+        ))
     }
 
     /// Adds a holding: to the key's row if there is one (duplicate keys), else in a row of its own.
     pub fn add(&mut self, probe: Probe<'_, T>, holding: Holding<T>) {
         match self.place(probe).and_then(|place| self.rows.get_mut(place)) {
             Some(row) => {
-                row.more.get_or_insert_default().insert(holding.incarnation, holding);
+                row.more
+                    .get_or_insert_default()
+                    .insert(holding.incarnation, holding);
             }
             None => self.add_row(probe.hash, probe.form, holding),
         }
@@ -135,10 +147,17 @@ impl<T: Terms> Shard<T> {
     }
 
     /// Takes a holding out; `seen` gets a look at it and its key before they go.
-    pub fn take(&mut self, hash: u64, incarnation: u64, seen: &mut dyn FnMut(&T, &Key<T>, &Holding<T>)) -> bool {
-        let Some(place) = self.place_of(hash, incarnation) else { return false };
-        let row = self.rows.get_mut(place).expect("a place in the table holds a row");
-        let Some(holding) = row.holding(incarnation) else { return false };
+    pub fn take(&mut self, hash: u64, incarnation: u64, seen: impl FnOnce(&T, &Key<T>, &Holding<T>)) -> bool {
+        let Some(place) = self.place_of(hash, incarnation) else {
+            return false;
+        };
+        let row = self
+            .rows
+            .get_mut(place)
+            .expect("a place in the table holds a row");
+        let Some(holding) = row.holding(incarnation) else {
+            return false;
+        };
         seen(&self.terms, &row.key, holding);
         match row.take(incarnation) {
             Ok(taken) => taken.into_iter().for_each(|holding| self.let_go(holding)),
@@ -159,10 +178,6 @@ impl<T: Terms> Shard<T> {
         self.rows.from(place)
     }
 
-    pub fn places(&self) -> usize {
-        self.rows.places()
-    }
-
     pub fn rows(&self) -> usize {
         self.rows.len()
     }
@@ -174,16 +189,30 @@ impl<T: Terms> Shard<T> {
     }
 
     fn row_heap_bytes(row: &Row<T>) -> usize {
-        let described = |holding: &Holding<T>| holding.described.as_ref().map_or(0, |_| size_of::<Described<T>>());
-        let more = row.more.as_ref().map_or(0, |more| more.len() * size_of::<(u64, Holding<T>)>());
+        let described = |holding: &Holding<T>| {
+            holding
+                .described
+                .as_ref()
+                .map_or(0, |_| size_of::<Described<T>>())
+        };
+        let more = row
+            .more
+            .as_ref()
+            .map_or(0, |more| more.len() * size_of::<(u64, Holding<T>)>());
         row.key.heap_bytes() + more + row.holdings().map(described).sum::<usize>()
     }
 
     fn add_row(&mut self, hash: u64, form: Form<'_, T>, first: Holding<T>) {
         let key = Key::keep(form, &mut self.terms);
-        let place = self.rows.insert(Row { hash, key, first, more: None });
+        let place = self.rows.insert(Row {
+            hash,
+            key,
+            first,
+            more: None,
+        });
         let rows = &self.rows;
-        self.table.insert_unique(hash, place, |&at| rows.get(at).map_or(0, |row| row.hash));
+        self.table
+            .insert_unique(hash, place, |&at| rows.get(at).map_or(0, |row| row.hash));
     }
 
     fn take_row(&mut self, hash: u64, place: u32) {
@@ -202,13 +231,19 @@ impl<T: Terms> Shard<T> {
     #[inline]
     fn place(&self, probe: Probe<'_, T>) -> Option<u32> {
         let is = |&at: &u32| {
-            self.rows.get(at).is_some_and(|row| row.hash == probe.hash && row.key.is(probe.form, &self.terms))
+            self.rows
+                .get(at)
+                .is_some_and(|row| row.hash == probe.hash && row.key.is(probe.form, &self.terms))
         };
         self.table.find(probe.hash, is).copied()
     }
 
     fn place_of(&self, hash: u64, incarnation: u64) -> Option<u32> {
-        let is = |&at: &u32| self.rows.get(at).is_some_and(|row| row.hash == hash && row.holding(incarnation).is_some());
+        let is = |&at: &u32| {
+            self.rows
+                .get(at)
+                .is_some_and(|row| row.hash == hash && row.holding(incarnation).is_some())
+        };
         self.table.find(hash, is).copied()
     }
 }

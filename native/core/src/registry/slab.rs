@@ -17,7 +17,11 @@ const NONE: u32 = u32::MAX;
 
 impl<V> Default for Slab<V> {
     fn default() -> Self {
-        Self { places: Vec::new(), free: NONE, len: 0 }
+        Self {
+            places: Vec::new(),
+            free: NONE,
+            len: 0,
+        }
     }
 }
 
@@ -70,14 +74,14 @@ impl<V> Slab<V> {
 
     /// Values from place `from` on, with their places.
     pub fn from(&self, from: usize) -> impl Iterator<Item = (usize, &V)> {
-        self.places.iter().enumerate().skip(from).filter_map(|(at, place)| match place {
-            Place::Taken(value) => Some((at, value)),
-            Place::Free { .. } => None,
-        })
-    }
-
-    pub fn places(&self) -> usize {
-        self.places.len()
+        self.places
+            .iter()
+            .enumerate()
+            .skip(from)
+            .filter_map(|(at, place)| match place {
+                Place::Taken(value) => Some((at, value)),
+                Place::Free { .. } => None,
+            })
     }
 
     pub fn len(&self) -> usize {
