@@ -1,0 +1,4 @@
+defmodule Kantoku.RegistryDocTest do
+  use ExUnit.Case, async: true
+  doctest Kantoku.Registry
+end
