@@ -32,10 +32,15 @@ defmodule Kantoku.Registry do
 
   A process that registers is linked to the partition it belongs to, so that it does not outlive the registry. The names
   of a process are gone the moment it is dead; a name whose owner is dead is free.
+
+  ## Agents
+
+  Under unique keys a registration can be described - type, tags, capabilities, metadata, status, region, load - and then
+  found by any conjunction of these: `describe/3`, `find/2`, `count/2`, `watch/2`. `Kantoku.Entry` says what is known of each.
   """
 
-  alias Kantoku.Engine
-  alias Kantoku.Registry.{Config, Dispatcher, MatchSpec, Names, Partition}
+  alias Kantoku.{Engine, Entry}
+  alias Kantoku.Registry.{Config, Dispatcher, Entries, Load, MatchSpec, Names, Partition}
 
   @typedoc "The name that a registry was started under."
   @type registry :: atom
@@ -427,6 +432,155 @@ defmodule Kantoku.Registry do
     partitions = if config.keys == :unique, do: 1, else: config.partitions
     Dispatcher.dispatch(lookup(registry, key), callback, partitions, Keyword.get(opts, :parallel, false))
   end
+
+  # Described entries -----------------------------------------------------------------------------------------------
+
+  @doc """
+  Describes the entry under a unique `key`, or changes its description; from any process.
+
+      iex> {:ok, _} = Kantoku.Registry.start_link(keys: :unique, name: Doc.Describe)
+      iex> {:ok, _} = Kantoku.Registry.register(Doc.Describe, "ada", nil)
+      iex> Kantoku.Registry.describe(Doc.Describe, "ada", type: MyApp.Writer, tags: ["gpu"])
+      :ok
+      iex> Kantoku.Registry.describe(Doc.Describe, "ada", status: :busy)
+      :ok
+      iex> {:ok, entry} = Kantoku.Registry.entry(Doc.Describe, "ada")
+      iex> {entry.type, entry.tags, entry.status}
+      {MyApp.Writer, ["gpu"], :busy}
+
+  `changes` are those fields of `Kantoku.Entry` that change: `:type`, `:tags`, `:capabilities`, `:metadata`, `:status`,
+  `:region`, `:node`; the others stay. It is one step, which the next read sees. To make a new value of an old one, give a
+  function from entry to changes: of two that run at once neither is lost, as the later runs again with what the
+  earlier left (so it should have no other effect).
+
+      iex> {:ok, _} = Kantoku.Registry.start_link(keys: :unique, name: Doc.DescribeFun)
+      iex> {:ok, _} = Kantoku.Registry.register(Doc.DescribeFun, "ada", nil)
+      iex> Kantoku.Registry.describe(Doc.DescribeFun, "ada", fn entry -> [tags: ["gpu" | entry.tags]] end)
+      :ok
+
+  `:error` if nobody holds the key.
+  """
+  @spec describe(registry, key, keyword | map | (Entry.t() -> keyword | map)) :: :ok | :error
+  def describe(registry, key, changes) when is_atom(registry), do: Entries.describe(registry, key, changes)
+
+  @doc """
+  The entry of the live owner of a unique `key`, described or not; `:error` if nobody holds it.
+
+      iex> {:ok, _} = Kantoku.Registry.start_link(keys: :unique, name: Doc.Entry)
+      iex> Kantoku.Registry.entry(Doc.Entry, "ada")
+      :error
+  """
+  @spec entry(registry, key) :: {:ok, Entry.t()} | :error
+  def entry(registry, key) when is_atom(registry), do: Entries.fetch(registry, key)
+
+  @doc """
+  A handle on the load of the entry under a unique `key`, for those who change it often; `:error` if nobody holds the key.
+
+  An entry that was not described yet is described, with nothing said.
+  """
+  @spec load_handle(registry, key) :: {:ok, Load.t()} | :error
+  def load_handle(registry, key) when is_atom(registry), do: Entries.load_handle(registry, key)
+
+  @doc """
+  Sets the load of an entry, given its key or a handle (`load_handle/2`); without a lock, from any process.
+
+  `:error` if nobody holds the key, or the handle's registration has ended.
+  """
+  @spec set_load(registry, key | Load.t(), non_neg_integer) :: :ok | :error
+  def set_load(registry, key_or_load, load) when is_atom(registry) do
+    unless is_integer(load) and load >= 0 do
+      raise ArgumentError, "expected load to be a non-negative integer, got: #{inspect(load)}"
+    end
+
+    Entries.set_load(registry, key_or_load, load)
+  end
+
+  @doc """
+  Adds to the load of an entry, or takes from it; answers the new load, which is never below 0. As `set_load/3`.
+
+      iex> {:ok, _} = Kantoku.Registry.start_link(keys: :unique, name: Doc.Load)
+      iex> {:ok, _} = Kantoku.Registry.register(Doc.Load, "ada", nil)
+      iex> {:ok, load} = Kantoku.Registry.load_handle(Doc.Load, "ada")
+      iex> Kantoku.Registry.add_load(Doc.Load, load, 2)
+      {:ok, 2}
+      iex> Kantoku.Registry.add_load(Doc.Load, "ada", -1)
+      {:ok, 1}
+  """
+  @spec add_load(registry, key | Load.t(), integer) :: {:ok, non_neg_integer} | :error
+  def add_load(registry, key_or_load, change) when is_atom(registry) do
+    unless is_integer(change) do
+      raise ArgumentError, "expected the change of load to be an integer, got: #{inspect(change)}"
+    end
+
+    Entries.add_load(registry, key_or_load, change)
+  end
+
+  @doc """
+  The described entries that meet all `criteria`.
+
+      iex> {:ok, _} = Kantoku.Registry.start_link(keys: :unique, name: Doc.Find)
+      iex> for name <- ["ada", "bob"] do
+      ...>   {:ok, _} = Kantoku.Registry.register(Doc.Find, name, nil)
+      ...>   :ok = Kantoku.Registry.describe(Doc.Find, name, tags: ["gpu", name], metadata: %{tenant: 7})
+      ...> end
+      iex> Kantoku.Registry.find(Doc.Find, tag: "gpu", metadata: %{tenant: 7}, not: [tag: "bob"])
+      [{"ada", self()}]
+
+  Criteria:
+
+    * `:type`, `:status`, `:node` - an atom; `:region`, `:tag`, `:capability` - an atom or binary.
+    * `:tags`, `:capabilities` - lists of which the entry has all.
+    * `:metadata` - a map: the entry's metadata has each of these keys with a value equal by `===/2`.
+    * `:any` - as `[tags: ["a", "b"]]`: at least one of the list; with several keys, of each list.
+    * `:not` - as `[tags: ["a", "b"], status: :busy]`: none of them.
+
+  How to answer:
+
+    * `:order_by` - `:load`, ascending and exact for the loads as they were read during the call; `:started_at`, the
+      order of registration; or `:random`. Any order if left out.
+    * `:limit` - a count; `:infinity` by default.
+    * `:return` - `:pairs` (`{key, pid}`, the default), `:pids`, `:keys` or `:entries`.
+
+  The index answers, except for metadata values that are not atoms, integers of up to 60 bits or binaries of up to 255 bytes:
+  those are compared with each entry that the other criteria name.
+  Bad criteria raise `ArgumentError`.
+  """
+  @spec find(registry, keyword) :: [{key, pid}] | [pid] | [key] | [Entry.t()]
+  def find(registry, criteria) when is_atom(registry), do: Entries.find(registry, criteria)
+
+  @doc """
+  How many described entries meet all `criteria` (`find/2`), whatever order and limit say.
+
+      iex> {:ok, _} = Kantoku.Registry.start_link(keys: :unique, name: Doc.CountCriteria)
+      iex> Kantoku.Registry.count(Doc.CountCriteria, status: :idle)
+      0
+  """
+  @spec count(registry, keyword) :: non_neg_integer
+  def count(registry, criteria) when is_atom(registry), do: Entries.count(registry, criteria)
+
+  @doc """
+  Tells the calling process of every change to what `criteria` name, from now on, and answers what they name now.
+
+  Between the answer and the messages there is no gap and nothing twice. The messages are
+  `{:kantoku_watch, ref, event, what}`; `Kantoku.Entry.from_watch/1` reads them:
+
+      iex> {:ok, _} = Kantoku.Registry.start_link(keys: :unique, name: Doc.Watch)
+      iex> {:ok, ref, []} = Kantoku.Registry.watch(Doc.Watch, tag: "gpu")
+      iex> {:ok, _} = Kantoku.Registry.register(Doc.Watch, "ada", nil)
+      iex> :ok = Kantoku.Registry.describe(Doc.Watch, "ada", tags: ["gpu"])
+      iex> {:join, ^ref, entry} = receive do: (message -> Kantoku.Entry.from_watch(message))
+      iex> entry.key
+      "ada"
+
+  Criteria are those of `find/2`, without an order, limit or return, and with metadata that can be indexed. A change of load is
+  no change. Ends with `unwatch/2`, with the calling process or with the registry.
+  """
+  @spec watch(registry, keyword) :: {:ok, reference, [Entry.t()]}
+  def watch(registry, criteria) when is_atom(registry), do: Entries.watch(registry, criteria)
+
+  @doc "Ends a watch of the calling process, and takes its messages out of the mailbox."
+  @spec unwatch(registry, reference) :: :ok
+  def unwatch(registry, ref) when is_atom(registry) and is_reference(ref), do: Entries.unwatch(registry, ref)
 
   # Locks and metadata ----------------------------------------------------------------------------------------------
 
