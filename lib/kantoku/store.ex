@@ -4,7 +4,7 @@ defmodule Kantoku.Store do
 
   A store knows keys, versions and bytes, nothing of agents. Its one promise: **an older snapshot never takes the place of a newer one**,
   whoever writes when. A version is `{incarnation, revision}` and compares in that order, so what a process that was given up still
-  writes loses against its successor.
+  writes loses against its successor. The same version may be written again.
 
     * `Kantoku.Store.Memory` - outlives an agent, its domain and its server; ends with the instance;
     * `Kantoku.Store.Disk` - outlives the VM.
@@ -35,8 +35,9 @@ defmodule Kantoku.Store do
   @callback open(instance :: atom, keyword) :: {:ok, ref :: term} | {:error, reason :: term}
 
   @doc """
-  Keeps bytes under a key, if nothing newer is there: `{:error, :stale}` otherwise. `:pending` promises a message if `reply_ref` is a
-  reference; `{:error, :busy}` asks to try again later.
+  Keeps bytes under a key, if nothing newer is there: `{:error, :stale}` otherwise. With a `reply_ref` the caller wants to know when they
+  are as safe as this store can make them: `:ok` says they are, `:pending` promises the message. Without one `:ok` means that the store
+  has them, and sees to the rest. `{:error, :busy}` asks to try again later.
   """
   @callback put(ref :: term, key, version, binary, reply_ref :: reference | nil) ::
               :ok | :pending | {:error, reason :: term}

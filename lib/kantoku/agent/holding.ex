@@ -38,13 +38,13 @@ defmodule Kantoku.Agent.Holding do
 
   @doc "What is pending, to be changed and given to `put_pending/2`."
   @spec pending(t) :: Pending.t()
-  def pending(%{pending: nil, revision: revision}), do: %Pending{kept: revision}
+  def pending(%{pending: nil, revision: revision}), do: Pending.none(revision)
   def pending(%{pending: pending}), do: pending
 
   @doc "Takes back what `pending/1` gave."
   @spec put_pending(t, Pending.t()) :: t
   def put_pending(holding, pending) do
-    if Pending.done?(pending, holding.revision), do: %{holding | pending: nil}, else: %{holding | pending: pending}
+    if Pending.over?(pending, holding.revision), do: %{holding | pending: nil}, else: %{holding | pending: pending}
   end
 
   @doc "Emits an event about this agent."

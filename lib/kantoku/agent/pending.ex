@@ -7,6 +7,7 @@ defmodule Kantoku.Agent.Pending do
             attempts: 0,
             deliver_timer: nil,
             kept: 0,
+            handed: 0,
             changes: 0,
             flight: nil,
             write_timer: nil,
@@ -14,8 +15,9 @@ defmodule Kantoku.Agent.Pending do
             draining: []
 
   @typedoc """
-  `kept` is the newest revision that the store has, `changes` counts those after the last one handed to it, `flight` is the write it has not
-  answered, `waiting` are replies that leave when a revision is kept, `draining` those that leave when nothing is pending.
+  `handed` is the newest revision that the store was given, `kept` the newest that it says is safe, `changes` counts those not handed over,
+  `flight` is the write that it has not answered, `waiting` are replies that leave when a revision is kept, `draining` those that
+  leave when nothing is pending.
   """
   @type t :: %__MODULE__{
           outbox: Kantoku.Agent.Outbox.t(),
@@ -23,6 +25,7 @@ defmodule Kantoku.Agent.Pending do
           attempts: non_neg_integer,
           deliver_timer: reference | nil,
           kept: non_neg_integer,
+          handed: non_neg_integer,
           changes: non_neg_integer,
           flight: %{ref: reference, revision: pos_integer, started: integer, bytes: pos_integer} | nil,
           write_timer: reference | nil,
@@ -30,15 +33,31 @@ defmodule Kantoku.Agent.Pending do
           draining: [GenServer.from()]
         }
 
-  @doc "Whether nothing is pending at this revision."
-  @spec done?(t, revision :: non_neg_integer) :: boolean
-  def done?(%__MODULE__{} = pending, revision) do
-    idle?(pending, revision) and pending.write_timer == nil and pending.waiting == [] and pending.draining == []
-  end
+  @doc "With nothing pending, at a revision that the store has or that needs none."
+  @spec none(revision :: non_neg_integer) :: t
+  def none(revision), do: %__MODULE__{kept: revision, handed: revision}
 
-  @doc "Whether all is kept and delivered."
-  @spec idle?(t, revision :: non_neg_integer) :: boolean
-  def idle?(pending, revision) do
-    pending.kept == revision and pending.outbox == [] and pending.courier == nil and pending.flight == nil
+  @doc "Whether nothing is left to do at this revision, and nobody waits."
+  @spec over?(t, revision :: non_neg_integer) :: boolean
+  def over?(
+        %__MODULE__{outbox: [], courier: nil, flight: nil, write_timer: nil, waiting: [], draining: []} = pending,
+        revision
+      ),
+      do: pending.handed == revision
+
+  def over?(%__MODULE__{}, _revision), do: false
+
+  @doc "Whether all directives are delivered and the store has said that this revision is safe."
+  @spec settled?(t, revision :: non_neg_integer) :: boolean
+  def settled?(%__MODULE__{outbox: [], courier: nil, flight: nil} = pending, revision), do: pending.kept == revision
+  def settled?(%__MODULE__{}, _revision), do: false
+
+  @doc "Whether someone waits to hear from the store: a caller, or a directive."
+  @spec asked?(t) :: boolean
+  def asked?(%__MODULE__{waiting: [], draining: [], outbox: []}), do: false
+
+  def asked?(%__MODULE__{outbox: outbox, kept: kept} = pending) do
+    pending.waiting != [] or pending.draining != [] or
+      Enum.any?(outbox, fn {_id, revision, _directive} -> revision > kept end)
   end
 end

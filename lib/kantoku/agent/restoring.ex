@@ -53,7 +53,7 @@ defmodule Kantoku.Agent.Restoring do
   defp restored(holding, agent, snapshot, bytes, started) do
     outbox = snapshot.outbox
     holding = Holding.bear(holding, agent)
-    holding = Holding.put_pending(holding, %Pending{kept: holding.revision, outbox: outbox})
+    holding = Holding.put_pending(holding, %{Pending.none(holding.revision) | outbox: outbox})
     migrated_from = if snapshot.vsn !== holding.vsn, do: snapshot.vsn
 
     measurements = %{

@@ -61,7 +61,7 @@ defmodule Kantoku.Agent.Server do
   def state(server, timeout \\ 5_000), do: GenServer.call(server, {:"$kantoku", :state}, timeout)
 
   @doc """
-  What the server knows about its agent: `revision` and the newest that is `kept`, `incarnation`, `undelivered` directives.
+  What the server knows about its agent: `revision` and the newest that the store has (`kept`), `incarnation`, `undelivered` directives.
   """
   @spec info(GenServer.server(), timeout) :: %{
           revision: non_neg_integer,
@@ -116,7 +116,7 @@ defmodule Kantoku.Agent.Server do
   def handle_call({:"$kantoku", :state}, _from, holding), do: {:reply, holding.agent, holding}
   def handle_call({:"$kantoku", :info}, _from, holding), do: {:reply, about(holding), holding}
   def handle_call({:"$kantoku", :snapshot}, from, holding), do: go_on(Writing.write_for(holding, from))
-  def handle_call({:"$kantoku", :settle}, from, holding), do: holding |> drain(from) |> Writing.write() |> go_on()
+  def handle_call({:"$kantoku", :settle}, from, holding), do: holding |> Writing.drain(from) |> go_on()
   def handle_call(action, from, holding), do: run(holding, from, &holding.config.module.cmd(&1, action))
 
   @impl true
@@ -232,7 +232,7 @@ defmodule Kantoku.Agent.Server do
   defp settled(%{pending: nil} = holding), do: holding
 
   defp settled(%{pending: pending, revision: revision} = holding) do
-    if pending.draining != [] and Pending.idle?(pending, revision) do
+    if pending.draining != [] and Pending.settled?(pending, revision) do
       Enum.each(pending.draining, &GenServer.reply(&1, :ok))
       Holding.put_pending(holding, %{pending | draining: []})
     else
@@ -240,13 +240,8 @@ defmodule Kantoku.Agent.Server do
     end
   end
 
-  defp drain(holding, from) do
-    pending = Holding.pending(holding)
-    Holding.put_pending(holding, %{pending | draining: [from | pending.draining]})
-  end
-
   defp about(%{pending: nil, revision: revision} = holding), do: about(holding, revision, 0)
-  defp about(%{pending: pending} = holding), do: about(holding, pending.kept, length(pending.outbox))
+  defp about(%{pending: pending} = holding), do: about(holding, pending.handed, length(pending.outbox))
 
   defp about(holding, kept, undelivered) do
     %{revision: holding.revision, kept: kept, incarnation: holding.incarnation, undelivered: undelivered}

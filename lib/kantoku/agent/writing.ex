@@ -5,8 +5,9 @@ defmodule Kantoku.Agent.Writing do
   alias Kantoku.Agent.{Holding, Pending, Snapshot}
   alias Kantoku.Store
 
-  # 1. At most one write of an agent is on its way; what changes meanwhile goes out together after it.
-  # 2. `kept` never runs ahead of what the store has confirmed.
+  # 1. kept <= handed <= revision: what the store says is safe, what it was given, what there is.
+  # 2. At most one write that was asked about is on its way. With `:sync` what changes meanwhile goes out together after it;
+  #    with `:async` it is handed over at once, unasked.
   # 3. A reply in `waiting` leaves when its revision is kept, or with the error that a write met.
 
   @retry_in 1_000
@@ -32,8 +33,12 @@ defmodule Kantoku.Agent.Writing do
   @spec answer(Holding.t(), GenServer.from() | nil, term) :: Holding.t()
   def answer(holding, nil, _reply), do: holding
 
-  def answer(%{config: %{options: %{durability: :sync}}, pending: %{} = pending} = holding, from, reply)
-      when pending.kept < holding.revision,
+  def answer(
+        %{config: %{options: %{durability: :sync}}, pending: %{kept: kept}, revision: revision} = holding,
+        from,
+        reply
+      )
+      when kept < revision,
       do: wait(holding, from, reply)
 
   def answer(holding, from, reply) do
@@ -41,116 +46,140 @@ defmodule Kantoku.Agent.Writing do
     holding
   end
 
-  @doc "Writes what is unwritten and answers `from` when it is kept."
+  defp wait(%{pending: pending} = holding, from, reply) do
+    %{holding | pending: %{pending | waiting: [{holding.revision, from, reply} | pending.waiting]}}
+  end
+
+  @doc "Answers `from` with the present revision when the store says that it is safe."
   @spec write_for(Holding.t(), GenServer.from()) :: Holding.t()
-  def write_for(%{pending: nil} = holding, from), do: answer(holding, from, {:ok, holding.revision})
+  def write_for(%{config: %{options: %{store: nil}}} = holding, from),
+    do: answer(holding, from, {:error, {:not_durable, :no_store}})
 
   def write_for(holding, from) do
-    holding = holding |> wait(from, {:ok, holding.revision}) |> write()
-    kept(holding, Holding.pending(holding).kept)
+    holding = doubt(holding)
+    reply = {:ok, holding.revision}
+
+    if holding.pending.kept == holding.revision,
+      do: answer(holding, from, reply),
+      else: holding |> wait(from, reply) |> write()
   end
 
-  defp wait(holding, from, reply) do
+  @doc "Answers `from` with `:ok` when nothing is pending."
+  @spec drain(Holding.t(), GenServer.from()) :: Holding.t()
+  def drain(holding, from) do
+    %{pending: pending} = holding = doubt(holding)
+    write(%{holding | pending: %{pending | draining: [from | pending.draining]}})
+  end
+
+  # What was handed over unasked may not be safe yet, and only a further write asks. Revision 0 is what `new/1` makes.
+  defp doubt(%{config: %{options: options}, revision: revision} = holding) do
     pending = Holding.pending(holding)
-    Holding.put_pending(holding, %{pending | waiting: [{holding.revision, from, reply} | pending.waiting]})
+    doubtful? = revision > 0 and options.store != nil and Store.durable?(options.store) and options.durability == :async
+    %{holding | pending: if(doubtful?, do: %{pending | kept: min(pending.kept, revision - 1)}, else: pending)}
   end
 
-  @doc "Hands the present revision to the store, unless that is done or one before it is on its way."
+  @doc "The time to write has come."
+  @spec timer(Holding.t()) :: Holding.t()
+  def timer(%{pending: nil} = holding), do: holding
+  def timer(%{pending: pending} = holding), do: write(%{holding | pending: %{pending | write_timer: nil}})
+
+  @doc "Hands the present revision to the store, where that is still to be done."
   @spec write(Holding.t()) :: Holding.t()
-  def write(%{pending: nil} = holding), do: holding
   def write(%{config: %{options: %{store: nil}}} = holding), do: kept(holding, holding.revision)
-  def write(%{pending: %{flight: %{}}} = holding), do: holding
-  def write(%{pending: %{kept: revision}, revision: revision} = holding), do: unschedule(holding)
 
-  def write(holding) do
-    holding = unschedule(holding)
+  def write(%{config: %{options: options}, pending: pending, revision: revision} = holding) do
+    asked? = options.durability == :sync or Pending.asked?(pending)
+
+    cond do
+      pending.flight != nil and options.durability == :sync -> holding
+      pending.flight != nil and pending.handed == revision -> holding
+      pending.flight != nil -> encode_and_put(holding, nil)
+      asked? and pending.kept < revision -> encode_and_put(holding, make_ref())
+      pending.handed < revision -> encode_and_put(holding, nil)
+      true -> holding
+    end
+  end
+
+  defp encode_and_put(holding, ref) do
+    %{config: config, pending: pending} = holding = unschedule(holding)
     started = System.monotonic_time()
+    version = {holding.incarnation, holding.revision}
+    snapshot = %Snapshot{module: config.module, vsn: holding.vsn, agent: holding.agent, outbox: pending.outbox}
 
-    case encode(holding) do
-      {:ok, bytes} -> put(holding, flight(holding, started, bytes), bytes)
+    case Snapshot.encode(snapshot, version, config.options.max_snapshot_bytes) do
+      {:ok, bytes} ->
+        write = %{ref: ref, revision: holding.revision, started: started, bytes: byte_size(bytes)}
+        put(holding, write, Store.put(config.options.store, holding.id, version, bytes, ref))
+
+      {:error, reason} ->
+        failed(holding, reason)
+    end
+  end
+
+  defp put(holding, write, :ok), do: holding |> handed(write.revision) |> written(write)
+  defp put(holding, write, :pending), do: holding |> handed(write.revision) |> fly(write)
+  defp put(holding, _write, {:error, reason}), do: failed(holding, reason)
+
+  defp handed(%{pending: pending} = holding, revision) do
+    %{holding | pending: %{pending | handed: revision, changes: 0}}
+  end
+
+  defp fly(%{pending: pending} = holding, write), do: %{holding | pending: %{pending | flight: write}}
+
+  @doc "The store's answer to the write of that reference. One that nobody asked about is none of ours."
+  @spec answered(Holding.t(), reference, :ok | {:error, term}) :: Holding.t()
+  def answered(%{pending: %{flight: %{ref: ref} = write} = pending} = holding, ref, result) do
+    holding = %{holding | pending: %{pending | flight: nil}}
+
+    case result do
+      :ok -> holding |> written(write) |> follow_up()
       {:error, reason} -> failed(holding, reason)
     end
   end
 
-  defp flight(holding, started, bytes) do
-    %{ref: make_ref(), revision: holding.revision, started: started, bytes: byte_size(bytes)}
-  end
-
-  defp put(holding, flight, bytes) do
-    %{config: config, pending: pending} = holding
-    holding = %{holding | pending: %{pending | changes: 0, flight: flight}}
-
-    case Store.put(config.options.store, holding.id, version(holding), bytes, flight.ref) do
-      :ok -> landed(holding, :ok)
-      :pending -> holding
-      {:error, reason} -> landed(holding, {:error, reason})
-    end
-  end
-
-  defp encode(%{config: config, agent: agent, pending: pending} = holding) do
-    snapshot = %Snapshot{module: config.module, vsn: holding.vsn, agent: agent, outbox: pending.outbox}
-
-    Snapshot.encode(snapshot, version(holding), config.options.max_snapshot_bytes)
-  end
-
-  defp version(holding), do: {holding.incarnation, holding.revision}
-
-  @doc "The store's answer to the write of that reference. One that nobody waits for is an old one."
-  @spec answered(Holding.t(), reference, :ok | {:error, term}) :: Holding.t()
-  def answered(%{pending: %{flight: %{ref: ref}}} = holding, ref, result), do: landed(holding, result)
   def answered(holding, _ref, _result), do: holding
 
-  defp landed(%{pending: %{flight: flight} = pending} = holding, :ok) do
-    measurements = %{
-      duration: System.monotonic_time() - flight.started,
-      bytes: flight.bytes,
-      revision: flight.revision
-    }
-
+  defp written(%{config: config} = holding, write) do
+    duration = System.monotonic_time() - write.started
+    measurements = %{duration: duration, bytes: write.bytes, revision: write.revision}
     Holding.emit(holding, [:agent, :snapshot, :written], measurements, %{})
-    holding = kept(%{holding | pending: %{pending | flight: nil}}, flight.revision)
-    if holding.pending, do: follow_up(holding), else: holding
+    if write.ref || not Store.durable?(config.options.store), do: kept(holding, write.revision), else: holding
   end
 
-  defp landed(%{pending: pending} = holding, {:error, reason}) do
-    failed(%{holding | pending: %{pending | flight: nil}}, reason)
-  end
+  # What changed while the write was on its way may be due, or asked about, by now.
+  defp follow_up(%{pending: nil} = holding), do: holding
 
-  # What changed while the write was on its way is written if the policy, a directive or a waiting caller asks for it.
   defp follow_up(%{pending: pending} = holding) do
-    wanted? = Enum.any?(pending.outbox, fn {_id, revision, _directive} -> revision > pending.kept end)
-    if wanted? or pending.waiting != [], do: write(holding), else: changed_again(holding)
+    if Pending.asked?(pending) and pending.kept < holding.revision, do: write(holding), else: catch_up(holding)
   end
 
-  defp changed_again(%{pending: %{changes: 0}} = holding), do: holding
-  defp changed_again(holding), do: changed(holding, false)
+  defp catch_up(%{pending: %{changes: 0}} = holding), do: holding
+  defp catch_up(holding), do: changed(holding, false)
 
-  defp kept(holding, revision) do
-    pending = Holding.pending(holding)
+  defp kept(%{pending: pending} = holding, revision) do
     {ready, waiting} = Enum.split_with(pending.waiting, fn {at, _from, _reply} -> at <= revision end)
     reply_all(ready, fn reply -> reply end)
-    Holding.put_pending(holding, %{pending | kept: revision, waiting: waiting})
+    Holding.put_pending(holding, %{pending | kept: revision, handed: max(pending.handed, revision), waiting: waiting})
   end
 
   defp failed(%{pending: pending} = holding, reason) do
     retry_in = retry_in(reason)
-
-    Holding.emit(
-      holding,
-      [:agent, :snapshot, :failed],
-      %{revision: holding.revision, retry_in: retry_in},
-      %{reason: reason}
-    )
-
+    measurements = %{revision: holding.revision, retry_in: retry_in}
+    Holding.emit(holding, [:agent, :snapshot, :failed], measurements, %{reason: reason})
     reply_all(pending.waiting, fn _reply -> {:error, {:not_durable, reason}} end)
-    holding = %{holding | pending: %{pending | waiting: [], changes: max(pending.changes, 1)}}
+
+    handed = min(pending.handed, holding.revision - 1)
+    holding = %{holding | pending: %{pending | waiting: [], handed: handed, changes: max(pending.changes, 1)}}
     if retry_in > 0, do: schedule(holding, retry_in), else: holding
   end
 
   # What is too large stays so until the next change; what is stale comes from a process that has a successor.
   defp retry_in({:too_large, _bytes, _most}), do: 0
+  defp retry_in({kind, _message}) when kind in [:too_large, :stale], do: 0
   defp retry_in(:stale), do: 0
   defp retry_in(_reason), do: @retry_in
+
+  defp reply_all([], _fun), do: :ok
 
   defp reply_all(waiting, fun) do
     waiting |> Enum.reverse() |> Enum.each(fn {_at, from, reply} -> GenServer.reply(from, fun.(reply)) end)
@@ -167,29 +196,29 @@ defmodule Kantoku.Agent.Writing do
 
   defp unschedule(%{pending: %Pending{write_timer: timer} = pending} = holding) do
     Process.cancel_timer(timer)
-    Holding.put_pending(holding, %{pending | write_timer: nil})
+    %{holding | pending: %{pending | write_timer: nil}}
   end
-
-  @doc "The time to write has come."
-  @spec timer(Holding.t()) :: Holding.t()
-  def timer(%{pending: nil} = holding), do: holding
-  def timer(%{pending: pending} = holding), do: write(%{holding | pending: %{pending | write_timer: nil}})
 
   @doc "Writes what is unwritten, for a server that ends: waits for the store, but not for ever."
   @spec last(Holding.t()) :: Holding.t()
+  def last(%{pending: nil} = holding), do: holding
   def last(holding), do: last(holding, System.monotonic_time(:millisecond) + @last_write_within)
 
   defp last(holding, deadline) do
     holding = write(holding)
-    pending = Holding.pending(holding)
 
     cond do
-      pending.kept == holding.revision -> holding
-      pending.flight -> holding |> await(deadline) |> last_again(deadline)
-      pending.write_timer -> holding |> pause(deadline) |> last_again(deadline)
+      over?(holding) -> holding
+      holding.pending.flight -> holding |> await(deadline) |> last_again(deadline)
+      holding.pending.write_timer -> holding |> pause(deadline) |> last_again(deadline)
       true -> holding
     end
   end
+
+  # With `:async` the store was told not to keep anyone waiting, so nobody waits for it.
+  defp over?(%{pending: nil}), do: true
+  defp over?(%{config: %{options: %{durability: :sync}}} = holding), do: holding.pending.kept == holding.revision
+  defp over?(holding), do: holding.pending.handed == holding.revision
 
   defp last_again({:over, holding}, _deadline), do: holding
   defp last_again({:again, holding}, deadline), do: last(holding, deadline)
@@ -203,11 +232,9 @@ defmodule Kantoku.Agent.Writing do
   end
 
   defp pause(holding, deadline) do
-    ms = min(left(deadline), 100)
-
     receive do
     after
-      ms -> {if(left(deadline) > 0, do: :again, else: :over), holding}
+      min(left(deadline), 100) -> {if(left(deadline) > 0, do: :again, else: :over), holding}
     end
   end
 

@@ -37,13 +37,13 @@ defmodule Kantoku.Store.Memory do
   end
 
   defp replacing({key, incarnation, revision, _bytes} = row) do
-    newer = {:orelse, {:>, incarnation, :"$1"}, {:andalso, {:"=:=", incarnation, :"$1"}, {:>, revision, :"$2"}}}
-    [{{key, :"$1", :"$2", :_}, [newer], [{:const, row}]}]
+    not_older = {:orelse, {:>, incarnation, :"$1"}, {:andalso, {:"=:=", incarnation, :"$1"}, {:>=, revision, :"$2"}}}
+    [{{key, :"$1", :"$2", :_}, [not_older], [{:const, row}]}]
   end
 
   defp newer?(table, key, version) do
     case :ets.lookup(table, key) do
-      [{_key, incarnation, revision, _bytes}] -> {incarnation, revision} >= version
+      [{_key, incarnation, revision, _bytes}] -> {incarnation, revision} > version
       [] -> false
     end
   end
