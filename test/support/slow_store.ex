@@ -14,9 +14,9 @@ defmodule Kantoku.Test.SlowStore do
     :pending
   end
 
-  @doc "Lets a put end well, or with an error."
+  @doc "Lets a put end well, or with an error. Where something newer was put meanwhile, that is as good."
   def finish({table, writer, key, version, bytes, reply_ref}, result \\ :ok) do
-    if result == :ok, do: :ok = Memory.put(table, key, version, bytes, nil)
+    if result == :ok, do: Memory.put(table, key, version, bytes, nil)
     send(writer, {:kantoku_store, reply_ref, result})
     version
   end

@@ -2,7 +2,7 @@ defmodule Kantoku.Agent.Writing do
   # When a revision is written, and what waits until it is kept. Knows the store, nothing of handlers.
   @moduledoc false
 
-  alias Kantoku.Agent.{Holding, Pending, Snapshot}
+  alias Kantoku.Agent.{Holding, Pending, Redaction, Snapshot}
   alias Kantoku.Store
 
   # 1. kept <= handed <= revision: what the store says is safe, what it was given, what there is.
@@ -85,6 +85,7 @@ defmodule Kantoku.Agent.Writing do
 
   @doc "Hands the present revision to the store, where that is still to be done."
   @spec write(Holding.t()) :: Holding.t()
+  def write(%{pending: nil} = holding), do: holding
   def write(%{config: %{options: %{store: nil}}} = holding), do: kept(holding, holding.revision)
 
   def write(%{config: %{options: options}, pending: pending, revision: revision} = holding) do
@@ -109,11 +110,16 @@ defmodule Kantoku.Agent.Writing do
     case Snapshot.encode(snapshot, version, config.options.max_snapshot_bytes) do
       {:ok, bytes} ->
         write = %{ref: ref, revision: holding.revision, started: started, bytes: byte_size(bytes)}
-        put(holding, write, Store.put(config.options.store, holding.id, version, bytes, ref))
+        put(holding, write, give(holding, version, bytes, ref))
 
       {:error, reason} ->
         failed(holding, reason)
     end
+  end
+
+  # A store that fails has the bytes among its arguments.
+  defp give(%{config: %{options: options}, id: id}, version, bytes, ref) do
+    Redaction.guard(options.redact, fn -> Store.put(options.store, id, version, bytes, ref) end)
   end
 
   defp put(holding, write, :ok), do: holding |> handed(write.revision) |> written(write)
@@ -201,7 +207,6 @@ defmodule Kantoku.Agent.Writing do
 
   @doc "Writes what is unwritten, for a server that ends: waits for the store, but not for ever."
   @spec last(Holding.t()) :: Holding.t()
-  def last(%{pending: nil} = holding), do: holding
   def last(holding), do: last(holding, System.monotonic_time(:millisecond) + @last_write_within)
 
   defp last(holding, deadline) do
