@@ -2,7 +2,7 @@ defmodule Kantoku.Agent.Restoring do
   # How a starting agent comes by its state: its newest snapshot, or afresh. Knows no message and no timer.
   @moduledoc false
 
-  alias Kantoku.Agent.{Holding, Pending, Redaction, Snapshot}
+  alias Kantoku.Agent.{Holding, Pending, Redaction, Snapshot, Writing}
   alias Kantoku.Store
 
   @type outcome :: {:ok, Holding.t(), restored? :: boolean} | {:park, reason :: term} | {:error, reason :: term}
@@ -15,11 +15,20 @@ defmodule Kantoku.Agent.Restoring do
     started = System.monotonic_time()
 
     case Store.get(store, holding.id) do
-      :none -> fresh(holding, args)
-      {:ok, version, bytes} when restore? -> take_up(follow(holding, version), version, bytes, args, started)
-      {:ok, version, _bytes} -> holding |> follow(version) |> fresh(args)
-      {:damaged, text} -> damaged(holding, args, text)
-      {:error, reason} -> {:error, {:store_unavailable, reason}}
+      :none ->
+        fresh(holding, args)
+
+      {:ok, version, bytes} when restore? ->
+        holding |> take_up(version, bytes, args, started) |> claim(version, holding)
+
+      {:ok, version, _bytes} ->
+        holding |> follow(version) |> fresh(args) |> claim(version, holding)
+
+      {:damaged, text} ->
+        damaged(holding, args, text)
+
+      {:error, reason} ->
+        {:error, {:store_unavailable, reason}}
     end
   end
 
@@ -28,13 +37,24 @@ defmodule Kantoku.Agent.Restoring do
     {:ok, Holding.bear(holding, agent), false}
   end
 
-  # The sum is larger than what any predecessor wrote under: those in this VM were given smaller incarnations, and those
-  # of an earlier VM are all in what is stored. So no clock is needed to tell who is newer.
+  # Whoever starts later writes under a higher incarnation than what it found. Those that an instance gives out rise in one VM; after
+  # another VM they may begin below what is stored. Then the next one up is taken, and claimed by a write at once: what starts
+  # after this finds it. So no clock is needed to tell who is newer.
   defp follow(holding, {incarnation, revision}) do
-    %{holding | incarnation: incarnation + holding.incarnation, revision: revision}
+    %{holding | incarnation: max(holding.incarnation, incarnation + 1), revision: revision}
   end
 
+  defp claim({:ok, %{revision: revision} = holding, restored?}, {stored, revision}, %{incarnation: given})
+       when given <= stored do
+    pending = Holding.pending(holding)
+    {:ok, Writing.write(%{holding | pending: %{pending | handed: revision - 1, kept: revision - 1}}), restored?}
+  end
+
+  defp claim(outcome, _version, _given), do: outcome
+
   defp take_up(%{config: config} = holding, version, bytes, args, started) do
+    holding = follow(holding, version)
+
     case Snapshot.decode(bytes, version, config.module, Store.durable?(config.options.store)) do
       {:ok, snapshot} -> migrate(holding, snapshot, byte_size(bytes), started)
       {:damaged, reason} -> damaged(holding, args, reason)

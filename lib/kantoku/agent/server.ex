@@ -26,6 +26,9 @@ defmodule Kantoku.Agent.Server do
   that changed during one write goes out in the next. A call whose revision could not be written is answered
   `{:error, {:not_durable, reason}}`: the change is made, and the write is tried again.
 
+  A process that finds its store written to by a successor stops with `{:shutdown, :superseded}`; a call that it was serving
+  is not answered.
+
   See `Kantoku.Agent.Options` for all options.
   """
   use GenServer

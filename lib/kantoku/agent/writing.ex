@@ -176,14 +176,19 @@ defmodule Kantoku.Agent.Writing do
 
     handed = min(pending.handed, holding.revision - 1)
     holding = %{holding | pending: %{pending | waiting: [], handed: handed, changes: max(pending.changes, 1)}}
+    if stale?(reason), do: exit({:shutdown, :superseded})
     if retry_in > 0, do: schedule(holding, retry_in), else: holding
   end
 
-  # What is too large stays so until the next change; what is stale comes from a process that has a successor.
+  # Whoever has a successor ends here, its caller unanswered: nothing that it says would last.
+  defp stale?(:stale), do: true
+  defp stale?({:stale, _message}), do: true
+  defp stale?(_reason), do: false
+
+  # What is too large stays so until the next change.
   defp retry_in({:too_large, _bytes, _most}), do: 0
-  defp retry_in({kind, _message}) when kind in [:too_large, :stale], do: 0
-  defp retry_in(:stale), do: 0
-  defp retry_in(_reason), do: @retry_in
+  defp retry_in({:too_large, _message}), do: 0
+  defp retry_in(reason), do: if(stale?(reason), do: 0, else: @retry_in)
 
   defp reply_all([], _fun), do: :ok
 
@@ -207,7 +212,11 @@ defmodule Kantoku.Agent.Writing do
 
   @doc "Writes what is unwritten, for a server that ends: waits for the store, but not for ever."
   @spec last(Holding.t()) :: Holding.t()
-  def last(holding), do: last(holding, System.monotonic_time(:millisecond) + @last_write_within)
+  def last(holding) do
+    last(holding, System.monotonic_time(:millisecond) + @last_write_within)
+  catch
+    :exit, {:shutdown, :superseded} -> holding
+  end
 
   defp last(holding, deadline) do
     holding = write(holding)

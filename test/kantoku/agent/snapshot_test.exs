@@ -44,29 +44,43 @@ defmodule Kantoku.Agent.SnapshotTest do
     end
   end
 
-  test "what a given-up process still writes never takes the place of its successor's", context do
+  test "a given-up process that writes ends, its caller unanswered, and its successor's state stays", context do
     old = start(context)
     GenServer.call(old, {:add, 1})
     new = again(context)
     GenServer.call(new, {:add, 10})
     {:ok, ref} = Telemetry.subscribe(context.instance, events: [[:agent, :snapshot, :failed]])
-    GenServer.call(old, {:add, 100})
-    GenServer.call(old, {:add, 100})
+    assert {{:shutdown, :superseded}, _call} = catch_exit(GenServer.call(old, {:add, 100}))
     assert_receive {:kantoku_event, ^ref, _, %{retry_in: 0}, %{reason: :stale}}
 
-    stop(old, :kill)
+    assert gone(old) == {:shutdown, :superseded}
     stop(new, :kill)
     assert Server.state(start(context, [], %{incarnation: 3})).count == 11
   end
 
-  test "a store from an earlier VM, where incarnations begin at 1 again, is still outdone", context do
+  test "after another VM, incarnations that begin at 1 again outdo what is stored, and each other", context do
     pid = start(context, [], %{incarnation: 70})
     GenServer.call(pid, {:add, 1})
     stop(pid, :kill)
-    pid = start(context, [], %{incarnation: 1})
+
+    zombie = start(context, [], %{incarnation: 1})
+    assert %{incarnation: 71} = Server.info(zombie)
+    pid = start(context, [], %{incarnation: 2})
+    assert %{incarnation: 72} = Server.info(pid)
     GenServer.call(pid, {:add, 1})
+    assert {{:shutdown, :superseded}, _call} = catch_exit(GenServer.call(zombie, {:add, 100}))
     stop(pid, :kill)
-    assert Server.state(start(context, [], %{incarnation: 1})).count == 2
+    assert Server.state(start(context, [], %{incarnation: 3})).count == 2
+  end
+
+  test "incarnations that rise by themselves are taken as they are, and nothing is written for them", context do
+    pid = start(context, [], %{incarnation: 1_700_000_000_000_000})
+    GenServer.call(pid, {:add, 1})
+    {:ok, version, _bytes} = stored(context)
+    stop(pid, :kill)
+    pid = start(context, [], %{incarnation: 1_700_000_000_000_001})
+    assert %{incarnation: 1_700_000_000_000_001, revision: 1} = Server.info(pid)
+    assert {:ok, ^version, _bytes} = stored(context)
   end
 
   test "a command that changes nothing writes nothing", context do
