@@ -1,6 +1,8 @@
 defmodule Kantoku.Agent.ServerTest do
   use Kantoku.Test.AgentCase, async: true
 
+  alias Kantoku.Agent.Config
+
   test "a call runs a command and is answered by its reply directive, or :ok without one", context do
     pid = start(context)
     assert GenServer.call(pid, {:add, 2}) == 2
@@ -98,10 +100,29 @@ defmodule Kantoku.Agent.ServerTest do
     assert_raise ArgumentError, ~r/unknown option :colour/, fn -> Options.new!(colour: :red) end
   end
 
+  defmodule Bare do
+    @moduledoc false
+    use GenServer
+    def init(arg), do: {:ok, arg}
+  end
+
   test "an idle agent is packed to little more than an idle GenServer", context do
+    {:ok, bare} = GenServer.start_link(Bare, 1, hibernate_after: 0)
     pid = start(context, [hibernate_after: 0], %{id: 1})
+    assert hibernated_bytes(pid) <= hibernated_bytes(bare) + 200
+    GenServer.call(pid, {:add, 1})
+    assert hibernated_bytes(pid) <= hibernated_bytes(bare) + 300
+  end
+
+  defp hibernated_bytes(pid) do
     wait_until(fn -> Process.info(pid, :current_function) == {:current_function, {:erlang, :hibernate, 3}} end)
     {:memory, bytes} = Process.info(pid, :memory)
-    assert bytes <= 1_350
+    bytes
+  end
+
+  test "agents of one kind share what they have in common" do
+    options = Options.new!([])
+    shared = Config.shared(__MODULE__, Account, options)
+    assert :erts_debug.same(shared, Config.shared(__MODULE__, Account, options))
   end
 end
