@@ -5,7 +5,7 @@ defmodule Kantoku.Application do
 
   @impl true
   def start(_type, _args) do
-    children = [Kantoku.Native.FaultLog, Kantoku.Engine.Elixir.Supervisor]
+    children = [Kantoku.Native.FaultLog, Kantoku.Engine.Elixir.Supervisor, Kantoku.Telemetry.Switchboard]
     Supervisor.start_link(children, strategy: :one_for_one, name: Kantoku.Application)
   end
 end
