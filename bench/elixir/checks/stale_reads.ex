@@ -17,7 +17,7 @@ defmodule Bench.Checks.StaleReads do
       name: "stale_reads",
       does:
         "#{each * @lanes} owners of a described name are killed in #{@lanes} lanes; as soon as one is seen dead, whereis_name, lookup, " <>
-          "keys, count_match and find are asked, and the next owner takes the name",
+          "keys, values, select, count_match and find are asked, and the next owner takes the name",
       zero: ["stale reads", "refused takeovers", "lost successors"],
       run: &count(&1.registry, each)
     }
@@ -86,6 +86,8 @@ defmodule Bench.Checks.StaleReads do
         Kantoku.Registry.whereis_name({registry, key}) != :undefined,
         Kantoku.Registry.lookup(registry, key) != [],
         Kantoku.Registry.keys(registry, owner) != [],
+        Kantoku.Registry.values(registry, key, owner) != [],
+        owner in Kantoku.Registry.select(registry, [{{:_, :"$1", :_}, [], [:"$1"]}]),
         Kantoku.Registry.count_match(registry, key, :_) != 0,
         Kantoku.Registry.find(registry, tag: :"lane_#{lane}") != []
       ],

@@ -30,18 +30,25 @@ defmodule Bench.Callers do
   @spec beside((() -> no_return), (() -> result)) :: result when result: term
   def beside(work, body) do
     {pid, monitor} = spawn_monitor(work)
-    result = body.()
-    Process.exit(pid, :kill)
 
-    receive do
-      {:DOWN, ^monitor, _, _, :killed} -> result
-      {:DOWN, ^monitor, _, _, reason} -> exit({:background_died, reason})
+    try do
+      body.()
+    after
+      Process.exit(pid, :kill)
+      await_killed(monitor)
     end
   end
 
   @doc "Monotonic time in nanoseconds."
   @spec now() :: integer
   def now, do: :erlang.monotonic_time(:nanosecond)
+
+  defp await_killed(monitor) do
+    receive do
+      {:DOWN, ^monitor, _, _, :killed} -> :ok
+      {:DOWN, ^monitor, _, _, reason} -> exit({:background_died, reason})
+    end
+  end
 
   defp spawn_caller(index, millis, start, batch) do
     spawn_ready(fn -> start.(index) end, fn state ->

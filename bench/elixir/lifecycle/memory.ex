@@ -2,7 +2,7 @@ defmodule Bench.Lifecycle.Memory do
   @moduledoc false
   # What an idle agent costs, beside what plain processes cost.
 
-  alias Bench.{Machine, Measurement, Options}
+  alias Bench.{Machine, Measurement, Options, Ours}
   alias Bench.Lifecycle.{Fleet, Plain, Worker}
 
   @settle 2_000
@@ -19,7 +19,7 @@ defmodule Bench.Lifecycle.Memory do
         does:
           "#{count} of each, started, called once and then left alone for #{@settle} ms: what :erlang.memory(:total) grew by, for " <>
             "each; `kantoku` has the core's own bytes added, which are given as `kantoku_native` too; `rss` is what " <>
-            "the system counts for all, in the order of the lines, where memory freed before is used again",
+            "the system counts for all, taken in the order of the lines, where memory freed before is used again",
         run: fn _ -> measure(count, options) end
       }
     ]
@@ -27,37 +27,72 @@ defmodule Bench.Lifecycle.Memory do
 
   defp measure(count, options) do
     kantoku(count, options) ++
-      each("bare_genserver", count, &bare/1, &stop/1) ++
-      each("hibernated_genserver", count, &hibernated/1, &stop/1) ++
+      each("bare_genserver", count, &bare/1) ++
+      each("hibernated_genserver", count, &hibernated/1) ++
       supervised(count)
   end
 
   defp kantoku(count, options) do
+    base = total()
     fleet = Fleet.open(options)
-    native = Bench.Ours.native_bytes(fleet.instance)
-    start = fn id -> Fleet.start_data(fleet, id) && ({:ok, 1} = Fleet.add(fleet, id)) end
-    [{label, total} | rest] = each("kantoku", count, start, fn _ -> :ok end)
-    grown = (Bench.Ours.native_bytes(fleet.instance) - native) / count
+    native = Ours.native_bytes(fleet.instance)
+    idle = fn -> (Ours.native_bytes(fleet.instance) - native) / count end
+    [total, resident, grown] = grow(count, base, &data_agent(fleet, &1), idle)
     Fleet.close(fleet)
-    [{label, total + grown}, {"kantoku_native", grown} | rest]
+    [{"kantoku", total + grown}, {"kantoku_native", grown}, {"kantoku.rss", resident}]
   end
 
   defp supervised(count) do
+    base = total()
     plain = Plain.open()
-    start = fn id -> plain |> Plain.start(id) |> GenServer.call(:add) end
-    figures = each("dynamic_supervisor_and_registry", count, start, fn _ -> :ok end)
+    [total, resident, _] = grow(count, base, &(1 = plain |> Plain.start(&1) |> GenServer.call(:add)), fn -> 0 end)
     Plain.close(plain)
-    figures
+    [{"dynamic_supervisor_and_registry", total}, {"dynamic_supervisor_and_registry.rss", resident}]
   end
 
-  defp each(label, count, start, stop) do
-    {total, resident} = {total(), Machine.resident_bytes() || 0}
-    started = Enum.map(1..count, start)
+  defp each(label, count, start) do
+    [total, resident, _] = grow(count, total(), start, fn -> 0 end)
+    [{label, total}, {"#{label}.rss", resident}]
+  end
+
+  # The one that starts them keeps no list of them, and they are linked to it, so that they end with it.
+  defp grow(count, base, start, idle) do
+    resident = Machine.resident_bytes() || 0
+    processes = :erlang.system_info(:process_count)
+    starter = start_all(count, start)
     Process.sleep(@settle)
-    grown = (total() - total - :erts_debug.flat_size(started) * 8) / count
-    grown_resident = ((Machine.resident_bytes() || 0) - resident) / count
-    Enum.each(started, stop)
-    [{label, grown}, {"#{label}.rss", grown_resident}]
+    grown = [(total() - base) / count, ((Machine.resident_bytes() || 0) - resident) / count, idle.()]
+    Process.unlink(starter)
+    Process.exit(starter, :shutdown)
+    await_processes(processes + count)
+    grown
+  end
+
+  defp start_all(count, start) do
+    parent = self()
+
+    starter =
+      spawn_link(fn ->
+        Enum.each(1..count, start)
+        send(parent, {:started, self()})
+        Process.sleep(:infinity)
+      end)
+
+    receive do
+      {:started, ^starter} -> starter
+    end
+  end
+
+  defp await_processes(most) do
+    if :erlang.system_info(:process_count) > most do
+      Process.sleep(10)
+      await_processes(most)
+    end
+  end
+
+  defp data_agent(fleet, id) do
+    _ = Fleet.start_data(fleet, id)
+    {:ok, 1} = Fleet.add(fleet, id)
   end
 
   defp bare(_id) do
@@ -66,13 +101,7 @@ defmodule Bench.Lifecycle.Memory do
     pid
   end
 
-  defp hibernated(id) do
-    pid = bare(id)
-    :ok = GenServer.call(pid, :hibernate)
-    pid
-  end
-
-  defp stop(pid), do: GenServer.stop(pid)
+  defp hibernated(id), do: :ok = id |> bare() |> GenServer.call(:hibernate)
 
   defp total do
     :erlang.garbage_collect()

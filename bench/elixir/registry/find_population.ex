@@ -3,7 +3,7 @@ defmodule Bench.Names.FindPopulation do
   # Described agents, each a process with a name and three tags: one that all have, one that each hundredth has, one that each
   # ten-thousandth has. The same agents stand in our registry and in both peers' indexes.
 
-  alias Bench.Ours
+  alias Bench.{Crowd, Ours}
   alias Bench.Names.{OrderedIndex, SampledIndex}
 
   @densities [:dense, :percent, :sparse]
@@ -16,7 +16,7 @@ defmodule Bench.Names.FindPopulation do
           ordered: OrderedIndex.t(),
           sampled: SampledIndex.t(),
           size: pos_integer,
-          agents: [pid],
+          agents: Crowd.t(),
           supervisors: [pid],
           literal: term
         }
@@ -33,9 +33,8 @@ defmodule Bench.Names.FindPopulation do
   @spec build(pos_integer, Bench.Options.t()) :: t
   def build(size, options) do
     {ours, supervisor} = Ours.open_registry(:"bench_find_#{System.unique_integer([:positive])}", 1, options)
-    agents = Enum.map(1..size, &start(&1, ours))
-    handles = Enum.map(agents, &await/1)
-    described = agents |> Enum.with_index(1) |> Enum.map(fn {pid, number} -> {number, pid, tags(number)} end)
+    {agents, answers} = Crowd.start(Enum.to_list(1..size), &describe(&1, ours))
+    described = for {number, pid, _handle} <- answers, do: {number, pid, tags(number)}
 
     stage = %{
       ours: ours,
@@ -47,7 +46,7 @@ defmodule Bench.Names.FindPopulation do
       literal: {__MODULE__, make_ref()}
     }
 
-    :persistent_term.put(stage.literal, literal(handles, size))
+    :persistent_term.put(stage.literal, literal(answers, size))
     stage
   end
 
@@ -70,40 +69,22 @@ defmodule Bench.Names.FindPopulation do
 
   @spec clear(t) :: :ok
   def clear(stage) do
-    Enum.each(stage.agents, fn pid ->
-      Process.unlink(pid)
-      Process.exit(pid, :kill)
-    end)
-
+    Crowd.stop(stage.agents)
     Enum.each(stage.supervisors, &Supervisor.stop/1)
     :persistent_term.erase(stage.literal)
     :ok
   end
 
-  defp start(number, ours) do
-    parent = self()
-
-    spawn_link(fn ->
-      handle = if ours, do: Ours.describe(ours, {:agent, number}, tags(number))
-      send(parent, {:described, self(), handle})
-      Process.sleep(:infinity)
-    end)
+  defp describe(number, ours) do
+    {number, self(), if(ours, do: Ours.describe(ours, {:agent, number}, tags(number)))}
   end
 
-  defp await(agent) do
-    receive do
-      {:described, ^agent, handle} -> handle
-    end
-  end
-
-  defp literal(handles, size) do
-    agents = Enum.with_index(handles, 1)
-
-    updates =
-      for {handle, number} <- agents, _ <- 1..@updates_per_agent, do: {number, handle, :rand.uniform(@loads) - 1}
-
+  defp literal(answers, size) do
+    updates = for {number, _, handle} <- answers, _ <- 1..@updates_per_agent, do: {number, handle, random_load()}
     {Enum.shuffle(updates), Map.new(@densities, &{&1, tags_to_ask(&1, size)})}
   end
+
+  defp random_load, do: :rand.uniform(@loads) - 1
 
   defp tags_to_ask(density, size) do
     Enum.map(1..10_000, fn _ -> tag(density, :rand.uniform(size)) end)

@@ -3,7 +3,7 @@ defmodule Bench.Names.Population do
   # Names held by living processes, the same ones in our registry, in Elixir's, and in a bare ETS table. Knows nothing of what
   # is measured on them.
 
-  alias Bench.Ours
+  alias Bench.{Crowd, Ours}
 
   @names_per_holder 10
   @table_options [:set, :public, read_concurrency: true, write_concurrency: true]
@@ -12,9 +12,8 @@ defmodule Bench.Names.Population do
           ours: atom,
           theirs: atom,
           table: :ets.table(),
-          keys: term,
           size: pos_integer,
-          holders: [pid],
+          holders: Crowd.t(),
           supervisors: [pid]
         }
 
@@ -29,9 +28,8 @@ defmodule Bench.Names.Population do
     population = open(options)
     keys = size |> keys_of(shape) |> Enum.shuffle()
     :persistent_term.put({__MODULE__, population.theirs}, keys)
-    holders = keys |> Enum.chunk_every(@names_per_holder) |> Enum.map(&hold(&1, population))
-    Enum.each(holders, &await/1)
-    population = Map.merge(population, %{keys: population.theirs, size: size, holders: holders})
+    {holders, _} = keys |> Enum.chunk_every(@names_per_holder) |> Crowd.start(&hold(&1, population))
+    population = Map.merge(population, %{size: size, holders: holders})
     agree!(population, Enum.take(keys, 1_000))
     population
   end
@@ -50,12 +48,12 @@ defmodule Bench.Names.Population do
   @spec keys(t, non_neg_integer, pos_integer) :: [term, ...]
   def keys(population, index, count) do
     share = max(1, div(population.size, count))
-    {__MODULE__, population.keys} |> :persistent_term.get() |> Enum.slice(index * share, share)
+    {__MODULE__, population.theirs} |> :persistent_term.get() |> Enum.slice(index * share, share)
   end
 
   @spec clear(map) :: :ok
   def clear(population) do
-    Enum.each(Map.get(population, :holders, []), &stop/1)
+    if holders = population[:holders], do: Crowd.stop(holders)
     for supervisor <- population.supervisors, supervisor != nil, do: Supervisor.stop(supervisor)
     :persistent_term.erase({__MODULE__, population.theirs})
     :ok
@@ -65,35 +63,13 @@ defmodule Bench.Names.Population do
   defp keys_of(size, :tuple), do: Enum.map(1..size, &{:agent, "tenant-#{rem(&1, 100)}", &1})
 
   defp hold(keys, %{ours: ours, theirs: theirs, table: table}) do
-    parent = self()
-
-    spawn_link(fn ->
-      Enum.each(keys, &register(&1, ours, theirs, table))
-      send(parent, {:holding, self()})
-      Process.sleep(:infinity)
-    end)
+    Enum.each(keys, &register(&1, ours, theirs, table))
   end
 
   defp register(key, ours, theirs, table) do
     {:ok, _} = Registry.register(theirs, key, nil)
     if ours, do: {:ok, _} = Ours.register(ours, key)
     :ets.insert(table, {key, {self(), nil}})
-  end
-
-  defp await(holder) do
-    receive do
-      {:holding, ^holder} -> :ok
-    end
-  end
-
-  defp stop(holder) do
-    Process.unlink(holder)
-    monitor = Process.monitor(holder)
-    Process.exit(holder, :kill)
-
-    receive do
-      {:DOWN, ^monitor, _, _, _} -> :ok
-    end
   end
 
   # All sides have to answer the same before it means anything how fast they do.
