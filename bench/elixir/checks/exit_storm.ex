@@ -38,7 +38,7 @@ defmodule Bench.Checks.ExitStorm do
     spawn_monitor(fn ->
       {:ok, _} = Kantoku.Registry.register(registry, {:first, number}, nil)
       {:ok, _} = Kantoku.Registry.register(registry, {:second, number}, nil)
-      {:ok, _} = Kantoku.Registry.describe(registry, {:first, number}, tags: [:crowd])
+      :ok = Kantoku.Registry.describe(registry, {:first, number}, tags: [:crowd])
       send(parent, {:owning, self()})
       Process.sleep(:infinity)
     end)

@@ -24,7 +24,7 @@ defmodule Bench.Ours do
   @spec describe(atom, term, [atom]) :: term
   def describe(registry, key, tags) do
     {:ok, _} = register(registry, key)
-    {:ok, _} = Kantoku.Registry.describe(registry, key, tags: tags)
+    :ok = Kantoku.Registry.describe(registry, key, tags: tags)
     {:ok, handle} = Kantoku.Registry.load_handle(registry, key)
     handle
   end
