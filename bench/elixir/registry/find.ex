@@ -137,8 +137,13 @@ defmodule Bench.Names.Find do
   defp timed(side, stage, density, options) do
     latencies = Latencies.new()
     count = Options.size(options, 20_000, 2_000)
-    Callers.elapsed(1, fn index -> time(side, start(stage, density, index, 1), count, latencies) end)
+    Callers.elapsed(1, fn index -> time_all(side, start(stage, density, index, 1), count, latencies) end)
     Latencies.summary(latencies)
+  end
+
+  defp time_all(side, state, count, latencies) do
+    :erlang.garbage_collect()
+    time(side, state, count, latencies)
   end
 
   defp time(_side, _state, 0, _latencies), do: :ok

@@ -130,8 +130,8 @@ defmodule Bench.Names.Lookup do
   defp time_slices(side, population, slices, latencies) do
     registry = registry(side, population)
 
-    keys =
-      population |> Population.keys(0, 1) |> Enum.take_random(slices * (@timed - 1)) |> Enum.chunk_every(@timed - 1)
+    keys = population |> Population.keys(0, 1) |> Enum.take(slices * (@timed - 1)) |> Enum.chunk_every(@timed - 1)
+    :erlang.garbage_collect()
 
     for {slice, index} <- Enum.with_index(keys) do
       Loops.time_look_ups(side, registry, ["churned:#{rem(index, @churned) + 1}" | slice], latencies)
