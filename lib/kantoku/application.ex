@@ -5,6 +5,6 @@ defmodule Kantoku.Application do
 
   @impl true
   def start(_type, _args) do
-    Supervisor.start_link([], strategy: :one_for_one, name: Kantoku.Application)
+    Supervisor.start_link([Kantoku.Native.FaultLog], strategy: :one_for_one, name: Kantoku.Application)
   end
 end
