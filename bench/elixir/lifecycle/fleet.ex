@@ -44,6 +44,6 @@ defmodule Bench.Lifecycle.Fleet do
 
   # A crash after a millisecond of health counts as the first again, so that rounds can follow one another.
   defp domain do
-    {:fleet, budget: [crashes: :infinity], backoff: [reset_after: 1], storm: :infinity}
+    [name: :default, budget: [crashes: :infinity], backoff: [reset_after: 1], storm: :infinity]
   end
 end

@@ -5,7 +5,9 @@ defmodule Bench.Lifecycle.Memory do
   alias Bench.{Machine, Measurement, Options, Ours}
   alias Bench.Lifecycle.{Fleet, Plain, Worker}
 
-  @settle 2_000
+  @look 500
+  @least_looks 6
+  @most_looks 60
 
   @spec items(Options.t()) :: [Measurement.t(), ...]
   def items(options) do
@@ -17,7 +19,7 @@ defmodule Bench.Lifecycle.Memory do
         unit: "bytes each",
         rounds: 1,
         does:
-          "#{count} of each, started, called once and then left alone for #{@settle} ms: what :erlang.memory(:total) grew by, for " <>
+          "#{count} of each, started, called once and then left alone until memory is at rest: what :erlang.memory(:total) grew by, for " <>
             "each; `kantoku` has the core's own bytes added, which are given as `kantoku_native` too; `rss` is what " <>
             "the system counts for all, taken in the order of the lines, where memory freed before is used again",
         run: fn _ -> measure(count, options) end
@@ -60,12 +62,22 @@ defmodule Bench.Lifecycle.Memory do
     resident = Machine.resident_bytes() || 0
     processes = :erlang.system_info(:process_count)
     starter = start_all(count, start)
-    Process.sleep(@settle)
+    rest(total(), 0)
     grown = [(total() - base) / count, ((Machine.resident_bytes() || 0) - resident) / count, idle.()]
     Process.unlink(starter)
     Process.exit(starter, :shutdown)
     await_processes(processes + count)
     grown
+  end
+
+  # At rest: from one look to the next nothing has changed by a thousandth. Idle agents are packed after a second.
+  defp rest(before, looks) do
+    Process.sleep(@look)
+    now = total()
+
+    unless looks >= @most_looks or (looks >= @least_looks and abs(now - before) < now / 1_000) do
+      rest(now, looks + 1)
+    end
   end
 
   defp start_all(count, start) do
