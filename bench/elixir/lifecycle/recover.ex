@@ -49,7 +49,7 @@ defmodule Bench.Lifecycle.Recover do
     Process.exit(pid, :kill)
     answer = await(side, stage, id)
     elapsed = (Callers.now() - started) / 1000
-    ^answer = expected(side)
+    unless answer == expected(side), do: raise("came back with #{answer}, expected #{expected(side)}")
     elapsed
   end
 
