@@ -54,7 +54,7 @@ defmodule Bench.Stage do
         tell.(outcome)
         collect(pid, monitor, tell, [outcome | outcomes])
 
-      {:DOWN, ^monitor, _, _, :shutdown} ->
+      {:DOWN, ^monitor, _, _, {:shutdown, :cleared}} ->
         Enum.reverse(outcomes)
 
       {:DOWN, ^monitor, _, _, reason} ->
@@ -68,7 +68,7 @@ defmodule Bench.Stage do
     state = stage.build.()
     Enum.each(stage.items, fn item -> Enum.each(attempt(item, state, options), &send(parent, {self(), &1})) end)
     stage.clear.(state)
-    exit(:shutdown)
+    exit({:shutdown, :cleared})
   end
 
   defp attempt(item, state, options) do

@@ -40,7 +40,7 @@ defmodule Bench.Lifecycle.Fleet do
   end
 
   @spec close(t) :: :ok
-  def close(%{supervisor: supervisor}), do: Supervisor.stop(supervisor, :shutdown, 120_000)
+  def close(%{supervisor: supervisor}), do: Supervisor.stop(supervisor, :normal, 120_000)
 
   # A crash after a millisecond of health counts as the first again, so that rounds can follow one another.
   defp domain do

@@ -42,8 +42,8 @@ defmodule Bench.Lifecycle.Plain do
 
   @spec close(t) :: :ok
   def close(plain) do
-    DynamicSupervisor.stop(plain.supervisor, :shutdown)
-    Supervisor.stop(plain.registry_pid, :shutdown)
+    DynamicSupervisor.stop(plain.supervisor)
+    Supervisor.stop(plain.registry_pid)
   end
 
   defp await_empty(%{registry: registry} = plain) do
