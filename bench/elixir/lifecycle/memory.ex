@@ -19,9 +19,10 @@ defmodule Bench.Lifecycle.Memory do
         unit: "bytes each",
         rounds: 1,
         does:
-          "#{count} of each, started, called once and then left alone until memory is at rest: what :erlang.memory(:total) grew by, for " <>
-            "each; `kantoku` has the core's own bytes added, which are given as `kantoku_native` too; `rss` is what " <>
-            "the system counts for all, taken in the order of the lines, where memory freed before is used again",
+          "#{count} of each, started, called once and then left alone until memory is at rest: what :erlang.memory(:total) " <>
+            "grew by, the instance or supervisor included, for each; `kantoku` is a data agent that is remembered, with the core's own " <>
+            "bytes added, which are given as `kantoku.native` too; `kantoku.rss` is what the system counts, with what " <>
+            "allocators keep in reserve",
         run: fn _ -> measure(count, options) end
       }
     ]
@@ -29,44 +30,42 @@ defmodule Bench.Lifecycle.Memory do
 
   defp measure(count, options) do
     kantoku(count, options) ++
-      each("bare_genserver", count, &bare/1) ++
-      each("hibernated_genserver", count, &hibernated/1) ++
-      supervised(count)
+      [
+        {"bare_genserver", grow(count, fn -> nil end, fn _, _ -> bare() end, fn _ -> :ok end)},
+        {"hibernated_genserver", grow(count, fn -> nil end, fn _, _ -> hibernated() end, fn _ -> :ok end)},
+        {"supervised_genserver", grow(count, &Plain.open/0, &supervised/2, &Plain.close/1)}
+      ]
   end
 
   defp kantoku(count, options) do
-    base = total()
-    fleet = Fleet.open(options)
-    native = Ours.native_bytes(fleet.instance)
-    idle = fn -> (Ours.native_bytes(fleet.instance) - native) / count end
-    [total, resident, grown] = grow(count, base, &data_agent(fleet, &1), idle)
-    Fleet.close(fleet)
-    [{"kantoku", total + grown}, {"kantoku_native", grown}, {"kantoku.rss", resident}]
-  end
-
-  defp supervised(count) do
-    base = total()
-    plain = Plain.open()
-    [total, resident, _] = grow(count, base, &(1 = plain |> Plain.start(&1) |> GenServer.call(:add)), fn -> 0 end)
-    Plain.close(plain)
-    [{"dynamic_supervisor_and_registry", total}, {"dynamic_supervisor_and_registry.rss", resident}]
-  end
-
-  defp each(label, count, start) do
-    [total, resident, _] = grow(count, total(), start, fn -> 0 end)
-    [{label, total}, {"#{label}.rss", resident}]
-  end
-
-  # The one that starts them keeps no list of them, and they are linked to it, so that they end with it.
-  defp grow(count, base, start, idle) do
+    parent = self()
     resident = Machine.resident_bytes() || 0
+
+    close = fn fleet ->
+      send(parent, {:idle, Ours.native_bytes(fleet.instance) / count, (Machine.resident_bytes() || 0) - resident})
+      Fleet.close(fleet)
+    end
+
+    total = grow(count, fn -> Fleet.open(options) end, &data_agent/2, close)
+
+    receive do
+      {:idle, native, resident} ->
+        [{"kantoku", total + native}, {"kantoku.native", native}, {"kantoku.rss", resident / count}]
+    end
+  end
+
+  # The one that starts them keeps no list of them; those that are not supervised are linked to it, and end with it.
+  defp grow(count, open, start, close) do
     processes = :erlang.system_info(:process_count)
-    starter = start_all(count, start)
+    base = total()
+    state = open.()
+    starter = start_all(count, &start.(state, &1))
     rest(total(), 0)
-    grown = [(total() - base) / count, ((Machine.resident_bytes() || 0) - resident) / count, idle.()]
+    grown = (total() - base) / count
+    close.(state)
     Process.unlink(starter)
     Process.exit(starter, :shutdown)
-    await_processes(processes + count)
+    await_processes(processes)
     grown
   end
 
@@ -86,6 +85,7 @@ defmodule Bench.Lifecycle.Memory do
     starter =
       spawn_link(fn ->
         Enum.each(1..count, start)
+        :erlang.garbage_collect()
         send(parent, {:started, self()})
         Process.sleep(:infinity)
       end)
@@ -107,13 +107,15 @@ defmodule Bench.Lifecycle.Memory do
     {:ok, 1} = Fleet.add(fleet, id)
   end
 
-  defp bare(_id) do
+  defp supervised(plain, id), do: 1 = plain |> Plain.start(id) |> GenServer.call(:add)
+
+  defp bare do
     {:ok, pid} = Worker.start_link([])
     1 = GenServer.call(pid, :add)
     pid
   end
 
-  defp hibernated(id), do: :ok = id |> bare() |> GenServer.call(:hibernate)
+  defp hibernated, do: :ok = GenServer.call(bare(), :hibernate)
 
   defp total do
     :erlang.garbage_collect()
