@@ -57,11 +57,10 @@ defmodule Bench.Lifecycle.Memory do
   # The one that starts them keeps no list of them; those that are not supervised are linked to it, and end with it.
   defp grow(count, open, start, close) do
     processes = :erlang.system_info(:process_count)
-    base = total()
+    base = rest(total(), 0)
     state = open.()
     starter = start_all(count, &start.(state, &1))
-    rest(total(), 0)
-    grown = (total() - base) / count
+    grown = (rest(total(), 0) - base) / count
     close.(state)
     Process.unlink(starter)
     Process.exit(starter, :shutdown)
@@ -74,9 +73,9 @@ defmodule Bench.Lifecycle.Memory do
     Process.sleep(@look)
     now = total()
 
-    unless looks >= @most_looks or (looks >= @least_looks and abs(now - before) < now / 1_000) do
-      rest(now, looks + 1)
-    end
+    if looks >= @most_looks or (looks >= @least_looks and abs(now - before) < now / 1_000),
+      do: now,
+      else: rest(now, looks + 1)
   end
 
   defp start_all(count, start) do
