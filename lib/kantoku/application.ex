@@ -3,8 +3,10 @@ defmodule Kantoku.Application do
   @moduledoc false
   use Application
 
+  # The process that runs this lives as long as the application, and with it the table of instances.
   @impl true
   def start(_type, _args) do
-    Supervisor.start_link([], strategy: :one_for_one, name: Kantoku.Application)
+    Kantoku.Instances.new_table()
+    Supervisor.start_link([Kantoku.Instances], strategy: :one_for_one, name: Kantoku.Application)
   end
 end
