@@ -7,6 +7,7 @@ defmodule Kantoku.Application do
   @impl true
   def start(_type, _args) do
     Kantoku.Instances.new_table()
-    Supervisor.start_link([Kantoku.Instances], strategy: :one_for_one, name: Kantoku.Application)
+    children = [Kantoku.Engine.Elixir.Supervisor, Kantoku.Instances]
+    Supervisor.start_link(children, strategy: :one_for_one, name: Kantoku.Application)
   end
 end
