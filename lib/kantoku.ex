@@ -114,6 +114,18 @@ defmodule Kantoku do
   @spec agents(instance) :: {:ok, [map]} | {:error, Error.t()}
   defdelegate agents(instance), to: Agents, as: :list
 
+  @doc "The agents that fit criteria, in their order. See `Kantoku.Registry.find/2`."
+  @spec find(instance, keyword) :: [{id, pid}] | [pid] | [id] | [Kantoku.Entry.t()]
+  defdelegate find(instance, criteria), to: Kantoku.Registry
+
+  @doc "How many agents fit criteria. See `Kantoku.Registry.count/2`."
+  @spec count(instance, keyword) :: non_neg_integer
+  defdelegate count(instance, criteria), to: Kantoku.Registry
+
+  @doc "The agents that fit criteria, and from now on a message for each change. See `Kantoku.Registry.watch/2`."
+  @spec watch(instance, keyword) :: {:ok, reference, [Kantoku.Entry.t()]}
+  defdelegate watch(instance, criteria), to: Kantoku.Registry
+
   @doc "What an instance holds: `%{agents, draining, domains}`, the last by name as `Kantoku.Domain.status/2`."
   @spec status(instance) :: {:ok, map} | {:error, Error.t()}
   def status(instance) do

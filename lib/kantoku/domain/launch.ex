@@ -5,6 +5,7 @@ defmodule Kantoku.Domain.Launch do
 
   alias Kantoku.{Engine, Telemetry}
   alias Kantoku.Domain.{Rows, Start}
+  alias Kantoku.Registry.{Description, Facet}
 
   @doc "Starts the agent's process; the fields of the row that tell of this start."
   @spec run(Start.context(), Rows.row()) :: {:ok, pid, [{pos_integer, term}]} | :ignore | {:error, term}
@@ -78,8 +79,17 @@ defmodule Kantoku.Domain.Launch do
     end
   end
 
-  defp describe(_instance, row(entry: nil)), do: :ok
-  defp describe(_instance, _row), do: :ok
+  # A fresh entry has version 0, so one step does; the process may be dead or have described itself by now.
+  defp describe(instance, row(id: id, pid: pid, what: what, entry: entry)) do
+    attributes = Description.change!(%{}, Map.put(entry || %{}, :type, module(what)))
+
+    case Engine.describe(instance, id, pid, 0, attributes, Facet.of(attributes)) do
+      {:stale, _version} -> Kantoku.Registry.describe(instance, id, entry || %{})
+      _done_or_dead -> :ok
+    end
+
+    :ok
+  end
 
   @doc "The modules of a child spec."
   @spec modules(term) :: [module] | :dynamic

@@ -43,7 +43,7 @@ defmodule Kantoku.Domain.Start do
 
   defp decide(context, row(phase: phase, pid: pid) = row) do
     cond do
-      alive?(pid) -> :ignore
+      alive?(pid) -> living(phase, context, row)
       phase == :new -> first(context, row)
       phase == :recover -> again(context, row)
       true -> decide(phase, Group.cause(elem(context, 1), elem(context, 2), row), context, row)
@@ -55,6 +55,12 @@ defmodule Kantoku.Domain.Start do
   defp decide(phase, :own, context, row) when phase in [:up, :starting], do: crashed(context, row)
   defp decide(:behind, :own, context, row), do: again(context, row)
   defp decide(phase, :own, context, row(due: due) = row), do: if(due?(due), do: again(context, row), else: rest(context, row, phase, due))
+
+  # A resting process that is due asks for its successor before it goes.
+  defp living(phase, context, row(due: due) = row) when phase in [:resting, :parked],
+    do: if(due?(due), do: again(context, row), else: :ignore)
+
+  defp living(_phase, _context, _row), do: :ignore
 
   defp alive?(pid), do: is_pid(pid) and Process.alive?(pid)
 

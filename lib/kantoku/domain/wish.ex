@@ -4,6 +4,7 @@ defmodule Kantoku.Domain.Wish do
   import Kantoku.Domain.Rows
 
   alias Kantoku.Domain.Rows
+  alias Kantoku.Registry.Description
 
   @restarts [:permanent, :transient, :temporary]
 
@@ -88,7 +89,8 @@ defmodule Kantoku.Domain.Wish do
   defp start!(other), do: refuse!("child spec", "a map with start: {module, function, args}", other)
 
   defp new(wish, id, what, child) do
-    entry = if wish.entry == %{}, do: nil, else: wish.entry
+    # Refused here, in the caller, and not later in the supervisor.
+    entry = if wish.entry == %{}, do: nil, else: Map.take(Description.change!(%{}, wish.entry), Map.keys(wish.entry))
     row(id: id, domain: wish.domain, what: what, child: child, entry: entry)
   end
 
