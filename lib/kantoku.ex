@@ -130,7 +130,9 @@ defmodule Kantoku do
   @spec status(instance) :: {:ok, map} | {:error, Error.t()}
   def status(instance) do
     with {:ok, {_rows, book}} <- Instances.tables(instance) do
-      domains = for name <- Book.domains(book), {:ok, status} <- [Kantoku.Domain.status(instance, name)], do: {name, status}
+      domains =
+        for name <- Book.domains(book), {:ok, status} <- [Kantoku.Domain.status(instance, name)], do: {name, status}
+
       gauges = Instances.gauges(instance)
       {:ok, %{agents: Gauges.agents(gauges), draining: Gauges.draining?([gauges]), domains: Map.new(domains)}}
     end

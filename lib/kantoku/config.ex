@@ -5,13 +5,23 @@ defmodule Kantoku.Config do
   alias Kantoku.Domain.{Definition, Policy}
   alias Kantoku.Options
 
-  @drain [timeout: [kind: :positive, default: 25_000, doc: "ms for work in flight at an orderly shutdown, and for `Kantoku.drain/2`."]]
+  @drain [
+    timeout: [
+      kind: :positive,
+      default: 25_000,
+      doc: "ms for work in flight at an orderly shutdown, and for `Kantoku.drain/2`."
+    ]
+  ]
 
   @schema [
     name: [kind: :atom, required: true, doc: "the instance's name, and its registry's."],
     engine: [kind: {:one_of, [:native, :elixir]}, default: :native, doc: "who keeps the facts: `:native` or `:elixir`."],
     store: [kind: :any, default: nil, doc: "where snapshots are kept: `nil` for memory, or `{module, options}`."],
-    domains: [kind: {:list, :keyword}, default: [], doc: "keyword lists; see `Kantoku.Domain`. `:default` always exists."],
+    domains: [
+      kind: {:list, :keyword},
+      default: [],
+      doc: "keyword lists; see `Kantoku.Domain`. `:default` always exists."
+    ],
     drain: [kind: {:options, @drain}, doc: "how it ends:"],
     max_restarts: [kind: :non_negative, default: 3, doc: "how often domains may escalate to the instance, as in OTP."],
     max_seconds: [kind: :positive, default: 5, doc: "as in OTP."],
@@ -50,8 +60,11 @@ defmodule Kantoku.Config do
 
   defp unique!(noun, names) do
     case names -- Enum.uniq(names) do
-      [] -> :ok
-      [name | _] -> raise ArgumentError, "Kantoku, option :domains: expected each #{noun} once, got twice: #{inspect(name)}"
+      [] ->
+        :ok
+
+      [name | _] ->
+        raise ArgumentError, "Kantoku, option :domains: expected each #{noun} once, got twice: #{inspect(name)}"
     end
   end
 

@@ -140,7 +140,8 @@ defmodule Kantoku.Instances do
   end
 
   defp clear(name, top, core) do
-    unless Process.alive?(top) or (core && Process.alive?(core)), do: :ets.match_delete(@table, {name, top, :_, core, :_})
+    unless Process.alive?(top) or (core && Process.alive?(core)),
+      do: :ets.match_delete(@table, {name, top, :_, core, :_})
   end
 
   defp watch(name, pid), do: :erlang.monitor(:process, pid, tag: {:down, name})

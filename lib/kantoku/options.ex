@@ -99,7 +99,9 @@ defmodule Kantoku.Options do
     do: Enum.map(given, &cast!(kind, &1, where, validate))
 
   defp cast!(kind, given, where, _validate) do
-    if fits?(kind, given), do: given, else: raise(ArgumentError, "#{where}: expected #{expected(kind)}, got: #{inspect(given)}")
+    if fits?(kind, given),
+      do: given,
+      else: raise(ArgumentError, "#{where}: expected #{expected(kind)}, got: #{inspect(given)}")
   end
 
   defp fits?(:any, _), do: true

@@ -32,7 +32,13 @@ defmodule Kantoku.Domain.Book do
   @spec add(:ets.tid(), atom | nil, Policy.t(), shape, [Gauges.t()]) :: Gauges.chain()
   def add(book, domain, policy, shape, above) do
     chain = [Gauges.new(domain, policy.limits.max_agents) | above]
-    :ets.insert(book, [{{:policy, domain}, 0, policy}, {{:shape, domain}, shape}, entrance(domain, policy, shape, chain)])
+
+    :ets.insert(book, [
+      {{:policy, domain}, 0, policy},
+      {{:shape, domain}, shape},
+      entrance(domain, policy, shape, chain)
+    ])
+
     chain
   end
 

@@ -16,7 +16,8 @@ defmodule Kantoku.Domain.Definition do
             agents: [
               kind: {:list, :any},
               default: [],
-              doc: "declared agents, in the order of their start: child specs, or `[spec: ..., id: ...]` with the options of `Kantoku.start_agent/3`."
+              doc:
+                "declared agents, in the order of their start: child specs, or `[spec: ..., id: ...]` with the options of `Kantoku.start_agent/3`."
             ],
             domains: [kind: {:list, :keyword}, default: [], doc: "domains nested in this one."],
             partitions: [kind: :positive, default: 64, doc: "supervisors that share the dynamic agents."],

@@ -83,5 +83,6 @@ defmodule Kantoku.Domain.Gauges do
 
   @doc "Reserves a restart at `at` (ms) in the domain's token bucket; the delay in ms."
   @spec reserve(t, integer, Kantoku.Domain.Bucket.rule()) :: non_neg_integer
-  def reserve({_domain, cells}, at, rule), do: div(Kantoku.Domain.Bucket.reserve(cells, @bucket, at * 1_000, rule) + 999, 1_000)
+  def reserve({_domain, cells}, at, rule),
+    do: div(Kantoku.Domain.Bucket.reserve(cells, @bucket, at * 1_000, rule) + 999, 1_000)
 end

@@ -5,7 +5,11 @@ defmodule Kantoku.Domain.Policy do
   alias Kantoku.Options
 
   @backoff [
-    base: [kind: :positive, default: 200, doc: "ms before the second restart in a row; then doubling, with full jitter."],
+    base: [
+      kind: :positive,
+      default: 200,
+      doc: "ms before the second restart in a row; then doubling, with full jitter."
+    ],
     cap: [kind: :positive, default: 30_000, doc: "ms, the most it doubles to."],
     reset_after: [kind: :positive, default: 60_000, doc: "ms of health after which a crash counts as the first again."]
   ]
@@ -48,8 +52,16 @@ defmodule Kantoku.Domain.Policy do
         "an agent out of budget is parked; or the domain counts restarts by `:max_restarts` in place of the budget, and when " <>
           "there are more is stopped in order and handed to the level above."
     ],
-    unpark: [kind: {:options_or, @unpark, [:never]}, default: [], doc: "when a parked agent is tried again, or `:never`:"],
-    max_restarts: [kind: :non_negative, default: 3, doc: "with `on_exhausted: :escalate`, as in OTP; also for nested domains."],
+    unpark: [
+      kind: {:options_or, @unpark, [:never]},
+      default: [],
+      doc: "when a parked agent is tried again, or `:never`:"
+    ],
+    max_restarts: [
+      kind: :non_negative,
+      default: 3,
+      doc: "with `on_exhausted: :escalate`, as in OTP; also for nested domains."
+    ],
     max_seconds: [kind: :positive, default: 5, doc: "as in OTP."],
     storm: [kind: {:options_or, @storm, [:infinity]}, default: :infinity, doc: "spreads the restarts of many agents:"],
     limits: [kind: {:options, @limits}, doc: "what the domain may hold:"]

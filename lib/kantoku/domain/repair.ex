@@ -45,7 +45,11 @@ defmodule Kantoku.Domain.Repair do
   defp take_over(repair, foreign) do
     foreign |> Enum.group_by(&row(&1, :sup)) |> Enum.each(fn {sup, rows} -> Remains.await(sup, patience(rows)) end)
     foreign = reread(repair, foreign)
-    Remains.kill_strays(for row(phase: phase, sup: sup) when phase in [:new, :starting] and is_pid(sup) <- foreign, uniq: true, do: sup)
+
+    Remains.kill_strays(
+      for row(phase: phase, sup: sup) when phase in [:new, :starting] and is_pid(sup) <- foreign, uniq: true, do: sup
+    )
+
     Remains.kill_all(for row(pid: pid) when is_pid(pid) <- foreign, do: pid)
     Enum.flat_map(foreign, &hand_over(repair, &1))
   end

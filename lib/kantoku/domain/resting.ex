@@ -9,7 +9,8 @@ defmodule Kantoku.Domain.Resting do
   alias Kantoku.Instances
   alias Kantoku.Domain.{Rows, Start}
 
-  @type place :: {instance :: atom, id :: term, gen :: term, part :: Kantoku.Domain.Book.part(), due :: integer | :never}
+  @type place ::
+          {instance :: atom, id :: term, gen :: term, part :: Kantoku.Domain.Book.part(), due :: integer | :never}
 
   # A timer's span is limited; whoever sleeps longer looks again then.
   @longest 4_000_000_000
@@ -32,7 +33,9 @@ defmodule Kantoku.Domain.Resting do
   end
 
   defp set_timer(:never), do: :ok
-  defp set_timer(due), do: Process.send_after(self(), :due, max(0, min(due - System.monotonic_time(:millisecond), @longest)))
+
+  defp set_timer(due),
+    do: Process.send_after(self(), :due, max(0, min(due - System.monotonic_time(:millisecond), @longest)))
 
   # A group's supervisor restarts by its strategy, which needs an exit; by a signal, as that is no crash to be reported.
   @impl true

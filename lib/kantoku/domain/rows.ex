@@ -43,7 +43,7 @@ defmodule Kantoku.Domain.Rows do
 
   # The record's name is at position 1.
   @keypos 2
-  for {field, index} <- Enum.with_index(Enum.map(@fields, &(is_tuple(&1) && elem(&1, 0) || &1)), @keypos) do
+  for {field, index} <- Enum.with_index(Enum.map(@fields, &((is_tuple(&1) && elem(&1, 0)) || &1)), @keypos) do
     @doc false
     defmacro unquote(:"#{field}_at")(), do: unquote(index)
   end
@@ -149,7 +149,9 @@ defmodule Kantoku.Domain.Rows do
   defp conditions(seen), do: for({at, value} <- seen, do: {:"=:=", {:element, at, :"$_"}, {:const, value}})
 
   defp pattern(id, fields) do
-    blank = put_elem(unquote(Macro.escape(List.to_tuple([:row | List.duplicate(:_, length(@fields))]))), id_at() - 1, id)
+    blank =
+      put_elem(unquote(Macro.escape(List.to_tuple([:row | List.duplicate(:_, length(@fields))]))), id_at() - 1, id)
+
     Enum.reduce(fields, blank, fn {at, value}, pattern -> put_elem(pattern, at - 1, value) end)
   end
 

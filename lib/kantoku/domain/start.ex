@@ -54,7 +54,9 @@ defmodule Kantoku.Domain.Start do
   defp decide(_phase, :collateral, context, row), do: again(context, row)
   defp decide(phase, :own, context, row) when phase in [:up, :starting], do: crashed(context, row)
   defp decide(:behind, :own, context, row), do: again(context, row)
-  defp decide(phase, :own, context, row(due: due) = row), do: if(due?(due), do: again(context, row), else: rest(context, row, phase, due))
+
+  defp decide(phase, :own, context, row(due: due) = row),
+    do: if(due?(due), do: again(context, row), else: rest(context, row, phase, due))
 
   # A resting process that is due asks for its successor before it goes.
   defp living(phase, context, row(due: due) = row) when phase in [:resting, :parked],
@@ -169,7 +171,9 @@ defmodule Kantoku.Domain.Start do
   end
 
   defp uptime(row(started: nil)), do: 0
-  defp uptime(row(started: started)), do: System.convert_time_unit(System.monotonic_time() - started, :native, :millisecond)
+
+  defp uptime(row(started: started)),
+    do: System.convert_time_unit(System.monotonic_time() - started, :native, :millisecond)
 
   defp escalated(%{on_exhausted: :park}, _context, _row), do: nil
 
@@ -194,7 +198,9 @@ defmodule Kantoku.Domain.Start do
     measurements = %{delay: delay, crashes: crashes}
     Telemetry.emit(instance, [:agent, :restarting], measurements, Launch.metadata(row, id: id, reason: reason))
     # A start that was refused is not repeated within the supervisor, however short the delay.
-    if delay == 0 and row(row, :started), do: again(context, row), else: rest(context, row, :resting, now() + max(delay, 1))
+    if delay == 0 and row(row, :started),
+      do: again(context, row),
+      else: rest(context, row, :resting, now() + max(delay, 1))
   end
 
   defp throttled(_instance, _book, _row, _at, %{storm: :infinity}), do: 0

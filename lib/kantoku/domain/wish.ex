@@ -82,10 +82,18 @@ defmodule Kantoku.Domain.Wish do
     type = Map.get(child, :type, :worker)
     shutdown = wish.shutdown || Map.get(child, :shutdown, if(type == :supervisor, do: :infinity))
     what = {:otp, mfa, Map.get(child, :modules, [elem(mfa, 0)])}
-    new(wish, wish.id || Map.get(child, :id) || id!(wish, spec), what, {wish.restart || child[:restart], shutdown, type})
+
+    new(
+      wish,
+      wish.id || Map.get(child, :id) || id!(wish, spec),
+      what,
+      {wish.restart || child[:restart], shutdown, type}
+    )
   end
 
-  defp start!(%{start: {module, function, args} = mfa}) when is_atom(module) and is_atom(function) and is_list(args), do: mfa
+  defp start!(%{start: {module, function, args} = mfa}) when is_atom(module) and is_atom(function) and is_list(args),
+    do: mfa
+
   defp start!(other), do: refuse!("child spec", "a map with start: {module, function, args}", other)
 
   defp new(wish, id, what, child) do
