@@ -129,13 +129,13 @@ defmodule Kantoku do
   @doc "What an instance holds: `%{agents, draining, domains}`, the last by name as `Kantoku.Domain.status/2`."
   @spec status(instance) :: {:ok, map} | {:error, Error.t()}
   def status(instance) do
-    with {:ok, {_rows, book}} <- Instances.tables(instance) do
+    Instances.reading(instance, fn _rows, book ->
       domains =
         for name <- Book.domains(book), {:ok, status} <- [Kantoku.Domain.status(instance, name)], do: {name, status}
 
-      gauges = Instances.gauges(instance)
+      gauges = hd(Book.chain(book, nil))
       {:ok, %{agents: Gauges.agents(gauges), draining: Gauges.draining?([gauges]), domains: Map.new(domains)}}
-    end
+    end)
   end
 
   @doc """

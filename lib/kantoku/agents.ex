@@ -18,14 +18,16 @@ defmodule Kantoku.Agents do
   def start(instance, spec, opts) do
     wish = Wish.new!(instance, spec, opts)
 
-    with {:ok, {rows, book}} <- Instances.tables(instance) do
-      {partitions, chain, restart, shutdown} = entrance!(book, row(wish, :domain))
+    Instances.reading(instance, &enter({instance, &1, &2}, wish))
+  end
 
-      with :ok <- Gauges.enter(chain, instance) do
-        part = :erlang.phash2(row(wish, :id), partitions)
-        wish = wish |> Wish.complete(restart, shutdown) |> row(gen: :erlang.unique_integer([:positive]), part: part)
-        insert({instance, rows, book}, chain, place(book, wish))
-      end
+  defp enter({instance, _rows, book} = context, row(id: id, domain: domain) = wish) do
+    {partitions, chain, restart, shutdown} = entrance!(book, domain)
+
+    with :ok <- Gauges.enter(chain, instance) do
+      wish = Wish.complete(wish, restart, shutdown)
+      wish = row(wish, gen: :erlang.unique_integer([:positive]), part: :erlang.phash2(id, partitions))
+      insert(context, chain, place(book, wish))
     end
   end
 
@@ -60,7 +62,7 @@ defmodule Kantoku.Agents do
 
   defp await(context, row, look \\ @look)
 
-  defp await({instance, rows, book} = context, row(id: id, gen: gen, domain: domain, part: part) = row, look) do
+  defp await({_instance, rows, book} = context, row(id: id, gen: gen, domain: domain, part: part) = row, look) do
     case Rows.get(rows, id) do
       row(gen: ^gen, phase: :up, pid: pid) ->
         {:ok, pid}
@@ -76,9 +78,6 @@ defmodule Kantoku.Agents do
       _gone ->
         {:error, Error.new(:start_failed, id: id, exit: :supervisor_killed)}
     end
-  rescue
-    # The tables went away with the instance.
-    ArgumentError -> {:error, Error.new(:not_running, instance: instance)}
   end
 
   # A name that is taken -------------------------------------------------------------------------------------------------
@@ -134,7 +133,7 @@ defmodule Kantoku.Agents do
   @doc "See `Kantoku.stop_agent/2`."
   @spec stop(atom, term) :: :ok | {:error, Error.t()}
   def stop(instance, id) do
-    with {:ok, context, row} <- find(instance, id), do: stop_row(context, row)
+    on_row(instance, id, &stop_row(&1, &2))
   end
 
   @doc "Stops the agent of a row, and answers when it is off the books."
@@ -183,7 +182,7 @@ defmodule Kantoku.Agents do
   @doc "See `Kantoku.restart_agent/2`."
   @spec restart(atom, term) :: {:ok, pid} | {:error, Error.t() | term}
   def restart(instance, id) do
-    with {:ok, context, row} <- find(instance, id), do: restart_row(context, row)
+    on_row(instance, id, &restart_row(&1, &2))
   end
 
   defp restart_row({instance, _rows, _book} = context, row(sup: sup, id: id, gen: gen, part: part) = row) do
@@ -209,18 +208,17 @@ defmodule Kantoku.Agents do
 
   @doc "See `Kantoku.unpark/2`."
   @spec unpark(atom, term) :: :ok | {:error, Error.t()}
-  def unpark(instance, id) do
-    with {:ok, _context, row(phase: phase, sup: sup, gen: gen, part: part)} <- find(instance, id) do
-      if phase in [:parked, :resting] do
-        aside(sup, :release, [instance, id, gen], kind(part))
-        :ok
-      else
-        {:error, Error.new(:not_parked, id: id)}
-      end
-    end
+  def unpark(instance, id), do: on_row(instance, id, &unpark_row/2)
+
+  defp unpark_row({instance, _rows, _book}, row(phase: phase, sup: sup, id: id, gen: gen, part: part))
+       when phase in [:parked, :resting] do
+    aside(sup, :release, [instance, id, gen], kind(part))
+    :ok
   catch
-    :exit, _reason -> unpark(instance, id)
+    :exit, _supervisor_killed -> Process.sleep(@look) && unpark(instance, id)
   end
+
+  defp unpark_row(_context, row(id: id)), do: {:error, Error.new(:not_parked, id: id)}
 
   # Asking ---------------------------------------------------------------------------------------------------------------
 
@@ -241,8 +239,7 @@ defmodule Kantoku.Agents do
   @doc "All agents with what is known of them."
   @spec list(atom) :: {:ok, [map]} | {:error, Error.t()}
   def list(instance) do
-    with {:ok, {rows, _book}} <- Instances.tables(instance),
-         do: {:ok, Rows.fold(rows, 500, [], &[describe(&1) | &2])}
+    Instances.reading(instance, fn rows, _book -> {:ok, Rows.fold(rows, 500, [], &[describe(&1) | &2])} end)
   end
 
   defp describe(row(id: id, domain: domain, phase: phase, pid: pid, restarts: restarts, child: {restart, _, _}) = row) do
@@ -263,14 +260,18 @@ defmodule Kantoku.Agents do
   def status(phase) when phase in [:resting, :behind, :recover], do: :restarting
   def status(phase), do: phase
 
+  defp on_row(instance, id, fun) do
+    Instances.reading(instance, fn rows, book ->
+      case Rows.get(rows, id) do
+        nil -> {:error, Error.new(:not_found, id: id)}
+        row -> fun.({instance, rows, book}, row)
+      end
+    end)
+  end
+
   @doc "The row of an agent, and where it is."
   @spec find(atom, term) :: {:ok, Start.context(), Rows.row()} | {:error, Error.t()}
   def find(instance, id) do
-    with {:ok, {rows, book}} <- Instances.tables(instance) do
-      case Rows.get(rows, id) do
-        nil -> {:error, Error.new(:not_found, id: id)}
-        row -> {:ok, {instance, rows, book}, row}
-      end
-    end
+    on_row(instance, id, &{:ok, &1, &2})
   end
 end

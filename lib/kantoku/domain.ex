@@ -37,21 +37,21 @@ defmodule Kantoku.Domain do
   """
   @spec update(instance :: atom, domain :: atom, keyword) :: :ok | {:error, Error.t()}
   def update(instance, domain, changes) do
-    with {:ok, book} <- book(instance, domain) do
+    inside(instance, domain, fn _rows, book ->
       where = "Kantoku, domain #{inspect(domain)}"
       _policy = Book.change_policy(book, domain, &Policy.change!(&1, changes, where))
       :ok
-    end
+    end)
   end
 
   @doc "A domain's present options, as maps; durations in ms."
   @spec options(instance :: atom, domain :: atom) :: {:ok, map} | {:error, Error.t()}
   def options(instance, domain) do
-    with {:ok, book} <- book(instance, domain) do
+    inside(instance, domain, fn _rows, book ->
       shape = Book.shape(book, domain)
       fixed = Map.take(shape, [:parent, :strategy, :partitions, :stop_order])
       {:ok, book |> Book.policy(domain) |> Map.from_struct() |> Map.merge(fixed)}
-    end
+    end)
   end
 
   @doc """
@@ -62,7 +62,7 @@ defmodule Kantoku.Domain do
   """
   @spec status(instance :: atom, domain :: atom) :: {:ok, map} | {:error, Error.t()}
   def status(instance, domain) do
-    with {:ok, book} <- book(instance, domain), {:ok, {rows, _book}} <- Instances.tables(instance) do
+    inside(instance, domain, fn rows, book ->
       chain = Book.chain(book, domain)
 
       {:ok,
@@ -72,7 +72,7 @@ defmodule Kantoku.Domain do
          draining: Gauges.draining?(chain),
          parent: Book.shape(book, domain).parent
        }}
-    end
+    end)
   end
 
   defp by_status(phases) do
@@ -88,20 +88,20 @@ defmodule Kantoku.Domain do
   @spec drain(instance :: atom, domain :: atom, timeout :: non_neg_integer | nil) ::
           {:ok, Drain.report()} | {:error, Error.t()}
   def drain(instance, domain, timeout \\ nil) do
-    with {:ok, book} <- book(instance, domain), do: {:ok, Drain.Server.drain(book, domain, timeout)}
+    inside(instance, domain, fn _rows, book -> {:ok, Drain.Server.drain(book, domain, timeout)} end)
   end
 
   @doc "The names of an instance's domains, nested ones included."
   @spec names(instance :: atom) :: {:ok, [atom]} | {:error, Error.t()}
   def names(instance) do
-    with {:ok, {_rows, book}} <- Instances.tables(instance), do: {:ok, Book.domains(book)}
+    Instances.reading(instance, fn _rows, book -> {:ok, Book.domains(book)} end)
   end
 
-  defp book(instance, domain) do
-    with {:ok, {_rows, book}} <- Instances.tables(instance) do
+  defp inside(instance, domain, fun) do
+    Instances.reading(instance, fn rows, book ->
       if domain != nil and Book.entrance(book, domain),
-        do: {:ok, book},
+        do: fun.(rows, book),
         else: {:error, Error.new(:not_found, domain: domain)}
-    end
+    end)
   end
 end

@@ -36,6 +36,22 @@ defmodule Kantoku.Instances do
     end
   end
 
+  @doc "Runs `fun` with the tables, for those outside: an instance that ends meanwhile is one that does not run."
+  @spec reading(atom, (rows :: :ets.tid(), book :: :ets.tid() -> result)) :: result | {:error, Error.t()}
+        when result: term
+  def reading(name, fun) do
+    with {:ok, {rows, book}} <- tables(name), do: read(name, rows, book, fun)
+  end
+
+  defp read(name, rows, book, fun) do
+    fun.(rows, book)
+  rescue
+    error in ArgumentError ->
+      if :ets.info(rows, :id) == :undefined,
+        do: {:error, Error.new(:not_running, instance: name)},
+        else: reraise(error, __STACKTRACE__)
+  end
+
   @doc "As `tables/1`, for those below the instance: it runs, or they would not."
   @spec tables!(atom) :: tables
   def tables!(name), do: :ets.lookup_element(@table, name, 3)

@@ -20,6 +20,8 @@ defmodule Kantoku.Domain.Gauges do
   def new(domain, max_agents) do
     gauges = {domain, :atomics.new(5, [])}
     put_max_agents(gauges, max_agents)
+    # Monotonic time is negative at first; a bucket that was never used lies before all of it.
+    :atomics.put(elem(gauges, 1), @bucket, -(2 ** 62))
     gauges
   end
 

@@ -184,8 +184,8 @@ defmodule Kantoku.Domain.Start do
     end
   end
 
-  # The domain is about to be stopped; until then the place is only held.
-  defp follow(:escalated, context, row, _policy, _why), do: rest(context, row, :resting, :never)
+  # The domain is about to be stopped; until then the place is only held, and whoever starts the domain anew starts the agent.
+  defp follow(:escalated, context, row, _policy, _why), do: rest(context, row, :behind, :never)
 
   defp follow({:park, delay}, {instance, _rows, _book} = context, row(id: id) = row, _policy, {crashes, reason}) do
     measurements = %{crashes: crashes, retry_in: delay}
