@@ -226,7 +226,8 @@ defmodule Kantoku.Engine do
   defp warn_once do
     if :persistent_term.get({__MODULE__, :warned}, false) == false do
       :persistent_term.put({__MODULE__, :warned}, true)
-      Logger.warning("Kantoku's native library is not loaded: its pure-Elixir engine serves instead, at a lower speed")
+      {:error, sentence} = Kantoku.Native.status()
+      Logger.warning("Kantoku runs on its Elixir engine: " <> sentence)
     end
   end
 

@@ -640,7 +640,7 @@ defmodule Kantoku.Registry do
   end
 
   defp require_unique!(registry, function) do
-    case Config.fetch!(registry).keys do
+    case Config.keys!(registry) do
       :unique -> :ok
       kind -> raise ArgumentError, "#{inspect(__MODULE__)}.#{function} is not supported for #{kind} registries"
     end

@@ -19,6 +19,22 @@ each_engine Kantoku.Engine.NamesTest do
     owner
   end
 
+  defp slices(instance, cursor \\ 0, limit \\ 1_000)
+  defp slices(_instance, :done, _limit), do: []
+
+  defp slices(instance, cursor, limit) do
+    {entries, next} = Engine.slice(instance, cursor, limit)
+    entries ++ slices(instance, next, limit)
+  end
+
+  defp count(instance, cursor \\ 0)
+  defp count(_instance, :done), do: 0
+
+  defp count(instance, cursor) do
+    {count, next} = Engine.count_slice(instance, cursor, 1_000)
+    count + count(instance, next)
+  end
+
   describe "an instance" do
     test "is kept by the engine it was opened in", %{instance: instance} do
       assert Engine.kind(instance) == @engine
@@ -115,7 +131,7 @@ each_engine Kantoku.Engine.NamesTest do
         assert Engine.keys(instance, holder) == []
         assert Engine.own(instance, :a, holder) == []
         assert Engine.entry(instance, :a) == :none
-        assert Engine.slice(instance, 0, 100_000) |> elem(0) == []
+        assert slices(instance) == []
         assert {_done, _seat} = Engine.register(instance, :a, round)
         assert Engine.whereis(instance, :a) == self()
         Engine.unregister(instance, :a)
@@ -128,7 +144,7 @@ each_engine Kantoku.Engine.NamesTest do
         for n <- 1..20, do: TestOwner.run(first, fn -> Engine.register(instance, {:other, n}, nil) end)
         TestOwner.kill(first)
         second = owner(instance, :a)
-        TestOwner.eventually(fn -> Engine.count_slice(instance, 0, 100_000) |> elem(0) == 1 end)
+        TestOwner.eventually(fn -> count(instance) == 1 end)
         assert Engine.whereis(instance, :a) == second
         TestOwner.kill(second)
       end
@@ -166,7 +182,7 @@ each_engine Kantoku.Engine.NamesTest do
       assert Engine.keys(instance, old) == [:b]
       assert Engine.keys(instance, self()) == [:a]
       TestOwner.kill(old)
-      TestOwner.eventually(fn -> Engine.count_slice(instance, 0, 100) |> elem(0) == 1 end)
+      TestOwner.eventually(fn -> count(instance) == 1 end)
       assert Engine.whereis(instance, :a) == self()
     end
 
@@ -261,7 +277,7 @@ each_engine Kantoku.Engine.NamesTest do
       Engine.register(instance, :a, :live)
       TestOwner.kill(dead)
       assert Engine.lookup(instance, :a) == [{self(), :live}]
-      assert Engine.slice(instance, 0, 10) |> elem(0) == [{:a, self(), :live}]
+      assert slices(instance) == [{:a, self(), :live}]
     end
   end
 
@@ -310,13 +326,6 @@ each_engine Kantoku.Engine.NamesTest do
       :atomics.put(stop, 1, 1)
       assert Task.await(churn) == :ok
     end
-
-    defp slices(_instance, :done, _limit), do: []
-
-    defp slices(instance, cursor, limit) do
-      {entries, next} = Engine.slice(instance, cursor, limit)
-      entries ++ slices(instance, next, limit)
-    end
   end
 
   describe "the death of one that owns many names" do
@@ -325,7 +334,8 @@ each_engine Kantoku.Engine.NamesTest do
       TestOwner.run(owner, fn -> Enum.each(1..5_000, &Engine.register(instance, &1, nil)) end)
       TestOwner.kill(owner)
       assert {_done, _seat} = Engine.register(instance, 5_000, :new)
-      assert Engine.slice(instance, 0, 100_000) |> elem(0) == [{5_000, self(), :new}]
+      assert slices(instance) == [{5_000, self(), :new}]
+      assert count(instance) == 1
       assert Engine.whereis(instance, 1) == :undefined
     end
   end
@@ -346,6 +356,5 @@ each_engine Kantoku.Engine.NamesTest do
     far = :erlang.binary_to_term(<<131, 88, 119, 5, "a@far", 1::32, 0::32, 1::32>>)
     assert Engine.keys(instance, far) == []
     assert Engine.own(instance, :a, far) == []
-    assert Engine.claim(instance, :a, far, 1) == {:error, :noproc}
   end
 end

@@ -2,15 +2,26 @@ defmodule Kantoku.Terms do
   @moduledoc """
   Terms of every kind for properties, and a way to run those. PropEr is looked for among the installed OTP libraries.
   """
-  @doc "Runs a property `tests` times; raises with the counterexample."
+  @doc "Runs a property `tests` times; raises with the smallest counterexample and why it fails."
   @spec check(term, (term -> boolean), pos_integer) :: :ok
   def check(type, property, tests) do
-    options = [:quiet, {:numtests, tests}]
+    case :proper.counterexample(:proper.forall(type, &holds?(property, &1)), [:quiet, {:numtests, tests}]) do
+      true ->
+        :ok
 
-    case :proper.counterexample(:proper.forall(type, property), options) do
-      true -> :ok
-      counterexample -> raise ExUnit.AssertionError, message: "fails for #{inspect(counterexample, limit: :infinity)}"
+      [counterexample] ->
+        why = Process.get({__MODULE__, :why}, "it answers false")
+        raise ExUnit.AssertionError, message: "#{why}\nfor #{inspect(counterexample, limit: :infinity)}"
     end
+  end
+
+  # PropEr 1.2 stumbles over exceptions on newer OTPs, so none must reach it.
+  defp holds?(property, input) do
+    property.(input)
+  rescue
+    error ->
+      Process.put({__MODULE__, :why}, Exception.format(:error, error, __STACKTRACE__))
+      false
   end
 
   @doc "Lists of keys, in which some are equal, some nearly so, and some equal but made anew."
@@ -78,7 +89,9 @@ defmodule Kantoku.Terms do
       [Process.whereis(:init), String.duplicate("k", 300), {:_, :"$1"}, {1, 1.0}]
   end
 
-  defp load! do
+  @doc "Puts PropEr on the code path."
+  @spec load!() :: true
+  def load! do
     unless Code.ensure_loaded?(:proper) do
       for path <- Path.wildcard(Path.join(:code.lib_dir(), "proper-*/ebin")), do: :code.add_path(to_charlist(path))
     end

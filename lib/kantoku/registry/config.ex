@@ -2,11 +2,12 @@ defmodule Kantoku.Registry.Config do
   # A registry's settings: checked once, then read from the registry's named table, where its metadata is too. Knows
   # nothing of entries.
   #
-  # Rows of the table: {atom | tuple, value} is metadata; {:settings's integer, config}; {index, partition}. Integers
-  # cannot clash with metadata, whose keys are atoms and tuples.
+  # Rows of the table: metadata under atoms and tuples; settings under negative integers; each partition's process under
+  # its index.
   @moduledoc false
 
   @settings -1
+  @keys -2
   @options [:keys, :name, :partitions, :listeners, :meta, :compressed, :engine, :resolver]
 
   @enforce_keys [:name, :keys]
@@ -82,7 +83,7 @@ defmodule Kantoku.Registry.Config do
   @spec publish(t) :: :ok
   def publish(config) do
     :ets.new(config.name, [:set, :public, :named_table, read_concurrency: true])
-    :ets.insert(config.name, [{@settings, config} | config.meta])
+    :ets.insert(config.name, [{@settings, config}, {@keys, config.keys} | config.meta])
     :ok
   end
 
@@ -92,6 +93,14 @@ defmodule Kantoku.Registry.Config do
     config
   rescue
     _no_table in [ArgumentError, MatchError] -> unknown_registry!(registry)
+  end
+
+  @doc "Whether a registry's keys are unique; less to copy than all its settings."
+  @spec keys!(atom) :: :unique | :duplicate
+  def keys!(registry) do
+    :ets.lookup_element(registry, @keys, 2)
+  rescue
+    ArgumentError -> unknown_registry!(registry)
   end
 
   @doc "Says that there is no such registry."

@@ -28,16 +28,18 @@ defmodule Kantoku.Registry.Entries do
   defp resolved(changes, _record), do: changes
 
   defp read(registry, key) do
+    unique!(registry)
+
     case Engine.entry(registry, key) do
       :unknown -> Config.unknown_registry!(registry)
-      :none -> missing!(registry)
+      :none -> :error
       entry -> entry
     end
   end
 
-  defp missing!(registry) do
-    case Config.fetch!(registry).keys do
-      :unique -> :error
+  defp unique!(registry) do
+    case Config.keys!(registry) do
+      :unique -> :ok
       kind -> raise ArgumentError, "entries are not supported for #{kind} registries, got: #{inspect(registry)}"
     end
   end
