@@ -96,6 +96,7 @@ defmodule Kantoku.Domain.Repair do
   defp revive(%{context: {_, rows, _}} = repair, row(id: id)) do
     case Rows.get(rows, id) do
       row(wanted: false, part: part) = row when part != :group -> forget(repair, row)
+      row(wanted: true, phase: :recover) = row -> start(repair, row)
       row(wanted: true, phase: phase, pid: nil) = row when phase != :stopped -> start(repair, row)
       _fine -> :ok
     end

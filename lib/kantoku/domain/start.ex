@@ -62,6 +62,12 @@ defmodule Kantoku.Domain.Start do
   defp living(phase, context, row(due: due) = row) when phase in [:resting, :parked],
     do: if(due?(due), do: again(context, row), else: :ignore)
 
+  # Whoever excused it for a restart did not get further.
+  defp living(:recover, {_instance, rows, _book}, row(id: id)) do
+    Rows.put(rows, id, [{phase_at(), :up}])
+    :ignore
+  end
+
   defp living(_phase, _context, _row), do: :ignore
 
   defp alive?(pid), do: is_pid(pid) and Process.alive?(pid)
