@@ -169,7 +169,8 @@ fn completion(env: Env<'_>, reply: Term<'_>) -> Result<(Durability, Completion),
 
 fn answer<'a>(env: Env<'a>, reference: &Message, result: &Result<Outcome, StoreError>) -> Term<'a> {
     let said = match result {
-        Ok(_) => atom(env, atoms::ok()),
+        Ok(Outcome::Done) => atom(env, atoms::ok()),
+        Ok(Outcome::Superseded { .. }) => (atoms::error(), atoms::stale()).encode(env),
         Err(error) => failed(env, error),
     };
     beam::tuple(
