@@ -99,11 +99,20 @@ defmodule Kantoku.Store.Disk do
   @impl true
   def put(handle, key, {incarnation, revision}, bytes, reply_ref) do
     with_file(handle, fn ref ->
-      with :ok <- Native.store_put(ref, key, incarnation, revision, bytes, reply_ref) do
+      with :ok <- store_put(ref, key, incarnation, revision, bytes, reply_ref) do
         if reply_ref, do: :pending, else: :ok
       end
     end)
   end
+
+  # Copying and checking a large one would hold the scheduler.
+  @large 32 * 1024
+
+  defp store_put(ref, key, incarnation, revision, bytes, reply_ref) when byte_size(bytes) > @large,
+    do: Native.store_put_large(ref, key, incarnation, revision, bytes, reply_ref)
+
+  defp store_put(ref, key, incarnation, revision, bytes, reply_ref),
+    do: Native.store_put(ref, key, incarnation, revision, bytes, reply_ref)
 
   @impl true
   def get(handle, key) do
@@ -131,7 +140,7 @@ defmodule Kantoku.Store.Disk do
   end
 
   defp move_aside(ref, key, incarnation, revision, bytes) do
-    with :ok <- Native.store_put(ref, @aside <> key, incarnation, revision, bytes, nil) do
+    with :ok <- store_put(ref, @aside <> key, incarnation, revision, bytes, nil) do
       Native.store_delete(ref, key, incarnation, revision)
     end
   end
