@@ -594,7 +594,7 @@ defmodule Kantoku.Registry do
   Lock keys have nothing to do with registered keys. The lock is free again when the function returns, raises, or its
   process dies; whoever waits longest is next.
   """
-  @spec lock(registry, term, (() -> result)) :: result when result: term
+  @spec lock(registry, term, (... -> result)) :: result when result: term
   def lock(registry, lock_key, fun) when is_atom(registry) and is_function(fun, 0) do
     registry |> Config.partition!(lock_key) |> Partition.lock(lock_key, fun)
   end

@@ -10,7 +10,7 @@ defmodule Kantoku.Registry.Partition do
   def start_link(registry, index), do: GenServer.start_link(__MODULE__, {registry, index})
 
   @doc "Runs `fun` in the calling process while it alone has the lock."
-  @spec lock(pid, term, (() -> result)) :: result when result: term
+  @spec lock(pid, term, (... -> result)) :: result when result: term
   def lock(partition, key, fun) do
     ticket = GenServer.call(partition, {:lock, key}, :infinity)
 
