@@ -8,5 +8,6 @@ defmodule Kantoku.Registry.Load do
   @enforce_keys [:handle]
   defstruct @enforce_keys
 
-  @opaque t :: %__MODULE__{handle: Kantoku.Engine.handle()}
+  @typedoc "Opaque to all but the registry."
+  @type t :: %__MODULE__{handle: Kantoku.Engine.handle()}
 end
