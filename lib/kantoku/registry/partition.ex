@@ -44,8 +44,6 @@ defmodule Kantoku.Registry.Partition do
     end
   end
 
-  def handle_call(:sync, _from, state), do: {:reply, :ok, state}
-
   @impl true
   def handle_cast({:unlock, key, ticket}, state) do
     Process.demonitor(ticket, [:flush])
