@@ -1,7 +1,139 @@
 defmodule Mix.Tasks.Compile.KantokuNative do
+  # Builds native/nif with cargo and installs the library where Kantoku.Native looks for it.
+  #
+  # Cargo's target lies beside the environments of the build path (`_build/cargo`), the library in the application's own
+  # `priv` below it, so the source tree stays as it is. It is installed by a temporary file and a rename, under a name that
+  # carries its hash: the system's loader hands back an old library for an old path.
+  #
+  #   KANTOKU_BUILD=0   no native library: the Elixir engine serves
+  #   KANTOKU_NIF=PATH  install this library in place of building one
   @moduledoc false
   use Mix.Task.Compiler
 
+  @root Path.expand("..", __DIR__)
+  @sources ~w(Cargo.toml Cargo.lock .cargo/config.toml native/*/Cargo.toml native/nif/build.rs native/*/src/**/*.rs)
+
   @impl true
-  def run(_args), do: {:noop, []}
+  def run(args) do
+    cond do
+      System.get_env("KANTOKU_BUILD") in ~w(0 false) -> remove()
+      path = System.get_env("KANTOKU_NIF") -> install(path)
+      "--force" not in args and manifest() == File.read(manifest_path()) and installed?() -> {:noop, []}
+      true -> build()
+    end
+  end
+
+  @impl true
+  def manifests, do: [manifest_path()]
+
+  @impl true
+  def clean do
+    remove()
+    File.rm(manifest_path())
+  end
+
+  defp remove do
+    File.rm_rf!(folder())
+    {:noop, []}
+  end
+
+  # Building ---------------------------------------------------------------------------------------------------------
+
+  defp build do
+    cargo = System.find_executable("cargo") || Mix.raise(no_cargo())
+    arguments = ["build", "--locked", "--package", "kantoku_nif"] ++ profile() ++ features()
+
+    case System.cmd(cargo, arguments,
+           cd: @root,
+           env: [{"CARGO_TARGET_DIR", target()}],
+           into: IO.stream(),
+           stderr_to_stdout: true
+         ) do
+      {_, 0} -> install_built()
+      {_, status} -> Mix.raise(failed(status))
+    end
+  end
+
+  defp profile, do: if(Mix.env() == :prod, do: ["--release"], else: [])
+
+  # The functions that fail on purpose are for Kantoku's own tests.
+  defp features, do: if(Mix.env() == :test, do: ["--features", "faults"], else: [])
+
+  defp no_cargo do
+    "Kantoku's native core is built with Rust 1.91 or newer, and no cargo was found on the PATH. Install Rust, or set " <>
+      "KANTOKU_BUILD=0 to run on the Elixir engine"
+  end
+
+  defp failed(status) do
+    "cargo could not build Kantoku's native core (exit #{status}): its messages are above. Set KANTOKU_BUILD=0 to run " <>
+      "on the Elixir engine meanwhile"
+  end
+
+  defp install_built do
+    result = install(Path.join([target(), if(Mix.env() == :prod, do: "release", else: "debug"), built_name()]))
+    File.mkdir_p!(Path.dirname(manifest_path()))
+    {:ok, manifest} = manifest()
+    File.write!(manifest_path(), manifest)
+    result
+  end
+
+  defp built_name do
+    case :os.type() do
+      {:unix, :darwin} -> "libkantoku_nif.dylib"
+      _ -> "libkantoku_nif.so"
+    end
+  end
+
+  defp target do
+    System.get_env("CARGO_TARGET_DIR") || Path.join(Path.dirname(Mix.Project.build_path()), "cargo")
+  end
+
+  # Installing -------------------------------------------------------------------------------------------------------
+
+  defp install(library) do
+    bytes = File.read!(library)
+    hash = :crypto.hash(:sha256, bytes) |> Base.encode16(case: :lower) |> binary_part(0, 16)
+    name = "kantoku_nif-#{hash}.so"
+    File.mkdir_p!(folder())
+    replaced = replace(name, bytes)
+    replace("current", name)
+    for old <- File.ls!(folder()), old not in [name, "current"], do: File.rm(Path.join(folder(), old))
+    {replaced, []}
+  end
+
+  defp replace(name, bytes) do
+    path = Path.join(folder(), name)
+
+    if File.read(path) == {:ok, bytes} do
+      :noop
+    else
+      temporary = path <> ".#{System.pid()}"
+      File.write!(temporary, bytes)
+      File.rename!(temporary, path)
+      :ok
+    end
+  end
+
+  defp folder, do: Path.join([Mix.Project.app_path(), "priv", "native"])
+
+  defp installed? do
+    case File.read(Path.join(folder(), "current")) do
+      {:ok, name} -> File.exists?(Path.join(folder(), name))
+      _ -> false
+    end
+  end
+
+  # What was built -----------------------------------------------------------------------------------------------------
+
+  defp manifest_path, do: Path.join(Mix.Project.manifest_path(), "compile.kantoku_native")
+
+  defp manifest do
+    files = @sources |> Enum.flat_map(&Path.wildcard(Path.join(@root, &1), match_dot: true)) |> Enum.sort()
+    {:ok, inspect({Mix.env(), Enum.map(files, &{&1, stamp(&1)})}, limit: :infinity)}
+  end
+
+  defp stamp(file) do
+    stat = File.stat!(file, time: :posix)
+    {stat.mtime, stat.size}
+  end
 end

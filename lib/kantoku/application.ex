@@ -5,6 +5,7 @@ defmodule Kantoku.Application do
 
   @impl true
   def start(_type, _args) do
-    Supervisor.start_link([Kantoku.Telemetry.Switchboard], strategy: :one_for_one, name: Kantoku.Application)
+    children = [Kantoku.Telemetry.Switchboard, Kantoku.Native.FaultLog, Kantoku.Engine.Elixir.Supervisor]
+    Supervisor.start_link(children, strategy: :one_for_one, name: Kantoku.Application)
   end
 end

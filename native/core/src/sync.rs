@@ -15,6 +15,9 @@ pub use loom::sync::atomic;
 #[cfg(kantoku_loom)]
 use loom::sync::{self as imp};
 
+// Loom has none. What is put in must not pass a point where loom could switch threads.
+pub use std::sync::OnceLock;
+
 pub use imp::{Arc, MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 
 /// A mutex that cannot be poisoned.

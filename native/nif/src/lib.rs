@@ -1,1 +1,20 @@
-//! The boundary to the BEAM.
+//! The boundary between the BEAM and the core: decode, one core call, encode.
+//!
+//! The library is entered only through the table below and the callbacks of `owner`; each entry passes `guard`. The entry
+//! for the VM is written out by hand, as rustler's own has no `upgrade`.
+
+mod atoms;
+mod beam;
+mod entries;
+mod errand;
+#[cfg(feature = "faults")]
+mod fault;
+mod guard;
+mod instance;
+mod key;
+mod library;
+mod owner;
+mod registry;
+mod state;
+mod terms;
+mod world;

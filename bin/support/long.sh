@@ -1,0 +1,25 @@
+# shellcheck shell=bash
+# The runs behind the suites, each with its size as argument. Sourced after suite.sh.
+
+# generated_cases N: every proptest with N cases.
+generated_cases() {
+  env PROPTEST_CASES="$1" cargo test --locked --workspace
+}
+
+# elixir_properties N: every property test with N cases.
+elixir_properties() {
+  if has_tests property; then env MIX_ENV=test KANTOKU_CASES="$1" mix test --only property; fi
+}
+
+# loom_models [BOUND]: every loom model, with at most BOUND preemptions a thread, or all that there can be. A target
+# folder of its own, as the cfg changes every crate.
+loom_models() {
+  local bound=()
+  if [ $# -gt 0 ]; then bound=("LOOM_MAX_PREEMPTIONS=$1"); fi
+  env "${bound[@]}" RUSTFLAGS="--cfg kantoku_loom" CARGO_TARGET_DIR=_build/cargo-loom \
+    cargo test --locked --release -p kantoku_core -p kantoku_rust_tests -- loom
+}
+
+elixir_soak() {
+  env MIX_ENV=test KANTOKU_SOAK=1 mix test --only soak
+}

@@ -1,0 +1,195 @@
+defmodule Kantoku.Native do
+  @moduledoc """
+  The Rust core: the functions of the native library, and what is known of it.
+
+  Every function here is replaced by the library's when that loads. Without a library each answers `:unknown`, as it does
+  for an instance it does not keep, and so the Elixir engine serves (`Kantoku.Engine`).
+
+  The library sits in the application's `priv/native` under a name that carries its build's hash, because the system's loader
+  hands back an old library for an old path. `status/0` tells which one serves, or why none does.
+  """
+
+  @behaviour Kantoku.Engine
+  @on_load :load
+
+  @reason {__MODULE__, :not_loaded}
+
+  @typedoc "Which library serves: its build, and the stamp of its layout in memory."
+  @type library :: {build :: String.t(), layout :: String.t()}
+
+  @doc false
+  def load do
+    case load_from(library_path()) do
+      :ok -> loaded()
+      # A newer module cannot serve with the state of the older: the older stays.
+      {:error, {:upgrade, text}} -> {:error, {:upgrade, sentence(text)}}
+      {:error, reason} -> not_loaded(reason)
+    end
+  end
+
+  defp load_from({:ok, path}), do: :erlang.load_nif(String.to_charlist(path), load_info())
+  defp load_from({:error, _} = error), do: error
+
+  defp load_info, do: :persistent_term.get({__MODULE__, :load_info}, :ok)
+
+  defp loaded do
+    :persistent_term.erase(@reason)
+    :ok
+  end
+
+  defp not_loaded(reason) do
+    :persistent_term.put(@reason, sentence(reason))
+    :ok
+  end
+
+  @doc """
+  Which library serves, or a sentence on why none does and what to do.
+
+      case Kantoku.Native.status() do
+        {:ok, {_build, _layout}} -> :native
+        {:error, sentence} -> sentence
+      end
+  """
+  @spec status() :: {:ok, library} | {:error, String.t()}
+  def status do
+    case library() do
+      {build, layout} -> {:ok, {build, layout}}
+      _ -> {:error, :persistent_term.get(@reason, "the native library was not loaded")}
+    end
+  end
+
+  @doc "Whether the native library serves."
+  @spec loaded?() :: boolean
+  def loaded?, do: library() != :unknown
+
+  defp library_path do
+    case chosen() || installed(:code.priv_dir(:kantoku)) do
+      nil -> {:error, :absent}
+      path -> {:ok, String.trim_trailing(path, ".so")}
+    end
+  end
+
+  # Set by whoever upgrades to a library elsewhere.
+  defp chosen, do: :persistent_term.get({__MODULE__, :library}, nil)
+
+  defp installed({:error, _}), do: nil
+
+  defp installed(priv) do
+    with {:ok, name} <- File.read(Path.join([priv, "native", "current"])) do
+      Path.join([priv, "native", String.trim(name)])
+    else
+      _ -> nil
+    end
+  end
+
+  # What the loader said, as what it means and what to do.
+  defp sentence(:absent) do
+    "there is no native library in this build (KANTOKU_BUILD was off, or Rust was missing). " <>
+      "The Elixir engine serves; build with Rust 1.91 or newer for the native one"
+  end
+
+  defp sentence({_kind, text}), do: sentence(to_string(text))
+
+  defp sentence(text) do
+    text = to_string(text)
+
+    cond do
+      text =~ ~r/upgrade-call unsuccessful \(2\)/ ->
+        "the new native library keeps its state in another layout than the one that serves, so the old one goes on " <>
+          "serving: restart the VM to use the new one"
+
+      text =~ ~r/GLIBC_|libc\.musl|musl/ ->
+        "the native library was built for another C library (#{text}): build it on the system that runs it, or on one " <>
+          "with an older glibc. The Elixir engine serves meanwhile"
+
+      text =~ ~r/wrong ELF class|invalid ELF header|cannot open shared object file: .*format|incompatible architecture/ ->
+        "the native library was built for another architecture (#{text}): build it on " <>
+          "#{:erlang.system_info(:system_architecture)}. The Elixir engine serves meanwhile"
+
+      true ->
+        "the native library did not load (#{text}). The Elixir engine serves meanwhile"
+    end
+  end
+
+  # A stub's answer, kept from the compiler's eyes: the library's functions have others.
+  defp without_library, do: :persistent_term.get({__MODULE__, :stub}, :unknown)
+
+  @impl true
+  def open(_instance, _keys, _servers, _listeners) do
+    case without_library() do
+      :unknown -> {:error, :unavailable}
+      other -> other
+    end
+  end
+
+  @impl true
+  def close(_instance), do: :ok
+  @impl true
+  def seat(_instance, _index, _pid), do: without_library()
+  @impl true
+  def register(_instance, _key, _value), do: without_library()
+  @impl true
+  def take_over(_instance, _key, _value, _from), do: without_library()
+  @impl true
+  def claim(_instance, _key, _pid, _value), do: without_library()
+  @impl true
+  def disclaim(_instance, _key, _pid), do: without_library()
+  @impl true
+  def unregister(_instance, _key), do: without_library()
+  @impl true
+  def unregister(_instance, _key, _incarnations), do: without_library()
+  @impl true
+  def whereis(_instance, _key), do: without_library()
+  @impl true
+  def lookup(_instance, _key), do: without_library()
+  @impl true
+  def keys(_instance, _pid), do: without_library()
+  @impl true
+  def own(_instance, _key, _pid), do: without_library()
+  @impl true
+  def put_value(_instance, _key, _incarnation, _value), do: without_library()
+  @impl true
+  def slice(_instance, _cursor, _limit), do: without_library()
+  @impl true
+  def count_slice(_instance, _cursor, _limit), do: without_library()
+  @impl true
+  def describe(_instance, _key, _pid, _expected, _attributes, _facets), do: without_library()
+  @impl true
+  def entry(_instance, _key), do: without_library()
+  @impl true
+  def set_load(_instance, _handle, _load), do: without_library()
+  @impl true
+  def add_load(_instance, _handle, _delta), do: without_library()
+  @impl true
+  def find(_instance, _query), do: without_library()
+  @impl true
+  def find_pids(_instance, _query), do: without_library()
+  @impl true
+  def count(_instance, _query), do: without_library()
+  @impl true
+  def watch(_instance, _query, _pid), do: without_library()
+  @impl true
+  def unwatch(_instance, _reference), do: without_library()
+
+  @doc """
+  Native bytes of an instance by what they are for (`:names`, `:owners`, `:index`, `:watches`), their sum in `:bytes`, and
+  the number of its keys in `:entries`.
+  """
+  @spec stats(Kantoku.Engine.instance()) :: %{atom => non_neg_integer} | :unknown
+  def stats(_instance), do: without_library()
+
+  @doc "Native `:bytes` of all instances and shared tables, open `:instances`, and `:shells`, places made for instances."
+  @spec stats() :: %{atom => non_neg_integer} | :unknown
+  def stats, do: without_library()
+
+  @doc false
+  def functions, do: without_library()
+
+  @doc false
+  def library, do: without_library()
+
+  if Mix.env() == :test do
+    @doc false
+    def provoke(_entry), do: without_library()
+  end
+end

@@ -1,0 +1,124 @@
+//! What a query asks, and what of it is known.
+
+use super::catalogue::Catalogue;
+use super::cells::WORDS;
+use super::set::{Set, Words};
+
+/// The canonical bytes of a dimension and a value. Opaque here: two are one if their bytes are equal.
+pub type Facet = [u8];
+
+/// The order in which [`find`](super::Index::find) offers what it found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Whatever comes first.
+    #[default]
+    None,
+    /// Ascending by load.
+    Load,
+    /// Ascending by the key given at insertion.
+    StartedAt,
+    /// Uniformly random, from this seed.
+    Random(u64),
+}
+
+/// Entries that have every facet of `all`, at least one of each list in `any`, and none of `none`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Query<'a> {
+    pub all: &'a [&'a Facet],
+    pub any: &'a [&'a [&'a Facet]],
+    pub none: &'a [&'a Facet],
+    pub order: Order,
+}
+
+/// A query against the sets it is about. None of the groups is empty.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    /// Smallest first; everyone, if the query names no facet here.
+    all: Vec<&'a Set>,
+    any: Vec<Vec<&'a Set>>,
+    none: Vec<&'a Set>,
+}
+
+impl<'a> Plan<'a> {
+    /// `None` if nothing can match.
+    pub(super) fn new(catalogue: &'a Catalogue, query: &Query<'_>) -> Option<Self> {
+        let known = |facets: &[&Facet]| facets.iter().filter_map(|facet| catalogue.set(facet)).collect();
+        let mut all: Vec<&Set> = query
+            .all
+            .iter()
+            .map(|facet| catalogue.set(facet))
+            .collect::<Option<_>>()?;
+        let any: Vec<Vec<&Set>> = query.any.iter().map(|group| known(group)).collect();
+        if any.iter().any(Vec::is_empty) {
+            return None;
+        }
+        all.sort_unstable_by_key(|set| set.len());
+        if all.is_empty() {
+            all.push(catalogue.everyone());
+        }
+        Some(Self {
+            all,
+            any,
+            none: known(query.none),
+        })
+    }
+
+    /// The matches, if a look at no more than `most` entries tells them; ascending.
+    pub(super) fn members(&self, most: usize) -> Option<Vec<u32>> {
+        if self.all[0].len() <= most {
+            return Some(
+                self.all[0]
+                    .iter()
+                    .filter(|&index| self.has_all(1, index))
+                    .collect(),
+            );
+        }
+        let group = self
+            .any
+            .iter()
+            .min_by_key(|group| total(group))
+            .filter(|group| total(group) <= most)?;
+        let mut members: Vec<u32> = group.iter().flat_map(|set| set.iter()).collect();
+        members.sort_unstable();
+        members.dedup();
+        members.retain(|&index| self.has_all(0, index));
+        Some(members)
+    }
+
+    fn has_all(&self, from: usize, index: u32) -> bool {
+        self.all[from..].iter().all(|set| set.contains(index))
+            && self
+                .any
+                .iter()
+                .all(|group| group.iter().any(|set| set.contains(index)))
+            && !self.none.iter().any(|set| set.contains(index))
+    }
+
+    /// The matches in a chunk.
+    pub(super) fn words(&self, chunk: usize) -> Words {
+        let mut found = self.all[0].with_words(chunk, |words| *words);
+        for set in &self.all[1..] {
+            set.with_words(chunk, |words| each(&mut found, words, |a, b| a & b));
+        }
+        for group in &self.any {
+            let mut union: Words = [0; WORDS];
+            group
+                .iter()
+                .for_each(|set| set.with_words(chunk, |words| each(&mut union, words, |a, b| a | b)));
+            each(&mut found, &union, |a, b| a & b);
+        }
+        for set in &self.none {
+            set.with_words(chunk, |words| each(&mut found, words, |a, b| a & !b));
+        }
+        found
+    }
+}
+
+fn total(group: &[&Set]) -> usize {
+    group.iter().map(|set| set.len()).sum()
+}
+
+#[inline]
+fn each(into: &mut Words, from: &Words, combine: impl Fn(u64, u64) -> u64) {
+    into.iter_mut().zip(from).for_each(|(a, &b)| *a = combine(*a, b));
+}

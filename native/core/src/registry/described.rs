@@ -1,0 +1,335 @@
+//! What an agent's entry adds to its name: attributes, the facets it is found by, and its load.
+
+use super::ledger::{Ledger, OwnedQuery, Told, Watch, What};
+use super::shard::{Described, Shard};
+use super::{Closed, Held, Holding, Registry, Row, World};
+use crate::index::{Order, Query, Slot};
+use crate::key::{Key, Probe};
+use crate::terms::Terms;
+
+/// What describing did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Describing {
+    Done {
+        version: u64,
+        slot: Slot,
+    },
+    /// The entry has another version than the caller read.
+    Stale {
+        version: u64,
+    },
+    /// The process does not hold the key.
+    NotHeld,
+}
+
+/// A described holding that a query named.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    pub held: Held,
+    pub pid: u64,
+    pub load: u64,
+}
+
+// From a slot of the index to the holding it stands for.
+#[derive(Debug, Default)]
+pub(super) struct Slots(Vec<Option<(Slot, Held, u64)>>);
+
+impl Slots {
+    fn put(&mut self, slot: Slot, held: Held, pid: u64) {
+        let at = slot.index() as usize;
+        if self.0.len() <= at {
+            self.0.resize(at + 1, None);
+        }
+        self.0[at] = Some((slot, held, pid));
+    }
+
+    fn clear(&mut self, slot: Slot) {
+        if let Some(place) = self.0.get_mut(slot.index() as usize) {
+            *place = None;
+        }
+    }
+
+    fn get(&self, slot: Slot) -> Option<(Held, u64)> {
+        let (present, held, pid) = (*self.0.get(slot.index() as usize)?)?;
+        (present == slot).then_some((held, pid))
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.0.capacity() * size_of::<Option<(Slot, Held, u64)>>()
+    }
+}
+
+impl<W: World> Registry<W> {
+    /// Gives `pid`'s entry under a unique key its attributes and facets, in place of all it had, if its version is `expected`.
+    #[allow(clippy::too_many_arguments)]
+    pub fn describe(
+        &self,
+        generation: u32,
+        probe: Probe<'_, W::Terms>,
+        pid: u64,
+        expected: u64,
+        attributes: <W::Terms as Terms>::Given,
+        facets: &[Box<[u8]>],
+        world: &mut W,
+    ) -> Result<Describing, Closed> {
+        let mut ledger = self.ledger.lock();
+        let mut shard = self.write(generation, probe.hash)?;
+        let Some((row, terms)) = shard.find_mut(probe) else {
+            return Ok(Describing::NotHeld);
+        };
+        let holding = row.first_mut();
+        if holding.pid != pid {
+            return Ok(Describing::NotHeld);
+        }
+        let version = holding
+            .described
+            .as_ref()
+            .map_or(0, |described| described.version);
+        if version != expected {
+            return Ok(Describing::Stale { version });
+        }
+        let kept = terms.keep(attributes);
+        let (slot, before) = self.place_facets(&ledger, probe.hash, holding, facets);
+        let described = Described {
+            slot,
+            version: version + 1,
+            attributes: kept,
+        };
+        if let Some(old) = holding.described.replace(Box::new(described)) {
+            terms.release(old.attributes);
+        }
+        self.tell_changed(&mut ledger, &shard, probe, slot, &before, world);
+        Ok(Describing::Done {
+            version: version + 1,
+            slot,
+        })
+    }
+
+    // The slot with its new facets, and which watches named it before.
+    fn place_facets(
+        &self,
+        ledger: &Ledger<W::Watcher>,
+        hash: u64,
+        holding: &Holding<W::Terms>,
+        facets: &[Box<[u8]>],
+    ) -> (Slot, Vec<bool>) {
+        if let Some(described) = &holding.described {
+            let before = ledger.naming(&self.index, described.slot);
+            self.index.replace(described.slot, facets);
+            return (described.slot, before);
+        }
+        let slot = self.index.insert(facets, holding.incarnation);
+        let held = Held {
+            hash,
+            incarnation: holding.incarnation,
+        };
+        self.slots.write().put(slot, held, holding.pid);
+        (slot, vec![false; ledger.watches.len()])
+    }
+
+    fn tell_changed(
+        &self,
+        ledger: &mut Ledger<W::Watcher>,
+        shard: &Shard<W::Terms>,
+        probe: Probe<'_, W::Terms>,
+        slot: Slot,
+        before: &[bool],
+        world: &mut W,
+    ) {
+        let Some(row) = shard.find(probe) else { return };
+        let after = ledger.naming(&self.index, slot);
+        let load = self.index.load(slot).unwrap_or(0);
+        for (watch, change) in ledger.watches.iter().zip(before.iter().zip(&after)) {
+            let what = match change {
+                (false, true) => What::Join,
+                (true, true) => What::Change,
+                (true, false) => What::Leave,
+                (false, false) => continue,
+            };
+            let (terms, key, holding) = (&shard.terms, &row.key, row.first());
+            world.tell(Told {
+                watcher: &watch.watcher,
+                what,
+                terms,
+                key,
+                holding,
+                load,
+            });
+        }
+    }
+
+    /// A holding goes: out of the index, and its watches hear of it. The ledger is there if the holding is described.
+    pub(super) fn left(
+        &self,
+        ledger: Option<&mut Ledger<W::Watcher>>,
+        terms: &W::Terms,
+        key: &Key<W::Terms>,
+        holding: &Holding<W::Terms>,
+        world: &mut W,
+    ) {
+        let (Some(described), Some(ledger)) = (&holding.described, ledger) else {
+            return;
+        };
+        let slot = described.slot;
+        let naming = ledger.naming(&self.index, slot);
+        let load = self.index.load(slot).unwrap_or(0);
+        self.slots.write().clear(slot);
+        self.index.remove(slot);
+        for (watch, _) in ledger
+            .watches
+            .iter_mut()
+            .zip(&naming)
+            .filter(|(_, named)| **named)
+        {
+            if watch.forget_unseen(holding.incarnation) {
+                continue;
+            }
+            world.tell(Told {
+                watcher: &watch.watcher,
+                what: What::Leave,
+                terms,
+                key,
+                holding,
+                load,
+            });
+        }
+    }
+
+    pub(super) fn forget_described(&self, shard: &Shard<W::Terms>) {
+        for (_, row) in shard.rows_from(0) {
+            for described in row.holdings().filter_map(|holding| holding.described.as_ref()) {
+                self.index.remove(described.slot);
+            }
+        }
+    }
+
+    /// Shows the live entry under a unique key, with its load.
+    pub fn entry(
+        &self,
+        generation: u32,
+        probe: Probe<'_, W::Terms>,
+        world: &W,
+        show: impl FnOnce(&W::Terms, &Row<W::Terms>, &Holding<W::Terms>, u64),
+    ) -> Result<(), Closed> {
+        let shard = self.read(generation, probe.hash)?;
+        if let Some(row) = shard.find(probe).filter(|row| world.alive(row.first().pid)) {
+            show(&shard.terms, row, row.first(), self.load_of(row.first()));
+        }
+        Ok(())
+    }
+
+    fn load_of(&self, holding: &Holding<W::Terms>) -> u64 {
+        holding
+            .described
+            .as_ref()
+            .and_then(|described| self.index.load(described.slot))
+            .unwrap_or(0)
+    }
+
+    /// Sets a load, without a lock; `false` if the slot is another's by now.
+    #[inline]
+    pub fn set_load(&self, slot: Slot, load: u64) -> bool {
+        self.index.set_load(slot, load)
+    }
+
+    /// Adds to a load, without a lock; the new one.
+    #[inline]
+    pub fn add_load(&self, slot: Slot, delta: i64) -> Option<u64> {
+        self.index.add_load(slot, delta)
+    }
+
+    /// The live described holdings that a query names, at most `limit`, in its order.
+    pub fn find(&self, query: &Query<'_>, limit: usize, world: &W) -> Vec<Found> {
+        let mut found = Vec::new();
+        self.index.find(query, limit, &mut |slot, load| {
+            let located = self.slots.read().get(slot);
+            let Some((held, pid)) = located.filter(|&(_, pid)| world.alive(pid)) else {
+                return false;
+            };
+            found.push(Found { held, pid, load });
+            true
+        });
+        found
+    }
+
+    /// How many live described holdings a query names.
+    pub fn count(&self, query: &Query<'_>, world: &W) -> usize {
+        let live = &mut |slot, _load| {
+            self.slots
+                .read()
+                .get(slot)
+                .is_some_and(|(_, pid)| world.alive(pid))
+        };
+        self.index.count(query, live)
+    }
+
+    /// Shows what was found, as it is now; `false` if it is gone.
+    pub fn show_found(
+        &self,
+        generation: u32,
+        found: &Found,
+        mut show: impl FnMut(&W::Terms, &Row<W::Terms>, &Holding<W::Terms>, u64),
+    ) -> Result<bool, Closed> {
+        let shard = self.read(generation, found.held.hash)?;
+        let there = shard.find_incarnation(found.held.hash, found.held.incarnation);
+        if let Some((row, holding)) = there {
+            show(&shard.terms, row, holding, found.load);
+        }
+        Ok(there.is_some())
+    }
+
+    /// From now on the watcher is told of what the query names; shows what it names now.
+    pub fn watch(
+        &self,
+        generation: u32,
+        query: OwnedQuery,
+        watcher: W::Watcher,
+        world: &W,
+        mut show: impl FnMut(&W::Terms, &Row<W::Terms>, &Holding<W::Terms>, u64),
+    ) -> Result<(), (Closed, W::Watcher)> {
+        let mut ledger = self.ledger.lock();
+        if ledger.generation != generation {
+            return Err((Closed, watcher));
+        }
+        let mut unseen = Vec::new();
+        for found in query.with(Order::None, |query| self.find_any(query)) {
+            if !world.alive(found.pid) {
+                unseen.push(found.held.incarnation);
+                continue;
+            }
+            // Nothing described goes while the ledger is held, and an instance that closes tells its watches nothing.
+            let _ = self.show_found(generation, &found, &mut show);
+        }
+        ledger.watches.push(Watch {
+            watcher,
+            query,
+            unseen,
+        });
+        Ok(())
+    }
+
+    // Dead ones too.
+    fn find_any(&self, query: &Query<'_>) -> Vec<Found> {
+        let mut found = Vec::new();
+        self.index.find(query, usize::MAX, &mut |slot, load| {
+            let located = self.slots.read().get(slot);
+            found.extend(located.map(|(held, pid)| Found { held, pid, load }));
+            located.is_some()
+        });
+        found
+    }
+
+    /// Ends the watches for which `is` holds, and gives back what the world kept of them.
+    pub fn unwatch(&self, generation: u32, is: impl Fn(&W::Watcher) -> bool) -> Vec<W::Watcher> {
+        let mut ledger = self.ledger.lock();
+        if ledger.generation != generation {
+            return Vec::new();
+        }
+        let (ended, kept) = std::mem::take(&mut ledger.watches)
+            .into_iter()
+            .partition(|watch| is(&watch.watcher));
+        ledger.watches = kept;
+        let ended: Vec<Watch<W::Watcher>> = ended;
+        ended.into_iter().map(|watch| watch.watcher).collect()
+    }
+}

@@ -1,0 +1,495 @@
+//! Who is registered under which key, what they offer, and who wants to hear of it.
+//!
+//! R1. Under a unique key there is at most one holding.
+//! R2. A holding goes with its owner: when `forget(pid)` has returned and its remainder was cleared, no holding of that
+//!     process is left.
+//! R3. What is late never hurts a successor: clean-up names holdings by incarnation, and no incarnation is used twice.
+//! R4. No read answers with a holder that was dead before the read began: every read asks [`World::alive`].
+//! R5. A holding whose owner is not (or no longer) watched is taken back before the call that made it returns.
+//! R6. A watch hears of every join, change and leave after its first answer, once and in order: described holdings come,
+//!     change and go under the ledger.
+//!
+//! Locks are taken in this order, each for a bounded time: ledger, shard, then owners or index. What the world is told
+//! under a lock it only notes down.
+
+mod described;
+mod ledger;
+mod owners;
+mod shard;
+mod slab;
+
+use std::fmt::Debug;
+
+use crossbeam_utils::CachePadded;
+
+pub use described::{Describing, Found};
+pub use ledger::{OwnedQuery, Told, What};
+pub use owners::{Added, Closed, Held};
+pub use shard::{Described, Holding, Row};
+
+use crate::index::Index;
+use crate::key::{Key, Probe};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::terms::Terms;
+use described::Slots;
+use ledger::Ledger;
+use owners::Owners;
+use shard::Shard;
+
+/// What the registry asks of, and tells, the world it serves.
+pub trait World {
+    type Terms: Terms;
+    /// What the world keeps of a watched process.
+    type Handle: Debug;
+    /// What the world keeps of a watch.
+    type Watcher: Debug;
+
+    fn alive(&self, pid: u64) -> bool;
+
+    /// Has `forget` called when the process dies; `None` if it is dead already.
+    fn monitor(&self, pid: u64) -> Option<Self::Handle>;
+
+    /// Called for each holding that goes, but for those that their owner gives up.
+    fn gone(&mut self, terms: &Self::Terms, key: &Key<Self::Terms>, holding: &Holding<Self::Terms>);
+
+    /// Called for each change a watch is to hear of, in its order.
+    fn tell(&mut self, told: Told<'_, Self::Terms, Self::Watcher>);
+}
+
+/// Whom a registration may displace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Displace {
+    /// Only a dead holder.
+    Dead,
+    /// This process too.
+    Holder(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// `first`: the process had no other holding.
+    Done { incarnation: u64, first: bool },
+    /// A live process holds the key.
+    Taken { pid: u64 },
+    /// The process to register is dead.
+    Dead,
+}
+
+/// Where a scan in slices stands: 0 at the start.
+pub type Cursor = u64;
+
+#[derive(Debug)]
+pub struct Registry<W: World> {
+    shards: Box<[Part<W>]>,
+    owners: Owners<W::Handle>,
+    ledger: Mutex<Ledger<W::Watcher>>,
+    index: Index,
+    slots: RwLock<Slots>,
+    incarnations: AtomicU64,
+}
+
+type Part<W> = CachePadded<RwLock<Shard<<W as World>::Terms>>>;
+type Read<'a, W> = RwLockReadGuard<'a, Shard<<W as World>::Terms>>;
+type Write<'a, W> = RwLockWriteGuard<'a, Shard<<W as World>::Terms>>;
+
+impl<W: World> Registry<W> {
+    /// `parts` is a power of two: how many callers can write at once.
+    pub fn new(parts: usize, seed: u64) -> Self {
+        Self {
+            shards: (0..parts)
+                .map(|_| CachePadded::new(RwLock::new(Shard::default())))
+                .collect(),
+            owners: Owners::new(parts),
+            ledger: Mutex::new(Ledger::default()),
+            index: Index::new(seed),
+            slots: RwLock::new(Slots::default()),
+            incarnations: AtomicU64::new(1),
+        }
+    }
+
+    /// Opens for a generation that was never used. Calls of any other generation are refused from now on.
+    pub fn open(&self, generation: u32, unique: bool) {
+        self.ledger.lock().open(generation);
+        self.owners.open(generation);
+        for shard in &*self.shards {
+            let mut shard = shard.write();
+            shard.generation = generation;
+            shard.unique = unique;
+        }
+    }
+
+    /// Closes and lets go of everything; gives back what the world kept of owners and watches.
+    pub fn close(&self) -> (Vec<W::Handle>, Vec<W::Watcher>) {
+        let watchers = self.ledger.lock().close();
+        for shard in &*self.shards {
+            let emptied = std::mem::take(&mut *shard.write());
+            self.forget_described(&emptied);
+        }
+        *self.slots.write() = Slots::default();
+        (self.owners.close(), watchers)
+    }
+
+    /// Registers `pid`. Nobody else is displaced than `displace` says, and whoever is dead.
+    pub fn register(
+        &self,
+        generation: u32,
+        probe: Probe<'_, W::Terms>,
+        pid: u64,
+        value: <W::Terms as Terms>::Given,
+        displace: Displace,
+        world: &mut W,
+    ) -> Result<Registered, Closed> {
+        let incarnation = match self.place(generation, probe, pid, value, displace, world)? {
+            Ok(incarnation) => incarnation,
+            Err(pid) => return Ok(Registered::Taken { pid }),
+        };
+        let held = Held {
+            hash: probe.hash,
+            incarnation,
+        };
+        let added = self.owners.add(generation, pid, held, || world.monitor(pid));
+        match added {
+            Ok(Some(added)) => Ok(Registered::Done {
+                incarnation,
+                first: added == Added::First,
+            }),
+            // R5
+            Ok(None) => {
+                self.clear(generation, &[held], world);
+                Ok(Registered::Dead)
+            }
+            Err(closed) => Err(closed),
+        }
+    }
+
+    // The holding, without its owner's record. `Err(pid)`: a live process has the key.
+    fn place(
+        &self,
+        generation: u32,
+        probe: Probe<'_, W::Terms>,
+        pid: u64,
+        value: <W::Terms as Terms>::Given,
+        displace: Displace,
+        world: &mut W,
+    ) -> Result<Result<u64, u64>, Closed> {
+        let mut ledger = None;
+        loop {
+            let mut shard = self.write(generation, probe.hash)?;
+            let present = if shard.unique {
+                shard.find(probe).map(Row::first)
+            } else {
+                None
+            };
+            let Some(holder) = present else {
+                let (holding, incarnation) = self.holding(&mut shard, pid, value);
+                shard.add(probe, holding);
+                return Ok(Ok(incarnation));
+            };
+            let displaced = Held {
+                hash: probe.hash,
+                incarnation: holder.incarnation,
+            };
+            let old = holder.pid;
+            if displace != Displace::Holder(old) && world.alive(old) {
+                return Ok(Err(old));
+            }
+            if holder.described.is_some() && ledger.is_none() {
+                drop(shard);
+                ledger = Some(self.ledger.lock());
+                continue;
+            }
+            let (holding, incarnation) = self.holding(&mut shard, pid, value);
+            self.displace(&mut shard, probe, holding, ledger.as_deref_mut(), world);
+            drop(shard);
+            self.owners.remove(generation, old, &[displaced.incarnation]);
+            return Ok(Ok(incarnation));
+        }
+    }
+
+    fn holding(
+        &self,
+        shard: &mut Write<'_, W>,
+        pid: u64,
+        value: <W::Terms as Terms>::Given,
+    ) -> (Holding<W::Terms>, u64) {
+        // Under the shard's lock, so that incarnations under one key follow each other.
+        let incarnation = self.incarnations.fetch_add(1, Ordering::Relaxed);
+        let value = shard.terms.keep(value);
+        (
+            Holding {
+                pid,
+                incarnation,
+                value,
+                described: None,
+            },
+            incarnation,
+        )
+    }
+
+    fn displace(
+        &self,
+        shard: &mut Write<'_, W>,
+        probe: Probe<'_, W::Terms>,
+        holding: Holding<W::Terms>,
+        ledger: Option<&mut Ledger<W::Watcher>>,
+        world: &mut W,
+    ) {
+        if let Some(row) = shard.find(probe) {
+            self.left(ledger, &shard.terms, &row.key, row.first(), world);
+            world.gone(&shard.terms, &row.key, row.first());
+        }
+        if let Some(old) = shard.swap(probe, holding) {
+            shard.let_go(old);
+        }
+    }
+
+    /// Removes `pid`'s holdings under a key, all or those of the given incarnations; `true` if it has none left anywhere.
+    pub fn unregister(
+        &self,
+        generation: u32,
+        probe: Probe<'_, W::Terms>,
+        pid: u64,
+        only: Option<&[u64]>,
+        world: &mut W,
+    ) -> Result<bool, Closed> {
+        let mut mine = self.incarnations_of(generation, probe, pid)?;
+        if let Some(only) = only {
+            mine.retain(|incarnation| only.contains(incarnation));
+        }
+        for &incarnation in &mine {
+            self.take(
+                generation,
+                Held {
+                    hash: probe.hash,
+                    incarnation,
+                },
+                false,
+                world,
+            );
+        }
+        Ok(self.owners.remove(generation, pid, &mine))
+    }
+
+    fn incarnations_of(
+        &self,
+        generation: u32,
+        probe: Probe<'_, W::Terms>,
+        pid: u64,
+    ) -> Result<Vec<u64>, Closed> {
+        let shard = self.read(generation, probe.hash)?;
+        let Some(row) = shard.find(probe) else {
+            return Ok(Vec::new());
+        };
+        if row.holders() <= MANY {
+            let mine = row.holdings().filter(|holding| holding.pid == pid);
+            return Ok(mine.map(|holding| holding.incarnation).collect());
+        }
+        // A key with many holders: the owner's own list is the shorter way.
+        let held = self.owners.held(generation, pid)?;
+        let mine = held.iter().filter(|held| held.hash == probe.hash);
+        Ok(mine
+            .map(|held| held.incarnation)
+            .filter(|&of| row.holding(of).is_some())
+            .collect())
+    }
+
+    /// A process died: what the world kept of it, and its holdings, which are to be cleared with [`Registry::clear`].
+    pub fn forget(&self, generation: u32, pid: u64) -> Option<(W::Handle, Vec<Held>)> {
+        self.owners.forget(generation, pid)
+    }
+
+    /// Clears holdings of a dead process. Those that are gone or belong to a successor are passed over.
+    pub fn clear(&self, generation: u32, held: &[Held], world: &mut W) {
+        for &held in held {
+            self.take(generation, held, true, world);
+        }
+    }
+
+    // Takes one holding out, under the ledger if it is described.
+    fn take(&self, generation: u32, held: Held, tell_gone: bool, world: &mut W) -> bool {
+        let mut ledger = None;
+        loop {
+            let Ok(mut shard) = self.write(generation, held.hash) else {
+                return false;
+            };
+            let Some((_, holding)) = shard.find_incarnation(held.hash, held.incarnation) else {
+                return false;
+            };
+            if holding.described.is_some() && ledger.is_none() {
+                drop(shard);
+                ledger = Some(self.ledger.lock());
+                continue;
+            }
+            let seen = |terms: &W::Terms, key: &Key<W::Terms>, holding: &Holding<W::Terms>| {
+                self.left(ledger.as_deref_mut(), terms, key, holding, world);
+                if tell_gone {
+                    world.gone(terms, key, holding);
+                }
+            };
+            return shard.take(held.hash, held.incarnation, seen);
+        }
+    }
+
+    /// The live holder of a unique key; `None` in `Ok` if there is none. `Err(Closed)` also tells other generations.
+    #[inline]
+    pub fn whereis(&self, generation: u32, probe: Probe<'_, W::Terms>) -> Result<Whereis, Closed> {
+        let shard = self.read(generation, probe.hash)?;
+        if !shard.unique {
+            return Ok(Whereis::Duplicate);
+        }
+        Ok(shard
+            .find(probe)
+            .map_or(Whereis::Nobody, |row| Whereis::Held(row.first().pid)))
+    }
+
+    /// Shows the live holdings under a key, in the order of registration.
+    pub fn lookup(
+        &self,
+        generation: u32,
+        probe: Probe<'_, W::Terms>,
+        world: &W,
+        mut show: impl FnMut(&W::Terms, &Row<W::Terms>, &Holding<W::Terms>),
+    ) -> Result<(), Closed> {
+        let shard = self.read(generation, probe.hash)?;
+        if let Some(row) = shard.find(probe) {
+            let live = row.holdings().filter(|holding| world.alive(holding.pid));
+            live.for_each(|holding| show(&shard.terms, row, holding));
+        }
+        Ok(())
+    }
+
+    /// Shows what a process holds, in the order of registration. Nothing if it is dead.
+    pub fn held(
+        &self,
+        generation: u32,
+        pid: u64,
+        world: &W,
+        mut show: impl FnMut(&W::Terms, &Row<W::Terms>, &Holding<W::Terms>),
+    ) -> Result<(), Closed> {
+        let held = self.owners.held(generation, pid)?;
+        if held.is_empty() || !world.alive(pid) {
+            return Ok(());
+        }
+        for held in held {
+            let shard = self.read(generation, held.hash)?;
+            if let Some((row, holding)) = shard.find_incarnation(held.hash, held.incarnation) {
+                show(&shard.terms, row, holding);
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces the value of a holding if it is `pid`'s.
+    pub fn put_value(
+        &self,
+        generation: u32,
+        held: Held,
+        pid: u64,
+        value: <W::Terms as Terms>::Given,
+    ) -> Result<bool, Closed> {
+        let mut shard = self.write(generation, held.hash)?;
+        let Some((holding, terms)) = shard.holding_mut(held.hash, held.incarnation) else {
+            return Ok(false);
+        };
+        if holding.pid != pid {
+            return Ok(false);
+        }
+        let kept = terms.keep(value);
+        terms.release(std::mem::replace(&mut holding.value, kept));
+        Ok(true)
+    }
+
+    /// Shows live holdings from a cursor on, until about `limit` rows were looked at; the next cursor, or `None` at the end.
+    pub fn slice(
+        &self,
+        generation: u32,
+        cursor: Cursor,
+        limit: usize,
+        world: &W,
+        mut show: impl FnMut(&W::Terms, &Row<W::Terms>, &Holding<W::Terms>),
+    ) -> Result<Option<Cursor>, Closed> {
+        let (mut part, mut place) = ((cursor >> 32) as usize, cursor as u32 as usize);
+        let mut left = limit.max(1);
+        while let Some(shard) = self.shards.get(part) {
+            let shard = Self::check(generation, shard.read())?;
+            for (at, row) in shard.rows_from(place) {
+                if left == 0 {
+                    return Ok(Some((part as u64) << 32 | at as u64));
+                }
+                left -= 1;
+                let live = row.holdings().filter(|holding| world.alive(holding.pid));
+                live.for_each(|holding| show(&shard.terms, row, holding));
+            }
+            (part, place) = (part + 1, 0);
+        }
+        Ok(None)
+    }
+
+    pub fn holds_any(&self, generation: u32, pid: u64) -> bool {
+        self.owners.holds_any(generation, pid)
+    }
+
+    /// Native bytes of the content, by kind.
+    pub fn bytes(&self) -> Bytes {
+        Bytes {
+            names: self.shards.iter().map(|shard| shard.read().bytes()).sum(),
+            owners: self.owners.bytes(),
+            index: self.index.native_bytes() + self.slots.read().bytes(),
+            watches: self.ledger.lock().bytes(),
+        }
+    }
+
+    pub fn rows(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().rows()).sum()
+    }
+
+    #[inline]
+    fn read(&self, generation: u32, hash: u64) -> Result<Read<'_, W>, Closed> {
+        Self::check(generation, self.shard(hash).read())
+    }
+
+    fn write(&self, generation: u32, hash: u64) -> Result<Write<'_, W>, Closed> {
+        Self::check(generation, self.shard(hash).write())
+    }
+
+    #[inline]
+    fn check<G: std::ops::Deref<Target = Shard<W::Terms>>>(generation: u32, shard: G) -> Result<G, Closed> {
+        if shard.generation == generation {
+            Ok(shard)
+        } else {
+            Err(Closed)
+        }
+    }
+
+    #[inline]
+    fn shard(&self, hash: u64) -> &RwLock<Shard<W::Terms>> {
+        // The table inside uses the low and the topmost bits.
+        &self.shards[(hash >> 40) as usize & (self.shards.len() - 1)]
+    }
+}
+
+const MANY: usize = 64;
+
+/// What a look-up found. Whether the holder lives is for the caller to ask: outside the lock, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whereis {
+    Held(u64),
+    Nobody,
+    Duplicate,
+}
+
+/// Native bytes of an instance, by what they are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bytes {
+    pub names: usize,
+    pub owners: usize,
+    pub index: usize,
+    pub watches: usize,
+}
+
+impl Bytes {
+    pub fn total(&self) -> usize {
+        self.names + self.owners + self.index + self.watches
+    }
+}

@@ -1,0 +1,249 @@
+//! One shard's rows: a key, and who holds it. Knows no owners and no locks.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashTable;
+
+use super::slab::Slab;
+use crate::index::Slot;
+use crate::key::{Form, Key, Probe};
+use crate::terms::Terms;
+
+/// One registration.
+#[derive(Debug)]
+pub struct Holding<T: Terms> {
+    pub pid: u64,
+    pub incarnation: u64,
+    pub value: T::Kept,
+    pub described: Option<Box<Described<T>>>,
+}
+
+/// What an agent's entry adds.
+#[derive(Debug)]
+pub struct Described<T: Terms> {
+    pub slot: Slot,
+    pub version: u64,
+    pub attributes: T::Kept,
+}
+
+#[derive(Debug)]
+pub struct Row<T: Terms> {
+    hash: u64,
+    pub key: Key<T>,
+    first: Holding<T>,
+    // Later ones by incarnation, which is the order of registration. Only duplicate keys have them, so all others pay one word.
+    #[allow(clippy::box_collection)]
+    more: Option<Box<BTreeMap<u64, Holding<T>>>>,
+}
+
+impl<T: Terms> Row<T> {
+    #[inline]
+    pub fn first(&self) -> &Holding<T> {
+        &self.first
+    }
+
+    pub(super) fn first_mut(&mut self) -> &mut Holding<T> {
+        &mut self.first
+    }
+
+    pub fn holdings(&self) -> impl Iterator<Item = &Holding<T>> {
+        std::iter::once(&self.first).chain(self.more.iter().flat_map(|more| more.values()))
+    }
+
+    pub fn holders(&self) -> usize {
+        1 + self.more.as_ref().map_or(0, |more| more.len())
+    }
+
+    pub(super) fn holding(&self, incarnation: u64) -> Option<&Holding<T>> {
+        if self.first.incarnation == incarnation {
+            return Some(&self.first);
+        }
+        self.more.as_ref()?.get(&incarnation)
+    }
+
+    fn holding_mut(&mut self, incarnation: u64) -> Option<&mut Holding<T>> {
+        if self.first.incarnation == incarnation {
+            return Some(&mut self.first);
+        }
+        self.more.as_mut()?.get_mut(&incarnation)
+    }
+
+    // `Err` if the holding is the only one: then the row has to go with it.
+    fn take(&mut self, incarnation: u64) -> Result<Option<Holding<T>>, ()> {
+        if self.first.incarnation != incarnation {
+            return Ok(self.more.as_mut().and_then(|more| more.remove(&incarnation)));
+        }
+        match self.more.as_mut().and_then(|more| more.pop_first()) {
+            Some((_, next)) => Ok(Some(std::mem::replace(&mut self.first, next))),
+            None => Err(()),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Shard<T: Terms> {
+    /// The opening this content belongs to; 0 when closed.
+    pub generation: u32,
+    pub unique: bool,
+    pub terms: T,
+    rows: Slab<Row<T>>,
+    table: HashTable<u32>,
+}
+
+impl<T: Terms> Default for Shard<T> {
+    fn default() -> Self {
+        Self {
+            generation: 0,
+            unique: true,
+            terms: T::default(),
+            rows: Slab::default(),
+            table: HashTable::new(),
+        }
+    }
+}
+
+impl<T: Terms> Shard<T> {
+    #[inline]
+    pub fn find(&self, probe: Probe<'_, T>) -> Option<&Row<T>> {
+        self.rows.get(self.place(probe)?)
+    }
+
+    pub fn find_mut(&mut self, probe: Probe<'_, T>) -> Option<(&mut Row<T>, &mut T)> {
+        let place = self.place(probe)?;
+        Some((self.rows.get_mut(place)?, &mut self.terms))
+    }
+
+    /// The holding of that incarnation, wherever its key hashes to.
+    pub fn find_incarnation(&self, hash: u64, incarnation: u64) -> Option<(&Row<T>, &Holding<T>)> {
+        let row = self.rows.get(self.place_of(hash, incarnation)?)?;
+        Some((row, row.holding(incarnation)?))
+    }
+
+    pub fn holding_mut(&mut self, hash: u64, incarnation: u64) -> Option<(&mut Holding<T>, &mut T)> {
+        let place = self.place_of(hash, incarnation)?;
+        Some((
+            self.rows.get_mut(place)?.holding_mut(incarnation)?,
+            &mut self.terms,
+        ))
+    }
+
+    /// Adds a holding: to the key's row if there is one (duplicate keys), else in a row of its own.
+    pub fn add(&mut self, probe: Probe<'_, T>, holding: Holding<T>) {
+        match self.place(probe).and_then(|place| self.rows.get_mut(place)) {
+            Some(row) => {
+                row.more
+                    .get_or_insert_default()
+                    .insert(holding.incarnation, holding);
+            }
+            None => self.add_row(probe.hash, probe.form, holding),
+        }
+    }
+
+    /// Puts a holding in place of a unique key's present one, and returns that.
+    pub fn swap(&mut self, probe: Probe<'_, T>, holding: Holding<T>) -> Option<Holding<T>> {
+        let place = self.place(probe)?;
+        let row = self.rows.get_mut(place)?;
+        Some(std::mem::replace(&mut row.first, holding))
+    }
+
+    /// Takes a holding out; `seen` gets a look at it and its key before they go.
+    pub fn take(&mut self, hash: u64, incarnation: u64, seen: impl FnOnce(&T, &Key<T>, &Holding<T>)) -> bool {
+        let Some(place) = self.place_of(hash, incarnation) else {
+            return false;
+        };
+        let row = self
+            .rows
+            .get_mut(place)
+            .expect("a place in the table holds a row");
+        let Some(holding) = row.holding(incarnation) else {
+            return false;
+        };
+        seen(&self.terms, &row.key, holding);
+        match row.take(incarnation) {
+            Ok(taken) => taken.into_iter().for_each(|holding| self.let_go(holding)),
+            Err(()) => self.take_row(hash, place),
+        }
+        true
+    }
+
+    pub fn let_go(&mut self, holding: Holding<T>) {
+        self.terms.release(holding.value);
+        if let Some(described) = holding.described {
+            self.terms.release(described.attributes);
+        }
+    }
+
+    /// Rows from a place on, with the places.
+    pub fn rows_from(&self, place: usize) -> impl Iterator<Item = (usize, &Row<T>)> {
+        self.rows.from(place)
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Native bytes: tables by capacity, kept terms as their keeper counts them, and what rows hold on the heap.
+    pub fn bytes(&self) -> usize {
+        let heap: usize = self.rows.from(0).map(|(_, row)| Self::row_heap_bytes(row)).sum();
+        self.rows.bytes() + self.table.allocation_size() + self.terms.bytes() + heap
+    }
+
+    fn row_heap_bytes(row: &Row<T>) -> usize {
+        let described = |holding: &Holding<T>| {
+            holding
+                .described
+                .as_ref()
+                .map_or(0, |_| size_of::<Described<T>>())
+        };
+        let more = row
+            .more
+            .as_ref()
+            .map_or(0, |more| more.len() * size_of::<(u64, Holding<T>)>());
+        row.key.heap_bytes() + more + row.holdings().map(described).sum::<usize>()
+    }
+
+    fn add_row(&mut self, hash: u64, form: Form<'_, T>, first: Holding<T>) {
+        let key = Key::keep(form, &mut self.terms);
+        let place = self.rows.insert(Row {
+            hash,
+            key,
+            first,
+            more: None,
+        });
+        let rows = &self.rows;
+        self.table
+            .insert_unique(hash, place, |&at| rows.get(at).map_or(0, |row| row.hash));
+    }
+
+    fn take_row(&mut self, hash: u64, place: u32) {
+        if let Ok(entry) = self.table.find_entry(hash, |&at| at == place) {
+            entry.remove();
+        }
+        if let Some(row) = self.rows.remove(place) {
+            row.key.release(&mut self.terms);
+            self.let_go(row.first);
+        }
+        if self.rows.len() == 0 {
+            self.table = HashTable::new();
+        }
+    }
+
+    #[inline]
+    fn place(&self, probe: Probe<'_, T>) -> Option<u32> {
+        let is = |&at: &u32| {
+            self.rows
+                .get(at)
+                .is_some_and(|row| row.hash == probe.hash && row.key.is(probe.form, &self.terms))
+        };
+        self.table.find(probe.hash, is).copied()
+    }
+
+    fn place_of(&self, hash: u64, incarnation: u64) -> Option<u32> {
+        let is = |&at: &u32| {
+            self.rows
+                .get(at)
+                .is_some_and(|row| row.hash == hash && row.holding(incarnation).is_some())
+        };
+        self.table.find(hash, is).copied()
+    }
+}

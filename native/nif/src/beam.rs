@@ -1,0 +1,231 @@
+//! The NIF API as the rest of this crate sees it. Nothing here knows Kantoku.
+//!
+//! Terms are [`rustler::Term`]s, tied to their environment by lifetime. A [`Pid`] and an [`Atom`] are immediates: their
+//! word says all, in any environment.
+
+use std::ptr;
+
+use rustler::sys::{self, ErlNifEnv, ErlNifPid, ErlNifTerm};
+use rustler::types::atom::Atom;
+use rustler::{Env, Term};
+
+/// A term's bare word. Says the term only where that is an immediate.
+#[inline]
+pub fn word(term: ErlNifTerm) -> u64 {
+    // SAFETY: `ErlNifTerm` is `repr(transparent)` over `usize`.
+    unsafe { std::mem::transmute::<ErlNifTerm, usize>(term) as u64 }
+}
+
+#[inline]
+fn from_word(word: u64) -> ErlNifTerm {
+    // SAFETY: as in `word`.
+    unsafe { std::mem::transmute::<usize, ErlNifTerm>(word as usize) }
+}
+
+/// A local process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pid(pub u64);
+
+impl Pid {
+    pub fn of(term: Term<'_>) -> Option<Self> {
+        let mut pid = ErlNifPidWord(0);
+        // SAFETY: env and term belong together, and the place is of the size of an `ErlNifPid`.
+        let local = unsafe {
+            sys::enif_get_local_pid(
+                term.get_env().as_c_arg(),
+                term.as_c_arg(),
+                ptr::from_mut(&mut pid).cast(),
+            )
+        };
+        (local != 0).then_some(Pid(pid.0 as u64))
+    }
+
+    /// The process that called the NIF.
+    #[inline]
+    pub fn caller(env: Env<'_>) -> Option<Self> {
+        let mut pid = ErlNifPidWord(0);
+        // SAFETY: as in `of`.
+        let found = unsafe { sys::enif_self(env.as_c_arg(), ptr::from_mut(&mut pid).cast()) };
+        (!found.is_null()).then_some(Pid(pid.0 as u64))
+    }
+
+    /// Whether the process lives. `env` is the caller's, or null on a thread that is not a scheduler.
+    #[inline]
+    pub fn is_alive(self, env: *mut ErlNifEnv) -> bool {
+        let pid = ErlNifPidWord(self.0 as usize);
+        // SAFETY: the word came out of an `ErlNifPid`, and the function takes any thread.
+        unsafe { sys::enif_is_process_alive(env, ptr::from_ref(&pid).cast()) != 0 }
+    }
+
+    #[inline]
+    pub fn term(self, env: Env<'_>) -> Term<'_> {
+        // SAFETY: a local pid is an immediate.
+        unsafe { Term::new(env, from_word(self.0)) }
+    }
+
+    pub fn with_raw<R>(self, with: impl FnOnce(*const ErlNifPid) -> R) -> R {
+        let pid = ErlNifPidWord(self.0 as usize);
+        with(ptr::from_ref(&pid).cast())
+    }
+}
+
+// `ErlNifPid` with its field in the open: `repr(C)` over one term word.
+#[repr(C)]
+struct ErlNifPidWord(usize);
+
+#[inline]
+pub fn is_atom(term: Term<'_>) -> bool {
+    // SAFETY: env and term belong together.
+    unsafe { sys::enif_is_atom(term.get_env().as_c_arg(), term.as_c_arg()) != 0 }
+}
+
+/// The term of an immediate's word.
+#[inline]
+pub fn immediate(env: Env<'_>, word: u64) -> Term<'_> {
+    // SAFETY: only words of atoms, local pids, small integers and the empty list are kept as words.
+    unsafe { Term::new(env, from_word(word)) }
+}
+
+#[inline]
+pub fn atom(env: Env<'_>, atom: Atom) -> Term<'_> {
+    atom.to_term(env)
+}
+
+#[inline]
+pub fn tuple<'a>(env: Env<'a>, items: &[Term<'a>]) -> Term<'a> {
+    const MOST: usize = 8;
+    assert!(items.len() <= MOST, "a tuple of at most {MOST}");
+    let mut raw = [from_word(0); MOST];
+    for (place, item) in raw.iter_mut().zip(items) {
+        *place = item.as_c_arg();
+    }
+    // SAFETY: as many terms of this environment as are counted.
+    unsafe {
+        Term::new(
+            env,
+            sys::enif_make_tuple_from_array(env.as_c_arg(), raw.as_ptr(), items.len() as u32),
+        )
+    }
+}
+
+/// A tuple's items; none if it is no tuple.
+pub fn items(term: Term<'_>) -> impl Iterator<Item = Term<'_>> {
+    let env = term.get_env();
+    // SAFETY: the terms live as long as the tuple.
+    raw_items(term)
+        .iter()
+        .map(move |&item| unsafe { Term::new(env, item) })
+}
+
+fn raw_items(term: Term<'_>) -> &[ErlNifTerm] {
+    let (mut arity, mut items) = (0, ptr::null());
+    // SAFETY: env and term belong together; on success the array has `arity` terms and lives as long as the tuple.
+    unsafe {
+        if sys::enif_get_tuple(term.get_env().as_c_arg(), term.as_c_arg(), &mut arity, &mut items) == 0
+            || arity == 0
+        {
+            return &[];
+        }
+        std::slice::from_raw_parts(items, arity as usize)
+    }
+}
+
+/// Puts `head` before `tail`.
+pub fn cons<'a>(env: Env<'a>, head: Term<'a>, tail: Term<'a>) -> Term<'a> {
+    // SAFETY: all of one environment.
+    unsafe {
+        Term::new(
+            env,
+            sys::enif_make_list_cell(env.as_c_arg(), head.as_c_arg(), tail.as_c_arg()),
+        )
+    }
+}
+
+pub fn nil(env: Env<'_>) -> Term<'_> {
+    // SAFETY: a list of no items reads none.
+    unsafe {
+        Term::new(
+            env,
+            sys::enif_make_list_from_array(env.as_c_arg(), ptr::null(), 0),
+        )
+    }
+}
+
+/// A new reference.
+pub fn reference(env: Env<'_>) -> Term<'_> {
+    // SAFETY: makes a term of this environment.
+    unsafe { Term::new(env, sys::enif_make_ref(env.as_c_arg())) }
+}
+
+/// Says how much of a timeslice was used up since `start` (of [`now`]).
+pub fn consume(env: Env<'_>, start: i64) {
+    const SLICE_NS: i64 = 1_000_000;
+    let percent = ((now() - start) * 100 / SLICE_NS).clamp(1, 100);
+    // SAFETY: the environment of a NIF call on a scheduler.
+    unsafe { sys::enif_consume_timeslice(env.as_c_arg(), percent as i32) };
+}
+
+/// Monotonic nanoseconds.
+pub fn now() -> i64 {
+    // SAFETY: no arguments that could be wrong.
+    unsafe { sys::enif_monotonic_time(sys::ErlNifTimeUnit::ERL_NIF_NSEC) }
+}
+
+/// The process registered under a name. `env` as in [`Pid::is_alive`].
+pub fn registered(env: *mut ErlNifEnv, name: u64) -> Option<Pid> {
+    let mut pid = ErlNifPidWord(0);
+    // SAFETY: an atom's word, and a place of the size of an `ErlNifPid`.
+    let found = unsafe { sys::enif_whereis_pid(env, from_word(name), ptr::from_mut(&mut pid).cast()) };
+    (found != 0).then_some(Pid(pid.0 as u64))
+}
+
+/// A message in an environment of its own, to be sent from any thread.
+#[derive(Debug)]
+pub struct Message {
+    env: *mut ErlNifEnv,
+    term: ErlNifTerm,
+}
+
+// SAFETY: an environment that no process owns may move between threads, and only its owner touches it.
+unsafe impl Send for Message {}
+
+impl Message {
+    pub fn build(build: impl for<'a> FnOnce(Env<'a>) -> Term<'a>) -> Self {
+        // SAFETY: a fresh environment, of which no other `Env` exists.
+        unsafe {
+            let env = sys::enif_alloc_env();
+            let term = build(Env::new(&env, env)).as_c_arg();
+            Message { env, term }
+        }
+    }
+
+    /// Sends to a process, from a thread that is not a scheduler.
+    pub fn send(self, to: Pid) {
+        self.send_from(ptr::null_mut(), to);
+    }
+
+    /// Sends from wherever the caller is: `env` is the call's or callback's, or null on a thread that is not a scheduler.
+    pub fn send_from(self, env: *mut ErlNifEnv, to: Pid) {
+        // SAFETY: the environment says what thread this is; the message's own is spent by the call and freed with `self`.
+        to.with_raw(|pid| unsafe { sys::enif_send(env, pid, self.env, self.term) });
+    }
+
+    /// Shows the term in another environment.
+    pub fn show<'a>(&self, env: Env<'a>) -> Term<'a> {
+        // SAFETY: the term lives as long as its environment, which `self` owns.
+        unsafe { Term::new(env, sys::enif_make_copy(env.as_c_arg(), self.term)) }
+    }
+
+    /// Whether the message is that term.
+    pub fn is(&self, term: Term<'_>) -> bool {
+        // SAFETY: both terms live.
+        unsafe { sys::enif_is_identical(self.term, term.as_c_arg()) != 0 }
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        // SAFETY: made by `enif_alloc_env`, freed once.
+        unsafe { sys::enif_free_env(self.env) };
+    }
+}

@@ -1,0 +1,303 @@
+//! What an agent's entry adds: describe, load, find, watch. Decodes, makes one core call, encodes.
+
+use kantoku_core::index::{Order, Query, Slot};
+use kantoku_core::registry::{Describing, Found, OwnedQuery};
+use kantoku_core::sync::atomic::Ordering::Relaxed;
+use rustler::{Encoder, Env, Term};
+
+use crate::beam::{self, Message, Pid, atom};
+use crate::guard::{Answer, Refusal};
+use crate::instance::unknown;
+use crate::key::{self, Asked};
+use crate::owner::{self, Role, Watching};
+use crate::state::{Opened, state};
+use crate::terms::Raw;
+use crate::world::{self, Watcher, World};
+use crate::{atoms, state as shared};
+
+/// `describe(instance, key, pid, expected, attributes, facets)`
+pub fn describe<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let pid = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
+    let expected: u64 = args[3].decode().map_err(|_| Refusal::BadArgument)?;
+    let facets = facets(args[5])?;
+    let asked = Asked::new(args[1]);
+    let probe = asked.probe(state().seed);
+    let mut world = World::new(env, opened);
+    let attributes = Raw::of(args[4]);
+    let registry = &opened.shell.registry;
+    match registry.describe(
+        opened.generation,
+        probe,
+        pid.0,
+        expected,
+        attributes,
+        &facets,
+        &mut world,
+    ) {
+        Ok(Describing::Done { version, slot }) => Ok((atoms::ok(), version, handle(slot)).encode(env)),
+        Ok(Describing::Stale { version }) => Ok((atoms::stale(), version).encode(env)),
+        Ok(Describing::NotHeld) => Ok(atom(env, atoms::none())),
+        Err(_) => Ok(unknown(env)),
+    }
+}
+
+fn facets(list: Term<'_>) -> Result<Vec<Box<[u8]>>, Refusal> {
+    let mut facets = Vec::new();
+    let mut rest = list;
+    while let Ok((head, tail)) = rest.list_get_cell() {
+        facets.push(facet(head)?);
+        rest = tail;
+    }
+    if rest.is_empty_list() {
+        Ok(facets)
+    } else {
+        Err(Refusal::BadArgument)
+    }
+}
+
+fn facet(term: Term<'_>) -> Result<Box<[u8]>, Refusal> {
+    Asked::new(term)
+        .spelling()
+        .map(Into::into)
+        .ok_or(Refusal::BadArgument)
+}
+
+fn handle(slot: Slot) -> u64 {
+    slot.to_handle()
+}
+
+fn slot(term: Term<'_>) -> Result<Option<Slot>, Refusal> {
+    let handle: u64 = term.decode().map_err(|_| Refusal::BadArgument)?;
+    Ok(Slot::from_handle(handle))
+}
+
+/// `entry(instance, key)`
+pub fn entry<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let asked = Asked::new(args[1]);
+    let mut shown = None;
+    let world = World::new(env, opened);
+    let probe = asked.probe(state().seed);
+    let looked =
+        opened
+            .shell
+            .registry
+            .entry(opened.generation, probe, &world, |terms, row, holding, load| {
+                let record = world::record(env, key::show(&row.key, terms, env), terms, holding, load);
+                let described = holding.described.as_ref();
+                let version = described.map_or(0, |described| described.version);
+                shown =
+                    Some((record, version, described.map(|described| handle(described.slot))).encode(env));
+            });
+    Ok(looked.map_or_else(
+        |_| unknown(env),
+        |()| shown.unwrap_or_else(|| atom(env, atoms::none())),
+    ))
+}
+
+/// `set_load(instance, handle, load)`
+pub fn set_load<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let load: u64 = args[2].decode().map_err(|_| Refusal::BadArgument)?;
+    let set = slot(args[1])?.is_some_and(|slot| opened.shell.registry.set_load(slot, load));
+    Ok(set.encode(env))
+}
+
+/// `add_load(instance, handle, delta)`
+pub fn add_load<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let delta: i64 = args[2].decode().map_err(|_| Refusal::BadArgument)?;
+    let load = slot(args[1])?.and_then(|slot| opened.shell.registry.add_load(slot, delta));
+    Ok(load.map_or_else(|| false.encode(env), |load| (atoms::ok(), load).encode(env)))
+}
+
+// A query as it came: `{all, any, none, order, limit}`.
+struct Asking {
+    query: OwnedQuery,
+    order: Order,
+    limit: usize,
+}
+
+fn asking(term: Term<'_>) -> Result<Asking, Refusal> {
+    let items: Vec<Term<'_>> = beam::items(term).collect();
+    let [all, any, none, order, limit] = items[..] else {
+        return Err(Refusal::BadArgument);
+    };
+    let query = OwnedQuery {
+        all: facets(all)?,
+        any: groups(any)?,
+        none: facets(none)?,
+    };
+    Ok(Asking {
+        query,
+        order: self::order(order)?,
+        limit: self::limit(limit)?,
+    })
+}
+
+fn groups(list: Term<'_>) -> Result<Vec<Vec<Box<[u8]>>>, Refusal> {
+    let groups: Vec<Term<'_>> = list.decode().map_err(|_| Refusal::BadArgument)?;
+    groups.into_iter().map(facets).collect()
+}
+
+fn order(term: Term<'_>) -> Result<Order, Refusal> {
+    let word = beam::word(term.as_c_arg());
+    let is = |atom: rustler::Atom| word == shared::name_word(atom);
+    if is(atoms::none()) {
+        Ok(Order::None)
+    } else if is(atoms::load()) {
+        Ok(Order::Load)
+    } else if is(atoms::started_at()) {
+        Ok(Order::StartedAt)
+    } else if is(atoms::random()) {
+        Ok(Order::Random(beam::now() as u64 ^ state().seed))
+    } else {
+        Err(Refusal::BadArgument)
+    }
+}
+
+fn limit(term: Term<'_>) -> Result<usize, Refusal> {
+    if beam::word(term.as_c_arg()) == shared::name_word(atoms::infinity()) {
+        return Ok(usize::MAX);
+    }
+    term.decode().map_err(|_| Refusal::BadArgument)
+}
+
+fn found(env: Env<'_>, opened: Opened, asking: &Asking) -> Vec<Found> {
+    let world = World::new(env, opened);
+    let find = |query: &Query<'_>| opened.shell.registry.find(query, asking.limit, &world);
+    asking.query.with(asking.order, find)
+}
+
+/// `find(instance, query)`
+pub fn find<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let asking = asking(args[1])?;
+    let mut records = Vec::new();
+    for one in found(env, opened, &asking) {
+        let shown = opened
+            .shell
+            .registry
+            .show_found(opened.generation, &one, |terms, row, holding, load| {
+                records.push(world::record(
+                    env,
+                    key::show(&row.key, terms, env),
+                    terms,
+                    holding,
+                    load,
+                ));
+            });
+        if shown.is_err() {
+            return Ok(unknown(env));
+        }
+    }
+    Ok(records.encode(env))
+}
+
+/// `find_pids(instance, query)`
+pub fn find_pids<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let asking = asking(args[1])?;
+    let mut pairs = Vec::new();
+    for one in found(env, opened, &asking) {
+        let shown = opened
+            .shell
+            .registry
+            .show_found(opened.generation, &one, |terms, row, holding, _| {
+                let key = key::show(&row.key, terms, env);
+                pairs.push(beam::tuple(env, &[key, Pid(holding.pid).term(env)]));
+            });
+        if shown.is_err() {
+            return Ok(unknown(env));
+        }
+    }
+    Ok(pairs.encode(env))
+}
+
+/// `count(instance, query)`
+pub fn count<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let asking = asking(args[1])?;
+    let world = World::new(env, opened);
+    let count = asking
+        .query
+        .with(Order::None, |query| opened.shell.registry.count(query, &world));
+    Ok(count.encode(env))
+}
+
+/// `watch(instance, query, pid)`
+pub fn watch<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let asking = asking(args[1])?;
+    let pid = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
+    let id = state().watches.fetch_add(1, Relaxed);
+    let place = opened.shell.place;
+    let watching = Watching {
+        place,
+        generation: opened.generation,
+        pid,
+        role: Role::Watcher(id),
+    };
+    let monitor = owner::watch(env.as_c_arg(), watching).ok_or(Refusal::BadArgument)?;
+    let reference = Message::build(beam::reference);
+    let shown_reference = reference.show(env);
+    let watcher = Watcher {
+        id,
+        pid,
+        reference,
+        _monitor: monitor,
+    };
+    let mut records = Vec::new();
+    let world = World::new(env, opened);
+    let registry = &opened.shell.registry;
+    let watched = registry.watch(
+        opened.generation,
+        asking.query,
+        watcher,
+        &world,
+        |terms, row, holding, load| {
+            records.push(world::record(
+                env,
+                key::show(&row.key, terms, env),
+                terms,
+                holding,
+                load,
+            ));
+        },
+    );
+    match watched {
+        Ok(()) => Ok((atoms::ok(), shown_reference, records).encode(env)),
+        Err(_) => Ok(unknown(env)),
+    }
+}
+
+/// `unwatch(instance, reference)`
+pub fn unwatch<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    drop(
+        opened
+            .shell
+            .registry
+            .unwatch(opened.generation, |watcher| watcher.reference.is(args[1])),
+    );
+    Ok(atom(env, atoms::ok()))
+}

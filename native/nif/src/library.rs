@@ -1,0 +1,212 @@
+//! What the VM loads: the table of functions, and load, upgrade and unload.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::mem::MaybeUninit;
+use std::os::raw::{c_int, c_void};
+
+use rustler::sys::{self, ErlNifEntry, ErlNifEnv, ErlNifFunc, ErlNifTerm};
+use rustler::{Encoder, Env, Term};
+
+use crate::guard::{self, Answer, Entry};
+use crate::{beam, entries, errand, instance, owner, registry, state};
+
+// The most arguments a function of the table takes.
+const MOST_ARGUMENTS: usize = 6;
+
+/// Calls a function of ours with terms in place of words. `TIMED` ones may take longer than a microsecond and say how long.
+#[inline]
+unsafe fn enter<const TIMED: bool>(
+    name: &'static str,
+    env: *mut ErlNifEnv,
+    count: c_int,
+    words: *const ErlNifTerm,
+    function: for<'a> fn(Env<'a>, &[Term<'a>]) -> Answer<'a>,
+) -> ErlNifTerm {
+    let alive = ();
+    // SAFETY: this call's environment, which outlives it, and as many words of it as are counted.
+    let (env, words) = unsafe {
+        (
+            Env::new(&alive, env),
+            std::slice::from_raw_parts(words, count as usize),
+        )
+    };
+    let start = if TIMED { beam::now() } else { 0 };
+    let mut terms = [MaybeUninit::<Term<'_>>::uninit(); MOST_ARGUMENTS];
+    for (place, &word) in terms.iter_mut().zip(words) {
+        // SAFETY: the words are terms of this environment.
+        place.write(unsafe { Term::new(env, word) });
+    }
+    // SAFETY: so many were written; the table has no function with more than `MOST_ARGUMENTS`.
+    let arguments = unsafe { std::slice::from_raw_parts(terms.as_ptr().cast::<Term<'_>>(), words.len()) };
+    let answer = guard::nif(name, env, || function(env, arguments));
+    if TIMED {
+        beam::consume(env, start);
+    }
+    answer
+}
+
+macro_rules! functions {
+    (@timed hot) => { false };
+    (@timed cold) => { true };
+    ($($(#[$only:meta])? $kind:ident $name:literal / $arity:literal => $function:path;)*) => {
+        /// All functions, as `{name, arity}`.
+        const NAMES: &[(&str, u32)] = &[$($(#[$only])? ($name, $arity),)*];
+
+        static FUNCTIONS: Functions = Functions(&[$(
+            $(#[$only])?
+            ErlNifFunc {
+                name: concat!($name, "\0").as_ptr().cast(),
+                arity: $arity,
+                function: {
+                    unsafe extern "C" fn entry(
+                        env: *mut ErlNifEnv,
+                        count: c_int,
+                        words: *const ErlNifTerm,
+                    ) -> ErlNifTerm {
+                        const { assert!(($arity as usize) < MOST_ARGUMENTS + 1) };
+                        // SAFETY: the arguments are the VM's.
+                        unsafe { enter::<{ functions!(@timed $kind) }>($name, env, count, words, $function) }
+                    }
+                    entry
+                },
+                flags: 0,
+            },
+        )*]);
+    };
+}
+
+functions! {
+    hot "add_load" / 3 => entries::add_load;
+    hot "claim" / 4 => registry::claim;
+    cold "close" / 1 => instance::close;
+    cold "count" / 2 => entries::count;
+    cold "count_slice" / 3 => registry::count_slice;
+    cold "describe" / 6 => entries::describe;
+    hot "disclaim" / 3 => registry::disclaim;
+    hot "entry" / 2 => entries::entry;
+    cold "find" / 2 => entries::find;
+    cold "find_pids" / 2 => entries::find_pids;
+    cold "functions" / 0 => functions;
+    cold "keys" / 2 => registry::keys;
+    cold "library" / 0 => library;
+    cold "lookup" / 2 => registry::lookup;
+    cold "open" / 4 => instance::open;
+    cold "own" / 3 => registry::own;
+    #[cfg(feature = "faults")]
+    cold "provoke" / 1 => crate::fault::provoke;
+    hot "put_value" / 4 => registry::put_value;
+    hot "register" / 3 => registry::register;
+    cold "seat" / 3 => instance::seat;
+    hot "set_load" / 3 => entries::set_load;
+    cold "slice" / 3 => registry::slice;
+    cold "stats" / 0 => instance::all_stats;
+    cold "stats" / 1 => instance::stats;
+    hot "take_over" / 4 => registry::take_over;
+    hot "unregister" / 2 => registry::unregister;
+    cold "unregister" / 3 => registry::unregister_some;
+    cold "unwatch" / 2 => entries::unwatch;
+    cold "watch" / 3 => entries::watch;
+    hot "whereis" / 2 => registry::whereis;
+}
+
+/// `functions()`: what the table holds, to be compared with the stubs.
+fn functions<'a>(env: Env<'a>, _args: &[Term<'a>]) -> Answer<'a> {
+    let atom = |name: &str| rustler::Atom::from_str(env, name).map(|atom| atom.to_term(env));
+    let all: Vec<(Term<'a>, u32)> = NAMES
+        .iter()
+        .filter_map(|&(name, arity)| Some((atom(name).ok()?, arity)))
+        .collect();
+    Ok(all.encode(env))
+}
+
+/// `library()`: `{build, layout}` of the library that serves.
+fn library<'a>(env: Env<'a>, _args: &[Term<'a>]) -> Answer<'a> {
+    Ok((state::BUILD, state::LAYOUT).encode(env))
+}
+
+// What `load` and `upgrade` return when they refuse; `lib/kantoku/native.ex` has the sentences.
+const FAILED: c_int = 1;
+const OTHER_LAYOUT: c_int = 2;
+
+unsafe extern "C" fn load(env: *mut ErlNifEnv, data: *mut *mut c_void, _: ErlNifTerm) -> c_int {
+    let loaded = guard::callback(Entry::Load, env, || {
+        guard::install();
+        let made = state::create(RandomState::new().hash_one(0_u64), schedulers());
+        begin(env, made, data)
+    });
+    loaded.unwrap_or(FAILED)
+}
+
+unsafe extern "C" fn upgrade(
+    env: *mut ErlNifEnv,
+    data: *mut *mut c_void,
+    old: *mut *mut c_void,
+    _: ErlNifTerm,
+) -> c_int {
+    let upgraded = guard::callback(Entry::Upgrade, env, || {
+        guard::install();
+        // SAFETY: the VM passes the place of the older build's private data.
+        match state::take_over(unsafe { *old }) {
+            Some(taken) => begin(env, taken, data),
+            None => OTHER_LAYOUT,
+        }
+    });
+    upgraded.unwrap_or(FAILED)
+}
+
+unsafe extern "C" fn unload(env: *mut ErlNifEnv, data: *mut c_void) {
+    guard::callback(Entry::Unload, env, || state::leave(data));
+}
+
+fn begin(env: *mut ErlNifEnv, made: *mut c_void, data: *mut *mut c_void) -> c_int {
+    if !stay_mapped() || !owner::register_kind(env) || errand::start(state::state()).is_err() {
+        return FAILED;
+    }
+    // SAFETY: the VM passes the place for our private data.
+    unsafe { *data = made };
+    0
+}
+
+// Threads and destructors of this build may run after its module was purged: its code stays where it is, for good.
+fn stay_mapped() -> bool {
+    let mut found = MaybeUninit::<libc::Dl_info>::uninit();
+    // SAFETY: asks which library holds this function, then opens that file, which is loaded, once more to pin it.
+    unsafe {
+        libc::dladdr(stay_mapped as *const c_void, found.as_mut_ptr()) != 0
+            && !libc::dlopen(
+                found.assume_init().dli_fname,
+                libc::RTLD_NOW | libc::RTLD_NODELETE,
+            )
+            .is_null()
+    }
+}
+
+fn schedulers() -> usize {
+    let mut info = MaybeUninit::<sys::ErlNifSysInfo>::zeroed();
+    // SAFETY: the VM fills in as much as we say there is room for.
+    unsafe {
+        sys::enif_system_info(info.as_mut_ptr(), size_of::<sys::ErlNifSysInfo>());
+        info.assume_init().scheduler_threads.max(1) as usize
+    }
+}
+
+struct Functions(&'static [ErlNifFunc]);
+
+// SAFETY: never written, and its pointers lead to literals.
+unsafe impl Sync for Functions {}
+
+/// The VM looks for this symbol.
+#[unsafe(no_mangle)]
+pub extern "C" fn nif_init() -> *const ErlNifEntry {
+    // SAFETY: only here, before any function of the table can run.
+    unsafe { sys::internal_write_symbols() };
+    let entry = std::panic::catch_unwind(|| {
+        let mut entry = ErlNifEntry::new(c"Elixir.Kantoku.Native", FUNCTIONS.0, load);
+        entry.upgrade = Some(upgrade);
+        entry.unload = Some(unload);
+        entry.options = sys::ERL_NIF_DIRTY_NIF_OPTION;
+        &*Box::leak(Box::new(entry))
+    });
+    entry.map_or(std::ptr::null(), std::ptr::from_ref)
+}

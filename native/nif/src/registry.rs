@@ -1,0 +1,358 @@
+//! Names: register, look up, let go. Decodes, makes one core call, encodes.
+
+use kantoku_core::registry::{Cursor, Displace, Held, Registered, Whereis};
+use rustler::sys::ErlNifEnv;
+use rustler::{Encoder, Env, Term};
+
+use crate::beam::{self, Pid};
+use crate::errand::Errand;
+use crate::guard::{Answer, Refusal};
+use crate::instance::unknown;
+use crate::key::{self, Asked};
+use crate::owner::Watching;
+use crate::state::{Opened, state};
+use crate::terms::Raw;
+use crate::world::World;
+use crate::{atoms, beam::atom};
+
+/// `register(instance, key, value)`
+pub fn register<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    place(env, opened, args[1], args[2], Displace::Dead)
+}
+
+/// `take_over(instance, key, value, from)`
+pub fn take_over<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let from = Pid::of(args[3]).ok_or(Refusal::BadArgument)?;
+    place(env, opened, args[1], args[2], Displace::Holder(from.0))
+}
+
+fn place<'a>(env: Env<'a>, opened: Opened, key: Term<'a>, value: Term<'a>, displace: Displace) -> Answer<'a> {
+    let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
+    let asked = Asked::new(key);
+    let probe = asked.probe(state().seed);
+    let registry = &opened.shell.registry;
+    let mut world = World::new(env, opened);
+    match registry.register(
+        opened.generation,
+        probe,
+        caller.0,
+        Raw::of(value),
+        displace,
+        &mut world,
+    ) {
+        Ok(Registered::Done { first, .. }) => Ok(placed(env, opened, caller, first)),
+        Ok(Registered::Taken { pid }) => Ok(taken(env, Pid(pid))),
+        Ok(Registered::Dead) => Err(Refusal::BadArgument),
+        Err(_) => Ok(unknown(env)),
+    }
+}
+
+fn placed<'a>(env: Env<'a>, opened: Opened, caller: Pid, first: bool) -> Term<'a> {
+    let seats = opened.shell.seats.read();
+    let Some(server) = seats
+        .server_of(caller)
+        .filter(|_| seats.generation == opened.generation)
+    else {
+        return unknown(env);
+    };
+    if !seats.listeners.is_empty() {
+        let listeners = words(env, &seats.listeners);
+        return beam::tuple(env, &[atom(env, atoms::notify()), server.term(env), listeners]);
+    }
+    let done = if first { atoms::link() } else { atoms::ok() };
+    beam::tuple(env, &[atom(env, done), server.term(env)])
+}
+
+fn words<'a>(env: Env<'a>, words: &[u64]) -> Term<'a> {
+    words.iter().rev().fold(beam::nil(env), |tail, &word| {
+        beam::cons(env, beam::immediate(env, word), tail)
+    })
+}
+
+fn taken(env: Env<'_>, pid: Pid) -> Term<'_> {
+    let reason = beam::tuple(env, &[atom(env, atoms::already_registered()), pid.term(env)]);
+    beam::tuple(env, &[atom(env, atoms::error()), reason])
+}
+
+/// `claim(instance, key, pid, value)`
+pub fn claim<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let pid = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
+    let asked = Asked::new(args[1]);
+    let probe = asked.probe(state().seed);
+    let mut world = World::new(env, opened);
+    let registry = &opened.shell.registry;
+    match registry.register(
+        opened.generation,
+        probe,
+        pid.0,
+        Raw::of(args[3]),
+        Displace::Dead,
+        &mut world,
+    ) {
+        Ok(Registered::Done { incarnation, .. }) => Ok((atoms::ok(), incarnation).encode(env)),
+        Ok(Registered::Taken { pid }) => Ok(taken(env, Pid(pid))),
+        Ok(Registered::Dead) => Ok((atoms::error(), atoms::noproc()).encode(env)),
+        Err(_) => Ok(unknown(env)),
+    }
+}
+
+/// `disclaim(instance, key, pid)`
+pub fn disclaim<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let pid = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
+    let asked = Asked::new(args[1]);
+    let probe = asked.probe(state().seed);
+    let removed = opened.shell.registry.unregister(
+        opened.generation,
+        probe,
+        pid.0,
+        None,
+        &mut World::new(env, opened),
+    );
+    Ok(removed.map_or_else(|_| unknown(env), |_| atom(env, atoms::ok())))
+}
+
+/// `unregister(instance, key)`
+pub fn unregister<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    remove(env, args, None)
+}
+
+/// `unregister(instance, key, incarnations)`
+pub fn unregister_some<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let only: Vec<u64> = args[2].decode().map_err(|_| Refusal::BadArgument)?;
+    remove(env, args, Some(&only))
+}
+
+fn remove<'a>(env: Env<'a>, args: &[Term<'a>], only: Option<&[u64]>) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
+    let asked = Asked::new(args[1]);
+    let probe = asked.probe(state().seed);
+    let mut world = World::new(env, opened);
+    match opened
+        .shell
+        .registry
+        .unregister(opened.generation, probe, caller.0, only, &mut world)
+    {
+        Ok(none_left) => Ok(removed(env, opened, caller, none_left)),
+        Err(_) => Ok(unknown(env)),
+    }
+}
+
+fn removed<'a>(env: Env<'a>, opened: Opened, caller: Pid, none_left: bool) -> Term<'a> {
+    let seats = opened.shell.seats.read();
+    let server = seats.server_of(caller).filter(|_| none_left);
+    if seats.listeners.is_empty() {
+        return match server {
+            Some(server) => beam::tuple(env, &[atom(env, atoms::unlink()), server.term(env)]),
+            None => atom(env, atoms::ok()),
+        };
+    }
+    let server = server.map_or_else(|| atom(env, atoms::nil()), |server| server.term(env));
+    beam::tuple(
+        env,
+        &[atom(env, atoms::notify()), server, words(env, &seats.listeners)],
+    )
+}
+
+/// `whereis(instance, key)`
+#[inline]
+pub fn whereis<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let state = state();
+    let Some(opened) = state.find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let asked = Asked::new(args[1]);
+    match opened
+        .shell
+        .registry
+        .whereis(opened.generation, asked.probe(state.seed))
+    {
+        Ok(Whereis::Held(pid)) if Pid(pid).is_alive(env.as_c_arg()) => Ok(Pid(pid).term(env)),
+        Ok(Whereis::Duplicate) => Ok(atom(env, atoms::duplicate())),
+        Ok(_) => Ok(atom(env, atoms::undefined())),
+        Err(_) => Ok(unknown(env)),
+    }
+}
+
+/// `lookup(instance, key)`
+pub fn lookup<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let asked = Asked::new(args[1]);
+    let mut pairs = Vec::new();
+    let world = World::new(env, opened);
+    let probe = asked.probe(state().seed);
+    let looked = opened
+        .shell
+        .registry
+        .lookup(opened.generation, probe, &world, |terms, _, holding| {
+            pairs.push(beam::tuple(
+                env,
+                &[Pid(holding.pid).term(env), terms.show(&holding.value, env)],
+            ));
+        });
+    Ok(looked.map_or_else(|_| unknown(env), |()| pairs.encode(env)))
+}
+
+/// `keys(instance, pid)`
+pub fn keys<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let Some(pid) = Pid::of(args[1]) else {
+        return Ok(beam::nil(env));
+    };
+    let mut keys = Vec::new();
+    let world = World::new(env, opened);
+    let looked = opened
+        .shell
+        .registry
+        .held(opened.generation, pid.0, &world, |terms, row, _| {
+            keys.push(key::show(&row.key, terms, env));
+        });
+    Ok(looked.map_or_else(|_| unknown(env), |()| keys.encode(env)))
+}
+
+/// `own(instance, key, pid)`
+pub fn own<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let Some(pid) = Pid::of(args[2]) else {
+        return Ok(beam::nil(env));
+    };
+    let asked = Asked::new(args[1]);
+    let mut mine = Vec::new();
+    let world = World::new(env, opened);
+    let probe = asked.probe(state().seed);
+    let looked = opened
+        .shell
+        .registry
+        .lookup(opened.generation, probe, &world, |terms, _, holding| {
+            if holding.pid == pid.0 {
+                mine.push((holding.incarnation, terms.show(&holding.value, env)));
+            }
+        });
+    Ok(looked.map_or_else(|_| unknown(env), |()| mine.encode(env)))
+}
+
+/// `put_value(instance, key, incarnation, value)`
+pub fn put_value<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
+    let incarnation: u64 = args[2].decode().map_err(|_| Refusal::BadArgument)?;
+    let held = Held {
+        hash: Asked::new(args[1]).probe(state().seed).hash,
+        incarnation,
+    };
+    let put = opened
+        .shell
+        .registry
+        .put_value(opened.generation, held, caller.0, Raw::of(args[3]));
+    Ok(put.map_or_else(|_| unknown(env), |put| put.encode(env)))
+}
+
+/// `slice(instance, cursor, limit)`
+pub fn slice<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let (cursor, limit) = bounds(args)?;
+    let mut entries = Vec::new();
+    let world = World::new(env, opened);
+    let next =
+        opened
+            .shell
+            .registry
+            .slice(opened.generation, cursor, limit, &world, |terms, row, holding| {
+                let key = key::show(&row.key, terms, env);
+                entries.push(beam::tuple(
+                    env,
+                    &[key, Pid(holding.pid).term(env), terms.show(&holding.value, env)],
+                ));
+            });
+    Ok(next.map_or_else(
+        |_| unknown(env),
+        |next| (entries, next_term(env, next)).encode(env),
+    ))
+}
+
+/// `count_slice(instance, cursor, limit)`
+pub fn count_slice<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let (cursor, limit) = bounds(args)?;
+    let mut count = 0_u64;
+    let world = World::new(env, opened);
+    let next = opened
+        .shell
+        .registry
+        .slice(opened.generation, cursor, limit, &world, |_, _, _| count += 1);
+    Ok(next.map_or_else(|_| unknown(env), |next| (count, next_term(env, next)).encode(env)))
+}
+
+// More would hold the scheduler, however many are asked for.
+const LONGEST_SLICE: usize = 1024;
+
+fn bounds(args: &[Term<'_>]) -> Result<(Cursor, usize), Refusal> {
+    let cursor = args[1].decode().map_err(|_| Refusal::BadArgument)?;
+    let limit: usize = args[2].decode().map_err(|_| Refusal::BadArgument)?;
+    Ok((cursor, limit.min(LONGEST_SLICE)))
+}
+
+fn next_term(env: Env<'_>, next: Option<Cursor>) -> Term<'_> {
+    next.map_or_else(|| atom(env, atoms::done()), |next| next.encode(env))
+}
+
+// So many names are cleared on the scheduler that sees their owner die; more go to the background.
+const CLEARED_AT_ONCE: usize = 32;
+
+/// An owner died. Runs in the runtime's callback.
+pub fn owner_died(env: *mut ErlNifEnv, watching: Watching) {
+    let opened = opened(watching);
+    let registry = &opened.shell.registry;
+    let Some((_monitor, mut held)) = registry.forget(opened.generation, watching.pid.0) else {
+        return;
+    };
+    let rest = held.split_off(held.len().min(CLEARED_AT_ONCE));
+    registry.clear(opened.generation, &held, &mut World::in_callback(env, opened));
+    if !rest.is_empty() {
+        state().errand(Errand::Clear { opened, held: rest });
+    }
+}
+
+/// A watcher died.
+pub fn watcher_died(watching: Watching, watch: u64) {
+    let opened = opened(watching);
+    drop(
+        opened
+            .shell
+            .registry
+            .unwatch(opened.generation, |watcher| watcher.id == watch),
+    );
+}
+
+fn opened(watching: Watching) -> Opened {
+    Opened {
+        shell: state().shell(watching.place),
+        generation: watching.generation,
+    }
+}
