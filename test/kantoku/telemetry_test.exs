@@ -1,6 +1,8 @@
 defmodule Kantoku.TelemetryTest do
   use ExUnit.Case, async: true
 
+  doctest Kantoku.Telemetry
+
   alias Kantoku.Telemetry
   alias Kantoku.Telemetry.Switchboard
 

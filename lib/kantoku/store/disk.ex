@@ -49,17 +49,16 @@ defmodule Kantoku.Store.Disk do
   @impl true
   def open(_instance, opts) do
     {path, opts} = Keyword.pop(opts, :path)
-    opts = path!(path) && options!(opts)
+    path = path!(path)
+    opts = options!(opts)
 
-    if Code.ensure_loaded?(Native) and Native.loaded?(),
+    if Native.loaded?() and function_exported?(Native, :store_open, 2),
       do: opened(Native.store_open(path, opts)),
-      else:
-        {:error, {:no_library, "the native library does not serve here, so there is no Kantoku.Store.Disk: #{why()}"}}
+      else: {:error, {:no_library, "Kantoku.Store.Disk needs the native library: #{why(Native.status())}"}}
   end
 
-  defp why do
-    with true <- Code.ensure_loaded?(Native), {:error, sentence} <- Native.status(), do: sentence
-  end
+  defp why({:error, sentence}), do: sentence
+  defp why({:ok, _library}), do: "the one that serves was built without the store"
 
   defp opened({:ok, ref}) do
     handle = System.unique_integer([:positive, :monotonic])

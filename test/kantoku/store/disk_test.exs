@@ -24,7 +24,7 @@ defmodule Kantoku.Store.DiskTest do
     assert Store.close({Disk, -1}) == :ok
   end
 
-  if Code.ensure_loaded?(Kantoku.Native) and Kantoku.Native.loaded?() do
+  if Kantoku.Native.loaded?() and function_exported?(Kantoku.Native, :store_open, 2) do
     describe "on a file" do
       @describetag :tmp_dir
 
