@@ -72,7 +72,7 @@ defmodule Kantoku.Store do
   """
   @spec open(instance :: atom, module | {module, keyword}) :: {:ok, t} | {:error, reason :: term}
   def open(instance, {module, opts}) when is_atom(module) and is_list(opts) do
-    unless Kantoku.Agent.exports?(module, :put, 5) do
+    if not (Code.ensure_loaded?(module) and function_exported?(module, :put, 5)) do
       raise ArgumentError, "option :store expects a module that implements Kantoku.Store, got: #{inspect(module)}"
     end
 

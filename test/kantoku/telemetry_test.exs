@@ -15,7 +15,7 @@ defmodule Kantoku.TelemetryTest do
   defp ids(messages), do: for({:kantoku_event, _ref, _name, _measurements, %{id: id}} <- messages, do: id)
 
   defp wait_until(condition) do
-    unless condition.() do
+    if not condition.() do
       receive do
       after
         1 -> wait_until(condition)

@@ -37,6 +37,15 @@ defmodule Kantoku.Agent.Delivery do
     Courier.start(config.options.handler || config.module, directive, id, context, config.options.redact)
   end
 
+  @doc "Ends a delivery that is under way, with a server whose end its courier would not notice: it repeats it later."
+  @spec recall(Holding.t()) :: :ok
+  def recall(%{pending: %{courier: {courier, _started}}}) do
+    Process.exit(courier, :kill)
+    :ok
+  end
+
+  def recall(_holding), do: :ok
+
   @doc "The time for another attempt has come."
   @spec again(Holding.t()) :: Holding.t()
   def again(%{pending: nil} = holding), do: holding

@@ -84,7 +84,7 @@ defmodule Kantoku.Store.Disk do
   defp option!({:async_window, value}) when is_integer(value) and value >= 0, do: :ok
 
   defp option!({name, value}) when name in [:max_pending_bytes, :max_snapshot_bytes, :cache_bytes] do
-    unless is_integer(value) and value > 0, do: refuse!(name, "a positive number of bytes", value)
+    (is_integer(value) and value > 0) || refuse!(name, "a positive number of bytes", value)
   end
 
   defp option!({:verify_on_open, value}), do: refuse!(:verify_on_open, "a boolean", value)
