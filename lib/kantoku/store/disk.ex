@@ -53,20 +53,27 @@ defmodule Kantoku.Store.Disk do
     opts = options!(opts)
 
     if Native.loaded?() and function_exported?(Native, :store_open, 2),
-      do: opened(Native.store_open(path, opts)),
+      do: open_file(Path.expand(path), opts),
       else: {:error, {:no_library, "Kantoku.Store.Disk needs the native library: #{why(Native.status())}"}}
   end
 
   defp why({:error, sentence}), do: sentence
   defp why({:ok, _library}), do: "the one that serves was built without the store"
 
-  defp opened({:ok, ref}) do
-    handle = System.unique_integer([:positive, :monotonic])
-    :persistent_term.put({__MODULE__, handle}, ref)
-    {:ok, handle}
+  defp open_file(path, opts) do
+    reclaim(:persistent_term.get({__MODULE__, path}, nil))
+
+    with {:ok, ref} <- Native.store_open(path, opts) do
+      handle = System.unique_integer([:positive, :monotonic])
+      :persistent_term.put({__MODULE__, handle}, ref)
+      :persistent_term.put({__MODULE__, path}, {handle, self()})
+      {:ok, handle}
+    end
   end
 
-  defp opened({:error, _reason} = error), do: error
+  # An instance that was killed could not close its file. Its successor does, or would find it locked.
+  defp reclaim({handle, owner}), do: if(Process.alive?(owner), do: :ok, else: close(handle))
+  defp reclaim(nil), do: :ok
 
   defp path!(path) when is_binary(path) and path != "", do: path
 

@@ -67,6 +67,13 @@ defmodule Kantoku.Store.DiskTest do
         assert {Store.get(store, "a"), Store.get(store, "b")} == {:none, :none}
       end
 
+      test "a file whose instance was killed is opened again by its successor", %{tmp_dir: dir} do
+        path = Path.join(dir, "killed.redb")
+        assert {:ok, old} = Task.await(Task.async(fn -> Store.open(:killed, {Disk, path: path}) end))
+        wait_until(fn -> match?({:ok, _}, Store.open(:successor, {Disk, path: path})) end)
+        assert {:error, {:closed, _message}} = Store.get(old, "a")
+      end
+
       test "a file that is in use is not opened twice, and the message says what to do", %{path: path} do
         assert {:error, {:locked, message}} = Store.open(:other, {Disk, path: path})
         assert message =~ path
