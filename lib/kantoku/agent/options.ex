@@ -60,7 +60,13 @@ defmodule Kantoku.Agent.Options do
   @spec names() :: [atom]
   def names, do: Map.keys(%__MODULE__{}) -- [:__struct__]
 
-  @doc "Checks options, given as a map or keyword list, and fills in the defaults."
+  @doc """
+  Checks options, given as a map or keyword list, and fills in the defaults.
+
+      iex> options = Kantoku.Agent.Options.new!(snapshot: {:every, 10})
+      iex> {options.snapshot, options.durability}
+      {{:every, 10}, :async}
+  """
   @spec new!(t | map | keyword) :: t
   def new!(%__MODULE__{} = options), do: options
 

@@ -155,7 +155,10 @@ defmodule Kantoku.Agent.Server do
   end
 
   @impl true
-  def terminate(_reason, holding), do: if(Holding.unborn?(holding), do: :ok, else: Writing.last(holding))
+  def terminate(_reason, holding) do
+    Delivery.recall(holding)
+    if not Holding.unborn?(holding), do: Writing.last(holding)
+  end
 
   # A release upgrade asks every server; those whose agent has a new shape bring it up to date. A refusal ends the upgrade.
   @impl true

@@ -49,25 +49,31 @@ defmodule Kantoku.Store.Disk do
   @impl true
   def open(_instance, opts) do
     {path, opts} = Keyword.pop(opts, :path)
-    opts = path!(path) && options!(opts)
+    path = path!(path)
+    opts = options!(opts)
 
-    if Code.ensure_loaded?(Native) and Native.loaded?(),
-      do: opened(Native.store_open(path, opts)),
-      else:
-        {:error, {:no_library, "the native library does not serve here, so there is no Kantoku.Store.Disk: #{why()}"}}
+    if Native.loaded?() and function_exported?(Native, :store_open, 2),
+      do: open_file(Path.expand(path), opts),
+      else: {:error, {:no_library, "Kantoku.Store.Disk needs the native library: #{why(Native.status())}"}}
   end
 
-  defp why do
-    with true <- Code.ensure_loaded?(Native), {:error, sentence} <- Native.status(), do: sentence
+  defp why({:error, sentence}), do: sentence
+  defp why({:ok, _library}), do: "the one that serves was built without the store"
+
+  defp open_file(path, opts) do
+    reclaim(:persistent_term.get({__MODULE__, path}, nil))
+
+    with {:ok, ref} <- Native.store_open(path, opts) do
+      handle = System.unique_integer([:positive, :monotonic])
+      :persistent_term.put({__MODULE__, handle}, ref)
+      :persistent_term.put({__MODULE__, path}, {handle, self()})
+      {:ok, handle}
+    end
   end
 
-  defp opened({:ok, ref}) do
-    handle = System.unique_integer([:positive, :monotonic])
-    :persistent_term.put({__MODULE__, handle}, ref)
-    {:ok, handle}
-  end
-
-  defp opened({:error, _reason} = error), do: error
+  # An instance that was killed could not close its file. Its successor does, or would find it locked.
+  defp reclaim({handle, owner}), do: if(Process.alive?(owner), do: :ok, else: close(handle))
+  defp reclaim(nil), do: :ok
 
   defp path!(path) when is_binary(path) and path != "", do: path
 
@@ -85,7 +91,7 @@ defmodule Kantoku.Store.Disk do
   defp option!({:async_window, value}) when is_integer(value) and value >= 0, do: :ok
 
   defp option!({name, value}) when name in [:max_pending_bytes, :max_snapshot_bytes, :cache_bytes] do
-    unless is_integer(value) and value > 0, do: refuse!(name, "a positive number of bytes", value)
+    (is_integer(value) and value > 0) || refuse!(name, "a positive number of bytes", value)
   end
 
   defp option!({:verify_on_open, value}), do: refuse!(:verify_on_open, "a boolean", value)
