@@ -6,7 +6,7 @@ SEPARATE_KINDS=(property cluster chaos)
 
 rust_suite() {
   step "cargo fmt" cargo fmt --all --check
-  step "cargo clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
+  step "cargo clippy" cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
   step "the oldest Rust" asks_for_the_oldest_rust
   step "cargo test" cargo test --locked --workspace
 }
