@@ -5,6 +5,7 @@ defmodule Kantoku.Application do
 
   @impl true
   def start(_type, _args) do
-    Supervisor.start_link([Kantoku.Native.FaultLog], strategy: :one_for_one, name: Kantoku.Application)
+    children = [Kantoku.Native.FaultLog, Kantoku.Engine.Elixir.Supervisor]
+    Supervisor.start_link(children, strategy: :one_for_one, name: Kantoku.Application)
   end
 end

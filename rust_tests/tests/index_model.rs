@@ -255,6 +255,7 @@ fn run(listed: usize, ops: Vec<Op>) {
         ..Query::default()
     };
     assert_eq!(model.index.count(&one_of_nothing, &mut |_, _| true), 0);
+    model.index.audit().expect("a quiet time");
 }
 
 proptest! {
@@ -311,6 +312,7 @@ fn crowd(seed: u64) -> Model {
         });
     }
     (0..9_000).step_by(3).for_each(|at| model.remove(at));
+    model.index.audit().expect("a quiet time");
     model
 }
 

@@ -155,6 +155,27 @@ impl Catalogue {
         ids.shrink_to_fit(|&id| hasher.hash_one(&*interned[id as usize].facet));
     }
 
+    /// That sets and records say the same, and that no facet is kept for nobody.
+    pub(super) fn audit(&self) -> Result<(), String> {
+        let recorded = |index: u32| {
+            self.records[index as usize >> SHIFT][index as usize % SPAN]
+                .facets
+                .iter()
+        };
+        let of_records: usize = self.everyone.iter().map(|index| recorded(index).len()).sum();
+        let of_sets: usize = self.interned.iter().map(|one| one.set.len()).sum();
+        let knows = |index| recorded(index).all(|&id| self.interned[id as usize].set.contains(index));
+        let agree = self.everyone.iter().all(knows);
+        let kept = self.interned.iter().filter(|one| one.set.len() > 0).count();
+        if of_records != of_sets || !agree || kept != self.ids.len() {
+            return Err(format!(
+                "11: {of_records} in records, {of_sets} in sets; {kept} facets, {} kept",
+                self.ids.len()
+            ));
+        }
+        Ok(())
+    }
+
     fn record(&mut self, index: u32) -> &mut Record {
         &mut self.records[index as usize >> SHIFT][index as usize % SPAN]
     }

@@ -1,13 +1,14 @@
 //! The orders, over matches that are many: word by word, with bitmaps.
 //!
 //! By load, level after level: a word of matches AND the level's word. A match is struck out when it is offered, so
-//! none is offered twice; and what no level showed, since it moved down behind the sweep, is looked up at the end, so
-//! none is missed. An unsettled word (see `cells`) is set aside when its chunk is opened, with the loads of its cells.
+//! none is offered twice. Words whose slots move are *set aside*, with the loads of their cells read: those that are
+//! unsettled when their chunk is opened, and, before anything is offered on a level, those that a move began in since.
+//! So what fell behind the sweep still comes in its turn; what falls later is looked up at the end, so none is missed.
 
 use std::ops::ControlFlow;
 
 use super::catalogue::Catalogue;
-use super::cells::{Cells, SHIFT, WORDS};
+use super::cells::{Cells, Chunk, SHIFT, SPAN, Stamp, WORDS};
 use super::least::Least;
 use super::level::{LEVELS, is_exact, loads_of};
 use super::listed::shuffled;
@@ -22,6 +23,8 @@ struct Sheet {
     /// Which words are not empty.
     filled: u64,
     words: Words,
+    /// As they were when the sheet was made, of the words that are filled.
+    stamps: [Stamp; WORDS],
     left: u32,
 }
 
@@ -30,13 +33,15 @@ pub(super) struct Sweep<'a> {
     cells: &'a Cells,
     chunks: usize,
     sheets: Vec<Sheet>,
-    /// Matches from unsettled words with their loads, descending.
+    /// Matches from words whose slots move, with their loads, descending.
     aside: Vec<(u64, u32)>,
     /// Words looked at, and matches there were: the price of going on by level, and of reading each load.
     looked: usize,
     matches: usize,
     /// The highest load offered.
     reached: u64,
+    /// The level before which moves were last looked for.
+    checked: usize,
 }
 
 impl Sheet {
@@ -51,6 +56,7 @@ impl Sheet {
             chunk,
             filled,
             words,
+            stamps: [Stamp::default(); WORDS],
             left,
         }
     }
@@ -84,6 +90,14 @@ impl Sheet {
     }
 }
 
+/// Takes a word's matches out of the sheet, with the loads they have now.
+fn set_aside(sheet: &mut Sheet, word: usize, cells: &Chunk, aside: &mut Vec<(u64, u32)>) {
+    for bit in ones(sheet.words[word]) {
+        sheet.strike(word, bit);
+        aside.push((cells.load_at(word * 64 + bit as usize), sheet.index(word, bit)));
+    }
+}
+
 impl<'a> Sweep<'a> {
     pub(super) fn new(plan: &'a Plan<'a>, cells: &'a Cells, chunks: usize) -> Self {
         let sheets = Vec::with_capacity(chunks);
@@ -96,6 +110,7 @@ impl<'a> Sweep<'a> {
             looked: 0,
             matches: 0,
             reached: 0,
+            checked: 0,
         }
     }
 
@@ -170,12 +185,12 @@ impl<'a> Sweep<'a> {
             on_level,
             |index| cells.tenant(index).1,
             |sweep, offer, (load, index)| {
+                sweep.check_moves(level, offer)?;
                 // Who has risen meanwhile is met further up.
-                if load > *loads.end() {
-                    ControlFlow::Continue(())
-                } else {
-                    sweep.at_load(load, index, offer)
+                if load <= *loads.end() && sweep.has(index) {
+                    sweep.at_load(load, index, offer)?;
                 }
+                ControlFlow::Continue(())
             },
         )
     }
@@ -213,52 +228,83 @@ impl<'a> Sweep<'a> {
     fn open(&mut self, chunk: usize) {
         let mut sheet = Sheet::new(chunk, self.plan.words(chunk));
         self.matches += sheet.left as usize;
-        let cells = self
-            .cells
-            .chunk(chunk)
-            .expect("the catalogue's chunks were grown");
-        let before = self.aside.len();
-        for word in ones(sheet.filled)
-            .map(|word| word as usize)
-            .filter(|&word| cells.is_unsettled(word))
-        {
-            for bit in ones(sheet.words[word]) {
-                self.aside
-                    .push((cells.load_at(word * 64 + bit as usize), sheet.index(word, bit)));
+        let cells = self.known(chunk);
+        for word in ones(sheet.filled).map(|word| word as usize) {
+            sheet.stamps[word] = cells.stamp(word);
+            if !sheet.stamps[word].is_settled() {
+                set_aside(&mut sheet, word, cells, &mut self.aside);
             }
         }
-        for &(_, index) in &self.aside[before..] {
-            sheet.strike(index as usize % (WORDS * 64) / 64, index % 64);
-        }
-        if self.aside.len() > before {
-            self.aside.sort_unstable_by(|a, b| b.cmp(a));
-        }
         self.sheets.push(sheet);
+        self.aside.sort_unstable_by(|a, b| b.cmp(a));
+    }
+
+    fn known(&self, chunk: usize) -> &'a Chunk {
+        self.cells
+            .chunk(chunk)
+            .expect("the catalogue's chunks were grown")
+    }
+
+    /// Before the first offer on a level: sets aside where a move began, and offers what so turns out to lie below.
+    fn check_moves(&mut self, level: usize, offer: &mut Offer<'_>) -> ControlFlow<()> {
+        if self.checked >= level {
+            return ControlFlow::Continue(());
+        }
+        self.checked = level;
+        for sheet in &mut self.sheets {
+            let cells = self
+                .cells
+                .chunk(sheet.chunk)
+                .expect("the catalogue's chunks were grown");
+            for word in ones(sheet.filled).map(|word| word as usize) {
+                if sheet.stamps[word].differs(cells.stamp(word)) {
+                    set_aside(sheet, word, cells, &mut self.aside);
+                }
+            }
+        }
+        self.aside.sort_unstable_by(|a, b| b.cmp(a));
+        self.aside_up_to(loads_of(level).start() - 1, offer)
     }
 
     /// Offers the chunk's matches on a level whose loads are all the same: its bit *is* the load.
     fn sheet_at_level(&mut self, chunk: usize, level: usize, offer: &mut Offer<'_>) -> ControlFlow<()> {
-        let cells = self
-            .cells
-            .chunk(chunk)
-            .expect("the catalogue's chunks were grown");
-        let sheet = &mut self.sheets[chunk];
-        if sheet.left == 0 || !cells.is_occupied(level) {
+        let cells = self.known(chunk);
+        if self.sheets[chunk].left == 0 || !cells.is_occupied(level) {
             return ControlFlow::Continue(());
         }
-        self.reached = level as u64;
-        for word in ones(sheet.filled).map(|word| word as usize) {
+        for word in ones(self.sheets[chunk].filled).map(|word| word as usize) {
             self.looked += 1;
-            for bit in ones(sheet.words[word] & cells.level_word(level, word)) {
-                sheet.strike(word, bit);
-                offer.entry_at(sheet.index(word, bit), level as u64)?;
+            if self.sheets[chunk].words[word] & cells.level_word(level, word) != 0 {
+                self.check_moves(level, offer)?;
+                self.word_at_level(chunk, word, level, offer)?;
             }
         }
         ControlFlow::Continue(())
     }
 
+    fn word_at_level(
+        &mut self,
+        chunk: usize,
+        word: usize,
+        level: usize,
+        offer: &mut Offer<'_>,
+    ) -> ControlFlow<()> {
+        self.reached = level as u64;
+        let on_level = self.known(chunk).level_word(level, word);
+        let sheet = &mut self.sheets[chunk];
+        ones(sheet.words[word] & on_level).try_for_each(|bit| {
+            sheet.strike(word, bit);
+            offer.entry_at(sheet.index(word, bit), level as u64)
+        })
+    }
+
+    fn has(&self, index: u32) -> bool {
+        let at = index as usize % SPAN;
+        self.sheets[index as usize >> SHIFT].words[at / 64] >> (at % 64) & 1 == 1
+    }
+
     fn strike(&mut self, index: u32) {
-        let at = index as usize % (1 << SHIFT);
+        let at = index as usize % SPAN;
         self.sheets[index as usize >> SHIFT].strike(at / 64, index % 64);
     }
 
