@@ -16,8 +16,8 @@ asks_for_the_oldest_rust() {
   local ours newest host
   ours=$(oldest_rust)
   host=$(rustc -vV | sed -n 's/^host: //p')
-  newest=$(cargo metadata --format-version 1 --locked --filter-platform "$host" | tr , '\n' |
-    sed -n 's/^"rust_version":"\([0-9.]*\)".*/\1/p' | sort -V | tail -n 1)
+  newest=$(cargo metadata --format-version 1 --locked --filter-platform "$host" |
+    grep -o '"rust_version":"[0-9.]*"' | cut -d '"' -f 4 | sort -V | tail -n 1)
   [ -n "$newest" ] || return 1
   if older "$ours" "$newest"; then
     printf 'rust-version in Cargo.toml is %s and a crate needs %s\n' "$ours" "$newest"
