@@ -182,6 +182,28 @@ defmodule Kantoku.Native do
   @spec stats() :: %{atom => non_neg_integer} | :unknown
   def stats, do: without_library()
 
+  # The files of Kantoku.Store.Disk, which says what these do.
+  @doc false
+  def store_open(_path, _options), do: without_library()
+  @doc false
+  def store_close(_file), do: without_library()
+  @doc false
+  def store_put(_file, _key, _incarnation, _revision, _bytes, _reply), do: without_library()
+  @doc false
+  def store_put_large(_file, _key, _incarnation, _revision, _bytes, _reply), do: without_library()
+  @doc false
+  def store_get(_file, _key), do: without_library()
+  @doc false
+  def store_delete(_file, _key, _incarnation, _revision), do: without_library()
+  @doc false
+  def store_set_aside(_file, _key), do: without_library()
+  @doc false
+  def store_flush(_file), do: without_library()
+  @doc false
+  def store_keys(_file, _after, _limit), do: without_library()
+  @doc false
+  def store_stats(_file), do: without_library()
+
   @doc false
   def functions, do: without_library()
 

@@ -385,6 +385,11 @@ fn closing_writes_what_is_pending_and_refuses_what_comes_later() {
     assert_eq!(store.get(b"late").expect_err("is closed").reason(), "closed");
     assert_eq!(flush(&store).expect_err("is closed").reason(), "closed");
     store.close(PATIENCE).expect("closing twice is the same");
+    assert_eq!(
+        disk.handles(),
+        2,
+        "ours and the store's: the database is given up"
+    );
     assert_eq!(open(&disk).keys(None, 1000).expect("can be read").keys.len(), 100);
 }
 

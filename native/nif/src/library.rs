@@ -9,7 +9,7 @@ use rustler::sys::{self, ErlNifEntry, ErlNifEnv, ErlNifFunc, ErlNifTerm};
 use rustler::{Encoder, Env, Term};
 
 use crate::guard::{self, Answer, Entry};
-use crate::{beam, entries, errand, instance, owner, registry, state};
+use crate::{beam, entries, errand, instance, owner, registry, state, store};
 
 // The most arguments a function of the table takes.
 const MOST_ARGUMENTS: usize = 6;
@@ -47,8 +47,11 @@ unsafe fn enter<const TIMED: bool>(
 }
 
 macro_rules! functions {
-    (@timed hot) => { false };
     (@timed cold) => { true };
+    (@timed $other:ident) => { false };
+    (@flags disk) => { sys::ERL_NIF_DIRTY_JOB_IO_BOUND };
+    (@flags long) => { sys::ERL_NIF_DIRTY_JOB_CPU_BOUND };
+    (@flags $other:ident) => { sys::ERL_NIF_NORMAL_JOB };
     ($($(#[$only:meta])? $kind:ident $name:literal / $arity:literal => $function:path;)*) => {
         /// All functions, as `{name, arity}`.
         const NAMES: &[(&str, u32)] = &[$($(#[$only])? ($name, $arity),)*];
@@ -70,12 +73,14 @@ macro_rules! functions {
                     }
                     entry
                 },
-                flags: 0,
+                flags: functions!(@flags $kind),
             },
         )*]);
     };
 }
 
+// `hot`: always below a microsecond or so. `cold`: says how much of its timeslice it took. `long` and `disk`: on the dirty
+// schedulers for computing and for waiting.
 functions! {
     hot "add_load" / 3 => entries::add_load;
     hot "claim" / 4 => registry::claim;
@@ -102,6 +107,16 @@ functions! {
     cold "slice" / 3 => registry::slice;
     cold "stats" / 0 => instance::all_stats;
     cold "stats" / 1 => instance::stats;
+    disk "store_close" / 1 => store::close;
+    cold "store_delete" / 4 => store::delete;
+    disk "store_flush" / 1 => store::flush;
+    disk "store_get" / 2 => store::get;
+    disk "store_keys" / 3 => store::keys;
+    disk "store_open" / 2 => store::open;
+    cold "store_put" / 6 => store::put;
+    long "store_put_large" / 6 => store::put;
+    disk "store_set_aside" / 2 => store::set_aside;
+    cold "store_stats" / 1 => store::stats;
     hot "take_over" / 4 => registry::take_over;
     hot "unregister" / 2 => registry::unregister;
     cold "unregister" / 3 => registry::unregister_some;

@@ -15,7 +15,7 @@ use crate::change::{Change, Effect};
 use crate::error::StoreError;
 use crate::medium::Medium;
 use crate::options::{OnCorrupt, Options};
-use crate::queue::{Changes, Key};
+use crate::pending::{Changes, Key};
 use crate::record::{Damage, Revision, Snapshot, decode};
 
 const SNAPSHOTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("snapshots");
@@ -125,12 +125,13 @@ impl Disk {
         })
     }
 
-    /// The first `limit` keys after `after` and not after `end`, each with its revision unless it is damaged.
+    /// The first `limit` keys after `after` and not after `end`; those in `pending` with their revision unless it is damaged.
     pub(crate) fn keys(
         &self,
         after: Option<&[u8]>,
         end: Option<&[u8]>,
         limit: usize,
+        pending: &Changes,
     ) -> Result<Vec<(Key, Option<Revision>)>, StoreError> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
         let range = (after.map_or(Unbounded, Excluded), end.map_or(Unbounded, Included));
@@ -139,10 +140,11 @@ impl Disk {
             let found = table.range::<&[u8]>(range).map_err(|e| self.redb(e))?;
             let keys = found.take(limit).map(|entry| {
                 let (key, record) = entry?;
-                let revision = decode(key.value(), record.value())
-                    .map(|(revision, _)| revision)
-                    .ok();
-                Ok((Key::from(key.value()), revision))
+                let needs_revision = pending.contains_key(key.value());
+                let revision = needs_revision
+                    .then(|| decode(key.value(), record.value()).ok())
+                    .flatten();
+                Ok((Key::from(key.value()), revision.map(|(revision, _)| revision)))
             });
             keys.collect::<Result<_, redb::StorageError>>()
                 .map_err(|e| self.redb(e))

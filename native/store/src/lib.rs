@@ -49,6 +49,7 @@ mod disk;
 mod error;
 mod medium;
 mod options;
+mod pending;
 mod queue;
 mod record;
 mod stats;

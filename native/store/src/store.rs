@@ -11,7 +11,8 @@ use crate::disk::{Disk, Quarantined};
 use crate::error::StoreError;
 use crate::medium::{FileMedium, Medium};
 use crate::options::Options;
-use crate::queue::{Call, Changes, Key, Queue};
+use crate::pending::{Call, Changes, Key};
+use crate::queue::Queue;
 use crate::record::{Revision, Snapshot, decode, encode};
 use crate::stats::Stats;
 use crate::writer::Writer;
@@ -126,7 +127,7 @@ impl Store {
     pub fn keys(&self, after: Option<&[u8]>, limit: usize) -> Result<KeyPage, StoreError> {
         let limit = limit.max(1);
         let (mut pending, mut end) = self.writer.queue.pending_after(after, limit)?;
-        let stored = self.watched(self.writer.disk.keys(after, end.as_deref(), limit))?;
+        let stored = self.watched(self.writer.disk.keys(after, end.as_deref(), limit, &pending))?;
         if stored.len() >= limit {
             end = stored.last().map(|(key, _)| key.clone());
         }
@@ -153,7 +154,7 @@ impl Store {
 
     /// Damaged values that were set aside, in the order of their numbers, after number `after`. Reads the disk.
     pub fn quarantine(&self, after: u64, limit: usize) -> Result<Vec<Quarantined>, StoreError> {
-        self.writer.queue.pending(&[])?;
+        self.writer.queue.check_open()?;
         self.watched(self.writer.disk.quarantine(after, limit))
     }
 

@@ -9,7 +9,8 @@ use std::thread::{Builder, JoinHandle};
 use crate::completion::Panics;
 use crate::disk::{Applied, Disk};
 use crate::error::StoreError;
-use crate::queue::{Batch, Queue};
+use crate::pending::Batch;
+use crate::queue::Queue;
 
 #[derive(Debug)]
 pub(crate) struct Writer {
