@@ -8,5 +8,5 @@ defmodule Kantoku.Registry.Load do
   @enforce_keys [:handle]
   defstruct @enforce_keys
 
-  @opaque t :: %__MODULE__{handle: Kantoku.Engine.handle()}
+  @type t :: %__MODULE__{handle: Kantoku.Engine.handle()}
 end

@@ -49,7 +49,8 @@ defmodule Kantoku.Store.Disk do
   @impl true
   def open(_instance, opts) do
     {path, opts} = Keyword.pop(opts, :path)
-    opts = path!(path) && options!(opts)
+    path!(path)
+    opts = options!(opts)
 
     if Code.ensure_loaded?(Native) and Native.loaded?(),
       do: opened(Native.store_open(path, opts)),
@@ -69,7 +70,7 @@ defmodule Kantoku.Store.Disk do
 
   defp opened({:error, _reason} = error), do: error
 
-  defp path!(path) when is_binary(path) and path != "", do: path
+  defp path!(path) when is_binary(path) and path != "", do: :ok
 
   defp path!(other),
     do: raise(ArgumentError, "option :path of Kantoku.Store.Disk expects a path, got: #{inspect(other)}")
