@@ -116,7 +116,7 @@ fn additions_are_neither_lost_nor_doubled() {
             scope.spawn(move || {
                 for turn in 0..100_000 {
                     let random = mixed(turn << 2 | thread);
-                    let (at, delta) = (random as usize % 8, if turn % 2 == 0 { 1 } else { -1 });
+                    let (at, delta) = (random as usize % 8, if turn.is_multiple_of(2) { 1 } else { -1 });
                     sums[at].fetch_add(delta, SeqCst);
                     index.add_load(slots[at], delta).expect("the entry lives");
                 }
