@@ -6,9 +6,9 @@ generated_cases() {
   env PROPTEST_CASES="$1" cargo test --locked --workspace
 }
 
-# elixir_properties N: every property test with N cases.
+# elixir_properties N: every property test with N times its cases. No time-out: `--trace` lifts those of the tests.
 elixir_properties() {
-  if has_tests property; then env MIX_ENV=test KANTOKU_CASES="$1" mix test --only property; fi
+  if has_tests property; then env MIX_ENV=test KANTOKU_TIMES="$1" mix test --only property --trace; fi
 }
 
 # loom_models [BOUND]: every loom model, with at most BOUND preemptions a thread, or all that there can be. A target
@@ -20,6 +20,7 @@ loom_models() {
     cargo test --locked --release -p kantoku_core -p kantoku_rust_tests -- loom
 }
 
-elixir_soak() {
-  env MIX_ENV=test KANTOKU_SOAK=1 mix test --only soak
+# The tests that look for KANTOKU_SOAK do more of the same, those tagged so run only here.
+soak_tests() {
+  env MIX_ENV=test mix test --only soak --only chaos --trace
 }
