@@ -11,8 +11,8 @@ elixir_properties() {
   if has_tests property; then env MIX_ENV=test KANTOKU_TIMES="$1" mix test --only property --trace; fi
 }
 
-# loom_models [BOUND]: every loom model, with at most BOUND preemptions a thread, or all that there can be. A target
-# folder of its own, as the cfg changes every crate.
+# loom_models [BOUND]: every loom model, with at most BOUND preemptions of a run, or as many as the model itself says.
+# A target folder of its own, as the cfg changes every crate.
 loom_models() {
   local bound=()
   if [ $# -gt 0 ]; then bound=("LOOM_MAX_PREEMPTIONS=$1"); fi
