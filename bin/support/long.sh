@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # The runs behind the suites, each with its size as argument. Sourced after suite.sh.
 
-# generated_cases N: every proptest with N cases.
-generated_cases() {
-  env PROPTEST_CASES="$1" cargo test --locked --workspace
+# rust_properties N: the Rust tests, of which every property runs N times its cases (proptest's own default is 256).
+rust_properties() {
+  env KANTOKU_TIMES="$1" PROPTEST_CASES=$((256 * $1)) cargo test --locked --workspace
 }
 
 # elixir_properties N: every property test with N times its cases. No time-out: `--trace` lifts those of the tests.
