@@ -8,7 +8,7 @@ rust_properties() {
 
 # elixir_properties N: every property test with N times its cases. No time-out: `--trace` lifts those of the tests.
 elixir_properties() {
-  if has_tests property; then env MIX_ENV=test KANTOKU_TIMES="$1" mix test --only property --trace; fi
+  if has_tests property; then env KANTOKU_TIMES="$1" mix test --only property --trace; fi
 }
 
 # loom_models [BOUND]: every loom model, with at most BOUND preemptions of a run, or as many as the model itself says.
@@ -22,5 +22,5 @@ loom_models() {
 
 # The tests that look for KANTOKU_SOAK do more of the same, those tagged so run only here.
 soak_tests() {
-  env MIX_ENV=test mix test --only soak --only chaos --trace
+  mix test --only soak --only chaos --trace
 }

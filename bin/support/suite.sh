@@ -26,7 +26,6 @@ asks_for_the_oldest_rust() {
 }
 
 elixir_suite() {
-  export MIX_ENV=test
   step "mix format" mix format --check-formatted
   step "mix compile" mix compile --warnings-as-errors
   step "mix test" mix test
