@@ -5,10 +5,13 @@ defmodule Kantoku.Terms do
   @moduledoc """
   Terms of every kind for properties, and a way to run those.
   """
-  @doc "Runs a property `tests` times; raises with the smallest counterexample and why it fails."
+  @doc """
+  Runs a property `tests` times, in the longer runs KANTOKU_TIMES as often. Raises with the smallest counterexample and
+  why it fails.
+  """
   @spec check(term, (term -> boolean), pos_integer) :: :ok
   def check(type, property, tests) do
-    case :proper.counterexample(:proper.forall(type, &holds?(property, &1)), [:quiet, {:numtests, tests}]) do
+    case :proper.counterexample(:proper.forall(type, &holds?(property, &1)), [:quiet, {:numtests, tests * times()}]) do
       true ->
         :ok
 
@@ -17,6 +20,8 @@ defmodule Kantoku.Terms do
         raise ExUnit.AssertionError, message: "#{why}\nfor #{inspect(counterexample, limit: :infinity)}"
     end
   end
+
+  defp times, do: String.to_integer(System.get_env("KANTOKU_TIMES", "1"))
 
   # PropEr 1.2 stumbles over exceptions on newer OTPs, so none must reach it.
   defp holds?(property, input) do
