@@ -92,7 +92,7 @@ defmodule Kantoku.Agents do
 
   # An agent that has ended leaves its row until it is swept; a new wish need not wait for that.
   defp ended?(row(phase: :up, child: {restart, _, _}, wanted: wanted, pid: pid)),
-    do: (restart != :permanent or not wanted) and not Process.alive?(pid)
+    do: (wanted == false or (wanted == true and restart != :permanent)) and not Process.alive?(pid)
 
   defp ended?(_row), do: false
 
@@ -211,6 +211,27 @@ defmodule Kantoku.Agents do
   defp kind(:group), do: :group
   defp kind(_index), do: :dynamic
 
+  @doc """
+  For an agent that cannot go on: has its supervisor park it when it ends, which it should do next. `incarnation` tells its row from
+  that of others; outside of an instance this does nothing.
+  """
+  @spec park_me(atom, term, pos_integer, reason :: term) :: :ok
+  def park_me(instance, id, incarnation, reason) do
+    _ = Instances.reading(instance, fn rows, _book -> ask_park(rows, Rows.get(rows, id), incarnation, reason) end)
+    :ok
+  end
+
+  defp ask_park(rows, row(pid: pid, incarnation: incarnation) = row, incarnation, reason) when pid == self(),
+    do: Rows.want_parked(rows, row, reason)
+
+  # Its supervisor has not written yet that it started.
+  defp ask_park(rows, row(id: id, phase: phase), incarnation, reason) when phase in [:new, :starting] do
+    Process.sleep(@look)
+    ask_park(rows, Rows.get(rows, id), incarnation, reason)
+  end
+
+  defp ask_park(_rows, _row, _incarnation, _reason), do: :ok
+
   @doc "See `Kantoku.unpark/2`."
   @spec unpark(atom, term) :: :ok | {:error, Error.t()}
   def unpark(instance, id), do: on_row(instance, id, &unpark_row/2)
@@ -250,11 +271,14 @@ defmodule Kantoku.Agents do
   end
 
   defp describe(row(id: id, domain: domain, phase: phase, pid: pid, restarts: restarts, child: {restart, _, _}) = row) do
+    # Its supervisor has not heard of its end yet.
+    gone? = phase == :up and not Process.alive?(pid)
+
     %{
       id: id,
       domain: domain,
-      status: status(phase),
-      pid: if(phase == :up, do: pid),
+      status: if(gone?, do: :restarting, else: status(phase)),
+      pid: if(phase == :up and not gone?, do: pid),
       restart: restart,
       restarts: restarts,
       module: Kantoku.Domain.Launch.module(row(row, :what))

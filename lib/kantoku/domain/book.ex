@@ -26,6 +26,13 @@ defmodule Kantoku.Domain.Book do
   @spec next_epoch(epoch | []) :: epoch
   def next_epoch(above), do: above ++ [:erlang.unique_integer([:monotonic])]
 
+  @doc "What data agents do unless told otherwise, and where they keep their snapshots."
+  @spec put_agent_options(:ets.tid(), Kantoku.Agent.Options.t()) :: true
+  def put_agent_options(book, options), do: :ets.insert(book, {:agent_options, options})
+
+  @spec agent_options(:ets.tid()) :: Kantoku.Agent.Options.t()
+  def agent_options(book), do: :ets.lookup_element(book, :agent_options, 2)
+
   # Domains ------------------------------------------------------------------------------------------------------------
 
   @doc "Enters a domain. `above` is the chain of its parent, `[]` for the instance itself, whose name here is `nil`."
