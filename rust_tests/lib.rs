@@ -1,1 +1,5 @@
 //! What the tests of this folder share.
+
+pub mod checked;
+pub mod reference;
+pub mod world;
