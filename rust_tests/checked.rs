@@ -9,7 +9,7 @@ use kantoku_core::index::{Order, Slot};
 use kantoku_core::registry::{Closed, Cursor, Displace, Held, Registered, Registry, Whereis};
 
 use crate::reference::{Asked, Reference, facets};
-use crate::world::{Monitor, Name, Seen, Stage, World};
+use crate::world::{Event, Monitor, Name, Seen, Stage, World};
 
 /// One opening of a registry.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Checked {
     pub registry: Arc<Registry<World>>,
     pub generation: u32,
     pub reference: Reference,
+    /// What watches were told, until somebody takes it.
+    pub sent: Vec<Event>,
     world: World,
     hashes: u64,
     scan: Option<Scan>,
@@ -44,6 +46,7 @@ impl Checked {
             registry,
             generation,
             reference: Reference::new(unique, latest),
+            sent: Vec::new(),
             world,
             hashes,
             scan: None,
@@ -70,6 +73,7 @@ impl Checked {
             std::mem::take(&mut self.reference.gone),
         );
         assert_eq!(self.world.stage.take_told(), told, "R6");
+        self.sent.extend(told);
         assert_eq!(self.world.stage.take_gone(), gone);
     }
 
@@ -117,7 +121,6 @@ impl Checked {
         self.registry.clear(self.generation, held, &mut self.world);
         let incarnations: Vec<u64> = held.iter().map(|held| held.incarnation).collect();
         self.reference.clear(&incarnations);
-        self.forget_met_no_more();
         self.agree_on_what_was_told();
     }
 
@@ -257,7 +260,7 @@ impl Checked {
         assert_eq!(shown, Ok(true));
     }
 
-    pub fn watch(&mut self, id: u64, asked: Asked) {
+    pub fn watch(&mut self, id: u64, asked: Asked) -> Vec<Seen> {
         let (mut seen, stage) = (Vec::new(), self.stage());
         self.registry
             .watch(
@@ -273,6 +276,7 @@ impl Checked {
         seen.sort_unstable();
         let wanted = self.reference.watch(id, asked, &|pid| stage.alive(pid));
         assert_eq!(seen, wanted, "R6: what it starts from");
+        seen
     }
 
     pub fn unwatch(&mut self, id: u64) {
@@ -311,27 +315,14 @@ impl Checked {
         }
     }
 
-    // A dead process's number may be given to another: what it held must not count as having stayed.
-    fn forget_met_no_more(&mut self) {
-        if let Some(scan) = &mut self.scan {
-            let there: BTreeSet<u64> = self
-                .reference
-                .entries
-                .iter()
-                .map(|entry| entry.incarnation)
-                .collect();
-            scan.stayed.retain(|stayed| there.contains(stayed));
-        }
-    }
-
     /// Compares all there is.
-    pub fn compare(&self, keys: u64, pids: u64) {
+    pub fn compare(&self, keys: u64, pids: impl Iterator<Item = u64>) {
         (0..keys).for_each(|key| {
             self.whereis(key);
             self.lookup(key);
             self.entry(key);
         });
-        (0..pids).for_each(|pid| self.held_by(pid));
+        pids.for_each(|pid| self.held_by(pid));
         self.find(&Asked::default(), Order::StartedAt, usize::MAX);
         let keys: BTreeSet<u64> = self.reference.entries.iter().map(|entry| entry.key).collect();
         assert_eq!(self.registry.rows(), keys.len());

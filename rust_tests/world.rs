@@ -232,11 +232,6 @@ impl Stage {
         std::mem::take(&mut watched_by)
     }
 
-    /// Another process in a dead one's place. Only where every word of the dead one is forgotten.
-    pub fn revive(&self, pid: u64) {
-        self.processes[pid as usize].alive.store(true, Ordering::SeqCst);
-    }
-
     pub fn take_told(&self) -> Vec<Event> {
         std::mem::take(&mut self.told.lock().expect("no panic while telling"))
     }

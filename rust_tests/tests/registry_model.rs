@@ -168,7 +168,7 @@ impl Run {
             Op::Watch(asked) => self.watch(asked),
             Op::Unwatch(id) => self.checked.unwatch(id),
             Op::Slice(limit) => self.checked.slice(limit),
-            Op::Compare => self.checked.compare(KEYS, PIDS),
+            Op::Compare => self.checked.compare(KEYS, 0..PIDS),
             Op::Reopen => self.reopen(),
         }
     }
@@ -281,7 +281,7 @@ impl Run {
         while !self.uncleared.is_empty() {
             self.clear(0, 3);
         }
-        self.checked.compare(KEYS, PIDS);
+        self.checked.compare(KEYS, 0..PIDS);
         let live = |pid| self.stage.alive(pid);
         assert!(
             self.checked.reference.entries.iter().all(|entry| live(entry.pid)),
@@ -297,7 +297,13 @@ impl Run {
 }
 
 fn run(unique: bool, hashes: u64, ops: Vec<Op>) {
+    run_with(unique, hashes, 0, ops);
+}
+
+/// Under key 0 there are `crowd` holdings before it begins.
+fn run_with(unique: bool, hashes: u64, crowd: u64, ops: Vec<Op>) {
     let mut run = Run::new(unique, hashes);
+    (0..crowd).for_each(|at| run.register(0, at % PIDS, at, Displace::Dead));
     ops.into_iter().for_each(|op| run.run(op));
     run.settle();
 }
@@ -318,5 +324,10 @@ proptest! {
     #[test]
     fn duplicate_keys_answer_as_a_plain_list_does(ops in ops(250)) {
         run(false, 3, ops);
+    }
+
+    #[test]
+    fn a_duplicate_key_with_many_holders_answers_as_a_plain_list_does(ops in ops(120)) {
+        run_with(false, 3, 80, ops);
     }
 }
