@@ -1,6 +1,11 @@
 //! What the tests of this folder share.
 
+pub mod agenda;
+pub mod checked;
+pub mod reference;
+pub mod simulation;
 pub mod store;
+pub mod world;
 
 /// How many cases a property runs: `usual`, and in the longer runs KANTOKU_TIMES as many.
 #[must_use]
