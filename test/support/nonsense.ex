@@ -131,7 +131,7 @@ defmodule Kantoku.Nonsense do
   defp fitting(:path), do: Path.join(System.tmp_dir!(), "kantoku-fuzz-#{System.pid()}/#{:rand.uniform(3)}.redb")
   defp fitting(:store_options), do: Enum.random([%{}, %{cache_bytes: 1_000_000}, %{on_corrupt: :set_aside}])
   defp fitting(:reply), do: Enum.random([nil, make_ref()])
-  defp fitting(:binary), do: :crypto.strong_rand_bytes(:rand.uniform(100))
+  defp fitting(:binary), do: :rand.bytes(:rand.uniform(100))
   defp fitting(:any), do: anything(3)
 
   defp few_facets, do: for(_ <- 1..:rand.uniform(3), :rand.uniform(2) == 1, do: {:tag, "tag-#{:rand.uniform(10)}"})
@@ -148,7 +148,7 @@ defmodule Kantoku.Nonsense do
       1 -> Enum.random([:fuzzed_one, :unknown, nil, true, :"", :unique])
       2 -> Enum.random([0, -1, 255, 1 <<< 59, -(1 <<< 59) - 1, 1 <<< 64, -(1 <<< 200)])
       3 -> Enum.random([0.0, -0.0, 1.0e300])
-      4 -> :crypto.strong_rand_bytes(:rand.uniform(400) - 1)
+      4 -> :rand.bytes(:rand.uniform(400) - 1)
       5 -> String.duplicate("long", 5_000)
       6 -> <<5::3>>
       7 -> self()

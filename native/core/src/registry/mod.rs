@@ -17,6 +17,7 @@ mod ledger;
 mod owners;
 mod shard;
 mod slab;
+mod table;
 
 use std::fmt::Debug;
 
