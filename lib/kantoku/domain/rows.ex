@@ -73,9 +73,9 @@ defmodule Kantoku.Domain.Rows do
   @spec put(:ets.tid(), term, [{pos_integer, term}]) :: boolean
   def put(rows, id, fields), do: :ets.update_element(rows, id, fields)
 
-  @doc "Whether the agent is still wanted, and under this wish. One that asked to be parked is."
-  @spec wanted?(:ets.tid(), term, term) :: boolean
-  def wanted?(rows, id, gen), do: match?([row(gen: ^gen, wanted: wanted)] when wanted != false, :ets.lookup(rows, id))
+  @doc "Whether the agent is still wanted, for its own supervisor. One that asked to be parked is."
+  @spec wanted?(:ets.tid(), term) :: boolean
+  def wanted?(rows, id), do: :ets.lookup_element(rows, id, wanted_at()) != false
 
   @doc "Says, for the agent itself, that it is to be parked when it ends."
   @spec want_parked(:ets.tid(), row, reason :: term) :: boolean
