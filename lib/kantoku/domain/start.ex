@@ -103,7 +103,7 @@ defmodule Kantoku.Domain.Start do
     policy = Book.policy(book, domain)
     {park, ledger} = Ledger.park(ledger, policy)
 
-    if Rows.move(rows, row, [{wanted_at(), true}, {ledger_at(), ledger}]),
+    if Rows.advance(rows, row, [{wanted_at(), true}, {ledger_at(), ledger}]),
       do: follow(park, context, row, policy, {Ledger.crashes(ledger), reason}),
       else: :ignore
   end
@@ -122,7 +122,7 @@ defmodule Kantoku.Domain.Start do
   end
 
   defp again({_instance, rows, _book} = context, row(phase: before) = row) do
-    if Rows.move(rows, row, [{phase_at(), :starting}, {pid_at(), nil}]) do
+    if Rows.advance(rows, row, [{phase_at(), :starting}, {pid_at(), nil}]) do
       unparked(context, row, before)
       restart(context, row(row, phase: :starting, pid: nil))
     else
@@ -189,7 +189,7 @@ defmodule Kantoku.Domain.Start do
     {decision, ledger} = Ledger.charge(ledger, now(), uptime(row), policy, :rand.uniform())
     row = row(row, ledger: ledger, restarts: row(row, :restarts) + 1)
 
-    if Rows.move(rows, row, [{ledger_at(), ledger}, {restarts_at(), row(row, :restarts)}]) do
+    if Rows.advance(rows, row, [{ledger_at(), ledger}, {restarts_at(), row(row, :restarts)}]) do
       Telemetry.emit(instance, [:agent, :crashed], %{crashes: crashes}, Launch.metadata(row, id: id, reason: reason))
       follow(escalated(policy, context, row) || decision, context, row, policy, {crashes, reason})
     else
@@ -245,7 +245,7 @@ defmodule Kantoku.Domain.Start do
 
     since = if row(row, :phase) == phase, do: row(row, :since), else: now()
 
-    if Rows.move(rows, row, [{phase_at(), phase}, {pid_at(), pid}, {due_at(), due}, {since_at(), since}]) do
+    if Rows.advance(rows, row, [{phase_at(), phase}, {pid_at(), pid}, {due_at(), due}, {since_at(), since}]) do
       {:ok, pid}
     else
       Remains.end_child(pid)
