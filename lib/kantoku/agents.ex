@@ -92,7 +92,7 @@ defmodule Kantoku.Agents do
 
   # An agent that has ended leaves its row until it is swept; a new wish need not wait for that.
   defp ended?(row(phase: :up, child: {restart, _, _}, wanted: wanted, pid: pid)),
-    do: (wanted == false or (wanted == true and restart != :permanent)) and not Process.alive?(pid)
+    do: restart != :permanent and is_boolean(wanted) and not Process.alive?(pid)
 
   defp ended?(_row), do: false
 

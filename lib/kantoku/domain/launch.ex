@@ -7,8 +7,8 @@ defmodule Kantoku.Domain.Launch do
   alias Kantoku.Domain.{Book, Rows, Start}
   alias Kantoku.Registry.{Description, Facet}
 
-  @doc "Starts the agent's process; the fields of the row that tell of this start."
-  @spec run(Start.context(), Rows.row()) :: {:ok, pid, [{pos_integer, term}]} | :ignore | {:error, term}
+  @doc "Starts the agent's process: with the monotonic time of its start and its incarnation."
+  @spec run(Start.context(), Rows.row()) :: {:ok, pid, integer, pos_integer} | :ignore | {:error, term}
   def run({instance, _rows, _book} = context, row(what: what, incarnation: before) = row) do
     incarnation = max(before + 1, System.os_time(:microsecond))
     started = System.monotonic_time()
@@ -16,7 +16,7 @@ defmodule Kantoku.Domain.Launch do
     case call(what, context, row, incarnation) do
       {:ok, pid} when is_pid(pid) ->
         announce(instance, row, pid, incarnation)
-        {:ok, pid, [{started_at(), started}, {incarnation_at(), incarnation}]}
+        {:ok, pid, started, incarnation}
 
       :ignore ->
         :ignore
@@ -85,10 +85,10 @@ defmodule Kantoku.Domain.Launch do
 
   # A fresh entry has version 0, so one step does; the process may be dead or have described itself by now.
   defp describe(instance, row(id: id, pid: pid, what: what, entry: entry)) do
-    attributes = Description.change!(%{}, Map.put(entry || %{}, :type, module(what)))
+    attributes = Map.put(Description.change!(%{}, entry || []), :type, module(what))
 
     case Engine.describe(instance, id, pid, 0, attributes, Facet.of(attributes)) do
-      {:stale, _version} -> Kantoku.Registry.describe(instance, id, entry || %{})
+      {:stale, _version} -> Kantoku.Registry.describe(instance, id, entry || [])
       _done_or_dead -> :ok
     end
 
