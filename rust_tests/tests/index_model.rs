@@ -47,7 +47,7 @@ impl Asked {
     }
 
     fn accepts(&self, entry: &Entry) -> bool {
-        self.refuse == 1 || entry.order_key % self.refuse != 0
+        self.refuse == 1 || !entry.order_key.is_multiple_of(self.refuse)
     }
 }
 

@@ -78,6 +78,10 @@ impl Change {
         }
     }
 
+    pub(crate) fn put_revision(&self) -> Option<Revision> {
+        self.put.as_ref().map(|put| put.revision)
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.put.as_ref().map_or(0, |put| put.record.len())
     }

@@ -45,10 +45,12 @@
 mod change;
 mod checksum;
 mod completion;
+mod connection;
 mod disk;
 mod error;
 mod medium;
 mod options;
+mod pending;
 mod queue;
 mod record;
 mod stats;

@@ -18,13 +18,7 @@ defmodule Kantoku.Store.DiskTest do
     end
   end
 
-  test "a store that is closed says so" do
-    assert {:error, {:closed, message}} = Store.get({Disk, -1}, "a")
-    assert message =~ "open it again"
-    assert Store.close({Disk, -1}) == :ok
-  end
-
-  if Kantoku.Native.loaded?() and function_exported?(Kantoku.Native, :store_open, 2) do
+  if Kantoku.Native.loaded?() do
     describe "on a file" do
       @describetag :tmp_dir
 
@@ -67,11 +61,30 @@ defmodule Kantoku.Store.DiskTest do
         assert {Store.get(store, "a"), Store.get(store, "b")} == {:none, :none}
       end
 
+      test "a store that is closed says so", %{store: store} do
+        assert Store.close(store) == :ok
+        assert Store.close(store) == :ok
+        assert {:error, {:closed, message}} = Store.get(store, "a")
+        assert message =~ "open it again"
+        assert {:error, {:closed, _message}} = Store.put(store, "a", {1, 1}, "", nil)
+      end
+
       test "a file whose instance was killed is opened again by its successor", %{tmp_dir: dir} do
         path = Path.join(dir, "killed.redb")
-        assert {:ok, old} = Task.await(Task.async(fn -> Store.open(:killed, {Disk, path: path}) end))
-        wait_until(fn -> match?({:ok, _}, Store.open(:successor, {Disk, path: path})) end)
+        owner = Kantoku.TestOwner.start()
+        {:ok, old} = Kantoku.TestOwner.run(owner, fn -> Store.open(:killed, {Disk, path: path}) end)
+        assert Store.put(old, "a", {1, 1}, "handed over", nil) == :ok
+        Process.exit(owner, :kill)
+        assert {:ok, new} = Store.open(:successor, {Disk, path: path})
+        assert Store.get(new, "a") == {:ok, {1, 1}, "handed over"}
         assert {:error, {:closed, _message}} = Store.get(old, "a")
+      end
+
+      test "large snapshots are kept, up to the limit", %{store: store} do
+        bytes = :binary.copy("x", 16 * 1024 * 1024)
+        assert Store.put(store, "a", {1, 1}, bytes, nil) == :ok
+        assert Store.get(store, "a") == {:ok, {1, 1}, bytes}
+        assert {:error, {:too_large, _message}} = Store.put(store, "a", {1, 2}, bytes <> "x", nil)
       end
 
       test "a file that is in use is not opened twice, and the message says what to do", %{path: path} do
