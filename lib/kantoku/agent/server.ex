@@ -27,7 +27,7 @@ defmodule Kantoku.Agent.Server do
   `{:error, {:not_durable, reason}}`: the change is made, and the write is tried again.
 
   A process that finds its store written to by a successor stops with `{:shutdown, :superseded}`; a call that it was serving
-  is not answered.
+  is not answered, or with `:sync` answered `{:error, {:not_durable, :stale}}`.
 
   See `Kantoku.Agent.Options` for all options.
   """
