@@ -104,7 +104,7 @@ defmodule Kantoku.Agent.Server do
   def handle_continue({:restore, args, restore?, started}, holding) do
     case Restoring.restore(holding, args, restore?) do
       {:ok, holding, restored?} -> {:noreply, holding |> ready(restored?, started) |> Delivery.proceed()}
-      {:park, reason} -> {:stop, {:shutdown, {:kantoku_park, reason}}, holding}
+      {:park, reason} -> park(reason, holding)
       {:error, reason} -> {:stop, reason, holding}
     end
   end
@@ -221,8 +221,13 @@ defmodule Kantoku.Agent.Server do
     case Delivery.refused(holding, reason) do
       {:retry, holding} -> go_on(holding)
       {:drop, holding} -> shorter_outbox(holding)
-      {:park, reason, holding} -> {:stop, {:shutdown, {:kantoku_park, reason}}, holding}
+      {:park, reason, holding} -> park(reason, holding)
     end
+  end
+
+  defp park(reason, holding) do
+    Kantoku.Agents.park_me(holding.config.instance, holding.id, holding.incarnation, reason)
+    {:stop, {:shutdown, {:kantoku_park, reason}}, holding}
   end
 
   # A policy that spares writes is asked to write an outbox only when it is empty: in between a crash repeats deliveries.

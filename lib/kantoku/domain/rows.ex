@@ -31,7 +31,10 @@ defmodule Kantoku.Domain.Rows do
     :started,
     # Monotonic ms when a resting process starts its successor.
     :due,
+    # Monotonic ms when it came to rest.
+    :since,
     :ledger,
+    # true; false; or {:park, reason} when the agent asked for that and is about to end.
     wanted: true,
     phase: :new,
     incarnation: 0,
@@ -70,9 +73,14 @@ defmodule Kantoku.Domain.Rows do
   @spec put(:ets.tid(), term, [{pos_integer, term}]) :: boolean
   def put(rows, id, fields), do: :ets.update_element(rows, id, fields)
 
-  @doc "Whether the agent is still wanted, and under this wish."
+  @doc "Whether the agent is still wanted, and under this wish. One that asked to be parked is."
   @spec wanted?(:ets.tid(), term, term) :: boolean
-  def wanted?(rows, id, gen), do: match?([row(gen: ^gen, wanted: true)], :ets.lookup(rows, id))
+  def wanted?(rows, id, gen), do: match?([row(gen: ^gen, wanted: wanted)] when wanted != false, :ets.lookup(rows, id))
+
+  @doc "Says, for the agent itself, that it is to be parked when it ends."
+  @spec want_parked(:ets.tid(), row, reason :: term) :: boolean
+  def want_parked(rows, row(wanted: true) = row, reason), do: move(rows, row, [{wanted_at(), {:park, reason}}])
+  def want_parked(_rows, _row, _reason), do: false
 
   @doc "Says that the agent is not wanted any more, under this wish."
   @spec unwant(:ets.tid(), row) :: boolean

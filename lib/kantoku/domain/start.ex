@@ -41,6 +41,9 @@ defmodule Kantoku.Domain.Start do
 
   defp decide(context, row(wanted: false, pid: pid) = row), do: let_go(context, row, alive?(pid))
 
+  defp decide(context, row(wanted: {:park, reason}, pid: pid) = row),
+    do: if(alive?(pid), do: :ignore, else: park_as_asked(context, row, reason))
+
   defp decide(context, row(phase: phase, pid: pid) = row) do
     cond do
       alive?(pid) -> living(phase, context, row)
@@ -93,6 +96,16 @@ defmodule Kantoku.Domain.Start do
     if gone?, do: Gauges.leave(Book.chain(book, domain))
     if gone?, do: Telemetry.emit(instance, [:agent, :stopped], %{}, Launch.metadata(row, id: id, reason: :stopped))
     gone?
+  end
+
+  # An agent that cannot go on by itself is parked without a crash being charged. In a group, those behind it wait.
+  defp park_as_asked({_instance, rows, book} = context, row(domain: domain, ledger: ledger) = row, reason) do
+    policy = Book.policy(book, domain)
+    {park, ledger} = Ledger.park(ledger, policy)
+
+    if Rows.move(rows, row, [{wanted_at(), true}, {ledger_at(), ledger}]),
+      do: follow(park, context, row, policy, {Ledger.crashes(ledger), reason}),
+      else: :ignore
   end
 
   # Really starting ------------------------------------------------------------------------------------------------------
@@ -222,7 +235,9 @@ defmodule Kantoku.Domain.Start do
   defp rest({instance, rows, _book}, row(id: id, gen: gen, part: part) = row, phase, due) do
     {:ok, pid} = Resting.start_link({instance, id, gen, part, due})
 
-    if Rows.move(rows, row, [{phase_at(), phase}, {pid_at(), pid}, {due_at(), due}]) do
+    since = if row(row, :phase) == phase, do: row(row, :since), else: now()
+
+    if Rows.move(rows, row, [{phase_at(), phase}, {pid_at(), pid}, {due_at(), due}, {since_at(), since}]) do
       {:ok, pid}
     else
       Remains.end_child(pid)
@@ -271,8 +286,10 @@ defmodule Kantoku.Domain.Start do
     :ignore
   end
 
-  defp unparked({instance, _rows, _book}, row(id: id) = row, :parked) do
-    Telemetry.emit(instance, [:agent, :unparked], %{}, Launch.metadata(row, id: id, by: :timer))
+  # Who was released by someone has a clean ledger.
+  defp unparked({instance, _rows, _book}, row(id: id, ledger: ledger, since: since) = row, :parked) do
+    by = if ledger == nil, do: :operator, else: :timer
+    Telemetry.emit(instance, [:agent, :unparked], %{parked_for: now() - since}, Launch.metadata(row, id: id, by: by))
   end
 
   defp unparked(_context, _row, _phase), do: :ok

@@ -53,10 +53,10 @@ defmodule Kantoku.Registry.Criteria do
   @spec compile_watch!(keyword) :: t
   def compile_watch!(criteria) do
     compiled = compile!(criteria)
-    for {key, value} <- criteria, key in @results, do: expect!(false, inspect(key), value, "left out of a watch")
+    for {key, value} <- criteria, key in @results, do: refuse!(inspect(key), value, "left out of a watch")
 
     for {_present, key, value} <- compiled.residual do
-      expect!(false, "metadata #{inspect(key)} of a watch", value, indexable())
+      refuse!("metadata #{inspect(key)} of a watch", value, indexable())
     end
 
     compiled
@@ -94,7 +94,7 @@ defmodule Kantoku.Registry.Criteria do
     facets = facets!(criterion)
 
     for {{:metadata, key}, value} = facet <- facets, not indexed?(facet) do
-      expect!(false, "metadata #{inspect(key)} within :any", value, indexable())
+      refuse!("metadata #{inspect(key)} within :any", value, indexable())
     end
 
     facets
@@ -160,8 +160,10 @@ defmodule Kantoku.Registry.Criteria do
   end
 
   defp expect!(true, _what, _value, _expected), do: :ok
+  defp expect!(false, what, value, expected), do: refuse!(what, value, expected)
 
-  defp expect!(false, what, value, expected) do
+  @spec refuse!(String.t(), term, String.t()) :: no_return
+  defp refuse!(what, value, expected) do
     raise ArgumentError, "expected #{what} to be #{expected}, got: #{inspect(value)}"
   end
 end

@@ -42,11 +42,8 @@ defmodule Kantoku.Store.Disk do
   # A key of an agent starts with the version byte of the external term format, so nothing else may.
   @aside "aside:"
 
-  # A put copies and checks the bytes: what is larger than this takes longer than an ordinary scheduler should be held.
-  @large 64 * 1024
-
-  @typedoc "Stands for an open file, which the native library holds until it is closed or the process that opened it ends."
-  @type file :: non_neg_integer
+  @typedoc "Stands for an open file, which is closed with the process that opened it at the latest."
+  @opaque handle :: pos_integer
 
   @impl true
   def open(_instance, opts) do
@@ -60,7 +57,6 @@ defmodule Kantoku.Store.Disk do
   end
 
   defp why({:error, sentence}), do: sentence
-  defp why({:ok, _library}), do: "it has just been loaded, try again"
 
   defp path!(path) when is_binary(path) and path != "", do: path
 
@@ -91,15 +87,18 @@ defmodule Kantoku.Store.Disk do
 
   @impl true
   def put(file, key, {incarnation, revision}, bytes, reply_ref) do
-    with :ok <- put(file, key, incarnation, revision, bytes, reply_ref) do
+    with :ok <- store_put(file, key, incarnation, revision, bytes, reply_ref) do
       if reply_ref, do: :pending, else: :ok
     end
   end
 
-  defp put(file, key, incarnation, revision, bytes, reply_ref) when byte_size(bytes) > @large,
+  # Copying and checking a large one would hold the scheduler.
+  @large 32 * 1024
+
+  defp store_put(file, key, incarnation, revision, bytes, reply_ref) when byte_size(bytes) > @large,
     do: Native.store_put_large(file, key, incarnation, revision, bytes, reply_ref)
 
-  defp put(file, key, incarnation, revision, bytes, reply_ref),
+  defp store_put(file, key, incarnation, revision, bytes, reply_ref),
     do: Native.store_put(file, key, incarnation, revision, bytes, reply_ref)
 
   @impl true
@@ -122,7 +121,7 @@ defmodule Kantoku.Store.Disk do
   end
 
   defp move_aside(file, key, incarnation, revision, bytes) do
-    with :ok <- put(file, @aside <> key, incarnation, revision, bytes, nil) do
+    with :ok <- store_put(file, @aside <> key, incarnation, revision, bytes, nil) do
       Native.store_delete(file, key, incarnation, revision)
     end
   end
@@ -140,7 +139,7 @@ defmodule Kantoku.Store.Disk do
   def flush(file), do: Native.store_flush(file)
 
   @doc "What the store counts of itself: pending, committed and failed writes, and the quarantine."
-  @spec stats(file) :: %{atom => non_neg_integer} | {:error, {kind :: atom, message :: binary}}
+  @spec stats(handle) :: map | {:error, {atom, String.t()}}
   def stats(file), do: Native.store_stats(file)
 
   @impl true

@@ -18,6 +18,17 @@ pub struct Holding<T: Terms> {
     pub described: Option<Box<Described<T>>>,
 }
 
+impl<T: Terms> Holding<T> {
+    pub(super) fn new(pid: u64, incarnation: u64, value: T::Kept) -> Self {
+        Self {
+            pid,
+            incarnation,
+            value,
+            described: None,
+        }
+    }
+}
+
 /// What an agent's entry adds.
 #[derive(Debug)]
 pub struct Described<T: Terms> {
