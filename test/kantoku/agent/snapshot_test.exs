@@ -189,7 +189,7 @@ defmodule Kantoku.Agent.SnapshotTest do
 
   test "functions and references in the state come back", context do
     pid = start(context)
-    GenServer.call(pid, {:paid, [&Kantoku.Agent.NotLoadedYet.run/1, make_ref(), self()]})
+    GenServer.call(pid, {:paid, [Function.capture(NotLoadedYet, :run, 1), make_ref(), self()]})
     agent = Server.state(pid)
     stop(pid, :kill)
     assert Server.state(again(context)) === agent
