@@ -50,7 +50,7 @@ fn simulate(seed: u64, steps: u64) -> u64 {
 #[test]
 fn simulation_keeps_every_invariant_after_each_step() {
     let seed = from_environment("KANTOKU_SEED").unwrap_or_else(|| RandomState::new().hash_one(0) >> 16);
-    let steps = from_environment("KANTOKU_SIM_STEPS").unwrap_or(100_000);
+    let steps = from_environment("KANTOKU_SIM_STEPS").unwrap_or(250_000);
     let started = Instant::now();
     simulate(seed, steps);
     println!(

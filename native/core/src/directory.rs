@@ -135,25 +135,31 @@ impl Directory {
         }
     }
 
-    // D4: from the end of this name's run backwards, beyond its start too. A cell before an empty one ends all walks that
-    // reach it anyway.
+    // D4: backwards over this name's run. A bound name needs the cells from its start to its own, no other is needed. Where
+    // no cell is empty, the first time around tells only what is needed.
     fn sweep(&self, name: u64) {
-        let mask = self.cells.len() - 1;
-        let Some(run) = self
+        let (len, mask) = (self.cells.len(), self.cells.len() - 1);
+        let run = self
             .walk(name)
-            .position(|cell| cell.name.load(Ordering::Relaxed) == 0)
-        else {
-            return;
-        };
-        let mut at = self.start(name) + run;
-        loop {
+            .position(|cell| cell.name.load(Ordering::Relaxed) == 0);
+        let mut at = self.start(name) + run.unwrap_or(0);
+        let mut needed: usize = 0;
+        for step in 0..2 * len {
             at = at.wrapping_sub(1) & mask;
             let cell = &self.cells[at];
-            let empty = cell.name.load(Ordering::Relaxed) == 0;
-            if empty || cell.binding.load(Ordering::Relaxed) != UNBOUND {
+            let met = cell.name.load(Ordering::Relaxed);
+            if met == 0 {
                 return;
             }
-            cell.name.store(0, Ordering::Release);
+            if cell.binding.load(Ordering::Relaxed) != UNBOUND {
+                needed = needed
+                    .saturating_sub(1)
+                    .max(at.wrapping_sub(self.start(met)) & mask);
+            } else if needed > 0 {
+                needed -= 1;
+            } else if run.is_some() || step >= len {
+                cell.name.store(0, Ordering::Release);
+            }
         }
     }
 
