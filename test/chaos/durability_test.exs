@@ -119,5 +119,79 @@ if Kantoku.Native.loaded?() do
           "#{repeated} repeated under their id"
       )
     end
+
+    # Orderly ends -----------------------------------------------------------------------------------------------------
+
+    @policies [:every_change, :on_stop, :manual, {:every, 1_000}, {:interval, 60_000}]
+
+    defp of_each_policy do
+      for {policy, id} <- Enum.with_index(@policies), do: {id, [snapshot: policy]}
+    end
+
+    defp wait_for_steps(agents, context, steps) do
+      acked = acked(context)
+      if Enum.all?(ids(agents), &(steps_of(acked, &1) >= steps)), do: :ok, else: wait_for_steps(agents, context, steps)
+    end
+
+    defp steps_of(acked, id), do: acked |> Map.get(id, %{}) |> Map.values() |> Enum.sum()
+
+    defp end_in_order(context, ending) do
+      agents = of_each_policy()
+      vm = launch(context, agents, drain: [timeout: 20_000])
+      work(vm, agents, context)
+      wait_for_steps(agents, context, 20)
+      ending.(vm)
+      waited = MortalVM.await_end(vm)
+
+      next = launch(context, agents)
+      found = MortalVM.run(next, {Fleet, :settled, [ids(agents)]}, :infinity)
+      check(found, context)
+      check_paid(found, context)
+      MortalVM.kill(next)
+      waited
+    end
+
+    defp system_stop(vm), do: MortalVM.begin(vm, {System, :stop, [0]})
+
+    @tag :chaos
+    test "System.stop/1 under load keeps all that was acknowledged, whatever the policy", context do
+      for _ <- 1..3, do: assert(end_in_order(context, &system_stop/1) < 20_000)
+    end
+
+    @tag :chaos
+    test "SIGTERM under load keeps all that was acknowledged, whatever the policy", context do
+      for _ <- 1..3, do: assert(end_in_order(context, &MortalVM.signal(&1, "TERM")) < 20_000)
+    end
+
+    @tag :chaos
+    test "work that does not end is cut off at the drain's time, and the others are kept", context do
+      agents = of_each_policy()
+      stuck = {:stuck, [shutdown: 500]}
+      vm = launch(context, [stuck | agents], drain: [timeout: 1_000])
+      work(vm, agents, context)
+      wait_for_steps(agents, context, 20)
+      MortalVM.begin(vm, {Fleet, :ask, [:stuck, {:stick, :infinity}]})
+      Process.sleep(50)
+      MortalVM.signal(vm, "TERM")
+      assert MortalVM.await_end(vm) in 1_000..8_000
+
+      next = launch(context, agents)
+      check(MortalVM.run(next, {Fleet, :settled, [ids(agents)]}, :infinity), context)
+      MortalVM.kill(next)
+    end
+
+    @tag :chaos
+    test "an orderly end waits for the disk, however much there is to write", context do
+      agents = for id <- 1..40, do: {id, [snapshot: :on_stop]}
+      vm = launch(context, agents)
+      for id <- ids(agents), do: assert({:ok, :ok} = MortalVM.run(vm, {Fleet, :ask, [id, {:load, 1_000_000}]}))
+      MortalVM.signal(vm, "TERM")
+      MortalVM.await_end(vm)
+
+      next = launch(context, agents)
+
+      assert MortalVM.run(next, {Fleet, :loads, [ids(agents)]}) == List.duplicate(1_000_000, 40)
+      MortalVM.kill(next)
+    end
   end
 end

@@ -88,6 +88,9 @@ defmodule Kantoku.Fleet do
     end
   end
 
+  @doc "How many bytes each agent was loaded with."
+  def loads(ids), do: for({_id, ledger, _info} <- states(ids), do: byte_size(ledger.ballast))
+
   @doc "What each agent is."
   def states(ids) do
     for id <- ids do
