@@ -149,12 +149,17 @@ defmodule Kantoku.Agents do
     case Rows.get(rows, id) do
       row(gen: ^gen, phase: phase) = row when phase != :stopped ->
         terminate(context, row)
-        if look > @look, do: Keeper.look(book, row(row, :domain), row(row, :part), [id]) && Process.sleep(look)
+        if look > @look, do: look_again(book, row, look)
         take_down(context, seen, min(look * 2, @longest_look))
 
       _gone ->
         :ok
     end
+  end
+
+  defp look_again(book, row(id: id, domain: domain, part: part), pause) do
+    Keeper.look(book, domain, part, [id])
+    Process.sleep(pause)
   end
 
   defp terminate({instance, _rows, _book}, row(part: :group, sup: sup, id: id, gen: gen)) do
@@ -236,7 +241,9 @@ defmodule Kantoku.Agents do
     aside(sup, :release, [instance, id, gen], kind(part))
     :ok
   catch
-    :exit, _supervisor_killed -> Process.sleep(@look) && unpark(instance, id)
+    :exit, _supervisor_killed ->
+      Process.sleep(@look)
+      unpark(instance, id)
   end
 
   defp unpark_row(_context, row(id: id)), do: {:error, Error.new(:not_parked, id: id)}

@@ -10,8 +10,8 @@ defmodule Kantoku.Application do
 
     children = [
       Kantoku.Native.FaultLog,
-      Kantoku.Engine.Elixir.Supervisor,
       Kantoku.Telemetry.Switchboard,
+      Kantoku.Engine.Elixir.Supervisor,
       Kantoku.Instances
     ]
 

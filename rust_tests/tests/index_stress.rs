@@ -32,7 +32,7 @@ fn mixed(at: u64) -> u64 {
 
 /// A load that is mostly on the first levels, at times on one of the wide ones.
 fn some_load(random: u64) -> u64 {
-    if random % 3 == 0 {
+    if random.is_multiple_of(3) {
         random >> 8 & 0xfff
     } else {
         random >> 8 & 7
@@ -116,7 +116,7 @@ fn additions_are_neither_lost_nor_doubled() {
             scope.spawn(move || {
                 for turn in 0..100_000 {
                     let random = mixed(turn << 2 | thread);
-                    let (at, delta) = (random as usize % 8, if turn % 2 == 0 { 1 } else { -1 });
+                    let (at, delta) = (random as usize % 8, if turn.is_multiple_of(2) { 1 } else { -1 });
                     sums[at].fetch_add(delta, SeqCst);
                     index.add_load(slots[at], delta).expect("the entry lives");
                 }
@@ -187,7 +187,7 @@ fn a_replaced_facet_set_is_seen_whole() {
     let index = Index::tuned(4, 0);
     let slots: Vec<Slot> = (0..200).map(|at| index.insert(&[b"red", b"one"], at)).collect();
     let work = |_, turn: u64| {
-        let facets: [&[u8]; 2] = if turn % 2 == 0 {
+        let facets: [&[u8]; 2] = if turn.is_multiple_of(2) {
             [b"blue", b"two"]
         } else {
             [b"red", b"one"]

@@ -14,7 +14,7 @@ defmodule Kantoku.Domain.Book do
           strategy: Supervisor.strategy(),
           declared: [term],
           nested: [atom],
-          partitions: pos_integer,
+          partitions: non_neg_integer,
           stop_order: :dynamic_first | :declared_first
         }
 
@@ -62,7 +62,7 @@ defmodule Kantoku.Domain.Book do
   def chain(book, domain), do: :ets.lookup_element(book, {:entrance, domain}, 3)
 
   @doc "What a start needs to know of a domain, in one look-up."
-  @spec entrance(:ets.tid(), atom) :: {pos_integer, Gauges.chain(), atom, timeout | :brutal_kill} | nil
+  @spec entrance(:ets.tid(), atom) :: {non_neg_integer, Gauges.chain(), atom, timeout | :brutal_kill} | nil
   def entrance(book, domain) do
     case :ets.lookup(book, {:entrance, domain}) do
       [{_key, partitions, chain, restart, shutdown}] -> {partitions, chain, restart, shutdown}

@@ -45,6 +45,7 @@
 mod change;
 mod checksum;
 mod completion;
+mod connection;
 mod disk;
 mod error;
 mod medium;

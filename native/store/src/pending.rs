@@ -36,7 +36,6 @@ pub(crate) struct Call {
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) changes: Arc<Changes>,
-    pub(crate) must_reopen: bool,
     waiters: Vec<(Key, Waiter)>,
     flushes: Vec<Waiter>,
 }
@@ -53,8 +52,6 @@ pub(crate) struct Pending {
     /// When the next batch is to be taken; `None` if there is nothing to do.
     due: Option<Instant>,
     failing: Option<Failing>,
-    /// A read found the database unusable.
-    unusable: bool,
     phase: Phase,
 }
 
@@ -111,10 +108,6 @@ impl Pending {
 
     pub(crate) fn flush(&mut self, waiter: Waiter) {
         self.flushes.push(waiter);
-    }
-
-    pub(crate) fn report_unusable(&mut self) {
-        self.unusable = true;
     }
 
     /// There is something to do, at `at` the latest.
@@ -177,7 +170,6 @@ impl Pending {
         self.in_flight_bytes = std::mem::take(&mut self.queued_bytes);
         Batch {
             changes: self.in_flight.clone(),
-            must_reopen: std::mem::take(&mut self.unusable),
             waiters: std::mem::take(&mut self.waiters),
             flushes: std::mem::take(&mut self.flushes),
         }

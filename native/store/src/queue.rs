@@ -66,12 +66,6 @@ impl Queue {
         Ok(())
     }
 
-    pub(crate) fn report_unusable(&self) {
-        let mut pending = self.lock();
-        pending.report_unusable();
-        self.wake_in(Duration::ZERO, pending);
-    }
-
     pub(crate) fn check_open(&self) -> Result<(), StoreError> {
         self.lock().check_open()
     }

@@ -115,7 +115,7 @@ impl Store {
     pub fn get(&self, key: &[u8]) -> Result<Option<Snapshot>, StoreError> {
         // In this order: a change that is committed in between is then seen twice, which does no harm, rather than never.
         let pending = self.writer.queue.pending(key)?;
-        let stored = self.watched(self.writer.disk.get(key));
+        let stored = self.writer.disk.get(key);
         match pending {
             Some(change) => seen_through(key, &change, stored),
             None => stored,
@@ -127,7 +127,7 @@ impl Store {
     pub fn keys(&self, after: Option<&[u8]>, limit: usize) -> Result<KeyPage, StoreError> {
         let limit = limit.max(1);
         let (mut pending, mut end) = self.writer.queue.pending_after(after, limit)?;
-        let stored = self.watched(self.writer.disk.keys(after, end.as_deref(), limit, &pending))?;
+        let stored = self.writer.disk.keys(after, end.as_deref(), limit, &pending)?;
         if stored.len() >= limit {
             end = stored.last().map(|(key, _)| key.clone());
         }
@@ -155,7 +155,7 @@ impl Store {
     /// Damaged values that were set aside, in the order of their numbers, after number `after`. Reads the disk.
     pub fn quarantine(&self, after: u64, limit: usize) -> Result<Vec<Quarantined>, StoreError> {
         self.writer.queue.check_open()?;
-        self.watched(self.writer.disk.quarantine(after, limit))
+        self.writer.disk.quarantine(after, limit)
     }
 
     /// Has all that was accepted by now written at once; `done` is told how that went.
@@ -164,7 +164,10 @@ impl Store {
     }
 
     pub fn stats(&self) -> Stats {
-        self.writer.queue.stats()
+        Stats {
+            reopened: self.writer.disk.reopened(),
+            ..self.writer.queue.stats()
+        }
     }
 
     /// The names that damaged files were given, by [`crate::OnCorrupt::SetAside`], since the store was opened.
@@ -201,15 +204,6 @@ impl Store {
             is_sync: durability == Durability::Sync,
         };
         self.writer.queue.accept(call, done)
-    }
-
-    /// Has the writer open the database anew where a read failed on it.
-    fn watched<R>(&self, result: Result<R, StoreError>) -> Result<R, StoreError> {
-        if let Err(StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::DiskFull { .. }) = &result
-        {
-            self.writer.queue.report_unusable();
-        }
-        result
     }
 }
 

@@ -42,30 +42,17 @@ impl Writer {
             Ok(applied) => batch.tell_committed(&applied.stored),
             Err(error) => {
                 self.queue.failed(&error);
-                self.reopen(&error);
                 batch.tell_failed(&error);
             }
         }
     }
 
     fn write(&self, batch: &Batch) -> Result<Applied, StoreError> {
-        if batch.must_reopen || self.disk.is_down() {
-            self.queue.count(|stats| stats.reopened += 1);
-            self.disk.reopen(false)?;
-        }
         if batch.changes.is_empty() {
             return Ok(Applied::default());
         }
         let applied = self.disk.commit(&batch.changes)?;
         self.queue.committed(applied.quarantined);
         Ok(applied)
-    }
-
-    /// So that reads go on while writing does not. If it fails as well the next turn tries again.
-    fn reopen(&self, error: &StoreError) {
-        let verify = matches!(error, StoreError::Corrupt { .. });
-        if self.disk.reopen(verify).is_ok() {
-            self.queue.count(|stats| stats.reopened += 1);
-        }
     }
 }

@@ -24,7 +24,7 @@ defmodule Kantoku.Store.DiskTest do
     assert Store.close({Disk, -1}) == :ok
   end
 
-  if Code.ensure_loaded?(Kantoku.Native) and Kantoku.Native.loaded?() do
+  if Kantoku.Native.loaded?() do
     describe "on a file" do
       @describetag :tmp_dir
 
@@ -65,6 +65,14 @@ defmodule Kantoku.Store.DiskTest do
         assert Store.delete(store, "b") == :ok
         assert Enum.to_list(Store.ids(store)) == []
         assert {Store.get(store, "a"), Store.get(store, "b")} == {:none, :none}
+      end
+
+      test "a file whose instance was killed is opened again by its successor", %{tmp_dir: dir} do
+        path = Path.join(dir, "killed.redb")
+        assert {:ok, old} = Task.await(Task.async(fn -> Store.open(:killed, {Disk, path: path}) end))
+        assert {:ok, successor} = Store.open(:successor, {Disk, path: path})
+        assert {:error, {:closed, _message}} = Store.get(old, "a")
+        assert :none = Store.get(successor, "a")
       end
 
       test "a file that is in use is not opened twice, and the message says what to do", %{path: path} do

@@ -157,15 +157,15 @@ impl Catalogue {
 
     /// That sets and records say the same, and that no facet is kept for nobody.
     pub(super) fn audit(&self) -> Result<(), String> {
-        let recorded = |index: u32| {
-            self.records[index as usize >> SHIFT][index as usize % SPAN]
-                .facets
+        let (mut of_records, mut agree) = (0, true);
+        self.everyone.for_each(|index| {
+            let facets = &self.records[index as usize >> SHIFT][index as usize % SPAN].facets;
+            of_records += facets.len();
+            agree &= facets
                 .iter()
-        };
-        let of_records: usize = self.everyone.iter().map(|index| recorded(index).len()).sum();
+                .all(|&id| self.interned[id as usize].set.contains(index));
+        });
         let of_sets: usize = self.interned.iter().map(|one| one.set.len()).sum();
-        let knows = |index| recorded(index).all(|&id| self.interned[id as usize].set.contains(index));
-        let agree = self.everyone.iter().all(knows);
         let kept = self.interned.iter().filter(|one| one.set.len() > 0).count();
         if of_records != of_sets || !agree || kept != self.ids.len() {
             return Err(format!(

@@ -152,6 +152,7 @@ impl Chunk {
         Pin::new(&self.stamps[at / 64])
     }
 
+    #[inline]
     // Acquire pairs with the AcqRel of every swap: who sees a cell sees what its writer pinned before.
     fn read(&self, at: usize) -> Cell {
         Cell(self.cells[at].load(Acquire))
@@ -333,11 +334,13 @@ impl Cells {
         (cell.generation() == slot.generation()).then(|| cell.load())
     }
 
-    /// The slot and its load, for one known to be live: by who holds the lock that entries come and go under.
-    #[inline]
-    pub(super) fn tenant(&self, index: u32) -> (Slot, u64) {
-        let cell = self.known(index).read(index as usize % SPAN);
-        (Slot::new(index, cell.generation()), cell.load())
+    /// For reading many cells whose indexes mostly ascend.
+    pub(super) fn near(&self) -> Near<'_> {
+        Near {
+            cells: self,
+            number: usize::MAX,
+            chunk: None,
+        }
     }
 
     /// Starts a tenancy, load 0. Only by who took the index from the free ones.
@@ -359,6 +362,31 @@ impl Cells {
         } else {
             Vacated::Free
         })
+    }
+}
+
+/// Reads cells, and remembers where the last one lay.
+#[derive(Debug)]
+pub(super) struct Near<'a> {
+    cells: &'a Cells,
+    number: usize,
+    chunk: Option<&'a Chunk>,
+}
+
+impl Near<'_> {
+    /// The slot and its load, for one known to be live: by who holds the lock that entries come and go under.
+    #[inline]
+    pub(super) fn tenant(&mut self, index: u32) -> (Slot, u64) {
+        let (number, at) = split(index);
+        if number != self.number {
+            self.number = number;
+            self.chunk = self.cells.chunk(number);
+        }
+        let cell = self
+            .chunk
+            .expect("a slot in use lies in a chunk that was grown")
+            .read(at);
+        (Slot::new(index, cell.generation()), cell.load())
     }
 }
 

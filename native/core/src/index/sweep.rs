@@ -25,7 +25,6 @@ struct Sheet {
     words: Words,
     /// As they were when the sheet was made, of the words that are filled.
     stamps: [Stamp; WORDS],
-    left: u32,
 }
 
 pub(super) struct Sweep<'a> {
@@ -35,7 +34,7 @@ pub(super) struct Sweep<'a> {
     sheets: Vec<Sheet>,
     /// Matches from words whose slots move, with their loads, descending.
     aside: Vec<(u64, u32)>,
-    /// Words looked at, and matches there were: the price of going on by level, and of reading each load.
+    /// Words looked at, and matches there may be: the price of going on by level, and of reading each load.
     looked: usize,
     matches: usize,
     /// The highest load offered.
@@ -51,13 +50,11 @@ impl Sheet {
             .enumerate()
             .map(|(at, &word)| u64::from(word != 0) << at)
             .sum();
-        let left = words.iter().map(|word| word.count_ones()).sum();
         Self {
             chunk,
             filled,
             words,
             stamps: [Stamp::default(); WORDS],
-            left,
         }
     }
 
@@ -68,10 +65,13 @@ impl Sheet {
     #[inline]
     fn strike(&mut self, word: usize, bit: u32) {
         self.words[word] &= !(1 << bit);
-        self.left -= 1;
         if self.words[word] == 0 {
             self.filled &= !(1 << word);
         }
+    }
+
+    fn left(&self) -> u32 {
+        self.words.iter().map(|word| word.count_ones()).sum()
     }
 
     /// The place of the `nth` match, from 0.
@@ -86,7 +86,7 @@ impl Sheet {
             }
             nth -= ones_here;
         }
-        unreachable!("a sheet has `left` matches")
+        unreachable!("drawn below the count of what is left")
     }
 }
 
@@ -108,7 +108,7 @@ impl<'a> Sweep<'a> {
             sheets,
             aside: Vec::new(),
             looked: 0,
-            matches: 0,
+            matches: plan.at_most(),
             reached: 0,
             checked: 0,
         }
@@ -174,16 +174,19 @@ impl<'a> Sweep<'a> {
         if is_exact(level) {
             return (0..self.chunks).try_for_each(|chunk| self.sheet_at_level(chunk, level, offer));
         }
-        let cells = self.cells;
         let loads = loads_of(level);
-        let on_level = move |chunk: usize, word: usize| {
-            let chunk = cells.chunk(chunk).filter(|chunk| chunk.is_occupied(level));
-            chunk.map_or(0, |chunk| chunk.level_word(level, word))
+        let on_level = |chunk: &Chunk, word: usize| {
+            if chunk.is_occupied(level) {
+                chunk.level_word(level, word)
+            } else {
+                0
+            }
         };
+        let mut near = self.cells.near();
         self.least_first(
             offer,
             on_level,
-            |index| cells.tenant(index).1,
+            |index| near.tenant(index).1,
             |sweep, offer, (load, index)| {
                 sweep.check_moves(level, offer)?;
                 // Who has risen meanwhile is met further up.
@@ -197,8 +200,8 @@ impl<'a> Sweep<'a> {
 
     /// The rest, by reading the load of each: it is cheaper now than more levels, or no level showed them.
     fn by_reading(&mut self, offer: &mut Offer<'_>) -> ControlFlow<()> {
-        let cells = self.cells;
-        let load = |index| cells.tenant(index).1;
+        let mut near = self.cells.near();
+        let load = |index| near.tenant(index).1;
         self.least_first(
             offer,
             |_, _| u64::MAX,
@@ -227,7 +230,6 @@ impl<'a> Sweep<'a> {
 
     fn open(&mut self, chunk: usize) {
         let mut sheet = Sheet::new(chunk, self.plan.words(chunk));
-        self.matches += sheet.left as usize;
         let cells = self.known(chunk);
         for word in ones(sheet.filled).map(|word| word as usize) {
             sheet.stamps[word] = cells.stamp(word);
@@ -269,7 +271,7 @@ impl<'a> Sweep<'a> {
     /// Offers the chunk's matches on a level whose loads are all the same: its bit *is* the load.
     fn sheet_at_level(&mut self, chunk: usize, level: usize, offer: &mut Offer<'_>) -> ControlFlow<()> {
         let cells = self.known(chunk);
-        if self.sheets[chunk].left == 0 || !cells.is_occupied(level) {
+        if self.sheets[chunk].filled == 0 || !cells.is_occupied(level) {
             return ControlFlow::Continue(());
         }
         for word in ones(self.sheets[chunk].filled).map(|word| word as usize) {
@@ -312,13 +314,13 @@ impl<'a> Sweep<'a> {
     fn least_first(
         &mut self,
         offer: &mut Offer<'_>,
-        within: impl Fn(usize, usize) -> u64,
-        key: impl Fn(u32) -> u64,
+        within: impl Fn(&Chunk, usize) -> u64,
+        mut key: impl FnMut(u32) -> u64,
         then: impl Fn(&mut Self, &mut Offer<'_>, (u64, u32)) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let mut wanted = offer.left();
         loop {
-            let (found, more) = self.least(wanted, &within, &key);
+            let (found, more) = self.least(wanted, &within, &mut key);
             found.into_iter().try_for_each(|one| then(self, offer, one))?;
             if !more {
                 return ControlFlow::Continue(());
@@ -330,14 +332,15 @@ impl<'a> Sweep<'a> {
     fn least(
         &mut self,
         wanted: usize,
-        within: impl Fn(usize, usize) -> u64,
-        key: impl Fn(u32) -> u64,
+        within: impl Fn(&Chunk, usize) -> u64,
+        mut key: impl FnMut(u32) -> u64,
     ) -> (Vec<(u64, u32)>, bool) {
         let mut least = Least::new(wanted);
         for sheet in &self.sheets {
+            let chunk = self.known(sheet.chunk);
             for word in ones(sheet.filled).map(|word| word as usize) {
                 self.looked += 1;
-                for bit in ones(sheet.words[word] & within(sheet.chunk, word)) {
+                for bit in ones(sheet.words[word] & within(chunk, word)) {
                     let index = sheet.index(word, bit);
                     least.add(key(index), index);
                 }
@@ -348,12 +351,13 @@ impl<'a> Sweep<'a> {
 
     fn at_random(&mut self, mut random: Random, offer: &mut Offer<'_>) -> ControlFlow<()> {
         self.open_all();
-        let mut left: u64 = self.sheets.iter().map(|sheet| u64::from(sheet.left)).sum();
+        let mut counts: Vec<u64> = self.sheets.iter().map(|sheet| u64::from(sheet.left())).collect();
+        let mut left: u64 = counts.iter().sum();
         if offer.left() as u64 > left / 8 {
             return shuffled(self.indexes(), random, offer);
         }
         while left > 0 {
-            let index = self.draw(random.below(left));
+            let index = self.draw(&mut counts, random.below(left));
             left -= 1;
             offer.entry(index)?;
         }
@@ -372,14 +376,15 @@ impl<'a> Sweep<'a> {
     }
 
     /// Takes out the `nth` match that is left.
-    fn draw(&mut self, mut nth: u64) -> u32 {
-        for sheet in &mut self.sheets {
-            if nth < u64::from(sheet.left) {
+    fn draw(&mut self, counts: &mut [u64], mut nth: u64) -> u32 {
+        for (sheet, count) in self.sheets.iter_mut().zip(counts) {
+            if nth < *count {
+                *count -= 1;
                 let (word, bit) = sheet.nth(nth as u32);
                 sheet.strike(word, bit);
                 return sheet.index(word, bit);
             }
-            nth -= u64::from(sheet.left);
+            nth -= *count;
         }
         unreachable!("drawn below the count of what is left")
     }
