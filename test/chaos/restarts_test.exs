@@ -19,10 +19,10 @@ defmodule Kantoku.Chaos.RestartsTest do
     {instance, dynamic ++ inner ++ for(strategy <- @strategies, n <- 1..3, do: {strategy, n})}
   end
 
-  defp members(census, strategy), do: for(n <- 1..3, do: Chaos.agent(census, {strategy, n}, n - 1))
+  defp members(census, strategy), do: for(n <- 1..3, do: Chaos.agent(census, {strategy, n}, 5 * (n - 1)))
 
   defp start(instance, census, id, domain, slow) do
-    spec = Chaos.agent(census, id, if(slow == 0, do: 5, else: 0))
+    spec = Chaos.agent(census, id, if(slow == 0, do: 15, else: 0))
     {:ok, _} = Kantoku.start_agent(instance, spec, domain: domain, shutdown: 200)
     id
   end
