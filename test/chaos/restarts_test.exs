@@ -3,7 +3,7 @@ defmodule Kantoku.Chaos.RestartsTest do
 
   alias Kantoku.Chaos
 
-  @policy [backoff: [base: 1, cap: 20], budget: [crashes: :infinity]]
+  @policy [backoff: [base: 10, cap: 80], budget: [crashes: :infinity]]
   @strategies [:one_for_one, :rest_for_one, :one_for_all]
 
   # Thirty dynamic agents, of which ten start slowly and deaf, three groups, a nested domain.
