@@ -18,7 +18,7 @@ defmodule Kantoku.OtherVM do
 
   # Its log is not ours: what it says there is said on purpose.
   defp arguments do
-    paths = for path <- :code.get_path(), path != '.', do: path
-    ['-kernel', 'logger_level', 'none', '-pa' | paths]
+    paths = for path <- :code.get_path(), path != ~c".", do: path
+    [~c"-kernel", ~c"logger_level", ~c"none", ~c"-pa" | paths]
   end
 end
