@@ -18,7 +18,7 @@ defmodule Kantoku.OtherVM do
 
   @doc "The arguments of a VM with our code. Its log is not ours: what it says there is said on purpose."
   def arguments do
-    paths = for path <- :code.get_path(), path != '.', do: path
-    ['-kernel', 'logger_level', 'none', '-pa' | paths]
+    paths = for path <- :code.get_path(), path != ~c".", do: path
+    [~c"-kernel", ~c"logger_level", ~c"none", ~c"-pa" | paths]
   end
 end
