@@ -18,7 +18,7 @@ defmodule Kantoku.Fleet do
 
   @doc "Starts the application; `options` are those of the instance."
   def start(options) do
-    keys = [description: 'a fleet', modules: [__MODULE__], applications: [:kernel, :stdlib, :elixir, :kantoku]]
+    keys = [description: ~c"a fleet", modules: [__MODULE__], applications: [:kernel, :stdlib, :elixir, :kantoku]]
     :ok = :application.load({:application, :fleet, [{:mod, {__MODULE__, options}} | keys]})
     Application.start(:fleet)
   end
