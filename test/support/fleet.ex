@@ -23,6 +23,9 @@ defmodule Kantoku.Fleet do
     Application.start(:fleet)
   end
 
+  @doc "Starts the application again, after it could not be started."
+  def restart, do: Application.start(:fleet)
+
   @doc "Starts the application and the agents in it: `{id, options}`."
   def launch(options, agents, journal) do
     with :ok <- start(options), do: man(agents, journal)
