@@ -83,7 +83,7 @@ impl<E> Agenda<E> {
     }
 
     /// The next event; the clock goes there.
-    pub fn next(&mut self) -> Option<E> {
+    pub fn advance(&mut self) -> Option<E> {
         let Reverse((time, _, Entry(event))) = self.due.pop()?;
         self.now = time;
         Some(event)

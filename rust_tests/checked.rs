@@ -104,6 +104,7 @@ impl Checked {
     /// The process died; what is to be cleared.
     pub fn forget(&mut self, pid: u64) -> Vec<Held> {
         let forgotten = self.registry.forget(self.generation, pid);
+        let forgotten = forgotten.map(|(monitor, mut remains)| (monitor, remains.piece(usize::MAX)));
         let incarnations =
             |(_, held): &(Monitor, Vec<Held>)| held.iter().map(|held| held.incarnation).collect();
         assert_eq!(

@@ -122,7 +122,7 @@ impl Simulation {
     /// One event. Returns how many there were.
     pub fn step(&mut self) -> u64 {
         self.steps += 1;
-        let due = self.agenda.next().expect("callers never end");
+        let due = self.agenda.advance().expect("callers never end");
         self.run(due);
         if self.chance.one_in(12) {
             self.die();
@@ -539,7 +539,7 @@ impl Simulation {
 
     /// Nobody calls until all that is under way has arrived: then the dead have left no trace.
     pub fn fall_quiet(&mut self) {
-        while let Some(due) = self.agenda.next() {
+        while let Some(due) = self.agenda.advance() {
             match due {
                 Due::Caller(_) => (),
                 due => self.run(due),

@@ -101,7 +101,7 @@ pub struct Name {
 impl Name {
     /// Names whose numbers are equal modulo `hashes` have one hash, whatever their form.
     pub fn new(number: u64, hashes: u64) -> Self {
-        let length = if number % 4 == 0 { 8 } else { 48 };
+        let length = if number.is_multiple_of(4) { 8 } else { 48 };
         let spelling = || {
             number
                 .to_le_bytes()
@@ -114,7 +114,7 @@ impl Name {
         Self {
             number,
             hash: mixed(number % hashes),
-            spelling: (number % 2 == 0).then(spelling),
+            spelling: number.is_multiple_of(2).then(spelling),
         }
     }
 

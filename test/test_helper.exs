@@ -1,1 +1,1 @@
-ExUnit.start(capture_log: true)
+ExUnit.start(capture_log: true, exclude: [:property, :chaos, :cluster, :soak])

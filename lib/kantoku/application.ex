@@ -3,8 +3,18 @@ defmodule Kantoku.Application do
   @moduledoc false
   use Application
 
+  # The process that runs this lives as long as the application, and with it the table of instances.
   @impl true
   def start(_type, _args) do
-    Supervisor.start_link([Kantoku.Native.FaultLog], strategy: :one_for_one, name: Kantoku.Application)
+    Kantoku.Instances.new_table()
+
+    children = [
+      Kantoku.Native.FaultLog,
+      Kantoku.Telemetry.Switchboard,
+      Kantoku.Engine.Elixir.Supervisor,
+      Kantoku.Instances
+    ]
+
+    Supervisor.start_link(children, strategy: :one_for_one, name: Kantoku.Application)
   end
 end

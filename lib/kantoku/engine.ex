@@ -13,6 +13,9 @@ defmodule Kantoku.Engine do
   This module is the boundary: above it nobody says which engine serves.
   """
 
+  import Kantoku.Engine.Dispatch
+  require Logger
+
   @typedoc "An instance's name: the atom it was opened under."
   @type instance :: atom
 
@@ -179,4 +182,151 @@ defmodule Kantoku.Engine do
 
   @doc "Ends a watch. Messages that were sent before may still be in the mailbox."
   @callback unwatch(instance, reference) :: :ok | :unknown
+
+  # Dispatch --------------------------------------------------------------------------------------------------------
+
+  @doc """
+  Opens an instance in the engine asked for: `c:open/4`. Without a native library, `:native` opens it in the other one
+  and says so in the log, once for each VM.
+  """
+  @spec open(instance, :unique | :duplicate, pos_integer, [atom], kind) ::
+          :ok | {:error, {:already_started, holder :: pid}}
+  def open(instance, keys, servers, listeners, engine \\ :native)
+
+  def open(instance, keys, servers, listeners, :native) do
+    case Kantoku.Engine.Elixir.holder(instance) do
+      nil -> open_native(instance, keys, servers, listeners)
+      holder -> {:error, {:already_started, holder}}
+    end
+  end
+
+  # Opened and closed natively first: that refuses a name which a live process holds there, and clears that of a dead.
+  def open(instance, keys, servers, listeners, :elixir) do
+    case Kantoku.Native.open(instance, keys, servers, listeners) do
+      {:error, {:already_started, _holder}} = taken ->
+        taken
+
+      _free_or_unavailable ->
+        Kantoku.Native.close(instance)
+        Kantoku.Engine.Elixir.open(instance, keys, servers, listeners)
+    end
+  end
+
+  defp open_native(instance, keys, servers, listeners) do
+    case Kantoku.Native.open(instance, keys, servers, listeners) do
+      {:error, :unavailable} ->
+        warn_once()
+        Kantoku.Engine.Elixir.open(instance, keys, servers, listeners)
+
+      answer ->
+        answer
+    end
+  end
+
+  defp warn_once do
+    if :persistent_term.get({__MODULE__, :warned}, false) == false do
+      :persistent_term.put({__MODULE__, :warned}, true)
+      {:error, sentence} = Kantoku.Native.status()
+      Logger.warning("Kantoku runs on its Elixir engine: " <> sentence)
+    end
+  end
+
+  @doc "Closes an instance wherever it is kept: `c:close/1`."
+  @spec close(instance) :: :ok
+  def close(instance) do
+    _ = Kantoku.Native.close(instance)
+    Kantoku.Engine.Elixir.close(instance)
+  end
+
+  @doc "The largest load that is kept; what would be more is held there."
+  @spec max_load() :: pos_integer
+  def max_load, do: 2 ** 37 - 1
+
+  @doc "Which engine keeps an instance; `:unknown` if none does."
+  @spec kind(instance) :: kind | :unknown
+  def kind(instance) do
+    cond do
+      Kantoku.Native.count_slice(instance, 0, 1) != :unknown -> :native
+      Kantoku.Engine.Elixir.holder(instance) -> :elixir
+      true -> :unknown
+    end
+  end
+
+  @spec seat(instance, non_neg_integer, pid) :: :ok | :unknown
+  dispatch(seat(instance, index, pid))
+
+  @typedoc "What a registration answers: see `c:register/3`."
+  @type registered ::
+          {:ok, pid} | {:link, pid} | {:notify, pid, [atom]} | {:error, {:already_registered, pid}} | :unknown
+
+  @typedoc "What an unregistration answers: see `c:unregister/2`."
+  @type unregistered :: :ok | {:unlink, pid} | {:notify, pid | nil, [atom]} | :unknown
+
+  @spec register(instance, key, value) :: registered
+  dispatch(register(instance, key, value))
+
+  @spec take_over(instance, key, value, pid) :: registered
+  dispatch(take_over(instance, key, value, from))
+
+  @spec claim(instance, key, pid, value) ::
+          {:ok, incarnation} | {:error, {:already_registered, pid} | :noproc} | :unknown
+  dispatch(claim(instance, key, pid, value))
+
+  @spec disclaim(instance, key, pid) :: :ok | :unknown
+  dispatch(disclaim(instance, key, pid))
+
+  @spec unregister(instance, key) :: unregistered
+  dispatch(unregister(instance, key))
+
+  @spec unregister(instance, key, [incarnation]) :: unregistered
+  dispatch(unregister(instance, key, incarnations))
+
+  @spec whereis(instance, key) :: pid | :undefined | :duplicate | :unknown
+  dispatch(whereis(instance, key))
+
+  @spec lookup(instance, key) :: [{pid, value}] | :unknown
+  dispatch(lookup(instance, key))
+
+  @spec keys(instance, pid) :: [key] | :unknown
+  dispatch(keys(instance, pid))
+
+  @spec own(instance, key, pid) :: [{incarnation, value}] | :unknown
+  dispatch(own(instance, key, pid))
+
+  @spec put_value(instance, key, incarnation, value) :: boolean | :unknown
+  dispatch(put_value(instance, key, incarnation, value))
+
+  @spec slice(instance, term, pos_integer) :: {[{key, pid, value}], term | :done} | :unknown
+  dispatch(slice(instance, cursor, limit))
+
+  @spec count_slice(instance, term, pos_integer) :: {non_neg_integer, term | :done} | :unknown
+  dispatch(count_slice(instance, cursor, limit))
+
+  @spec describe(instance, key, pid, non_neg_integer, map, [facet]) ::
+          {:ok, pos_integer, handle} | {:stale, non_neg_integer} | :none | :unknown
+  dispatch(describe(instance, key, pid, expected, attributes, facets))
+
+  @spec entry(instance, key) :: {record, non_neg_integer, handle | nil} | :none | :unknown
+  dispatch(entry(instance, key))
+
+  @spec set_load(instance, handle, non_neg_integer) :: boolean | :unknown
+  dispatch(set_load(instance, handle, load))
+
+  @spec add_load(instance, handle, integer) :: {:ok, non_neg_integer} | false | :unknown
+  dispatch(add_load(instance, handle, change))
+
+  @spec find(instance, query) :: [record] | :unknown
+  dispatch(find(instance, query))
+
+  @spec find_pids(instance, query) :: [{key, pid}] | :unknown
+  dispatch(find_pids(instance, query))
+
+  @spec count(instance, query) :: non_neg_integer | :unknown
+  dispatch(count(instance, query))
+
+  @spec watch(instance, query, pid) :: {:ok, reference, [record]} | :unknown
+  dispatch(watch(instance, query, pid))
+
+  @spec unwatch(instance, reference) :: :ok | :unknown
+  dispatch(unwatch(instance, ref))
 end

@@ -22,7 +22,7 @@ defmodule Kantoku.Native do
     case load_from(library_path()) do
       :ok -> loaded()
       # A newer module cannot serve with the state of the older: the older stays.
-      {:error, {:upgrade, text}} -> {:error, {:upgrade, sentence(text)}}
+      {:error, {:upgrade, text}} -> refused({:upgrade, sentence(text)})
       {:error, reason} -> not_loaded(reason)
     end
   end
@@ -35,6 +35,11 @@ defmodule Kantoku.Native do
   defp loaded do
     :persistent_term.erase(@reason)
     :ok
+  end
+
+  defp refused(reason) do
+    :persistent_term.put({__MODULE__, :refused}, {:error, reason})
+    {:error, reason}
   end
 
   defp not_loaded(reason) do
@@ -181,6 +186,28 @@ defmodule Kantoku.Native do
   @doc "Native `:bytes` of all instances and shared tables, open `:instances`, and `:shells`, places made for instances."
   @spec stats() :: %{atom => non_neg_integer} | :unknown
   def stats, do: without_library()
+
+  # The files of Kantoku.Store.Disk, which says what these do.
+  @doc false
+  def store_open(_path, _options), do: without_library()
+  @doc false
+  def store_close(_file), do: without_library()
+  @doc false
+  def store_put(_file, _key, _incarnation, _revision, _bytes, _reply), do: without_library()
+  @doc false
+  def store_put_large(_file, _key, _incarnation, _revision, _bytes, _reply), do: without_library()
+  @doc false
+  def store_get(_file, _key), do: without_library()
+  @doc false
+  def store_delete(_file, _key, _incarnation, _revision), do: without_library()
+  @doc false
+  def store_set_aside(_file, _key), do: without_library()
+  @doc false
+  def store_flush(_file), do: without_library()
+  @doc false
+  def store_keys(_file, _after, _limit), do: without_library()
+  @doc false
+  def store_stats(_file), do: without_library()
 
   @doc false
   def functions, do: without_library()

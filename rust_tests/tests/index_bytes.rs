@@ -73,7 +73,7 @@ fn empty(index: &Index, slots: &[Slot], base: isize) {
 }
 
 fn check(index: &Index, base: isize, at: u64) {
-    if at % 97 == 0 {
+    if at.is_multiple_of(97) {
         assert_eq!(
             index.native_bytes() as isize,
             held() - base,

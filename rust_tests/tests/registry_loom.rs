@@ -104,9 +104,10 @@ impl Caller {
     /// The process dies, whoever watches it hears of it, and clears.
     fn kill(&mut self, pid: u64) {
         for _ in self.world.stage.kill(pid) {
-            if let Some((monitor, held)) = self.registry.forget(self.generation, pid) {
+            if let Some((monitor, mut remains)) = self.registry.forget(self.generation, pid) {
                 drop(monitor);
-                self.registry.clear(self.generation, &held, &mut self.world);
+                self.registry
+                    .clear(self.generation, &remains.piece(usize::MAX), &mut self.world);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kantoku_core::index::{Order, Slot};
 use kantoku_core::registry::{Displace, Held, Registry};
+use kantoku_rust_tests::cases;
 use kantoku_rust_tests::checked::Checked;
 use kantoku_rust_tests::reference::{Asked, Description, FACETS};
 use kantoku_rust_tests::world::{Stage, World};
@@ -309,7 +310,7 @@ fn run_with(unique: bool, hashes: u64, crowd: u64, ops: Vec<Op>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(256), ..ProptestConfig::default() })]
 
     #[test]
     fn unique_keys_answer_as_a_plain_list_does(ops in ops(250)) {

@@ -8,8 +8,9 @@
 //!
 //! 7. An entry that exists and matches from before a `find` until after it is offered exactly once, unless the limit is
 //!    reached before, whatever happens to its load.
-//! 8. `find` by load offers loads that ascend. Each is one that its entry had during the call. The one exception is a
-//!    match whose load fell *during* the call to below what was offered by then: it is offered with that load.
+//! 8. `find` by load offers loads that ascend, and the order is exact for the loads as read: whatever is offered later,
+//!    or no more because of the limit, had a load no less than this one's at some instant of the call. A match whose
+//!    load fell *during* the call to below what was offered by then is offered with that instead.
 //! 9. A change of load that returned before a `find` began is seen by it, in the order too.
 //! 10. A slot answers only while its own generation lives: what is late never touches a successor.
 //! 11. A replaced facet set is seen whole: all before or all after.
@@ -17,6 +18,7 @@
 //!     until the index is dropped, for a late caller may hold a slot; all else goes when the last entry goes, or by
 //!     [`Index::shrink`].
 
+mod audit;
 mod catalogue;
 mod cells;
 mod least;
@@ -188,6 +190,11 @@ impl Index {
     /// Gives back room that was kept to grow again. Takes time with the number of facets.
     pub fn shrink(&self) {
         self.catalogue.write().shrink();
+    }
+
+    /// Checks what must hold while no other call runs; the first violation as a sentence. Reads everything: for tests.
+    pub fn audit(&self) -> Result<(), String> {
+        audit::audit(&self.cells, &self.catalogue.read())
     }
 
     fn grow(&self, catalogue: &mut Catalogue) {

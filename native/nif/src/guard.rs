@@ -92,10 +92,14 @@ fn report(env: *mut ErlNifEnv, entry: Entry) -> String {
         .with(|last| last.borrow_mut().take())
         .unwrap_or_else(|| "a panic".to_owned());
     let text = format!("{entry}: {what}");
+    tell(env, &text);
+    text
+}
+
+/// Has the Logger say it. `env` as in [`callback`].
+pub fn tell(env: *mut ErlNifEnv, text: &str) {
     let log: Atom = atoms::fault_log();
     if let Some(pid) = beam::registered(env, beam::word(log.as_c_arg())) {
-        let message = Message::build(|env| (atoms::kantoku_panic(), text.as_str()).encode(env));
-        message.send_from(env, pid);
+        Message::build(|env| (atoms::kantoku_panic(), text).encode(env)).send_from(env, pid);
     }
-    text
 }

@@ -16,5 +16,6 @@ mod library;
 mod owner;
 mod registry;
 mod state;
+mod store;
 mod terms;
 mod world;

@@ -9,7 +9,7 @@ use rustler::sys::{self, ErlNifEntry, ErlNifEnv, ErlNifFunc, ErlNifTerm};
 use rustler::{Encoder, Env, Term};
 
 use crate::guard::{self, Answer, Entry};
-use crate::{beam, entries, errand, instance, owner, registry, state};
+use crate::{beam, entries, errand, instance, owner, registry, state, store};
 
 // The most arguments a function of the table takes.
 const MOST_ARGUMENTS: usize = 6;
@@ -47,8 +47,11 @@ unsafe fn enter<const TIMED: bool>(
 }
 
 macro_rules! functions {
-    (@timed hot) => { false };
     (@timed cold) => { true };
+    (@timed $other:ident) => { false };
+    (@flags disk) => { sys::ERL_NIF_DIRTY_JOB_IO_BOUND };
+    (@flags long) => { sys::ERL_NIF_DIRTY_JOB_CPU_BOUND };
+    (@flags $other:ident) => { sys::ERL_NIF_NORMAL_JOB };
     ($($(#[$only:meta])? $kind:ident $name:literal / $arity:literal => $function:path;)*) => {
         /// All functions, as `{name, arity}`.
         const NAMES: &[(&str, u32)] = &[$($(#[$only])? ($name, $arity),)*];
@@ -70,16 +73,18 @@ macro_rules! functions {
                     }
                     entry
                 },
-                flags: 0,
+                flags: functions!(@flags $kind),
             },
         )*]);
     };
 }
 
+// `hot`: always below a microsecond or so. `cold`: says how much of its timeslice it took. `long` and `disk`: on the dirty
+// schedulers for computing and for waiting.
 functions! {
     hot "add_load" / 3 => entries::add_load;
     hot "claim" / 4 => registry::claim;
-    cold "close" / 1 => instance::close;
+    long "close" / 1 => instance::close;
     cold "count" / 2 => entries::count;
     cold "count_slice" / 3 => registry::count_slice;
     cold "describe" / 6 => entries::describe;
@@ -102,6 +107,16 @@ functions! {
     cold "slice" / 3 => registry::slice;
     cold "stats" / 0 => instance::all_stats;
     cold "stats" / 1 => instance::stats;
+    disk "store_close" / 1 => store::close;
+    cold "store_delete" / 4 => store::delete;
+    disk "store_flush" / 1 => store::flush;
+    disk "store_get" / 2 => store::get;
+    disk "store_keys" / 3 => store::keys;
+    disk "store_open" / 2 => store::open;
+    cold "store_put" / 6 => store::put;
+    long "store_put_large" / 6 => store::put;
+    disk "store_set_aside" / 2 => store::set_aside;
+    cold "store_stats" / 1 => store::stats;
     hot "take_over" / 4 => registry::take_over;
     hot "unregister" / 2 => registry::unregister;
     cold "unregister" / 3 => registry::unregister_some;
@@ -129,9 +144,10 @@ fn library<'a>(env: Env<'a>, _args: &[Term<'a>]) -> Answer<'a> {
 const FAILED: c_int = 1;
 const OTHER_LAYOUT: c_int = 2;
 
-unsafe extern "C" fn load(env: *mut ErlNifEnv, data: *mut *mut c_void, _: ErlNifTerm) -> c_int {
+unsafe extern "C" fn load(env: *mut ErlNifEnv, data: *mut *mut c_void, info: ErlNifTerm) -> c_int {
     let loaded = guard::callback(Entry::Load, env, || {
         guard::install();
+        provoked(info);
         let made = state::create(RandomState::new().hash_one(0_u64), schedulers());
         begin(env, made, data)
     });
@@ -142,10 +158,11 @@ unsafe extern "C" fn upgrade(
     env: *mut ErlNifEnv,
     data: *mut *mut c_void,
     old: *mut *mut c_void,
-    _: ErlNifTerm,
+    info: ErlNifTerm,
 ) -> c_int {
     let upgraded = guard::callback(Entry::Upgrade, env, || {
         guard::install();
+        provoked(info);
         // SAFETY: the VM passes the place of the older build's private data.
         match state::take_over(unsafe { *old }) {
             Some(taken) => begin(env, taken, data),
@@ -158,6 +175,14 @@ unsafe extern "C" fn upgrade(
 unsafe extern "C" fn unload(env: *mut ErlNifEnv, data: *mut c_void) {
     guard::callback(Entry::Unload, env, || state::leave(data));
 }
+
+#[cfg(feature = "faults")]
+fn provoked(info: ErlNifTerm) {
+    crate::fault::in_load(beam::word(info));
+}
+
+#[cfg(not(feature = "faults"))]
+fn provoked(_: ErlNifTerm) {}
 
 fn begin(env: *mut ErlNifEnv, made: *mut c_void, data: *mut *mut c_void) -> c_int {
     if !stay_mapped() || !owner::register_kind(env) || errand::start(state::state()).is_err() {

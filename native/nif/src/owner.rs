@@ -12,7 +12,7 @@ use rustler::sys::{self, ErlNifEnv, ErlNifMonitor, ErlNifPid, ErlNifResourceFlag
 
 use crate::beam::Pid;
 use crate::guard::{self, Entry};
-use crate::{instance, registry};
+use crate::{instance, registry, store};
 
 /// What a process is watched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Role {
     Holder,
     /// It has this watch.
     Watcher(u64),
+    /// This file was opened for it.
+    File(u64),
     /// It shows that a panic in a callback is caught.
     #[cfg(feature = "faults")]
     Fault(crate::fault::Fault),
@@ -114,6 +116,7 @@ unsafe extern "C" fn down(
         Role::Owner => registry::owner_died(env, watching),
         Role::Holder => instance::holder_died(watching),
         Role::Watcher(watch) => registry::watcher_died(watching, watch),
+        Role::File(file) => store::owner_died(file),
         #[cfg(feature = "faults")]
         Role::Fault(fault) => crate::fault::in_down(fault),
     });

@@ -1,8 +1,9 @@
 //! What all instances of a VM share, and how one build of this library hands it to the next.
 //!
 //! The state is made once, at the first load, and lives as long as the VM. An upgrade takes it over as it lies in memory if
-//! the layout stamp of both builds is the same, and refuses otherwise. Nothing in it may point into a library: no function
-//! pointers, no trait objects, no statics; and its locks keep no table outside themselves (see `kantoku_core::sync`).
+//! the layout stamp of both builds is the same, and refuses otherwise. A library stays mapped for good, so what points into
+//! an older one (a file's thread and what it calls) still works; but no data may be reached through a library's statics, and
+//! the locks keep no table outside themselves (see `kantoku_core::sync`).
 
 use std::os::raw::c_void;
 use std::ptr;
@@ -19,6 +20,7 @@ use rustler::types::atom::Atom;
 use crate::beam::{self, Pid};
 use crate::errand::Errand;
 use crate::owner::Watched;
+use crate::store::File;
 use crate::world::World;
 
 pub const LAYOUT: &str = env!("KANTOKU_LAYOUT");
@@ -74,6 +76,7 @@ pub struct State {
     pub errands: Sender<Errand>,
     pub errands_in: Receiver<Errand>,
     pub thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    pub files: Mutex<Vec<File>>,
 }
 
 static STATE: OnceLock<&'static State> = OnceLock::new();
@@ -109,6 +112,7 @@ impl State {
             errands,
             errands_in,
             thread: Mutex::new(None),
+            files: Mutex::new(Vec::new()),
         }
     }
 

@@ -155,6 +155,27 @@ impl Catalogue {
         ids.shrink_to_fit(|&id| hasher.hash_one(&*interned[id as usize].facet));
     }
 
+    /// That sets and records say the same, and that no facet is kept for nobody.
+    pub(super) fn audit(&self) -> Result<(), String> {
+        let (mut of_records, mut agree) = (0, true);
+        self.everyone.for_each(|index| {
+            let facets = &self.records[index as usize >> SHIFT][index as usize % SPAN].facets;
+            of_records += facets.len();
+            agree &= facets
+                .iter()
+                .all(|&id| self.interned[id as usize].set.contains(index));
+        });
+        let of_sets: usize = self.interned.iter().map(|one| one.set.len()).sum();
+        let kept = self.interned.iter().filter(|one| one.set.len() > 0).count();
+        if of_records != of_sets || !agree || kept != self.ids.len() {
+            return Err(format!(
+                "11: {of_records} in records, {of_sets} in sets; {kept} facets, {} kept",
+                self.ids.len()
+            ));
+        }
+        Ok(())
+    }
+
     fn record(&mut self, index: u32) -> &mut Record {
         &mut self.records[index as usize >> SHIFT][index as usize % SPAN]
     }

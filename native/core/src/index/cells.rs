@@ -6,19 +6,20 @@
 //! 1. The cell alone says which generation lives and what its load is. It changes by compare-and-swap of the whole.
 //! 2. Who turns `moving` on is the *mover*: until it turns it off, it alone changes the slot's level bits.
 //! 3. While `moving` is off, a live slot has exactly the level bit of its load, a free one has none.
-//! 4. `moving` is on only while the word's `unsettled` count is above 0: counted up before, down after.
+//! 4. `moving` is on only while the word's stamp counts a mover: counted up before, down after. Each count up makes the
+//!    stamp a new one.
 //! 5. A mover sets the new bit before it clears the old one, and looks at the cell again in the very step that ends
 //!    its move. So nobody waits for it: others just swap the cell, even to free the slot and use it again.
-//! 6. `occupied` of a level is the count of its words that are not empty; where it lags, the word is unsettled.
+//! 6. `occupied` of a level is the count of its words that are not empty; where it lags, the word's stamp counts a mover.
 //!
-//! A reader that sees `unsettled` at 0 and *then* reads bits therefore reads loads that held during its call, and one
-//! that sees it above 0 asks the cells of that word instead.
+//! So a reader that finds a word settled, reads bits, and then finds the stamp unchanged has read levels that all held at
+//! one time. One that does not asks the cells of that word instead.
 
 use super::level::{LEVELS, level_of};
 use super::slot::{MAX_GENERATION, MAX_INDEX, Slot};
 use crate::sync::OnceLock;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Release};
-use crate::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
+use crate::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Slots of a chunk. Few under loom, whose every atomic is dear.
 pub(super) const SPAN: usize = if cfg!(kantoku_loom) { 4 } else { 4096 };
@@ -91,24 +92,45 @@ pub(super) struct Chunk {
     cells: Box<[AtomicU64]>,
     levels: Box<[[AtomicU64; WORDS]]>,
     occupied: [AtomicU32; LEVELS],
-    unsettled: [AtomicU16; WORDS],
+    stamps: [AtomicU64; WORDS],
 }
 
-/// Holds a word unsettled.
-struct Pin<'a>(&'a AtomicU16);
+/// Says of a word's slots which moves began: movers at work in the low bits, all there ever were above.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stamp(u64);
+
+impl Stamp {
+    const MOVER: u64 = 1;
+    const MOVERS: u64 = 0xffff;
+    const BEGUN: u64 = Self::MOVERS + 1;
+
+    #[inline]
+    pub(super) fn is_settled(self) -> bool {
+        self.0 & Self::MOVERS == 0
+    }
+
+    /// Whether a move began between two readings.
+    #[inline]
+    pub(super) fn differs(self, later: Self) -> bool {
+        self.0 / Self::BEGUN != later.0 / Self::BEGUN
+    }
+}
+
+/// Counts a mover in a word's stamp.
+struct Pin<'a>(&'a AtomicU64);
 
 impl<'a> Pin<'a> {
-    fn new(count: &'a AtomicU16) -> Self {
-        // Pairs with the reader's Acquire in `is_unsettled`.
-        count.fetch_add(1, AcqRel);
-        Self(count)
+    fn new(stamp: &'a AtomicU64) -> Self {
+        // Pairs with the reader's Acquire in `stamp`.
+        stamp.fetch_add(Stamp::BEGUN + Stamp::MOVER, AcqRel);
+        Self(stamp)
     }
 }
 
 impl Drop for Pin<'_> {
     fn drop(&mut self) {
         // Release: who reads the lower count sees the bits that were moved under it.
-        self.0.fetch_sub(1, Release);
+        self.0.fetch_sub(Stamp::MOVER, Release);
     }
 }
 
@@ -122,14 +144,15 @@ impl Chunk {
                 .map(|_| std::array::from_fn(|_| AtomicU64::new(0)))
                 .collect(),
             occupied: std::array::from_fn(|_| AtomicU32::new(0)),
-            unsettled: std::array::from_fn(|_| AtomicU16::new(0)),
+            stamps: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
     fn pin(&self, at: usize) -> Pin<'_> {
-        Pin::new(&self.unsettled[at / 64])
+        Pin::new(&self.stamps[at / 64])
     }
 
+    #[inline]
     // Acquire pairs with the AcqRel of every swap: who sees a cell sees what its writer pinned before.
     fn read(&self, at: usize) -> Cell {
         Cell(self.cells[at].load(Acquire))
@@ -223,10 +246,10 @@ impl Chunk {
         }
     }
 
-    /// Read before the word's bits. Acquire pairs with the counting in `Pin`.
+    /// Acquire pairs with the counting in `Pin`.
     #[inline]
-    pub(super) fn is_unsettled(&self, word: usize) -> bool {
-        self.unsettled[word].load(Acquire) != 0
+    pub(super) fn stamp(&self, word: usize) -> Stamp {
+        Stamp(self.stamps[word].load(Acquire))
     }
 
     /// Acquire pairs with `mark` and `unmark`.
@@ -239,6 +262,12 @@ impl Chunk {
     #[inline]
     pub(super) fn level_word(&self, level: usize, word: usize) -> u64 {
         self.levels[level][word].load(Acquire)
+    }
+
+    /// Whether a mover is at work, and the level that the load is on; `None` if free.
+    pub(super) fn state(&self, at: usize) -> (bool, Option<usize>) {
+        let cell = self.read(at);
+        (cell.is_moving(), cell.level())
     }
 
     #[inline]
@@ -305,11 +334,13 @@ impl Cells {
         (cell.generation() == slot.generation()).then(|| cell.load())
     }
 
-    /// The slot and its load, for one known to be live: by who holds the lock that entries come and go under.
-    #[inline]
-    pub(super) fn tenant(&self, index: u32) -> (Slot, u64) {
-        let cell = self.known(index).read(index as usize % SPAN);
-        (Slot::new(index, cell.generation()), cell.load())
+    /// For reading many cells whose indexes mostly ascend.
+    pub(super) fn near(&self) -> Near<'_> {
+        Near {
+            cells: self,
+            number: usize::MAX,
+            chunk: None,
+        }
     }
 
     /// Starts a tenancy, load 0. Only by who took the index from the free ones.
@@ -331,6 +362,31 @@ impl Cells {
         } else {
             Vacated::Free
         })
+    }
+}
+
+/// Reads cells, and remembers where the last one lay.
+#[derive(Debug)]
+pub(super) struct Near<'a> {
+    cells: &'a Cells,
+    number: usize,
+    chunk: Option<&'a Chunk>,
+}
+
+impl Near<'_> {
+    /// The slot and its load, for one known to be live: by who holds the lock that entries come and go under.
+    #[inline]
+    pub(super) fn tenant(&mut self, index: u32) -> (Slot, u64) {
+        let (number, at) = split(index);
+        if number != self.number {
+            self.number = number;
+            self.chunk = self.cells.chunk(number);
+        }
+        let cell = self
+            .chunk
+            .expect("a slot in use lies in a chunk that was grown")
+            .read(at);
+        (Slot::new(index, cell.generation()), cell.load())
     }
 }
 

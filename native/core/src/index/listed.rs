@@ -17,10 +17,10 @@ pub(super) fn offer_all(
         Order::None => members.into_iter().try_for_each(|index| offer.entry(index)),
         Order::Random(seed) => shuffled(members, Random::new(seed), offer),
         Order::Load => {
-            let cells = offer.cells();
+            let mut near = offer.cells().near();
             let loads = members
                 .into_iter()
-                .map(|index| (cells.tenant(index).1, index))
+                .map(|index| (near.tenant(index).1, index))
                 .collect();
             ascending(loads, offer, |offer, (load, index)| offer.entry_at(index, load))
         }
@@ -53,7 +53,7 @@ fn ascending(
     let mut part = offer.left();
     while !rest.is_empty() {
         part = part.min(rest.len());
-        rest.select_nth_unstable(part - 1);
+        rest.select_nth_unstable_by_key(part - 1, |one| one.0);
         let (least, others) = rest.split_at_mut(part);
         least.sort_unstable();
         least.iter().try_for_each(|&one| each(offer, one))?;

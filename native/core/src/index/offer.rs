@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::cells::Cells;
+use super::cells::{Cells, Near};
 use super::slot::Slot;
 
 /// Says whether an entry, by its slot and load, counts.
@@ -10,6 +10,7 @@ pub(super) type Accept<'a> = &'a mut dyn FnMut(Slot, u64) -> bool;
 
 pub(super) struct Offer<'a> {
     cells: &'a Cells,
+    near: Near<'a>,
     accept: Accept<'a>,
     left: usize,
 }
@@ -19,6 +20,7 @@ impl<'a> Offer<'a> {
     pub(super) fn new(cells: &'a Cells, limit: usize, accept: Accept<'a>) -> Option<Self> {
         (limit > 0).then_some(Self {
             cells,
+            near: cells.near(),
             accept,
             left: limit,
         })
@@ -36,14 +38,14 @@ impl<'a> Offer<'a> {
     /// Offers an entry with the load it has now.
     #[inline]
     pub(super) fn entry(&mut self, index: u32) -> ControlFlow<()> {
-        let (slot, load) = self.cells.tenant(index);
+        let (slot, load) = self.near.tenant(index);
         self.say(slot, load)
     }
 
     /// Offers an entry with a load it had.
     #[inline]
     pub(super) fn entry_at(&mut self, index: u32, load: u64) -> ControlFlow<()> {
-        let (slot, _) = self.cells.tenant(index);
+        let (slot, _) = self.near.tenant(index);
         self.say(slot, load)
     }
 

@@ -66,23 +66,35 @@ impl<'a> Plan<'a> {
     /// The matches, if a look at no more than `most` entries tells them; ascending.
     pub(super) fn members(&self, most: usize) -> Option<Vec<u32>> {
         if self.all[0].len() <= most {
-            return Some(
-                self.all[0]
-                    .iter()
-                    .filter(|&index| self.has_all(1, index))
-                    .collect(),
-            );
+            return Some(self.filtered(1, &self.all[..1]));
         }
         let group = self
             .any
             .iter()
             .min_by_key(|group| total(group))
             .filter(|group| total(group) <= most)?;
-        let mut members: Vec<u32> = group.iter().flat_map(|set| set.iter()).collect();
+        let mut members = self.filtered(0, group);
         members.sort_unstable();
         members.dedup();
-        members.retain(|&index| self.has_all(0, index));
         Some(members)
+    }
+
+    /// The members of some sets that are in the others too, of `all` from the one given.
+    fn filtered(&self, from: usize, sets: &[&Set]) -> Vec<u32> {
+        let mut members = Vec::with_capacity(total(sets));
+        for set in sets {
+            set.for_each(|index| {
+                if self.has_all(from, index) {
+                    members.push(index);
+                }
+            });
+        }
+        members
+    }
+
+    /// No less than there are matches.
+    pub(super) fn at_most(&self) -> usize {
+        self.all[0].len()
     }
 
     fn has_all(&self, from: usize, index: u32) -> bool {

@@ -118,7 +118,8 @@ impl Set {
     }
 
     fn gather(&mut self, ledger: &mut Ledger) {
-        let list: Vec<u32> = self.iter().collect();
+        let mut list = Vec::with_capacity(LISTED);
+        self.for_each(|index| list.push(index));
         ledger.add(list.capacity() * size_of::<u32>());
         if let Self::Many { parts, .. } = std::mem::replace(self, Self::Few(list)) {
             ledger.sub(parts.capacity() * size_of::<Part>());
@@ -140,12 +141,12 @@ impl Set {
     }
 
     /// All members, ascending.
-    pub(super) fn iter(&self) -> impl Iterator<Item = u32> {
-        let (few, parts) = match self {
-            Self::Few(list) => (list.as_slice(), [].as_slice()),
-            Self::Many { parts, .. } => ([].as_slice(), parts.as_slice()),
-        };
-        few.iter().copied().chain(parts.iter().flat_map(Part::iter))
+    #[inline]
+    pub(super) fn for_each(&self, mut each: impl FnMut(u32)) {
+        match self {
+            Self::Few(list) => list.iter().for_each(|&index| each(index)),
+            Self::Many { parts, .. } => parts.iter().for_each(|part| part.for_each(&mut each)),
+        }
     }
 }
 
@@ -221,15 +222,12 @@ pub(super) fn ones(mut word: u64) -> impl Iterator<Item = u32> {
 }
 
 impl Part {
-    fn iter(&self) -> impl Iterator<Item = u32> {
-        let (list, words) = match &self.form {
-            Form::List(list) => (list.as_slice(), NO_WORDS),
-            Form::Bits { words, .. } => ([].as_slice(), &**words),
-        };
-        list.iter()
-            .copied()
-            .chain(places(words))
-            .map(|at| join(self.chunk, at))
+    #[inline]
+    fn for_each(&self, mut each: impl FnMut(u32)) {
+        match &self.form {
+            Form::List(list) => list.iter().for_each(|&at| each(join(self.chunk, at))),
+            Form::Bits { words, .. } => places(words).for_each(|at| each(join(self.chunk, at))),
+        }
     }
 }
 

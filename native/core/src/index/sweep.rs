@@ -1,13 +1,14 @@
 //! The orders, over matches that are many: word by word, with bitmaps.
 //!
 //! By load, level after level: a word of matches AND the level's word. A match is struck out when it is offered, so
-//! none is offered twice; and what no level showed, since it moved down behind the sweep, is looked up at the end, so
-//! none is missed. An unsettled word (see `cells`) is set aside when its chunk is opened, with the loads of its cells.
+//! none is offered twice. Words whose slots move are *set aside*, with the loads of their cells read: those that are
+//! unsettled when their chunk is opened, and, before anything is offered on a level, those that a move began in since.
+//! So what fell behind the sweep still comes in its turn; what falls later is looked up at the end, so none is missed.
 
 use std::ops::ControlFlow;
 
 use super::catalogue::Catalogue;
-use super::cells::{Cells, SHIFT, WORDS};
+use super::cells::{Cells, Chunk, SHIFT, SPAN, Stamp, WORDS};
 use super::least::Least;
 use super::level::{LEVELS, is_exact, loads_of};
 use super::listed::shuffled;
@@ -22,7 +23,8 @@ struct Sheet {
     /// Which words are not empty.
     filled: u64,
     words: Words,
-    left: u32,
+    /// As they were when the sheet was made, of the words that are filled.
+    stamps: [Stamp; WORDS],
 }
 
 pub(super) struct Sweep<'a> {
@@ -30,13 +32,15 @@ pub(super) struct Sweep<'a> {
     cells: &'a Cells,
     chunks: usize,
     sheets: Vec<Sheet>,
-    /// Matches from unsettled words with their loads, descending.
+    /// Matches from words whose slots move, with their loads, descending.
     aside: Vec<(u64, u32)>,
-    /// Words looked at, and matches there were: the price of going on by level, and of reading each load.
+    /// Words looked at, and matches there may be: the price of going on by level, and of reading each load.
     looked: usize,
     matches: usize,
     /// The highest load offered.
     reached: u64,
+    /// The level before which moves were last looked for.
+    checked: usize,
 }
 
 impl Sheet {
@@ -46,12 +50,11 @@ impl Sheet {
             .enumerate()
             .map(|(at, &word)| u64::from(word != 0) << at)
             .sum();
-        let left = words.iter().map(|word| word.count_ones()).sum();
         Self {
             chunk,
             filled,
             words,
-            left,
+            stamps: [Stamp::default(); WORDS],
         }
     }
 
@@ -62,10 +65,13 @@ impl Sheet {
     #[inline]
     fn strike(&mut self, word: usize, bit: u32) {
         self.words[word] &= !(1 << bit);
-        self.left -= 1;
         if self.words[word] == 0 {
             self.filled &= !(1 << word);
         }
+    }
+
+    fn left(&self) -> u32 {
+        self.words.iter().map(|word| word.count_ones()).sum()
     }
 
     /// The place of the `nth` match, from 0.
@@ -80,7 +86,15 @@ impl Sheet {
             }
             nth -= ones_here;
         }
-        unreachable!("a sheet has `left` matches")
+        unreachable!("drawn below the count of what is left")
+    }
+}
+
+/// Takes a word's matches out of the sheet, with the loads they have now.
+fn set_aside(sheet: &mut Sheet, word: usize, cells: &Chunk, aside: &mut Vec<(u64, u32)>) {
+    for bit in ones(sheet.words[word]) {
+        sheet.strike(word, bit);
+        aside.push((cells.load_at(word * 64 + bit as usize), sheet.index(word, bit)));
     }
 }
 
@@ -94,8 +108,9 @@ impl<'a> Sweep<'a> {
             sheets,
             aside: Vec::new(),
             looked: 0,
-            matches: 0,
+            matches: plan.at_most(),
             reached: 0,
+            checked: 0,
         }
     }
 
@@ -159,31 +174,34 @@ impl<'a> Sweep<'a> {
         if is_exact(level) {
             return (0..self.chunks).try_for_each(|chunk| self.sheet_at_level(chunk, level, offer));
         }
-        let cells = self.cells;
         let loads = loads_of(level);
-        let on_level = move |chunk: usize, word: usize| {
-            let chunk = cells.chunk(chunk).filter(|chunk| chunk.is_occupied(level));
-            chunk.map_or(0, |chunk| chunk.level_word(level, word))
+        let on_level = |chunk: &Chunk, word: usize| {
+            if chunk.is_occupied(level) {
+                chunk.level_word(level, word)
+            } else {
+                0
+            }
         };
+        let mut near = self.cells.near();
         self.least_first(
             offer,
             on_level,
-            |index| cells.tenant(index).1,
+            |index| near.tenant(index).1,
             |sweep, offer, (load, index)| {
+                sweep.check_moves(level, offer)?;
                 // Who has risen meanwhile is met further up.
-                if load > *loads.end() {
-                    ControlFlow::Continue(())
-                } else {
-                    sweep.at_load(load, index, offer)
+                if load <= *loads.end() && sweep.has(index) {
+                    sweep.at_load(load, index, offer)?;
                 }
+                ControlFlow::Continue(())
             },
         )
     }
 
     /// The rest, by reading the load of each: it is cheaper now than more levels, or no level showed them.
     fn by_reading(&mut self, offer: &mut Offer<'_>) -> ControlFlow<()> {
-        let cells = self.cells;
-        let load = |index| cells.tenant(index).1;
+        let mut near = self.cells.near();
+        let load = |index| near.tenant(index).1;
         self.least_first(
             offer,
             |_, _| u64::MAX,
@@ -212,53 +230,83 @@ impl<'a> Sweep<'a> {
 
     fn open(&mut self, chunk: usize) {
         let mut sheet = Sheet::new(chunk, self.plan.words(chunk));
-        self.matches += sheet.left as usize;
-        let cells = self
-            .cells
-            .chunk(chunk)
-            .expect("the catalogue's chunks were grown");
-        let before = self.aside.len();
-        for word in ones(sheet.filled)
-            .map(|word| word as usize)
-            .filter(|&word| cells.is_unsettled(word))
-        {
-            for bit in ones(sheet.words[word]) {
-                self.aside
-                    .push((cells.load_at(word * 64 + bit as usize), sheet.index(word, bit)));
+        let cells = self.known(chunk);
+        for word in ones(sheet.filled).map(|word| word as usize) {
+            sheet.stamps[word] = cells.stamp(word);
+            if !sheet.stamps[word].is_settled() {
+                set_aside(&mut sheet, word, cells, &mut self.aside);
             }
         }
-        for &(_, index) in &self.aside[before..] {
-            sheet.strike(index as usize % (WORDS * 64) / 64, index % 64);
-        }
-        if self.aside.len() > before {
-            self.aside.sort_unstable_by(|a, b| b.cmp(a));
-        }
         self.sheets.push(sheet);
+        self.aside.sort_unstable_by(|a, b| b.cmp(a));
+    }
+
+    fn known(&self, chunk: usize) -> &'a Chunk {
+        self.cells
+            .chunk(chunk)
+            .expect("the catalogue's chunks were grown")
+    }
+
+    /// Before the first offer on a level: sets aside where a move began, and offers what so turns out to lie below.
+    fn check_moves(&mut self, level: usize, offer: &mut Offer<'_>) -> ControlFlow<()> {
+        if self.checked >= level {
+            return ControlFlow::Continue(());
+        }
+        self.checked = level;
+        for sheet in &mut self.sheets {
+            let cells = self
+                .cells
+                .chunk(sheet.chunk)
+                .expect("the catalogue's chunks were grown");
+            for word in ones(sheet.filled).map(|word| word as usize) {
+                if sheet.stamps[word].differs(cells.stamp(word)) {
+                    set_aside(sheet, word, cells, &mut self.aside);
+                }
+            }
+        }
+        self.aside.sort_unstable_by(|a, b| b.cmp(a));
+        self.aside_up_to(loads_of(level).start() - 1, offer)
     }
 
     /// Offers the chunk's matches on a level whose loads are all the same: its bit *is* the load.
     fn sheet_at_level(&mut self, chunk: usize, level: usize, offer: &mut Offer<'_>) -> ControlFlow<()> {
-        let cells = self
-            .cells
-            .chunk(chunk)
-            .expect("the catalogue's chunks were grown");
-        let sheet = &mut self.sheets[chunk];
-        if sheet.left == 0 || !cells.is_occupied(level) {
+        let cells = self.known(chunk);
+        if self.sheets[chunk].filled == 0 || !cells.is_occupied(level) {
             return ControlFlow::Continue(());
         }
-        self.reached = level as u64;
-        for word in ones(sheet.filled).map(|word| word as usize) {
+        for word in ones(self.sheets[chunk].filled).map(|word| word as usize) {
             self.looked += 1;
-            for bit in ones(sheet.words[word] & cells.level_word(level, word)) {
-                sheet.strike(word, bit);
-                offer.entry_at(sheet.index(word, bit), level as u64)?;
+            if self.sheets[chunk].words[word] & cells.level_word(level, word) != 0 {
+                self.check_moves(level, offer)?;
+                self.word_at_level(chunk, word, level, offer)?;
             }
         }
         ControlFlow::Continue(())
     }
 
+    fn word_at_level(
+        &mut self,
+        chunk: usize,
+        word: usize,
+        level: usize,
+        offer: &mut Offer<'_>,
+    ) -> ControlFlow<()> {
+        self.reached = level as u64;
+        let on_level = self.known(chunk).level_word(level, word);
+        let sheet = &mut self.sheets[chunk];
+        ones(sheet.words[word] & on_level).try_for_each(|bit| {
+            sheet.strike(word, bit);
+            offer.entry_at(sheet.index(word, bit), level as u64)
+        })
+    }
+
+    fn has(&self, index: u32) -> bool {
+        let at = index as usize % SPAN;
+        self.sheets[index as usize >> SHIFT].words[at / 64] >> (at % 64) & 1 == 1
+    }
+
     fn strike(&mut self, index: u32) {
-        let at = index as usize % (1 << SHIFT);
+        let at = index as usize % SPAN;
         self.sheets[index as usize >> SHIFT].strike(at / 64, index % 64);
     }
 
@@ -266,13 +314,13 @@ impl<'a> Sweep<'a> {
     fn least_first(
         &mut self,
         offer: &mut Offer<'_>,
-        within: impl Fn(usize, usize) -> u64,
-        key: impl Fn(u32) -> u64,
+        within: impl Fn(&Chunk, usize) -> u64,
+        mut key: impl FnMut(u32) -> u64,
         then: impl Fn(&mut Self, &mut Offer<'_>, (u64, u32)) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let mut wanted = offer.left();
         loop {
-            let (found, more) = self.least(wanted, &within, &key);
+            let (found, more) = self.least(wanted, &within, &mut key);
             found.into_iter().try_for_each(|one| then(self, offer, one))?;
             if !more {
                 return ControlFlow::Continue(());
@@ -284,14 +332,15 @@ impl<'a> Sweep<'a> {
     fn least(
         &mut self,
         wanted: usize,
-        within: impl Fn(usize, usize) -> u64,
-        key: impl Fn(u32) -> u64,
+        within: impl Fn(&Chunk, usize) -> u64,
+        mut key: impl FnMut(u32) -> u64,
     ) -> (Vec<(u64, u32)>, bool) {
         let mut least = Least::new(wanted);
         for sheet in &self.sheets {
+            let chunk = self.known(sheet.chunk);
             for word in ones(sheet.filled).map(|word| word as usize) {
                 self.looked += 1;
-                for bit in ones(sheet.words[word] & within(sheet.chunk, word)) {
+                for bit in ones(sheet.words[word] & within(chunk, word)) {
                     let index = sheet.index(word, bit);
                     least.add(key(index), index);
                 }
@@ -302,12 +351,13 @@ impl<'a> Sweep<'a> {
 
     fn at_random(&mut self, mut random: Random, offer: &mut Offer<'_>) -> ControlFlow<()> {
         self.open_all();
-        let mut left: u64 = self.sheets.iter().map(|sheet| u64::from(sheet.left)).sum();
+        let mut counts: Vec<u64> = self.sheets.iter().map(|sheet| u64::from(sheet.left())).collect();
+        let mut left: u64 = counts.iter().sum();
         if offer.left() as u64 > left / 8 {
             return shuffled(self.indexes(), random, offer);
         }
         while left > 0 {
-            let index = self.draw(random.below(left));
+            let index = self.draw(&mut counts, random.below(left));
             left -= 1;
             offer.entry(index)?;
         }
@@ -326,14 +376,15 @@ impl<'a> Sweep<'a> {
     }
 
     /// Takes out the `nth` match that is left.
-    fn draw(&mut self, mut nth: u64) -> u32 {
-        for sheet in &mut self.sheets {
-            if nth < u64::from(sheet.left) {
+    fn draw(&mut self, counts: &mut [u64], mut nth: u64) -> u32 {
+        for (sheet, count) in self.sheets.iter_mut().zip(counts) {
+            if nth < *count {
+                *count -= 1;
                 let (word, bit) = sheet.nth(nth as u32);
                 sheet.strike(word, bit);
                 return sheet.index(word, bit);
             }
-            nth -= u64::from(sheet.left);
+            nth -= *count;
         }
         unreachable!("drawn below the count of what is left")
     }

@@ -17,6 +17,7 @@ mod ledger;
 mod owners;
 mod shard;
 mod slab;
+mod table;
 
 use std::fmt::Debug;
 
@@ -24,7 +25,7 @@ use crossbeam_utils::CachePadded;
 
 pub use described::{Describing, Found};
 pub use ledger::{OwnedQuery, Told, What};
-pub use owners::{Added, Closed, Held};
+pub use owners::{Added, Closed, Held, Remains};
 pub use shard::{Described, Holding, Row};
 
 use crate::index::Index;
@@ -256,7 +257,7 @@ impl<W: World> Registry<W> {
     }
 
     /// A process died: what the world kept of it, and its holdings, which are to be cleared with [`Registry::clear`].
-    pub fn forget(&self, generation: u32, pid: u64) -> Option<(W::Handle, Vec<Held>)> {
+    pub fn forget(&self, generation: u32, pid: u64) -> Option<(W::Handle, Remains)> {
         self.owners.forget(generation, pid)
     }
 

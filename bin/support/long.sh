@@ -1,0 +1,26 @@
+# shellcheck shell=bash
+# The runs behind the suites, each with its size as argument. Sourced after suite.sh.
+
+# rust_properties N: the Rust tests, of which every property runs N times its cases (proptest's own default is 256).
+rust_properties() {
+  env KANTOKU_TIMES="$1" PROPTEST_CASES=$((256 * $1)) cargo test --locked --workspace
+}
+
+# elixir_properties N: every property test with N times its cases. No time-out: `--trace` lifts those of the tests.
+elixir_properties() {
+  if has_tests property; then env KANTOKU_TIMES="$1" mix test --only property --trace; fi
+}
+
+# loom_models [BOUND]: every loom model, with at most BOUND preemptions of a run, or as many as the model itself says.
+# A target folder of its own, as the cfg changes every crate.
+loom_models() {
+  local bound=()
+  if [ $# -gt 0 ]; then bound=("LOOM_MAX_PREEMPTIONS=$1"); fi
+  env "${bound[@]}" RUSTFLAGS="--cfg kantoku_loom" CARGO_TARGET_DIR=_build/cargo-loom \
+    cargo test --locked --release -p kantoku_core -p kantoku_rust_tests -- loom
+}
+
+# The tests that look for KANTOKU_SOAK do more of the same, those tagged so run only here.
+soak_tests() {
+  mix test --only soak --only chaos --trace
+}

@@ -1,0 +1,308 @@
+defmodule Kantoku.Agents do
+  # The agents of an instance as its users see them: started, stopped, found, explained. Writes no row but new wishes, and
+  # flips `wanted`; all else it asks of the agent's supervisor.
+  @moduledoc false
+  import Kantoku.Domain.Rows
+
+  alias Kantoku.{Engine, Error, Instances}
+  alias Kantoku.Domain.{Book, Gauges, Keeper, Rows, Start, Wish}
+
+  # How long to wait between two looks at what others are doing, in ms; doubles to the second.
+  @look 1
+  @longest_look 50
+
+  # Starting -------------------------------------------------------------------------------------------------------------
+
+  @doc "See `Kantoku.start_agent/3`."
+  @spec start(atom, term, keyword) :: DynamicSupervisor.on_start_child()
+  def start(instance, spec, opts) do
+    wish = Wish.new!(instance, spec, opts)
+
+    Instances.reading(instance, &enter({instance, &1, &2}, wish))
+  end
+
+  defp enter({instance, _rows, book} = context, row(id: id, domain: domain) = wish) do
+    {partitions, chain, restart, shutdown} = entrance!(book, domain)
+
+    with :ok <- Gauges.enter(chain, instance) do
+      wish = Wish.complete(wish, restart, shutdown)
+      wish = row(wish, gen: :erlang.unique_integer([:positive]), part: :erlang.phash2(id, partitions))
+      insert(context, chain, place(book, wish))
+    end
+  end
+
+  defp entrance!(book, domain) do
+    Book.entrance(book, domain) ||
+      raise ArgumentError, "option :domain: expected one of #{inspect(Book.domains(book))}, got: #{inspect(domain)}"
+  end
+
+  defp place(book, row(domain: domain, part: part) = row), do: row(row, sup: Book.supervisor(book, domain, part))
+
+  defp insert({_instance, rows, _book} = context, chain, wish) do
+    if Rows.insert_new(rows, wish), do: request(context, wish), else: existing(context, chain, wish)
+  end
+
+  # No supervisor yet: its domain is being started.
+  defp request(context, row(sup: nil) = row), do: await(context, row)
+
+  defp request({instance, _rows, _book} = context, row(sup: sup) = row) do
+    case DynamicSupervisor.start_child(sup, Start.child(instance, row)) do
+      :ignore -> ignored(context, row)
+      answer -> answer
+    end
+  catch
+    # The supervisor was killed: its successor's keeper starts the agent.
+    :exit, _reason -> await(context, row)
+  end
+
+  # Somebody else (a keeper) was faster, or the agent itself said so.
+  defp ignored({_instance, rows, _book} = context, row(id: id, gen: gen) = row) do
+    if match?(row(gen: ^gen), Rows.get(rows, id)), do: await(context, row), else: :ignore
+  end
+
+  defp await(context, row, look \\ @look)
+
+  defp await({_instance, rows, book} = context, row(id: id, gen: gen, domain: domain, part: part) = row, look) do
+    case Rows.get(rows, id) do
+      row(gen: ^gen, phase: :up, pid: pid) ->
+        {:ok, pid}
+
+      row(gen: ^gen, phase: phase) = now when phase in [:resting, :parked, :stopped] ->
+        {:error, Start.excuse_for(now)}
+
+      row(gen: ^gen) ->
+        Keeper.look(book, domain, part, [id])
+        Process.sleep(look)
+        await(context, row, min(look * 2, @longest_look))
+
+      _gone ->
+        {:error, Error.new(:start_failed, id: id, exit: :supervisor_killed)}
+    end
+  end
+
+  # A name that is taken -------------------------------------------------------------------------------------------------
+
+  defp existing({_instance, rows, _book} = context, chain, row(id: id) = wish) do
+    case Rows.get(rows, id) do
+      nil -> insert(context, chain, wish)
+      row(part: :group) = old -> declared(context, chain, old)
+      old -> occupied(ended?(old), context, chain, old, wish)
+    end
+  end
+
+  # An agent that has ended leaves its row until it is swept; a new wish need not wait for that.
+  defp ended?(row(phase: :up, child: {restart, _, _}, wanted: wanted, pid: pid)),
+    do: restart != :permanent and is_boolean(wanted) and not Process.alive?(pid)
+
+  defp ended?(_row), do: false
+
+  defp occupied(true, {_instance, rows, book} = context, chain, row(domain: domain) = old, wish) do
+    if Rows.supersede(rows, old, wish) do
+      Gauges.leave(Book.chain(book, domain))
+      request(context, wish)
+    else
+      existing(context, chain, wish)
+    end
+  end
+
+  defp occupied(false, context, chain, old, _wish) do
+    Gauges.leave(chain)
+    taken(context, old)
+  end
+
+  defp taken(_context, row(id: id, wanted: false)), do: {:error, Error.new(:stopping, id: id)}
+
+  defp taken(context, row(phase: phase) = old) when phase in [:new, :starting, :recover] do
+    with {:ok, pid} <- await(context, old), do: {:error, {:already_started, pid}}
+  end
+
+  defp taken(_context, row(phase: :up, pid: pid) = old) do
+    if Process.alive?(pid), do: {:error, {:already_started, pid}}, else: {:error, Start.excuse_for(old)}
+  end
+
+  defp taken(_context, old), do: {:error, Start.excuse_for(old)}
+
+  # What was declared and stopped is started as declared.
+  defp declared(context, chain, old) do
+    Gauges.leave(chain)
+    if row(old, :phase) == :stopped, do: restart_row(context, old), else: taken(context, old)
+  end
+
+  # Stopping -------------------------------------------------------------------------------------------------------------
+
+  @doc "See `Kantoku.stop_agent/2`."
+  @spec stop(atom, term) :: :ok | {:error, Error.t()}
+  def stop(instance, id) do
+    on_row(instance, id, &stop_row(&1, &2))
+  end
+
+  @doc "Stops the agent of a row, and answers when it is off the books."
+  @spec stop_row(Start.context(), Rows.row()) :: :ok | {:error, Error.t()}
+  def stop_row(_context, row(phase: :stopped, id: id)), do: {:error, Error.new(:not_found, id: id)}
+
+  def stop_row({_instance, rows, _book} = context, row) do
+    _ = Rows.unwant(rows, row)
+    take_down(context, row, @look)
+  end
+
+  defp take_down({_instance, rows, book} = context, row(id: id, gen: gen) = seen, look) do
+    case Rows.get(rows, id) do
+      row(gen: ^gen, phase: phase) = row when phase != :stopped ->
+        terminate(context, row)
+        if look > @look, do: look_again(book, row, look)
+        take_down(context, seen, min(look * 2, @longest_look))
+
+      _gone ->
+        :ok
+    end
+  end
+
+  defp look_again(book, row(id: id, domain: domain, part: part), pause) do
+    Keeper.look(book, domain, part, [id])
+    Process.sleep(pause)
+  end
+
+  defp terminate({instance, _rows, _book}, row(part: :group, sup: sup, id: id, gen: gen)) do
+    Supervisor.terminate_child(sup, id)
+    aside(sup, :forget, [instance, id, gen], :group)
+  catch
+    :exit, _reason -> :ok
+  end
+
+  defp terminate({instance, _rows, _book}, row(sup: sup, id: id, gen: gen, pid: pid)) do
+    if is_pid(pid), do: DynamicSupervisor.terminate_child(sup, pid)
+    aside(sup, :forget, [instance, id, gen], :dynamic)
+  catch
+    :exit, _reason -> :ok
+  end
+
+  # Has the supervisor run one of `Start`'s functions between its other work.
+  defp aside(sup, function, arguments, kind) do
+    spec = %{id: {Start, make_ref()}, start: {Start, function, arguments}, restart: :temporary}
+    if kind == :group, do: Supervisor.start_child(sup, spec), else: DynamicSupervisor.start_child(sup, spec)
+  end
+
+  # Restarting -----------------------------------------------------------------------------------------------------------
+
+  @doc "See `Kantoku.restart_agent/2`."
+  @spec restart(atom, term) :: {:ok, pid} | {:error, Error.t() | term}
+  def restart(instance, id) do
+    on_row(instance, id, &restart_row(&1, &2))
+  end
+
+  defp restart_row({instance, _rows, _book} = context, row(sup: sup, id: id, gen: gen, part: part) = row) do
+    aside(sup, :excuse, [instance, id, gen], kind(part))
+    start_again(context, row)
+    await(context, row)
+  catch
+    :exit, _reason -> await(context, row)
+  end
+
+  defp start_again(_context, row(part: :group, sup: sup, id: id)) do
+    Supervisor.terminate_child(sup, id)
+    Supervisor.restart_child(sup, id)
+  end
+
+  defp start_again({instance, rows, _book}, row(sup: sup, id: id, pid: pid)) do
+    if is_pid(pid), do: DynamicSupervisor.terminate_child(sup, pid)
+    with row() = row <- Rows.get(rows, id), do: DynamicSupervisor.start_child(sup, Start.child(instance, row))
+  end
+
+  defp kind(:group), do: :group
+  defp kind(_index), do: :dynamic
+
+  @doc """
+  For an agent that cannot go on: has its supervisor park it when it ends, which it should do next. `incarnation` tells its row from
+  that of others; outside of an instance this does nothing.
+  """
+  @spec park_me(atom, term, pos_integer, reason :: term) :: :ok
+  def park_me(instance, id, incarnation, reason) do
+    _ = Instances.reading(instance, fn rows, _book -> ask_park(rows, Rows.get(rows, id), incarnation, reason) end)
+    :ok
+  end
+
+  defp ask_park(rows, row(pid: pid, incarnation: incarnation) = row, incarnation, reason) when pid == self(),
+    do: Rows.want_parked(rows, row, reason)
+
+  # Its supervisor has not written yet that it started.
+  defp ask_park(rows, row(id: id, phase: phase), incarnation, reason) when phase in [:new, :starting] do
+    Process.sleep(@look)
+    ask_park(rows, Rows.get(rows, id), incarnation, reason)
+  end
+
+  defp ask_park(_rows, _row, _incarnation, _reason), do: :ok
+
+  @doc "See `Kantoku.unpark/2`."
+  @spec unpark(atom, term) :: :ok | {:error, Error.t()}
+  def unpark(instance, id), do: on_row(instance, id, &unpark_row/2)
+
+  defp unpark_row({instance, _rows, _book}, row(phase: phase, sup: sup, id: id, gen: gen, part: part))
+       when phase in [:parked, :resting] do
+    aside(sup, :release, [instance, id, gen], kind(part))
+    :ok
+  catch
+    :exit, _supervisor_killed ->
+      Process.sleep(@look)
+      unpark(instance, id)
+  end
+
+  defp unpark_row(_context, row(id: id)), do: {:error, Error.new(:not_parked, id: id)}
+
+  # Asking ---------------------------------------------------------------------------------------------------------------
+
+  @doc "See `Kantoku.fetch/2`."
+  @spec fetch(atom, term) :: {:ok, pid} | {:error, Error.t()}
+  def fetch(instance, id) do
+    case Engine.whereis(instance, id) do
+      pid when is_pid(pid) -> {:ok, pid}
+      _ -> with({:ok, _context, row} <- find(instance, id), do: {:error, explain(row)})
+    end
+  end
+
+  defp explain(row(wanted: false, id: id, phase: phase)) when phase != :stopped, do: Error.new(:stopping, id: id)
+  defp explain(row(phase: :stopped, id: id)), do: Error.new(:not_found, id: id)
+  defp explain(row(child: {:temporary, _, _}, phase: :up, id: id)), do: Error.new(:not_found, id: id)
+  defp explain(row), do: Start.excuse_for(row)
+
+  @doc "All agents with what is known of them."
+  @spec list(atom) :: {:ok, [map]} | {:error, Error.t()}
+  def list(instance) do
+    Instances.reading(instance, fn rows, _book -> {:ok, Rows.fold(rows, 500, [], &[describe(&1) | &2])} end)
+  end
+
+  defp describe(row(id: id, domain: domain, phase: phase, pid: pid, restarts: restarts, child: {restart, _, _}) = row) do
+    # Its supervisor has not heard of its end yet.
+    gone? = phase == :up and not Process.alive?(pid)
+
+    %{
+      id: id,
+      domain: domain,
+      status: if(gone?, do: :restarting, else: status(phase)),
+      pid: if(phase == :up and not gone?, do: pid),
+      restart: restart,
+      restarts: restarts,
+      module: Kantoku.Domain.Launch.module(row(row, :what))
+    }
+  end
+
+  @doc "A phase as people are told."
+  @spec status(Rows.phase()) :: :starting | :up | :restarting | :parked | :stopped
+  def status(phase) when phase in [:new, :starting], do: :starting
+  def status(phase) when phase in [:resting, :behind, :recover], do: :restarting
+  def status(phase), do: phase
+
+  defp on_row(instance, id, fun) do
+    Instances.reading(instance, fn rows, book ->
+      case Rows.get(rows, id) do
+        nil -> {:error, Error.new(:not_found, id: id)}
+        row -> fun.({instance, rows, book}, row)
+      end
+    end)
+  end
+
+  @doc "The row of an agent, and where it is."
+  @spec find(atom, term) :: {:ok, Start.context(), Rows.row()} | {:error, Error.t()}
+  def find(instance, id) do
+    on_row(instance, id, &{:ok, &1, &2})
+  end
+end

@@ -1,0 +1,92 @@
+defmodule Kantoku.Config do
+  # An instance's options, checked once. What is below trusts the struct. Knows no process.
+  @moduledoc false
+
+  alias Kantoku.Domain.{Definition, Policy}
+  alias Kantoku.Options
+
+  @drain [
+    timeout: [
+      kind: :positive,
+      default: 25_000,
+      doc: "ms for work in flight at an orderly shutdown, and for `Kantoku.drain/2`."
+    ]
+  ]
+
+  @schema [
+    name: [kind: :atom, required: true, doc: "the instance's name, and its registry's."],
+    engine: [kind: {:one_of, [:native, :elixir]}, default: :native, doc: "who keeps the facts: `:native` or `:elixir`."],
+    store: [
+      kind: :any,
+      default: Kantoku.Store.Memory,
+      doc: "where snapshots are kept: a module or `{module, options}`, or `:none`."
+    ],
+    agents: [
+      kind: :keyword,
+      default: [],
+      doc: "what agents of modules with `cmd/2` do unless told otherwise; see `Kantoku.Agent.Options`."
+    ],
+    domains: [
+      kind: {:list, :keyword},
+      default: [],
+      doc: "keyword lists; see `Kantoku.Domain`. `:default` always exists."
+    ],
+    drain: [kind: {:options, @drain}, doc: "how it ends:"],
+    max_restarts: [kind: :non_negative, default: 3, doc: "how often domains may escalate to the instance, as in OTP."],
+    max_seconds: [kind: :positive, default: 5, doc: "as in OTP."],
+    sweep: [kind: :positive, default: 1_000, doc: "ms between two looks for rows that nobody repairs."],
+    registry: [kind: :keyword, default: [], doc: "more options for `Kantoku.Registry.start_link/1`."]
+  ]
+
+  @enforce_keys Keyword.keys(@schema)
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{
+          name: atom,
+          engine: :native | :elixir,
+          store: :none | module | {module, keyword},
+          agents: keyword,
+          domains: [Definition.t()],
+          drain: %{timeout: pos_integer},
+          max_restarts: non_neg_integer,
+          max_seconds: pos_integer,
+          sweep: pos_integer,
+          registry: keyword
+        }
+
+  @doc "Checks start options; raises `ArgumentError` on a bad one."
+  @spec new!(keyword) :: t
+  def new!(opts) do
+    checked = Options.validate!(opts, @schema, "Kantoku")
+    domains = checked.domains |> with_default() |> Enum.map(&Definition.new!/1)
+    unique!("domain", Enum.flat_map(domains, &Definition.names/1))
+    unique!("agent", Enum.flat_map(domains, &Definition.agent_ids/1))
+    struct!(__MODULE__, %{checked | domains: domains})
+  end
+
+  defp with_default(domains) do
+    if Enum.any?(domains, &(&1[:name] == :default)), do: domains, else: domains ++ [[name: :default]]
+  end
+
+  defp unique!(noun, names) do
+    case names -- Enum.uniq(names) do
+      [] ->
+        :ok
+
+      [name | _] ->
+        raise ArgumentError, "Kantoku, option :domains: expected each #{noun} once, got twice: #{inspect(name)}"
+    end
+  end
+
+  @doc "The policy of the instance as the level above its domains."
+  @spec policy(t) :: Policy.t()
+  def policy(config) do
+    [name: :instance, max_restarts: config.max_restarts, max_seconds: config.max_seconds]
+    |> Definition.new!()
+    |> Map.fetch!(:policy)
+  end
+
+  @doc "The options as Markdown."
+  @spec docs() :: String.t()
+  def docs, do: Options.docs(@schema)
+end

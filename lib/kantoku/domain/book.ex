@@ -1,0 +1,164 @@
+defmodule Kantoku.Domain.Book do
+  # What an instance knows of its domains: their options, their places and who sits there. Held by the instance. Knows no agent.
+  #
+  # Places are published with an epoch: a list of integers, one per level of supervisors down to the place, each taken when
+  # that level was started. A supervisor that was cut off from above has an older one, so what it still publishes loses.
+  @moduledoc false
+
+  alias Kantoku.Domain.{Gauges, Policy}
+
+  @type epoch :: [integer, ...]
+  @type part :: non_neg_integer | :group
+  @type shape :: %{
+          parent: atom | nil,
+          strategy: Supervisor.strategy(),
+          declared: [term],
+          nested: [atom],
+          partitions: non_neg_integer,
+          stop_order: :dynamic_first | :declared_first
+        }
+
+  @doc "Makes the table, which lives as long as the calling process."
+  @spec new_table() :: :ets.tid()
+  def new_table, do: :ets.new(__MODULE__, [:public, read_concurrency: true])
+
+  @doc "A newer epoch below that of the level above."
+  @spec next_epoch(epoch | []) :: epoch
+  def next_epoch(above), do: above ++ [:erlang.unique_integer([:monotonic])]
+
+  @doc "What data agents do unless told otherwise, and where they keep their snapshots."
+  @spec put_agent_options(:ets.tid(), Kantoku.Agent.Options.t()) :: true
+  def put_agent_options(book, options), do: :ets.insert(book, {:agent_options, options})
+
+  @spec agent_options(:ets.tid()) :: Kantoku.Agent.Options.t()
+  def agent_options(book), do: :ets.lookup_element(book, :agent_options, 2)
+
+  # Domains ------------------------------------------------------------------------------------------------------------
+
+  @doc "Enters a domain. `above` is the chain of its parent, `[]` for the instance itself, whose name here is `nil`."
+  @spec add(:ets.tid(), atom | nil, Policy.t(), shape, [Gauges.t()]) :: Gauges.chain()
+  def add(book, domain, policy, shape, above) do
+    chain = [Gauges.new(domain, policy.limits.max_agents) | above]
+
+    :ets.insert(book, [
+      {{:policy, domain}, 0, policy},
+      {{:shape, domain}, shape},
+      entrance(domain, policy, shape, chain)
+    ])
+
+    chain
+  end
+
+  defp entrance(domain, policy, shape, chain),
+    do: {{:entrance, domain}, shape.partitions, chain, policy.restart, policy.shutdown}
+
+  @spec policy(:ets.tid(), atom | nil) :: Policy.t()
+  def policy(book, domain), do: :ets.lookup_element(book, {:policy, domain}, 3)
+
+  @spec shape(:ets.tid(), atom | nil) :: shape
+  def shape(book, domain), do: :ets.lookup_element(book, {:shape, domain}, 2)
+
+  @spec chain(:ets.tid(), atom | nil) :: Gauges.chain()
+  def chain(book, domain), do: :ets.lookup_element(book, {:entrance, domain}, 3)
+
+  @doc "What a start needs to know of a domain, in one look-up."
+  @spec entrance(:ets.tid(), atom) :: {non_neg_integer, Gauges.chain(), atom, timeout | :brutal_kill} | nil
+  def entrance(book, domain) do
+    case :ets.lookup(book, {:entrance, domain}) do
+      [{_key, partitions, chain, restart, shutdown}] -> {partitions, chain, restart, shutdown}
+      [] -> nil
+    end
+  end
+
+  @doc "The names of all domains, sorted."
+  @spec domains(:ets.tid()) :: [atom]
+  def domains(book), do: book |> :ets.match({{:shape, :"$1"}, :_}) |> List.flatten() |> List.delete(nil) |> Enum.sort()
+
+  @doc "Changes a domain's policy by a function; concurrent changes follow one another."
+  @spec change_policy(:ets.tid(), atom, (Policy.t() -> Policy.t())) :: Policy.t()
+  def change_policy(book, domain, fun) do
+    [{key, version, old}] = :ets.lookup(book, {:policy, domain})
+    policy = fun.(old)
+    new = {{{:const, key}, version + 1, {:const, policy}}}
+
+    case :ets.select_replace(book, [{{key, version, :_}, [], [new]}]) do
+      1 -> spread(book, domain)
+      0 -> change_policy(book, domain, fun)
+    end
+  end
+
+  # Reads again, so that of two changes at once the later one is what stays.
+  defp spread(book, domain) do
+    policy = policy(book, domain)
+    fields = [{4, policy.restart}, {5, policy.shutdown}]
+    :ets.update_element(book, {:entrance, domain}, fields)
+    Gauges.put_max_agents(hd(chain(book, domain)), policy.limits.max_agents)
+    policy
+  end
+
+  # Places -------------------------------------------------------------------------------------------------------------
+
+  @doc "Says who sits at a place, unless someone of a later epoch does."
+  @spec seat(:ets.tid(), term, epoch, term) :: boolean
+  def seat(book, place, epoch, who) do
+    row = {{:seat, place}, epoch, who}
+    :ets.insert_new(book, row) or reseat(book, row)
+  end
+
+  defp reseat(book, {key, epoch, who}) do
+    new = {{{:const, key}, {:const, epoch}, {:const, who}}}
+    :ets.select_replace(book, [{{key, :"$1", :_}, [{:<, :"$1", {:const, epoch}}], [new]}]) == 1
+  end
+
+  @spec seated(:ets.tid(), term) :: term | nil
+  def seated(book, place) do
+    case :ets.lookup(book, {:seat, place}) do
+      [{_key, _epoch, who}] -> who
+      [] -> nil
+    end
+  end
+
+  @doc "The supervisor that holds the agents of a part, dead or alive."
+  @spec supervisor(:ets.tid(), atom, part) :: pid | nil
+  def supervisor(book, domain, part), do: seated(book, {:agents, domain, part})
+
+  @doc "The keeper of a part, dead or alive."
+  @spec keeper(:ets.tid(), atom, part) :: pid | nil
+  def keeper(book, domain, part), do: seated(book, {:keeper, domain, part})
+
+  # Restarts of the domain as a whole ------------------------------------------------------------------------------------
+
+  @doc "Counts a restart at `now` (ms); whether there are more than the policy's `max_restarts` in `max_seconds`."
+  @spec exceeded?(:ets.tid(), atom | nil, integer) :: boolean
+  def exceeded?(book, domain, now) do
+    %{max_restarts: most, max_seconds: seconds} = policy(book, domain)
+    _ = :ets.insert_new(book, {{:restarts, domain}, []})
+    restarts = count(book, {:restarts, domain}, now, now - seconds * 1_000, most)
+    restarts > most
+  end
+
+  defp count(book, key, now, since, most) do
+    [{^key, old}] = :ets.lookup(book, key)
+    times = Enum.take([now | Enum.take_while(old, &(&1 > since))], most + 1)
+    new = {{{:const, key}, {:const, times}}}
+
+    case :ets.select_replace(book, [{{key, :"$1"}, [{:"=:=", :"$1", {:const, old}}], [new]}]) do
+      1 -> length(times)
+      0 -> count(book, key, now, since, most)
+    end
+  end
+
+  @doc "Marks a domain as given up; whether this call did it."
+  @spec blow(:ets.tid(), atom | nil) :: boolean
+  def blow(book, domain), do: :ets.insert_new(book, {{:blown, domain}, true})
+
+  @spec blown?(:ets.tid(), atom | nil) :: boolean
+  def blown?(book, domain), do: :ets.member(book, {:blown, domain})
+
+  @doc "A domain that is started anew has a clean slate."
+  @spec renew(:ets.tid(), atom | nil) :: :ok
+  def renew(book, domain) do
+    for key <- [{:blown, domain}, {:restarts, domain}], do: :ets.delete(book, key)
+    :ok
+  end
+end

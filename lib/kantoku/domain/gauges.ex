@@ -1,0 +1,90 @@
+defmodule Kantoku.Domain.Gauges do
+  # A domain's numbers that many processes write at once, as atomics held by the instance. Knows no agent.
+  #
+  # A chain is a domain's gauges followed by those of the levels above it: what is asked of a domain is asked of all.
+  @moduledoc false
+
+  alias Kantoku.Error
+
+  @bucket 1
+  @agents 2
+  @draining 3
+  @max_agents 4
+  # Of the instance itself only: how many levels drain.
+  @drains 5
+
+  @type t :: {domain :: atom | nil, :atomics.atomics_ref()}
+  @type chain :: [t, ...]
+
+  @spec new(atom | nil, pos_integer | :infinity) :: t
+  def new(domain, max_agents) do
+    gauges = {domain, :atomics.new(5, [])}
+    put_max_agents(gauges, max_agents)
+    # Monotonic time is negative at first; a bucket that was never used lies before all of it.
+    :atomics.put(elem(gauges, 1), @bucket, -(2 ** 62))
+    gauges
+  end
+
+  # 0 stands for no limit.
+  @spec put_max_agents(t, pos_integer | :infinity) :: :ok
+  def put_max_agents({_domain, cells}, :infinity), do: :atomics.put(cells, @max_agents, 0)
+  def put_max_agents({_domain, cells}, max), do: :atomics.put(cells, @max_agents, max)
+
+  @doc "Takes a place for one agent on every level, or on none."
+  @spec enter(chain, atom) :: :ok | {:error, Error.t()}
+  def enter(chain, instance), do: enter(chain, instance, [])
+
+  defp enter([], _instance, _entered), do: :ok
+
+  defp enter([{domain, cells} = gauges | above], instance, entered) do
+    agents = :atomics.add_get(cells, @agents, 1)
+    max = :atomics.get(cells, @max_agents)
+
+    cond do
+      draining?([gauges]) -> refuse([gauges | entered], :draining, instance: instance, domain: domain)
+      max > 0 and agents > max -> refuse([gauges | entered], :limit, domain: domain, max_agents: max)
+      true -> enter(above, instance, [gauges | entered])
+    end
+  end
+
+  defp refuse(entered, reason, details) do
+    leave(entered)
+    {:error, Error.new(reason, details)}
+  end
+
+  @doc "Gives the place back."
+  @spec leave([t]) :: :ok
+  def leave(chain), do: Enum.each(chain, fn {_domain, cells} -> :atomics.sub(cells, @agents, 1) end)
+
+  @doc "How many agents hold a place."
+  @spec agents(t) :: integer
+  def agents({_domain, cells}), do: :atomics.get(cells, @agents)
+
+  @doc "Puts the count right, if it is still what was seen: whoever should have given a place back may have been killed."
+  @spec correct(t, seen :: integer, integer) :: boolean
+  def correct({_domain, cells}, seen, right), do: :atomics.compare_exchange(cells, @agents, seen, right) == :ok
+
+  @doc "Says that the first level of a chain drains, or not any more."
+  @spec set_draining(chain, boolean) :: :ok
+  def set_draining([{_domain, cells} | _] = chain, draining?) do
+    {nil, root} = List.last(chain)
+    was = :atomics.exchange(cells, @draining, flag(draining?))
+    :atomics.add(root, @drains, flag(draining?) - was)
+  end
+
+  defp flag(true), do: 1
+  defp flag(false), do: 0
+
+  @doc "Whether anything in an instance drains; asked before it is looked up what."
+  @spec any_draining?(t) :: boolean
+  def any_draining?({nil, root}), do: :atomics.get(root, @drains) > 0
+
+  @doc "Whether any level of the chain is draining."
+  @spec draining?([t]) :: boolean
+  def draining?(chain), do: Enum.any?(chain, fn {_domain, cells} -> :atomics.get(cells, @draining) == 1 end)
+
+  @doc "Reserves a restart at `at` (ms) in the domain's token bucket; the delay in ms."
+  @spec reserve(t, integer, Kantoku.Domain.Bucket.rule()) :: non_neg_integer
+  def reserve({_domain, cells}, at, rule),
+    do: div(Kantoku.Domain.Bucket.reserve(cells, @bucket, at * 1_000, rule) + 999, 1_000)
+end

@@ -1,0 +1,113 @@
+defmodule Kantoku.Domain.Launch do
+  # Really starting an agent: its own start function, its name, its entry in the registry. Knows nothing of restarts.
+  @moduledoc false
+  import Kantoku.Domain.Rows
+
+  alias Kantoku.{Engine, Telemetry}
+  alias Kantoku.Domain.{Book, Rows, Start}
+  alias Kantoku.Registry.{Description, Facet}
+
+  @doc "Starts the agent's process: with the monotonic time of its start and its incarnation."
+  @spec run(Start.context(), Rows.row()) :: {:ok, pid, integer, pos_integer} | :ignore | {:error, term}
+  def run({instance, _rows, _book} = context, row(what: what, incarnation: before) = row) do
+    incarnation = max(before + 1, System.os_time(:microsecond))
+    started = System.monotonic_time()
+
+    case call(what, context, row, incarnation) do
+      {:ok, pid} when is_pid(pid) ->
+        announce(instance, row, pid, incarnation)
+        {:ok, pid, started, incarnation}
+
+      :ignore ->
+        :ignore
+
+      {:error, reason} ->
+        {:error, reason}
+
+      other ->
+        {:error, {:bad_return_from_start, other}}
+    end
+  end
+
+  # As OTP's supervisors do, whatever a start function throws is a reason not to have started.
+  defp call(what, context, row, incarnation) do
+    {module, function, arguments} = mfa(what, context, row, incarnation)
+
+    case apply(module, function, arguments) do
+      {:ok, pid, _info} -> {:ok, pid}
+      other -> other
+    end
+  catch
+    :error, reason -> {:error, {reason, __STACKTRACE__}}
+    :exit, reason -> {:error, reason}
+    thrown -> {:error, {{:nocatch, thrown}, __STACKTRACE__}}
+  end
+
+  defp mfa({:otp, mfa, _modules}, _context, _row, _incarnation), do: mfa
+
+  defp mfa({:data, module, args, options}, {instance, _rows, book}, row(id: id, phase: phase), incarnation) do
+    {restore, options} = Map.pop(options, :restore, true)
+
+    argument = %{
+      instance: instance,
+      id: id,
+      module: module,
+      args: args,
+      options: options(options, Book.agent_options(book)),
+      incarnation: incarnation,
+      restore: restore or phase != :new
+    }
+
+    {Kantoku.Agent.Server, :start_link, [argument]}
+  end
+
+  # What was given was checked when it was given.
+  defp options(given, defaults) when given == %{}, do: defaults
+  defp options(given, defaults), do: struct!(defaults, given)
+
+  defp announce(instance, row(id: id) = row, pid, incarnation) do
+    metadata = metadata(row, id: id, pid: pid, incarnation: incarnation)
+    Telemetry.emit(instance, [:agent, :spawned], %{system_time: System.system_time()}, metadata)
+  end
+
+  @doc "Gives a running agent its name and its entry."
+  @spec introduce(atom, Rows.row()) :: :ok | {:error, {:already_started, pid} | term}
+  def introduce(instance, row(id: id, pid: pid) = row) do
+    case Engine.claim(instance, id, pid, nil) do
+      {:ok, _incarnation} -> describe(instance, row)
+      {:error, {:already_registered, ^pid}} -> describe(instance, row)
+      {:error, {:already_registered, other}} -> {:error, {:already_started, other}}
+      # It is dead already: its supervisor will hear of it next.
+      {:error, :noproc} -> :ok
+      :unknown -> {:error, :registry_not_running}
+    end
+  end
+
+  # A fresh entry has version 0, so one step does; the process may be dead or have described itself by now.
+  defp describe(instance, row(id: id, pid: pid, what: what, entry: entry)) do
+    attributes = Map.put(Description.change!(%{}, entry || []), :type, module(what))
+
+    case Engine.describe(instance, id, pid, 0, attributes, Facet.of(attributes)) do
+      {:stale, _version} -> Kantoku.Registry.describe(instance, id, entry || [])
+      _done_or_dead -> :ok
+    end
+
+    :ok
+  end
+
+  @doc "The modules of a child spec."
+  @spec modules(term) :: [module] | :dynamic
+  def modules({:otp, _mfa, modules}), do: modules
+  def modules({:data, _module, _args, _options}), do: [Kantoku.Agent.Server]
+
+  @doc "What events say of an agent."
+  @spec metadata(Rows.row(), keyword) :: map
+  def metadata(row(domain: domain, what: what, pid: pid, incarnation: incarnation), more) do
+    Map.merge(%{domain: domain, module: module(what), pid: pid, incarnation: incarnation}, Map.new(more))
+  end
+
+  @doc "What an agent is, for people and for the registry's `type`."
+  @spec module(term) :: module
+  def module({:data, module, _args, _options}), do: module
+  def module({:otp, {module, _function, _args}, _modules}), do: module
+end

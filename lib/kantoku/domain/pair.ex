@@ -1,0 +1,50 @@
+defmodule Kantoku.Domain.Pair do
+  # A supervisor of agents and the keeper that repairs for it. The keeper comes second and falls with the supervisor
+  # (:rest_for_one), so that each new supervisor meets a keeper that looks at everything anew. Knows no row.
+  @moduledoc false
+  use Supervisor
+
+  alias Kantoku.Instances
+  alias Kantoku.Domain.{Book, Group, Keeper}
+
+  @type place :: {instance :: atom, domain :: atom, Book.part()}
+
+  # Whether to restart is decided by agents' rows, so OTP's own count must never end a supervisor.
+  @unlimited [max_restarts: 1_000_000, max_seconds: 1]
+
+  @doc "The options under which a supervisor never gives up by itself."
+  @spec unlimited() :: keyword
+  def unlimited, do: @unlimited
+
+  @spec child_spec({place, Book.epoch()}) :: Supervisor.child_spec()
+  def child_spec({{_instance, _domain, part}, _epoch} = argument) do
+    %{id: part, start: {__MODULE__, :start_link, [argument]}, type: :supervisor}
+  end
+
+  @spec start_link({place, Book.epoch()}) :: Supervisor.on_start()
+  def start_link({place, epoch}), do: Supervisor.start_link(__MODULE__, {place, Book.next_epoch(epoch)})
+
+  @impl true
+  def init({place, epoch}) do
+    agents = %{id: :agents, start: {__MODULE__, :start_agents, [place, epoch]}, type: :supervisor}
+    Supervisor.init([agents, {Keeper, {place, epoch}}], [strategy: :rest_for_one] ++ @unlimited)
+  end
+
+  @doc "Starts the supervisor of a place and says so in the book."
+  @spec start_agents(place, Book.epoch()) :: Supervisor.on_start()
+  def start_agents({instance, domain, part}, epoch) do
+    {rows, book} = Instances.tables!(instance)
+
+    with {:ok, agents} <- start(instance, rows, book, domain, part) do
+      epoch = Book.next_epoch(epoch)
+      Book.seat(book, {:agents, domain, part}, epoch, agents)
+      Book.seat(book, {:pair, domain, part}, epoch, self())
+      {:ok, agents}
+    end
+  end
+
+  defp start(instance, rows, book, domain, :group), do: Group.start_link(instance, rows, book, domain)
+
+  defp start(_instance, _rows, _book, _domain, _index),
+    do: DynamicSupervisor.start_link([strategy: :one_for_one] ++ @unlimited)
+end

@@ -1,0 +1,120 @@
+defmodule Kantoku.Domain.Repair do
+  # Makes what is there agree with the rows of one place again. Every step may be cut short, and repeated, at any point.
+  #
+  # K1  A row of another supervisor is handed over only when that supervisor is dead, then what it was starting is dead, then what
+  #     the row names is dead; in this order, as each may still make the next.
+  # K2  A handed-over row is started through the supervisor; to do so twice is harmless (S3 of `Start`).
+  # K3  An agent of the living supervisor has ended for good when that supervisor does not list it; nothing else proves it.
+  @moduledoc false
+  import Kantoku.Domain.Rows
+
+  alias Kantoku.Domain.{Group, Pair, Remains, Rows, Start}
+
+  @enforce_keys [:context, :place, :agents]
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{context: Start.context(), place: Pair.place(), agents: pid}
+
+  @spec new(Start.context(), Pair.place(), pid) :: t
+  def new(context, place, agents), do: %__MODULE__{context: context, place: place, agents: agents}
+
+  @doc "Looks at every row of the place."
+  @spec all(t) :: :ok
+  def all(%{context: {_instance, rows, _book}, place: {_, domain, part}} = repair),
+    do: repair(repair, Rows.of(rows, domain, part))
+
+  @doc "Looks at some rows, if they are of this place."
+  @spec some(t, [term]) :: :ok
+  def some(%{context: {_instance, rows, _book}, place: {_, domain, part}} = repair, ids) do
+    repair(repair, for(id <- ids, row(domain: ^domain, part: ^part) = row <- [Rows.get(rows, id)], do: row))
+  end
+
+  defp repair(%{agents: agents} = repair, found) do
+    {own, foreign} = Enum.split_with(found, &(row(&1, :sup) == agents))
+    own = own ++ take_over(repair, foreign)
+    ended(repair, Enum.filter(own, &suspect?/1))
+    Enum.each(own, &revive(repair, &1))
+  end
+
+  # Of another supervisor -------------------------------------------------------------------------------------------------
+
+  # A group's supervisor takes its own rows, before it starts (`Group.start_link/4`).
+  defp take_over(%{place: {_, _, :group}}, _foreign), do: []
+  defp take_over(_repair, []), do: []
+
+  defp take_over(repair, foreign) do
+    foreign |> Enum.group_by(&row(&1, :sup)) |> Enum.each(fn {sup, rows} -> Remains.await(sup, patience(rows)) end)
+    foreign = reread(repair, foreign)
+
+    Remains.kill_strays(
+      for row(phase: phase, sup: sup) when phase in [:new, :starting] and is_pid(sup) <- foreign, uniq: true, do: sup
+    )
+
+    Remains.kill_all(for row(pid: pid) when is_pid(pid) <- foreign, do: pid)
+    Enum.flat_map(foreign, &hand_over(repair, &1))
+  end
+
+  # Dead supervisors write no more, so what is read now is what they left.
+  defp reread(%{context: {_, rows, _}, agents: agents}, foreign) do
+    for row(id: id) <- foreign, row(sup: sup) = row when sup != agents <- [Rows.get(rows, id)], not alive?(sup), do: row
+  end
+
+  defp patience(rows), do: Enum.max(Enum.map(rows, &allowed/1)) + 1_000
+
+  defp allowed(row(child: {_restart, shutdown, _type})) when is_integer(shutdown), do: shutdown
+  defp allowed(_row), do: 5_000
+
+  # As in OTP, a temporary agent ends with its supervisor.
+  defp hand_over(%{context: context}, row(wanted: wanted, phase: phase, child: {restart, _, _}) = row)
+       when wanted == false or (restart == :temporary and phase != :new) do
+    Start.forget(context, row)
+    []
+  end
+
+  defp hand_over(%{context: {_, rows, _}, agents: agents}, row(id: id) = row) do
+    if Rows.hand_over(rows, row, agents, Group.after_settling(row)), do: List.wrap(Rows.get(rows, id)), else: []
+  end
+
+  # Of this supervisor ----------------------------------------------------------------------------------------------------
+
+  defp suspect?(row(phase: phase, pid: pid)), do: phase in [:up, :resting, :parked, :behind] and not alive?(pid)
+
+  defp ended(_repair, []), do: :ok
+
+  defp ended(%{context: {_, rows, _} = context} = repair, suspects) do
+    listed = listed(repair)
+
+    for row(pid: pid, phase: phase) = row <- suspects, pid not in listed do
+      if phase == :up and row(row, :wanted) in [true, false],
+        do: Start.forget(context, row),
+        else: Rows.move(rows, row, [{pid_at(), nil}])
+    end
+
+    :ok
+  end
+
+  defp listed(%{agents: agents}), do: MapSet.new(Supervisor.which_children(agents), &elem(&1, 1))
+
+  defp revive(%{context: {_, rows, _}} = repair, row(id: id)) do
+    case Rows.get(rows, id) do
+      row(wanted: false, part: part) = row when part != :group -> forget(repair, row)
+      row(wanted: true, phase: :recover) = row -> start(repair, row)
+      row(wanted: {:park, _reason}, pid: nil) = row -> start(repair, row)
+      row(wanted: true, phase: phase, pid: nil) = row when phase != :stopped -> start(repair, row)
+      _fine -> :ok
+    end
+  end
+
+  defp forget(%{agents: agents, context: {instance, _, _}}, row(id: id, gen: gen, pid: pid)) do
+    if alive?(pid), do: DynamicSupervisor.terminate_child(agents, pid)
+    spec = %{id: id, start: {Start, :forget, [instance, id, gen]}, restart: :temporary}
+    DynamicSupervisor.start_child(agents, spec)
+  end
+
+  defp start(%{place: {_, _, :group}, agents: agents}, row(id: id)), do: Supervisor.restart_child(agents, id)
+
+  defp start(%{agents: agents, context: {instance, _, _}}, row),
+    do: DynamicSupervisor.start_child(agents, Start.child(instance, row))
+
+  defp alive?(pid), do: is_pid(pid) and Process.alive?(pid)
+end

@@ -1,0 +1,134 @@
+defmodule Kantoku.Engine.Elixir do
+  @moduledoc """
+  The engine on ETS and plain processes: the reference for the native one, and what serves where no library loads.
+
+  Reads go straight to the tables, from any process. Writes of an instance go one by one through its keeper, a process
+  that owns the tables; so each is one step, and the deaths of owners are seen in one place. A read looks at
+  `Process.alive?/1` itself and never waits for the keeper to hear of a death.
+  """
+  @behaviour Kantoku.Engine
+
+  alias Kantoku.Engine.Elixir.{Instances, Keeper, Query, Tables}
+
+  @impl true
+  def open(instance, keys, servers, listeners), do: Instances.open(instance, keys, servers, listeners)
+
+  @impl true
+  def close(instance), do: Instances.close(instance)
+
+  @doc "The live process that holds the instance open, if this engine keeps it."
+  @spec holder(Kantoku.Engine.instance()) :: pid | nil
+  def holder(instance) do
+    case Instances.fetch(instance) do
+      {:ok, tables} -> tables.holder
+      :unknown -> nil
+    end
+  end
+
+  @impl true
+  def seat(instance, index, pid), do: write(instance, {:seat, index, pid})
+
+  @impl true
+  def register(instance, key, value), do: write(instance, {:register, key, value})
+
+  @impl true
+  def take_over(instance, key, value, from), do: write(instance, {:take_over, key, value, from})
+
+  @impl true
+  def claim(instance, key, pid, value), do: write(instance, {:claim, key, pid, value})
+
+  @impl true
+  def disclaim(instance, key, pid), do: write(instance, {:disclaim, key, pid})
+
+  @impl true
+  def unregister(instance, key), do: write(instance, {:unregister, key, :all})
+
+  @impl true
+  def unregister(instance, key, incarnations), do: write(instance, {:unregister, key, incarnations})
+
+  @impl true
+  def whereis(instance, key), do: read(instance, &Tables.whereis(&1, key))
+
+  @impl true
+  def lookup(instance, key), do: read(instance, &Tables.lookup(&1, key))
+
+  @impl true
+  def keys(instance, pid), do: read(instance, &Tables.keys(&1, pid))
+
+  @impl true
+  def own(instance, key, pid), do: read(instance, &Tables.own(&1, key, pid))
+
+  @impl true
+  def put_value(instance, key, incarnation, value), do: write(instance, {:put_value, key, incarnation, value})
+
+  @impl true
+  def slice(instance, cursor, limit), do: read(instance, &Tables.slice(&1, cursor, limit))
+
+  @impl true
+  def count_slice(instance, cursor, limit) do
+    with {entries, next} <- slice(instance, cursor, limit), do: {length(entries), next}
+  end
+
+  @impl true
+  def describe(instance, key, pid, expected, attributes, facets) do
+    write(instance, {:describe, key, pid, expected, attributes, facets})
+  end
+
+  @impl true
+  def entry(instance, key), do: read(instance, &Tables.entry(&1, key))
+
+  @impl true
+  def set_load(instance, handle, load), do: read(instance, &Tables.set_load(&1, handle, load))
+
+  @impl true
+  def add_load(instance, handle, change), do: read(instance, &Tables.add_load(&1, handle, change))
+
+  @impl true
+  def find(instance, query), do: query(instance, &Query.find(&1, query))
+
+  @impl true
+  def find_pids(instance, query) do
+    with records when is_list(records) <- find(instance, query) do
+      for {key, pid, _value, _attributes, _load, _incarnation} <- records, do: {key, pid}
+    end
+  end
+
+  @impl true
+  def count(instance, query), do: query(instance, &Query.count(&1, query))
+
+  @impl true
+  def watch(instance, query, pid), do: write(instance, {:watch, query, pid})
+
+  @impl true
+  def unwatch(instance, ref), do: write(instance, {:unwatch, ref})
+
+  defp write(instance, request) do
+    with {:ok, tables} <- Instances.fetch(instance), do: Keeper.call(tables.keeper, request)
+  end
+
+  # Tables vanish with their keeper; what a reader then stumbles over means that there is no such instance any more.
+  defp read(instance, fun) do
+    with {:ok, tables} <- Instances.fetch(instance) do
+      try do
+        fun.(tables)
+      rescue
+        error in ArgumentError ->
+          if Process.alive?(tables.keeper), do: reraise(error, __STACKTRACE__), else: :unknown
+      end
+    end
+  end
+
+  # A query touches many rows: it is repeated if a description changed meanwhile, and left to the keeper if they
+  # change without a pause.
+  defp query(instance, fun), do: query(instance, fun, 3)
+
+  defp query(instance, fun, 0), do: write(instance, {:read, fun})
+
+  defp query(instance, fun, tries) do
+    case read(instance, &Tables.undisturbed(&1, fun)) do
+      :disturbed -> query(instance, fun, tries - 1)
+      {:ok, answer} -> answer
+      :unknown -> :unknown
+    end
+  end
+end

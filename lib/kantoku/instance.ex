@@ -1,0 +1,94 @@
+defmodule Kantoku.Instance do
+  # The top supervisor of an instance: makes the tables, which outlive everything below it, and starts the parts. Knows no agent.
+  @moduledoc false
+  @behaviour :supervisor
+
+  import Kantoku.Domain.Rows, only: [row: 0, row: 2]
+
+  alias Kantoku.{Config, Drain, Instances}
+  alias Kantoku.Agent.Options
+  alias Kantoku.Domain.{Book, Fuse, Gauges, Remains, Rows, Sweeper}
+  alias Kantoku.Instance.Core
+
+  # What an earlier supervisor of this name left behind may take this long to stop, in ms.
+  @patience 60_000
+
+  @spec start_link(Config.t()) :: Supervisor.on_start()
+  def start_link(config), do: :supervisor.start_link({:via, Instances, config.name}, __MODULE__, config)
+
+  @doc "The address of an instance's supervisor."
+  @spec address(atom) :: {:via, module, atom}
+  def address(name), do: {:via, Instances, name}
+
+  @impl true
+  def init(config) do
+    Remains.await(Instances.core(config.name), @patience)
+    rows = Rows.new_table()
+    book = Book.new_table()
+    Book.put_agent_options(book, Options.new!([store: open(config)] ++ config.agents))
+    gauges = enter_domains(config, rows, book)
+    Instances.publish(config.name, {rows, book}, gauges)
+    flags = %{strategy: :one_for_one, intensity: 3, period: 5, auto_shutdown: :any_significant}
+    {:ok, {flags, children(config)}}
+  end
+
+  # In this process, as a store may live as long as who opened it.
+  defp open(%{store: :none}), do: nil
+
+  defp open(%{name: name, store: store}) do
+    case Kantoku.Store.open(name, store) do
+      {:ok, store} -> store
+      {:error, reason} -> exit({:store, store, reason})
+    end
+  end
+
+  # The last child stops first: the drain, while everything still stands.
+  defp children(config) do
+    epoch = Book.next_epoch([])
+
+    [
+      Fuse.child_spec({config.name, nil, epoch}),
+      {Core, {config, epoch}},
+      {Sweeper, {config.name, config.sweep}},
+      {Drain.Server, {config.name, config.drain.timeout}}
+    ]
+    |> Enum.map(&Supervisor.child_spec(&1, []))
+  end
+
+  defp enter_domains(config, rows, book) do
+    shape = %{
+      parent: nil,
+      strategy: :one_for_one,
+      declared: [],
+      nested: Enum.map(config.domains, & &1.name),
+      partitions: 0,
+      stop_order: :dynamic_first
+    }
+
+    chain = Book.add(book, nil, Config.policy(config), shape, [])
+    Enum.each(config.domains, &enter_domain(&1, nil, chain, config.name, rows, book))
+    hd(chain)
+  end
+
+  defp enter_domain(domain, parent, above, instance, rows, book) do
+    shape = %{
+      parent: parent,
+      strategy: domain.strategy,
+      declared: Enum.map(domain.agents, &row(&1, :id)),
+      nested: Enum.map(domain.domains, & &1.name),
+      partitions: domain.partitions,
+      stop_order: domain.stop_order
+    }
+
+    chain = Book.add(book, domain.name, domain.policy, shape, above)
+    Enum.each(domain.agents, &enter_agent(&1, chain, instance, rows))
+    Enum.each(domain.domains, &enter_domain(&1, domain.name, chain, instance, rows, book))
+  end
+
+  defp enter_agent(row() = agent, chain, instance, rows) do
+    case Gauges.enter(chain, instance) do
+      :ok -> Rows.insert_new(rows, agent)
+      {:error, error} -> raise ArgumentError, Exception.message(error)
+    end
+  end
+end

@@ -1,0 +1,36 @@
+defmodule Kantoku.Registry.Facet do
+  # What an entry can be found by, and which values the index can hold. Knows neither entries nor criteria.
+  @moduledoc false
+
+  # The engines hold integers of up to 60 bits in one word, and binaries of up to 255 bytes.
+  @integer_limit 2 ** 59
+  @max_bytes 255
+  @label "an atom or a binary of up to #{@max_bytes} bytes"
+
+  @doc "Whether the index can hold a value."
+  @spec indexable?(term) :: boolean
+  def indexable?(value) when is_atom(value), do: true
+  def indexable?(value) when is_integer(value), do: value >= -@integer_limit and value < @integer_limit
+  def indexable?(value), do: is_binary(value) and byte_size(value) <= @max_bytes
+
+  @doc "What `label?/1` expects, in words."
+  @spec label() :: String.t()
+  def label, do: @label
+
+  @doc "Whether a value can be a tag, a capability or a region."
+  @spec label?(term) :: boolean
+  def label?(value), do: not is_integer(value) and indexable?(value)
+
+  @doc "The facets of a description."
+  @spec of(map) :: [Kantoku.Engine.facet()]
+  def of(attributes) do
+    single = for dimension <- [:type, :status, :node, :region], value = attributes[dimension], do: {dimension, value}
+    tags = for tag <- attributes.tags, do: {:tag, tag}
+    capabilities = for capability <- attributes.capabilities, do: {:capability, capability}
+    single ++ tags ++ capabilities ++ of_metadata(attributes.metadata)
+  end
+
+  defp of_metadata(metadata) do
+    for {key, value} <- metadata, indexable?(key) and indexable?(value), do: {{:metadata, key}, value}
+  end
+end

@@ -1,0 +1,171 @@
+defmodule Kantoku.Telemetry do
+  @moduledoc """
+  The events of Kantoku: one catalogue, sent to `:telemetry` when it is there and to every subscriber.
+
+  Two ways to listen, for two needs. A `:telemetry` handler runs in the process that emits: right for counting, wrong for
+  whatever may fail or wait. A subscription (`subscribe/2`) is a bounded stream of messages to the process that asked for it: it can
+  never slow the emitter down, and it counts what it had to drop.
+
+      iex> {:ok, ref} = Kantoku.Telemetry.subscribe(MyApp.Agents, events: [[:agent, :restarting], [:agent, :parked]])
+      iex> Kantoku.Telemetry.emit(MyApp.Agents, [:agent, :restarting], %{delay: 200, crashes: 2}, %{id: "a"})
+      iex> receive do
+      ...>   {:kantoku_event, ^ref, [:kantoku, :agent, :restarting], %{delay: delay}, %{id: id}} ->
+      ...>     Kantoku.Telemetry.ack(ref)
+      ...>     {id, delay}
+      ...> end
+      {"a", 200}
+
+  At most `buffer` events are on their way to a subscriber; each `ack/2` (`take/3` and `stream/2` do it themselves) makes room for
+  more. An emitter to whom nobody listens pays for two reads of memory that all schedulers share.
+
+  Every event's metadata has `instance`. `id` is the agent's, `reason` is why.
+
+  ## Catalogue
+
+  #{Kantoku.Telemetry.Catalogue.table()}
+  """
+
+  alias Kantoku.Telemetry.{Catalogue, Registrar, Subscription, Switchboard}
+
+  @default_buffer 1_000
+
+  @typedoc "Without the leading `:kantoku`, as `[:agent, :crashed]`."
+  @type name :: [atom, ...]
+
+  @typedoc "Names a subscription. Good on the node that made it."
+  @opaque subscription :: Subscription.t()
+
+  @typedoc "What a subscriber receives; the name starts with `:kantoku`."
+  @type message :: {:kantoku_event, subscription, name, measurements :: map, metadata :: map}
+
+  @doc """
+  Hands an event to all who listen. Never waits and never fails for a listener's sake.
+
+  A name that the catalogue does not have is a mistake in the emitting code: `ArgumentError`, whether anyone listens or not.
+  """
+  @spec emit(instance :: atom, name, measurements :: map, metadata :: map) :: :ok
+  def emit(instance, name, measurements, metadata) do
+    number = number!(name)
+    if Switchboard.listening?(number), do: Switchboard.dispatch(instance, number, name, measurements, metadata)
+    :ok
+  end
+
+  @doc """
+  Whether anyone may listen to an event: asked before something costly is gathered for one. With `:telemetry` loaded this is
+  always so.
+  """
+  @spec listening?(name) :: boolean
+  def listening?(name), do: name |> number!() |> Switchboard.listening?()
+
+  defp number!(name) do
+    Catalogue.number(name) ||
+      raise ArgumentError, "expected the name of an event of Kantoku.Telemetry.events/0, got: #{inspect(name)}"
+  end
+
+  @doc "The catalogue: names (without `:kantoku`), measurements with units, metadata, documentation."
+  @spec events() :: [
+          %{name: name, doc: String.t(), measurements: [{atom, atom}], metadata: [atom]}
+        ]
+  def events, do: Catalogue.all()
+
+  @doc """
+  Subscribes the calling process to an instance's events, until it unsubscribes or dies. The instance need not run (yet).
+
+    * `:events` - names or prefixes of names, with or without the leading `:kantoku`; all by default. `[[:agent]]` are all
+      events of agents;
+    * `:buffer` - how many events may be on their way (default #{@default_buffer}); one more is dropped and counted.
+
+  Each event is a `t:message/0`.
+  """
+  @spec subscribe(instance :: atom, keyword) :: {:ok, subscription}
+  def subscribe(instance, opts \\ []) when is_atom(instance) do
+    opts = Keyword.validate!(opts, events: [[]], buffer: @default_buffer)
+    numbers = opts[:events] |> list!() |> Enum.flat_map(&numbers!/1) |> Enum.uniq()
+    {:ok, Registrar.subscribe(instance, numbers, buffer!(opts[:buffer]))}
+  end
+
+  defp list!(events) when is_list(events) and events != [], do: events
+
+  defp list!(events) do
+    raise ArgumentError, "option :events expects a list of event names or prefixes, got: #{inspect(events)}"
+  end
+
+  defp numbers!([:kantoku | prefix]), do: numbers!(prefix)
+
+  defp numbers!(prefix) when is_list(prefix) do
+    case Catalogue.numbers(prefix) do
+      [] -> raise ArgumentError, "option :events has a name or prefix that no event has: #{inspect(prefix)}"
+      numbers -> numbers
+    end
+  end
+
+  defp numbers!(other), do: list!(other)
+
+  defp buffer!(buffer) when is_integer(buffer) and buffer > 0, do: buffer
+
+  defp buffer!(buffer) do
+    raise ArgumentError, "option :buffer expects a positive integer, got: #{inspect(buffer)}"
+  end
+
+  @doc "Ends a subscription and removes its messages from the caller's mailbox."
+  @spec unsubscribe(subscription) :: :ok
+  def unsubscribe(ref) do
+    Registrar.unsubscribe(ref)
+    flush(ref)
+  end
+
+  defp flush(ref) do
+    receive do
+      {:kantoku_event, ^ref, _name, _measurements, _metadata} -> flush(ref)
+    after
+      0 -> :ok
+    end
+  end
+
+  @doc "Makes room for `count` more events, having received as many."
+  @spec ack(subscription, count :: non_neg_integer) :: :ok
+  def ack(ref, count \\ 1), do: Subscription.give_back(ref, count)
+
+  @doc """
+  How many events this subscription had no room for, from its start.
+
+      iex> {:ok, ref} = Kantoku.Telemetry.subscribe(:dropping, buffer: 1)
+      iex> for id <- 1..3, do: Kantoku.Telemetry.emit(:dropping, [:agent, :stopped], %{}, %{id: id})
+      iex> Kantoku.Telemetry.dropped(ref)
+      2
+  """
+  @spec dropped(subscription) :: non_neg_integer
+  def dropped(ref), do: Subscription.dropped(ref)
+
+  @doc "How many events are on their way or not yet acknowledged."
+  @spec outstanding(subscription) :: non_neg_integer
+  def outstanding(ref), do: Subscription.outstanding(ref)
+
+  @doc """
+  Takes up to `count` events out of the caller's mailbox and acknowledges them. Waits up to `timeout` ms for the first one only;
+  `[]` if none came.
+  """
+  @spec take(subscription, count :: pos_integer, timeout) :: [message]
+  def take(ref, count, timeout \\ 0)
+  def take(_ref, 0, _timeout), do: []
+
+  def take(ref, count, timeout) do
+    receive do
+      {:kantoku_event, ^ref, _name, _measurements, _metadata} = message ->
+        ack(ref)
+        [message | take(ref, count - 1, 0)]
+    after
+      timeout -> []
+    end
+  end
+
+  @doc """
+  The events as a lazy enumerable, for the process that subscribed. Ends when none has come for `idle` ms (default: never).
+
+      Kantoku.Telemetry.stream(ref) |> Stream.filter(&match?({_, _, [_, :agent, :parked], _, _}, &1)) |> Enum.take(3)
+  """
+  @spec stream(subscription, idle :: timeout) :: Enumerable.t()
+  def stream(ref, idle \\ :infinity) do
+    Stream.repeatedly(fn -> take(ref, 1, idle) end) |> Stream.take_while(&(&1 != [])) |> Stream.concat()
+  end
+end

@@ -1,0 +1,174 @@
+defmodule Kantoku.Telemetry.Catalogue do
+  # The events as data. Knows neither who emits them nor who listens.
+  @moduledoc false
+
+  @type name :: [atom, ...]
+  @type unit :: :native | :millisecond | :byte | :count | :revision | :unix_native
+  @type event :: %{name: name, doc: String.t(), measurements: [{atom, unit}], metadata: [atom]}
+
+  @agent [:id]
+
+  @events [
+    %{
+      name: [:agent, :spawned],
+      doc: "An agent's process was started, for the first time or again.",
+      measurements: [system_time: :unix_native],
+      metadata: @agent ++ [:domain, :module, :pid, :incarnation]
+    },
+    %{
+      name: [:agent, :ready],
+      doc: "An agent has its state and serves. `duration` is counted from the start of its process.",
+      measurements: [duration: :native],
+      metadata: @agent ++ [:module, :pid, :incarnation, :revision, :restored]
+    },
+    %{
+      name: [:agent, :state_changed],
+      doc: "An action, message or delivered directive changed an agent. Built only when someone listens.",
+      measurements: [revision: :revision],
+      metadata: @agent ++ [:module, :directives]
+    },
+    %{
+      name: [:agent, :restored],
+      doc: "An agent took up its newest snapshot. `outbox` is how many directives are to be delivered again.",
+      measurements: [duration: :native, bytes: :byte, revision: :revision, outbox: :count],
+      metadata: @agent ++ [:module, :incarnation, :migrated_from]
+    },
+    %{
+      name: [:agent, :crashed],
+      doc: "An agent ended for a reason that its restart policy answers with a restart.",
+      measurements: [crashes: :count],
+      metadata: @agent ++ [:domain, :module, :pid, :incarnation, :reason]
+    },
+    %{
+      name: [:agent, :restarting],
+      doc: "An agent will be restarted after `delay`.",
+      measurements: [delay: :millisecond, crashes: :count],
+      metadata: @agent ++ [:domain, :module, :incarnation, :reason]
+    },
+    %{
+      name: [:agent, :parked],
+      doc: "An agent is not restarted any more until someone, or a timer after `retry_in`, unparks it.",
+      measurements: [crashes: :count, retry_in: :millisecond],
+      metadata: @agent ++ [:domain, :module, :incarnation, :reason]
+    },
+    %{
+      name: [:agent, :unparked],
+      doc: "A parked agent is started again.",
+      measurements: [parked_for: :millisecond],
+      metadata: @agent ++ [:domain, :module, :by]
+    },
+    %{
+      name: [:agent, :stopped],
+      doc: "An agent ended and will not come back by itself.",
+      measurements: [],
+      metadata: @agent ++ [:domain, :module, :pid, :incarnation, :reason]
+    },
+    %{
+      name: [:agent, :snapshot, :written],
+      doc: "A snapshot is kept by the store. `duration` includes encoding and, with a durable store, the commit.",
+      measurements: [duration: :native, bytes: :byte, revision: :revision],
+      metadata: @agent ++ [:module]
+    },
+    %{
+      name: [:agent, :snapshot, :failed],
+      doc: "A snapshot could not be kept. The one before it stays, and the agent tries again in `retry_in`.",
+      measurements: [revision: :revision, retry_in: :millisecond],
+      metadata: @agent ++ [:module, :reason]
+    },
+    %{
+      name: [:agent, :snapshot, :damaged],
+      doc: "A snapshot could not be read. `action` is `:fresh` (set aside, started without it) or `:park`.",
+      measurements: [],
+      metadata: @agent ++ [:module, :reason, :action]
+    },
+    %{
+      name: [:agent, :directive, :delivered],
+      doc: "A handler took a directive. `attempts` counts those of this incarnation.",
+      measurements: [duration: :native, attempts: :count],
+      metadata: @agent ++ [:module, :directive_id]
+    },
+    %{
+      name: [:agent, :directive, :retried],
+      doc: "A handler refused a directive or crashed; it is delivered again, under the same id, in `retry_in`.",
+      measurements: [attempts: :count, retry_in: :millisecond],
+      metadata: @agent ++ [:module, :directive_id, :reason]
+    },
+    %{
+      name: [:agent, :directive, :undeliverable],
+      doc: "A directive used up its attempts. `action` is `:park` or `:drop`, as `on_undeliverable` says.",
+      measurements: [attempts: :count],
+      metadata: @agent ++ [:module, :directive_id, :reason, :action]
+    },
+    %{
+      name: [:drain, :start],
+      doc: "An instance or domain takes no new work and finishes what it has.",
+      measurements: [agents: :count, deadline: :millisecond],
+      metadata: [:domain]
+    },
+    %{
+      name: [:drain, :step],
+      doc: "One step of a drain is done: `step` says which.",
+      measurements: [duration: :native, remaining: :count],
+      metadata: [:domain, :step]
+    },
+    %{
+      name: [:drain, :stop],
+      doc: "A drain is over. `cut_off` is how much work the deadline ended.",
+      measurements: [duration: :native, cut_off: :count],
+      metadata: [:domain, :result]
+    },
+    %{
+      name: [:domain, :throttled],
+      doc: "A storm of restarts is spread: this one waits `delay` for the domain's token bucket.",
+      measurements: [delay: :millisecond],
+      metadata: [:domain, :id]
+    },
+    %{
+      name: [:domain, :escalated],
+      doc: "A domain gave up and handed its failure to the level above.",
+      measurements: [crashes: :count],
+      metadata: [:domain, :parent, :reason]
+    }
+  ]
+
+  @doc "All events, in the order of the documentation."
+  @spec all() :: [event]
+  def all, do: @events
+
+  @doc "How many events there are; their numbers run from 1 to this."
+  @spec size() :: pos_integer
+  def size, do: unquote(length(@events))
+
+  @doc "The number of an event, or `nil` if the catalogue has none of that name."
+  @spec number(name) :: pos_integer | nil
+  for {event, number} <- Enum.with_index(@events, 1) do
+    def number(unquote(event.name)), do: unquote(number)
+  end
+
+  def number(_name), do: nil
+
+  @doc "The numbers of all events whose name starts with `prefix`."
+  @spec numbers(prefix :: [atom]) :: [pos_integer]
+  def numbers(prefix) do
+    for {event, number} <- Enum.with_index(@events, 1), List.starts_with?(event.name, prefix), do: number
+  end
+
+  @doc "The catalogue as a Markdown table."
+  @spec table() :: String.t()
+  def table do
+    header = "| event | when | measurements | metadata |\n|---|---|---|---|\n"
+    header <> Enum.map_join(@events, "\n", &row/1)
+  end
+
+  defp row(event) do
+    measurements = Enum.map_join(event.measurements, ", ", fn {name, unit} -> "`#{name}` (#{unit(unit)})" end)
+    metadata = Enum.map_join(event.metadata, ", ", &"`#{&1}`")
+    "| `#{inspect([:kantoku | event.name])}` | #{event.doc} | #{measurements} | #{metadata} |"
+  end
+
+  defp unit(:native), do: "native time unit"
+  defp unit(:unix_native), do: "system time, native unit"
+  defp unit(:millisecond), do: "ms"
+  defp unit(:byte), do: "bytes"
+  defp unit(other), do: Atom.to_string(other)
+end

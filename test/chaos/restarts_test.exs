@@ -1,0 +1,86 @@
+defmodule Kantoku.Chaos.RestartsTest do
+  use Kantoku.InstanceCase, async: true
+
+  alias Kantoku.Chaos
+
+  @policy [backoff: [base: 1, cap: 20], budget: [crashes: :infinity]]
+  @strategies [:one_for_one, :rest_for_one, :one_for_all]
+
+  # Thirty dynamic agents, of which ten start slowly and deaf, three groups, a nested domain.
+  defp instance(census) do
+    groups =
+      for strategy <- @strategies,
+          do: [name: strategy, strategy: strategy, agents: members(census, strategy)] ++ @policy
+
+    nested = [name: :outer, domains: [[name: :inner, partitions: 1] ++ @policy]] ++ @policy
+    instance = start!(domains: [[name: :default] ++ @policy, nested | groups])
+    dynamic = for n <- 1..30, do: start(instance, census, {:d, n}, :default, rem(n, 3))
+    inner = for n <- 1..6, do: start(instance, census, {:i, n}, :inner, 0)
+    {instance, dynamic ++ inner ++ for(strategy <- @strategies, n <- 1..3, do: {strategy, n})}
+  end
+
+  defp members(census, strategy), do: for(n <- 1..3, do: Chaos.agent(census, {strategy, n}, n - 1))
+
+  defp start(instance, census, id, domain, slow) do
+    spec = Chaos.agent(census, id, if(slow == 0, do: 5, else: 0))
+    {:ok, _} = Kantoku.start_agent(instance, spec, domain: domain, shutdown: 200)
+    id
+  end
+
+  # Clients that start and stop agents of their own and are killed at it.
+  defp clients(instance, census) do
+    for n <- 1..3, do: spawn(fn -> client(instance, census, n) end)
+  end
+
+  defp client(instance, census, n) do
+    worker = spawn(fn -> work(instance, census, {:c, n, Enum.random(1..5)}) end)
+    Process.sleep(Enum.random(0..10))
+    Process.exit(worker, :kill)
+    client(instance, census, n)
+  end
+
+  defp work(instance, census, id) do
+    Kantoku.start_agent(instance, Chaos.agent(census, id, 0), [])
+    Kantoku.restart_agent(instance, id)
+    Kantoku.stop_agent(instance, id)
+  end
+
+  defp run(rounds) do
+    census = Chaos.census()
+    {instance, ids} = instance(census)
+    clients = clients(instance, census)
+    hits = Chaos.storm(instance, rounds)
+    Enum.each(clients, &kill/1)
+
+    assert Chaos.all_back(instance, ids)
+    assert Chaos.doubles(census) == []
+    assert Chaos.orphans(instance, census) == []
+
+    assert eventually(fn ->
+             {:ok, agents} = Kantoku.agents(instance)
+             length(agents) == Chaos.children(instance)
+           end)
+
+    assert eventually(fn -> counts_agree?(instance) end)
+    hits
+  end
+
+  defp counts_agree?(instance) do
+    {:ok, agents} = Kantoku.agents(instance)
+    {:ok, status} = Kantoku.status(instance)
+    status.agents == length(agents)
+  end
+
+  test "no agent is lost, doubled or orphaned while supervisors, keepers and resting processes are killed" do
+    hits = run(200)
+    for kind <- [:agent, :supervisor, :keeper, :pair, :tree], do: assert(hits[kind] > 0)
+  end
+
+  @tag :chaos
+  @tag timeout: :infinity
+  test "nor in a thousand kills, several times over" do
+    rounds = if System.get_env("KANTOKU_SOAK"), do: 10_000, else: 1000
+    hits = for _ <- 1..3, do: run(rounds)
+    IO.puts("kills: #{inspect(Enum.reduce(hits, &Map.merge(&1, &2, fn _kind, a, b -> a + b end)))}")
+  end
+end

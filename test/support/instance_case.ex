@@ -1,0 +1,90 @@
+defmodule Kantoku.InstanceCase do
+  @moduledoc """
+  A test on an instance of its own: `start!/1` starts one below the test's supervisor.
+  """
+  use ExUnit.CaseTemplate
+
+  alias Kantoku.{TestOwner, TestWorker}
+
+  using do
+    quote do
+      import Kantoku.InstanceCase
+      import Kantoku.TestOwner, only: [eventually: 1, kill: 1]
+      alias Kantoku.{Error, TestWorker}
+    end
+  end
+
+  @doc "Starts an instance with few partitions, on the first engine that is here; its name."
+  def start!(opts \\ []) do
+    name = :"kantoku_test_#{System.unique_integer([:positive])}"
+    domains = opts |> Keyword.get(:domains, []) |> with_default() |> Enum.map(&small/1)
+
+    opts =
+      Keyword.merge([name: name, engine: hd(Kantoku.EachEngine.engines()), sweep: 50], Keyword.delete(opts, :domains))
+
+    ExUnit.Callbacks.start_supervised!({Kantoku, [domains: domains] ++ opts}, id: name)
+    name
+  end
+
+  defp with_default(domains) do
+    if Enum.any?(domains, &(&1[:name] == :default)), do: domains, else: [[name: :default] | domains]
+  end
+
+  defp small(domain) do
+    domain |> Keyword.put_new(:partitions, 2) |> Keyword.update(:domains, [], &Enum.map(&1, fn d -> small(d) end))
+  end
+
+  @doc "Starts a worker as an agent; its pid."
+  def worker!(instance, id, opts \\ []) do
+    {agent, worker} = Keyword.split(opts, [:domain, :restart, :shutdown, :tags, :capabilities, :metadata])
+    spec = {TestWorker, [id: id, tell: self()] ++ worker}
+    {:ok, pid} = Kantoku.start_agent(instance, spec, [id: id] ++ agent)
+    pid
+  end
+
+  @doc "Kills an agent and waits until another one serves under its name; its pid."
+  def replaced!(instance, id) do
+    old = Kantoku.whereis(instance, id)
+    TestOwner.kill(old)
+    back!(instance, id, old)
+  end
+
+  @doc "Waits until an agent other than `old` serves under a name; its pid."
+  def back!(instance, id, old) do
+    TestOwner.eventually(fn ->
+      pid = Kantoku.whereis(instance, id)
+      pid != old && pid
+    end)
+  end
+
+  @doc "Waits until an agent cannot be had for a reason; the error."
+  def eventually_error(instance, id, reason) do
+    TestOwner.eventually(fn ->
+      case Kantoku.fetch(instance, id) do
+        {:error, %{reason: ^reason} = error} -> error
+        _ -> nil
+      end
+    end)
+  end
+
+  @doc "The book and rows of an instance."
+  def tables(instance) do
+    {:ok, tables} = Kantoku.Instances.tables(instance)
+    tables
+  end
+
+  @doc "Every process below an instance, with what it is."
+  def processes(instance), do: instance |> Kantoku.Instance.address() |> GenServer.whereis() |> below()
+
+  defp below(supervisor) do
+    for {id, pid, type, _modules} <- children(supervisor), is_pid(pid), reduce: [] do
+      all -> [{id, pid, type} | if(type == :supervisor, do: below(pid), else: [])] ++ all
+    end
+  end
+
+  defp children(supervisor) do
+    Supervisor.which_children(supervisor)
+  catch
+    :exit, _gone -> []
+  end
+end
