@@ -107,6 +107,14 @@ defmodule Kantoku do
   @spec cast(instance, id, request :: term) :: :ok | {:error, Error.t()}
   defdelegate cast(instance, id, request), to: Calls
 
+  @doc "The data of an agent of a module with `cmd/2`, as its last command left it. Errors as `call/4`."
+  @spec state(instance, id, timeout) :: {:ok, Kantoku.Agent.t()} | {:error, Error.t()}
+  defdelegate state(instance, id, timeout \\ 5_000), to: Calls
+
+  @doc "A bounded stream of the instance's events as messages. See `Kantoku.Telemetry.subscribe/2`."
+  @spec subscribe(instance, keyword) :: {:ok, Kantoku.Telemetry.subscription()}
+  defdelegate subscribe(instance, opts \\ []), to: Kantoku.Telemetry
+
   @doc """
   All agents: `%{id, domain, status, pid, restart, restarts, module}`, in no order. `status` is `:starting`, `:up`, `:restarting`,
   `:parked` or, for a declared one, `:stopped`. Reads everything; to find agents by what they are, use `find/2`.

@@ -8,6 +8,16 @@ defmodule Kantoku.RegistryDocTest do
   doctest Kantoku.Entry
 end
 
+defmodule Kantoku.RegistryFallbackTest do
+  use ExUnit.Case, async: true
+
+  test "a registry has the native engine by default, and the other where no library loads" do
+    start_supervised!({Registry, keys: :unique, name: __MODULE__})
+    expected = if Kantoku.Native.loaded?(), do: :native, else: :elixir
+    assert Engine.kind(__MODULE__) == expected
+  end
+end
+
 each_engine Kantoku.RegistryTest do
   setup %{test: test} = context do
     registry = :"#{test}_#{@engine}"
@@ -59,6 +69,25 @@ each_engine Kantoku.RegistryTest do
       assert_raise ArgumentError, ~r/unknown option :partition, expected one of/, fn ->
         Registry.start_link([partition: 2] ++ options)
       end
+    end
+
+    test "begins anew however often its supervisor is killed", %{registry: registry} do
+      for round <- 1..30 do
+        owner = owner(registry, :a, round)
+        ref = Process.monitor(owner)
+        registry |> Process.whereis() |> TestOwner.kill()
+        assert_receive {:DOWN, ^ref, :process, ^owner, _reason}, 5_000
+        TestOwner.eventually(fn -> Process.whereis(registry) && registered?(registry, round) end)
+        assert Registry.lookup(registry, {:round, round}) == [{self(), round}]
+        assert Registry.count(registry) == 1
+        Registry.unregister(registry, {:round, round})
+      end
+    end
+
+    defp registered?(registry, round) do
+      match?({:ok, _}, Registry.register(registry, {:round, round}, round))
+    rescue
+      _not_yet in ArgumentError -> false
     end
 
     test "can be repeated after a stop, with nothing left", %{registry: registry, options: options} do

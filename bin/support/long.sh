@@ -1,18 +1,18 @@
 # shellcheck shell=bash
 # The runs behind the suites, each with its size as argument. Sourced after suite.sh.
 
-# generated_cases N: every proptest with N cases.
-generated_cases() {
-  env PROPTEST_CASES="$1" cargo test --locked --workspace
+# rust_properties N: the Rust tests, of which every property runs N times its cases (proptest's own default is 256).
+rust_properties() {
+  env KANTOKU_TIMES="$1" PROPTEST_CASES=$((256 * $1)) cargo test --locked --workspace
 }
 
-# elixir_properties N: every property test with N cases.
+# elixir_properties N: every property test with N times its cases. No time-out: `--trace` lifts those of the tests.
 elixir_properties() {
-  if has_tests property; then env MIX_ENV=test KANTOKU_CASES="$1" mix test --only property; fi
+  if has_tests property; then env KANTOKU_TIMES="$1" mix test --only property --trace; fi
 }
 
-# loom_models [BOUND]: every loom model, with at most BOUND preemptions a thread, or all that there can be. A target
-# folder of its own, as the cfg changes every crate.
+# loom_models [BOUND]: every loom model, with at most BOUND preemptions of a run, or as many as the model itself says.
+# A target folder of its own, as the cfg changes every crate.
 loom_models() {
   local bound=()
   if [ $# -gt 0 ]; then bound=("LOOM_MAX_PREEMPTIONS=$1"); fi
@@ -20,6 +20,7 @@ loom_models() {
     cargo test --locked --release -p kantoku_core -p kantoku_rust_tests -- loom
 }
 
-elixir_soak() {
-  env MIX_ENV=test KANTOKU_SOAK=1 mix test --only soak
+# The tests that look for KANTOKU_SOAK do more of the same, those tagged so run only here.
+soak_tests() {
+  mix test --only soak --only chaos --trace
 }

@@ -6,7 +6,7 @@ SEPARATE_KINDS=(property cluster chaos)
 
 rust_suite() {
   step "cargo fmt" cargo fmt --all --check
-  step "cargo clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
+  step "cargo clippy" cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
   step "the oldest Rust" asks_for_the_oldest_rust
   step "cargo test" cargo test --locked --workspace
 }
@@ -16,8 +16,8 @@ asks_for_the_oldest_rust() {
   local ours newest host
   ours=$(oldest_rust)
   host=$(rustc -vV | sed -n 's/^host: //p')
-  newest=$(cargo metadata --format-version 1 --locked --filter-platform "$host" | tr , '\n' |
-    sed -n 's/^"rust_version":"\([0-9.]*\)".*/\1/p' | sort -V | tail -n 1)
+  newest=$(cargo metadata --format-version 1 --locked --filter-platform "$host" |
+    grep -o '"rust_version":"[0-9.]*"' | cut -d '"' -f 4 | sort -V | tail -n 1)
   [ -n "$newest" ] || return 1
   if older "$ours" "$newest"; then
     printf 'rust-version in Cargo.toml is %s and a crate needs %s\n' "$ours" "$newest"
@@ -26,7 +26,6 @@ asks_for_the_oldest_rust() {
 }
 
 elixir_suite() {
-  export MIX_ENV=test
   step "mix format" mix format --check-formatted
   step "mix compile" mix compile --warnings-as-errors
   step "mix test" mix test

@@ -6,21 +6,22 @@ defmodule Kantoku.Agent do
   `Kantoku.Agent.Server`, which gives it a mailbox, snapshots, and a handler that carries its directives out into the world. The
   results are equal either way. The contract is Jido's, so a module written for one fits the other.
 
-      defmodule MyApp.Counter do
-        use Kantoku.Agent
-        defstruct count: 0
-
-        @impl true
-        def new(opts), do: struct!(__MODULE__, opts)
-
-        @impl true
-        def cmd(counter, {:add, n}) do
-          counter = %{counter | count: counter.count + n}
-          {counter, [{:reply, counter.count}]}
-        end
-      end
-
-      {%MyApp.Counter{count: 3}, [{:reply, 3}]} = MyApp.Counter.cmd(MyApp.Counter.new(count: 1), {:add, 2})
+      iex> defmodule Counter do
+      ...>   use Kantoku.Agent
+      ...>   defstruct count: 0
+      ...>
+      ...>   @impl true
+      ...>   def new(fields), do: struct!(__MODULE__, fields)
+      ...>
+      ...>   @impl true
+      ...>   def cmd(counter, {:add, n}) do
+      ...>     counter = %{counter | count: counter.count + n}
+      ...>     {counter, [{:reply, counter.count}]}
+      ...>   end
+      ...> end
+      iex> {counter, directives} = Counter.cmd(Counter.new(count: 1), {:add, 2})
+      iex> {counter.count, directives}
+      {3, [{:reply, 3}]}
 
   ## Directives
 

@@ -92,7 +92,7 @@ defmodule Kantoku.Agents do
 
   # An agent that has ended leaves its row until it is swept; a new wish need not wait for that.
   defp ended?(row(phase: :up, child: {restart, _, _}, wanted: wanted, pid: pid)),
-    do: (restart != :permanent or not wanted) and not Process.alive?(pid)
+    do: restart != :permanent and is_boolean(wanted) and not Process.alive?(pid)
 
   defp ended?(_row), do: false
 
@@ -149,12 +149,17 @@ defmodule Kantoku.Agents do
     case Rows.get(rows, id) do
       row(gen: ^gen, phase: phase) = row when phase != :stopped ->
         terminate(context, row)
-        if look > @look, do: Keeper.look(book, row(row, :domain), row(row, :part), [id]) && Process.sleep(look)
+        if look > @look, do: look_again(book, row, look)
         take_down(context, seen, min(look * 2, @longest_look))
 
       _gone ->
         :ok
     end
+  end
+
+  defp look_again(book, row(id: id, domain: domain, part: part), pause) do
+    Keeper.look(book, domain, part, [id])
+    Process.sleep(pause)
   end
 
   defp terminate({instance, _rows, _book}, row(part: :group, sup: sup, id: id, gen: gen)) do
@@ -206,6 +211,27 @@ defmodule Kantoku.Agents do
   defp kind(:group), do: :group
   defp kind(_index), do: :dynamic
 
+  @doc """
+  For an agent that cannot go on: has its supervisor park it when it ends, which it should do next. `incarnation` tells its row from
+  that of others; outside of an instance this does nothing.
+  """
+  @spec park_me(atom, term, pos_integer, reason :: term) :: :ok
+  def park_me(instance, id, incarnation, reason) do
+    _ = Instances.reading(instance, fn rows, _book -> ask_park(rows, Rows.get(rows, id), incarnation, reason) end)
+    :ok
+  end
+
+  defp ask_park(rows, row(pid: pid, incarnation: incarnation) = row, incarnation, reason) when pid == self(),
+    do: Rows.want_parked(rows, row, reason)
+
+  # Its supervisor has not written yet that it started.
+  defp ask_park(rows, row(id: id, phase: phase), incarnation, reason) when phase in [:new, :starting] do
+    Process.sleep(@look)
+    ask_park(rows, Rows.get(rows, id), incarnation, reason)
+  end
+
+  defp ask_park(_rows, _row, _incarnation, _reason), do: :ok
+
   @doc "See `Kantoku.unpark/2`."
   @spec unpark(atom, term) :: :ok | {:error, Error.t()}
   def unpark(instance, id), do: on_row(instance, id, &unpark_row/2)
@@ -215,7 +241,9 @@ defmodule Kantoku.Agents do
     aside(sup, :release, [instance, id, gen], kind(part))
     :ok
   catch
-    :exit, _supervisor_killed -> Process.sleep(@look) && unpark(instance, id)
+    :exit, _supervisor_killed ->
+      Process.sleep(@look)
+      unpark(instance, id)
   end
 
   defp unpark_row(_context, row(id: id)), do: {:error, Error.new(:not_parked, id: id)}
@@ -243,11 +271,14 @@ defmodule Kantoku.Agents do
   end
 
   defp describe(row(id: id, domain: domain, phase: phase, pid: pid, restarts: restarts, child: {restart, _, _}) = row) do
+    # Its supervisor has not heard of its end yet.
+    gone? = phase == :up and not Process.alive?(pid)
+
     %{
       id: id,
       domain: domain,
-      status: status(phase),
-      pid: if(phase == :up, do: pid),
+      status: if(gone?, do: :restarting, else: status(phase)),
+      pid: if(phase == :up and not gone?, do: pid),
       restart: restart,
       restarts: restarts,
       module: Kantoku.Domain.Launch.module(row(row, :what))

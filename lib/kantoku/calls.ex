@@ -7,7 +7,15 @@ defmodule Kantoku.Calls do
   @doc "See `Kantoku.call/4`."
   @spec call(atom, term, term, timeout) :: {:ok, term} | {:error, Error.t()}
   def call(instance, id, request, timeout) do
-    with {:ok, pid} <- admitted(instance, id), do: ask(instance, id, pid, request, timeout)
+    with {:ok, pid} <- admitted(instance, id),
+         do: attempt(instance, id, timeout, fn -> GenServer.call(pid, request, timeout) end)
+  end
+
+  @doc "See `Kantoku.state/3`. Not refused by a drain, as it is no work."
+  @spec state(atom, term, timeout) :: {:ok, term} | {:error, Error.t()}
+  def state(instance, id, timeout) do
+    with {:ok, pid} <- Agents.fetch(instance, id),
+         do: attempt(instance, id, timeout, fn -> Kantoku.Agent.Server.state(pid, timeout) end)
   end
 
   @doc "See `Kantoku.cast/3`."
@@ -26,8 +34,8 @@ defmodule Kantoku.Calls do
     end
   end
 
-  defp ask(instance, id, pid, request, timeout) do
-    {:ok, GenServer.call(pid, request, timeout)}
+  defp attempt(instance, id, timeout, call) do
+    {:ok, call.()}
   catch
     :exit, {:timeout, {GenServer, :call, _}} -> {:error, Error.new(:timeout, id: id, timeout: timeout)}
     :exit, {:noproc, {GenServer, :call, _}} -> {:error, gone(instance, id)}

@@ -16,7 +16,16 @@ defmodule Kantoku.Config do
   @schema [
     name: [kind: :atom, required: true, doc: "the instance's name, and its registry's."],
     engine: [kind: {:one_of, [:native, :elixir]}, default: :native, doc: "who keeps the facts: `:native` or `:elixir`."],
-    store: [kind: :any, default: nil, doc: "where snapshots are kept: `nil` for memory, or `{module, options}`."],
+    store: [
+      kind: :any,
+      default: Kantoku.Store.Memory,
+      doc: "where snapshots are kept: a module or `{module, options}`, or `:none`."
+    ],
+    agents: [
+      kind: :keyword,
+      default: [],
+      doc: "what agents of modules with `cmd/2` do unless told otherwise; see `Kantoku.Agent.Options`."
+    ],
     domains: [
       kind: {:list, :keyword},
       default: [],
@@ -35,7 +44,8 @@ defmodule Kantoku.Config do
   @type t :: %__MODULE__{
           name: atom,
           engine: :native | :elixir,
-          store: term,
+          store: :none | module | {module, keyword},
+          agents: keyword,
           domains: [Definition.t()],
           drain: %{timeout: pos_integer},
           max_restarts: non_neg_integer,

@@ -56,25 +56,28 @@ defmodule Kantoku.Drain do
   end
 
   defp up(rows, domains) do
-    for domain <- domains, row(phase: :up, id: id, pid: pid) <- Rows.of(rows, domain), do: {id, pid}
+    for domain <- domains,
+        row(phase: :up, id: id, pid: pid, what: what) <- Rows.of(rows, domain),
+        do: {id, pid, elem(what, 0)}
   end
 
   # Work in flight -------------------------------------------------------------------------------------------------------
 
   # Work may move from one agent to another, so every look is at all of them.
   defp finish({instance, rows, _book} = context, domain, domains, deadline, begun) do
-    busy = for {id, pid} <- up(rows, domains), Work.busy?(instance, id, pid), do: id
+    agents = up(rows, domains)
 
-    cond do
-      busy == [] ->
+    case Work.unfinished(instance, agents, deadline) do
+      [] ->
         step(instance, domain, :finished, [], begun)
 
-      now() >= deadline ->
-        step(instance, domain, :deadline, busy, begun)
-
-      true ->
-        Process.sleep(@look)
-        finish(context, domain, domains, deadline, begun)
+      busy ->
+        if now() >= deadline do
+          step(instance, domain, :deadline, busy, begun)
+        else
+          Process.sleep(@look)
+          finish(context, domain, domains, deadline, begun)
+        end
     end
   end
 

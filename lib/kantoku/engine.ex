@@ -238,6 +238,10 @@ defmodule Kantoku.Engine do
     Kantoku.Engine.Elixir.close(instance)
   end
 
+  @doc "The largest load that is kept; what would be more is held there."
+  @spec max_load() :: pos_integer
+  def max_load, do: 2 ** 37 - 1
+
   @doc "Which engine keeps an instance; `:unknown` if none does."
   @spec kind(instance) :: kind | :unknown
   def kind(instance) do

@@ -6,6 +6,7 @@ defmodule Kantoku.Instance do
   import Kantoku.Domain.Rows, only: [row: 0, row: 2]
 
   alias Kantoku.{Config, Drain, Instances}
+  alias Kantoku.Agent.Options
   alias Kantoku.Domain.{Book, Fuse, Gauges, Remains, Rows, Sweeper}
   alias Kantoku.Instance.Core
 
@@ -24,10 +25,21 @@ defmodule Kantoku.Instance do
     Remains.await(Instances.core(config.name), @patience)
     rows = Rows.new_table()
     book = Book.new_table()
+    Book.put_agent_options(book, Options.new!([store: open(config)] ++ config.agents))
     gauges = enter_domains(config, rows, book)
     Instances.publish(config.name, {rows, book}, gauges)
     flags = %{strategy: :one_for_one, intensity: 3, period: 5, auto_shutdown: :any_significant}
     {:ok, {flags, children(config)}}
+  end
+
+  # In this process, as a store may live as long as who opened it.
+  defp open(%{store: :none}), do: nil
+
+  defp open(%{name: name, store: store}) do
+    case Kantoku.Store.open(name, store) do
+      {:ok, store} -> store
+      {:error, reason} -> exit({:store, store, reason})
+    end
   end
 
   # The last child stops first: the drain, while everything still stands.

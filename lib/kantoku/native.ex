@@ -22,7 +22,7 @@ defmodule Kantoku.Native do
     case load_from(library_path()) do
       :ok -> loaded()
       # A newer module cannot serve with the state of the older: the older stays.
-      {:error, {:upgrade, text}} -> {:error, {:upgrade, sentence(text)}}
+      {:error, {:upgrade, text}} -> refused({:upgrade, sentence(text)})
       {:error, reason} -> not_loaded(reason)
     end
   end
@@ -35,6 +35,11 @@ defmodule Kantoku.Native do
   defp loaded do
     :persistent_term.erase(@reason)
     :ok
+  end
+
+  defp refused(reason) do
+    :persistent_term.put({__MODULE__, :refused}, {:error, reason})
+    {:error, reason}
   end
 
   defp not_loaded(reason) do

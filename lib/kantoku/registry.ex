@@ -484,19 +484,15 @@ defmodule Kantoku.Registry do
   @doc """
   Sets the load of an entry, given its key or a handle (`load_handle/2`); without a lock, from any process.
 
-  `:error` if nobody holds the key, or the handle's registration has ended.
+  A load is at most 2^37-1. `:error` if nobody holds the key, or the handle's registration has ended.
   """
   @spec set_load(registry, key | Load.t(), non_neg_integer) :: :ok | :error
   def set_load(registry, key_or_load, load) when is_atom(registry) do
-    unless is_integer(load) and load >= 0 do
-      raise ArgumentError, "expected load to be a non-negative integer, got: #{inspect(load)}"
-    end
-
-    Entries.set_load(registry, key_or_load, load)
+    Entries.set_load(registry, key_or_load, Load.check!(load, 0, "load"))
   end
 
   @doc """
-  Adds to the load of an entry, or takes from it; answers the new load, which is never below 0. As `set_load/3`.
+  Adds to the load of an entry, or takes from it; answers the new load, which stays between 0 and 2^37-1. As `set_load/3`.
 
       iex> {:ok, _} = Kantoku.Registry.start_link(keys: :unique, name: Doc.Load)
       iex> {:ok, _} = Kantoku.Registry.register(Doc.Load, "ada", nil)
@@ -508,10 +504,7 @@ defmodule Kantoku.Registry do
   """
   @spec add_load(registry, key | Load.t(), integer) :: {:ok, non_neg_integer} | :error
   def add_load(registry, key_or_load, change) when is_atom(registry) do
-    unless is_integer(change) do
-      raise ArgumentError, "expected the change of load to be an integer, got: #{inspect(change)}"
-    end
-
+    change = Load.check!(change, -Engine.max_load(), "the change of load")
     Entries.add_load(registry, key_or_load, change)
   end
 
@@ -594,7 +587,7 @@ defmodule Kantoku.Registry do
   Lock keys have nothing to do with registered keys. The lock is free again when the function returns, raises, or its
   process dies; whoever waits longest is next.
   """
-  @spec lock(registry, term, (() -> result)) :: result when result: term
+  @spec lock(registry, term, (... -> result)) :: result when result: term
   def lock(registry, lock_key, fun) when is_atom(registry) and is_function(fun, 0) do
     registry |> Config.partition!(lock_key) |> Partition.lock(lock_key, fun)
   end

@@ -11,10 +11,13 @@ defmodule Kantoku.Store do
 
   An instance opens its store once; agents are given `{module, ref}`.
 
-      {:ok, store} = Kantoku.Store.open(MyApp.Agents, Kantoku.Store.Memory)
-      :ok = Kantoku.Store.put(store, "a", {1, 1}, "bytes", nil)
-      {:error, :stale} = Kantoku.Store.put(store, "a", {1, 0}, "older", nil)
-      {:ok, {1, 1}, "bytes"} = Kantoku.Store.get(store, "a")
+      iex> {:ok, store} = Kantoku.Store.open(MyApp.Agents, Kantoku.Store.Memory)
+      iex> Kantoku.Store.put(store, "a", {1, 1}, "bytes", nil)
+      :ok
+      iex> Kantoku.Store.put(store, "a", {1, 0}, "older", nil)
+      {:error, :stale}
+      iex> Kantoku.Store.get(store, "a")
+      {:ok, {1, 1}, "bytes"}
 
   ## Writing a store
 
@@ -69,7 +72,7 @@ defmodule Kantoku.Store do
   """
   @spec open(instance :: atom, module | {module, keyword}) :: {:ok, t} | {:error, reason :: term}
   def open(instance, {module, opts}) when is_atom(module) and is_list(opts) do
-    unless Kantoku.Agent.exports?(module, :put, 5) do
+    if not (Code.ensure_loaded?(module) and function_exported?(module, :put, 5)) do
       raise ArgumentError, "option :store expects a module that implements Kantoku.Store, got: #{inspect(module)}"
     end
 
@@ -85,6 +88,9 @@ defmodule Kantoku.Store do
   @doc """
   The bytes that stand for an agent's id. They are the same in every VM for ids of atoms, numbers, binaries, and tuples, lists and maps
   of those.
+
+      iex> {:invoices, 7} |> Kantoku.Store.key() |> Kantoku.Store.id()
+      {:invoices, 7}
   """
   @spec key(id) :: key
   def key(id), do: :erlang.term_to_binary(id, [:deterministic, minor_version: 2])

@@ -6,13 +6,14 @@ defmodule Kantoku.Telemetry do
   whatever may fail or wait. A subscription (`subscribe/2`) is a bounded stream of messages to the process that asked for it: it can
   never slow the emitter down, and it counts what it had to drop.
 
-      {:ok, ref} = Kantoku.Telemetry.subscribe(MyApp.Agents, events: [[:agent, :crashed], [:agent, :parked]])
-
-      receive do
-        {:kantoku_event, ^ref, [:kantoku, :agent, :crashed], _measurements, %{id: id, reason: reason}} ->
-          Kantoku.Telemetry.ack(ref)
-          {id, reason}
-      end
+      iex> {:ok, ref} = Kantoku.Telemetry.subscribe(MyApp.Agents, events: [[:agent, :restarting], [:agent, :parked]])
+      iex> Kantoku.Telemetry.emit(MyApp.Agents, [:agent, :restarting], %{delay: 200, crashes: 2}, %{id: "a"})
+      iex> receive do
+      ...>   {:kantoku_event, ^ref, [:kantoku, :agent, :restarting], %{delay: delay}, %{id: id}} ->
+      ...>     Kantoku.Telemetry.ack(ref)
+      ...>     {id, delay}
+      ...> end
+      {"a", 200}
 
   At most `buffer` events are on their way to a subscriber; each `ack/2` (`take/3` and `stream/2` do it themselves) makes room for
   more. An emitter to whom nobody listens pays for two reads of memory that all schedulers share.
@@ -125,7 +126,14 @@ defmodule Kantoku.Telemetry do
   @spec ack(subscription, count :: non_neg_integer) :: :ok
   def ack(ref, count \\ 1), do: Subscription.give_back(ref, count)
 
-  @doc "How many events this subscription had no room for, from its start."
+  @doc """
+  How many events this subscription had no room for, from its start.
+
+      iex> {:ok, ref} = Kantoku.Telemetry.subscribe(:dropping, buffer: 1)
+      iex> for id <- 1..3, do: Kantoku.Telemetry.emit(:dropping, [:agent, :stopped], %{}, %{id: id})
+      iex> Kantoku.Telemetry.dropped(ref)
+      2
+  """
   @spec dropped(subscription) :: non_neg_integer
   def dropped(ref), do: Subscription.dropped(ref)
 

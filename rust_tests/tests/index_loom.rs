@@ -8,7 +8,7 @@ use loom::thread;
 
 fn model(run: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
+    builder.preemption_bound = builder.preemption_bound.or(Some(2));
     builder.max_branches = 20_000;
     builder.check(run);
 }

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use kantoku_core::index::{Facet, Index, MAX_LOAD, Order, Query, Slot};
+use kantoku_rust_tests::cases;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -259,7 +260,7 @@ fn run(listed: usize, ops: Vec<Op>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(192), ..ProptestConfig::default() })]
 
     #[test]
     fn answers_as_a_plain_list_does_when_few_are_listed(ops in vec(op(), 1..150)) {
@@ -278,7 +279,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(6), max_shrink_iters: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn answers_as_a_plain_list_does_over_many_chunks(seed in any::<u64>(), asks in vec(asked(), 4)) {

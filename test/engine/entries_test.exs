@@ -61,9 +61,8 @@ each_engine Kantoku.Engine.EntriesTest do
     test "is counted by all at once, and never falls below 0", %{instance: instance} do
       {_owner, handle} = described(instance, :a, [])
 
-      1..8
-      |> Enum.map(fn _ -> Task.async(fn -> for _ <- 1..500, do: {:ok, _} = Engine.add_load(instance, handle, 1) end) end)
-      |> Task.await_many()
+      count = fn -> for _ <- 1..500, do: {:ok, _} = Engine.add_load(instance, handle, 1) end
+      for(_ <- 1..8, do: Task.async(count)) |> Task.await_many()
 
       assert Engine.add_load(instance, handle, -1) == {:ok, 3999}
       assert Engine.set_load(instance, handle, 2)

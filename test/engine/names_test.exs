@@ -340,6 +340,50 @@ each_engine Kantoku.Engine.NamesTest do
     end
   end
 
+  describe "owners that register, take over, give up and die all at once" do
+    for keys <- [:unique, :duplicate] do
+      @tag keys: keys
+      test "leave #{keys} names, keys and slices in agreement", %{instance: instance} do
+        owners = for _ <- 1..12, do: TestOwner.start()
+
+        tasks =
+          for {owner, index} <- Enum.with_index(owners), do: Task.async(fn -> live(instance, index, owner, owners) end)
+
+        Task.await_many(tasks, 30_000)
+        living = Enum.filter(owners, &Process.alive?/1)
+        assert length(living) == 8
+        all = slices(instance)
+        assert count(instance) == length(all)
+        assert Enum.sort(for owner <- owners, key <- Engine.keys(instance, owner), do: {key, owner}) == pairs(all)
+        assert Enum.sort(for key <- 0..5, {pid, _value} <- Engine.lookup(instance, key), do: {key, pid}) == pairs(all)
+        assert Enum.all?(all, fn {_key, pid, _value} -> pid in living end)
+        if unquote(keys) == :unique, do: assert(length(Enum.uniq_by(all, &elem(&1, 0))) == length(all))
+      end
+    end
+
+    defp pairs(entries), do: Enum.sort(for {key, pid, _value} <- entries, do: {key, pid})
+
+    # Every third is killed in the middle of it.
+    defp live(instance, index, owner, owners) do
+      acts = fn -> for _ <- 1..300, do: act(instance, owners) end
+      {_pid, ref} = spawn_monitor(fn -> TestOwner.run(owner, acts) end)
+      Process.sleep(:rand.uniform(20))
+      if rem(index, 3) == 0, do: TestOwner.kill(owner)
+      assert_receive {:DOWN, ^ref, :process, _pid, _reason}, 20_000
+    end
+
+    defp act(instance, owners) do
+      key = :rand.uniform(6) - 1
+
+      case :rand.uniform(4) do
+        1 -> Engine.register(instance, key, nil)
+        2 -> Engine.take_over(instance, key, nil, Enum.random(owners))
+        3 -> Engine.unregister(instance, key)
+        4 -> Engine.claim(instance, key, Enum.random(owners), nil)
+      end
+    end
+  end
+
   describe "listeners" do
     @describetag listeners: [:some_listener]
 

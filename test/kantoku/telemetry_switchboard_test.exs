@@ -10,7 +10,7 @@ defmodule Kantoku.TelemetrySwitchboardTest do
   defp emit(instance), do: Telemetry.emit(instance, @event, %{crashes: 1}, %{domain: :d, parent: nil, reason: :r})
 
   defp wait_until(condition) do
-    unless condition.() do
+    if not condition.() do
       receive do
       after
         1 -> wait_until(condition)

@@ -1,6 +1,8 @@
 defmodule Kantoku.TelemetryTest do
   use ExUnit.Case, async: true
 
+  doctest Kantoku.Telemetry
+
   alias Kantoku.Telemetry
   alias Kantoku.Telemetry.Switchboard
 
@@ -13,7 +15,7 @@ defmodule Kantoku.TelemetryTest do
   defp ids(messages), do: for({:kantoku_event, _ref, _name, _measurements, %{id: id}} <- messages, do: id)
 
   defp wait_until(condition) do
-    unless condition.() do
+    if not condition.() do
       receive do
       after
         1 -> wait_until(condition)

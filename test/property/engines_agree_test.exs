@@ -5,7 +5,7 @@ Code.require_file("terms.exs", __DIR__)
 if Kantoku.Native.loaded?() do
   defmodule Kantoku.EnginesAgreeTest do
     use ExUnit.Case, async: true
-    import Kantoku.Terms, only: [check: 3, load!: 0]
+    import Kantoku.Terms, only: [check: 3]
     alias Kantoku.{Engine, TestOwner}
 
     @moduletag :property
@@ -15,7 +15,6 @@ if Kantoku.Native.loaded?() do
 
     for keys <- [:unique, :duplicate] do
       test "both engines answer alike under #{keys} keys" do
-        load!()
         check(:proper_types.list(command(unquote(keys))), &agree?(unquote(keys), &1), 400)
       end
     end

@@ -1,11 +1,17 @@
+# PropEr is an OTP library of the system, and Mix may have left those out of the code path.
+for path <- Path.wildcard(Path.join(:code.lib_dir(), "proper-*/ebin")), do: :code.add_path(to_charlist(path))
+
 defmodule Kantoku.Terms do
   @moduledoc """
-  Terms of every kind for properties, and a way to run those. PropEr is looked for among the installed OTP libraries.
+  Terms of every kind for properties, and a way to run those.
   """
-  @doc "Runs a property `tests` times; raises with the smallest counterexample and why it fails."
+  @doc """
+  Runs a property `tests` times, in the longer runs KANTOKU_TIMES as often. Raises with the smallest counterexample and
+  why it fails.
+  """
   @spec check(term, (term -> boolean), pos_integer) :: :ok
   def check(type, property, tests) do
-    case :proper.counterexample(:proper.forall(type, &holds?(property, &1)), [:quiet, {:numtests, tests}]) do
+    case :proper.counterexample(:proper.forall(type, &holds?(property, &1)), [:quiet, {:numtests, tests * times()}]) do
       true ->
         :ok
 
@@ -14,6 +20,8 @@ defmodule Kantoku.Terms do
         raise ExUnit.AssertionError, message: "#{why}\nfor #{inspect(counterexample, limit: :infinity)}"
     end
   end
+
+  defp times, do: String.to_integer(System.get_env("KANTOKU_TIMES", "1"))
 
   # PropEr 1.2 stumbles over exceptions on newer OTPs, so none must reach it.
   defp holds?(property, input) do
@@ -27,7 +35,6 @@ defmodule Kantoku.Terms do
   @doc "Lists of keys, in which some are equal, some nearly so, and some equal but made anew."
   @spec keys() :: term
   def keys do
-    load!()
     pool = :proper_types.non_empty(:proper_types.list(key()))
 
     :proper_types.bind(
@@ -87,15 +94,5 @@ defmodule Kantoku.Terms do
       %{}
     ] ++
       [Process.whereis(:init), String.duplicate("k", 300), {:_, :"$1"}, {1, 1.0}]
-  end
-
-  @doc "Puts PropEr on the code path."
-  @spec load!() :: true
-  def load! do
-    unless Code.ensure_loaded?(:proper) do
-      for path <- Path.wildcard(Path.join(:code.lib_dir(), "proper-*/ebin")), do: :code.add_path(to_charlist(path))
-    end
-
-    Code.ensure_loaded?(:proper) || raise "PropEr is not among the OTP libraries in #{:code.lib_dir()}"
   end
 end

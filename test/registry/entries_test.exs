@@ -139,13 +139,21 @@ each_engine Kantoku.Registry.EntriesTest do
     end
 
     test "refuses what is no load", %{registry: registry} do
-      assert_raise ArgumentError, "expected load to be a non-negative integer, got: -1", fn ->
-        Registry.set_load(registry, "ada", -1)
+      for bad <- [-1, 1.0, 2 ** 37, nil] do
+        message = "expected load to be an integer from 0 to 137438953471, got: #{inspect(bad)}"
+        assert_raise ArgumentError, message, fn -> Registry.set_load(registry, "ada", bad) end
       end
 
-      assert_raise ArgumentError, "expected the change of load to be an integer, got: 1.5", fn ->
-        Registry.add_load(registry, "ada", 1.5)
-      end
+      message = "expected the change of load to be an integer from -137438953471 to 137438953471, got: 1.5"
+      assert_raise ArgumentError, message, fn -> Registry.add_load(registry, "ada", 1.5) end
+    end
+
+    test "stays within its bounds", %{registry: registry} do
+      agent(registry, "ada")
+      assert Registry.set_load(registry, "ada", 2 ** 37 - 1) == :ok
+      assert Registry.add_load(registry, "ada", 2 ** 37 - 1) == {:ok, 2 ** 37 - 1}
+      assert Registry.add_load(registry, "ada", 1 - 2 ** 37) == {:ok, 0}
+      assert Registry.add_load(registry, "ada", -1) == {:ok, 0}
     end
   end
 

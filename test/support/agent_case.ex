@@ -58,7 +58,7 @@ defmodule Kantoku.Test.AgentCase do
 
   @doc "Waits until a condition holds."
   def wait_until(condition) do
-    unless condition.() do
+    if not condition.() do
       receive do
       after
         1 -> wait_until(condition)

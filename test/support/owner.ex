@@ -15,7 +15,7 @@ defmodule Kantoku.TestOwner do
   end
 
   @doc "Starts one and runs `fun` in it, whose result must be `{:ok, _}` or `:ok`."
-  @spec start((() -> {:ok, term} | :ok)) :: pid
+  @spec start((... -> {:ok, term} | :ok)) :: pid
   def start(fun) do
     owner = start()
 
@@ -26,7 +26,7 @@ defmodule Kantoku.TestOwner do
   end
 
   @doc "Runs `fun` in an owner and returns its result."
-  @spec run(pid, (() -> result)) :: result when result: term
+  @spec run(pid, (... -> result)) :: result when result: term
   def run(owner, fun) do
     ref = Process.monitor(owner)
     send(owner, {:run, self(), ref, fun})
@@ -53,7 +53,7 @@ defmodule Kantoku.TestOwner do
   end
 
   @doc "Waits until `fun` answers something true, and returns it; raises after 5 seconds."
-  @spec eventually((() -> result)) :: result when result: term
+  @spec eventually((... -> result)) :: result when result: term
   def eventually(fun, tries \\ 500) do
     case fun.() do
       wrong when wrong in [nil, false] and tries == 0 -> raise "what was waited for did not happen"

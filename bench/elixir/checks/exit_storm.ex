@@ -1,7 +1,7 @@
 defmodule Bench.Checks.ExitStorm do
   @moduledoc false
-  # A crowd of owners dies at once. Nothing may be left: not for a read that comes right after the last death, and not as memory
-  # either, once the clean-up is done.
+  # A crowd of owners dies at once. Nothing may be left: not for a read that comes right after the last death, and not
+  # as memory either, once the clean-up is done.
 
   alias Bench.{Check, Options, Ours}
 
@@ -14,8 +14,8 @@ defmodule Bench.Checks.ExitStorm do
     %Check{
       name: "exit_storm",
       does:
-        "#{owners} owners of two names each, one of them described, are killed at once; names are counted by count, select, find and " <>
-          "whereis_name as soon as the last is down; entries kept are what the core still holds after at most #{@settle} ms",
+        "#{owners} owners of two names each, one of them described, are killed at once; names are counted by " <>
+          "count, select, find and whereis_name as soon as the last is down; entries kept are what the core still holds after at most #{@settle} ms",
       zero: ["names left", "entries kept"],
       run: &count(&1.registry, owners)
     }

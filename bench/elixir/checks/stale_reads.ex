@@ -1,8 +1,8 @@
 defmodule Bench.Checks.StaleReads do
   @moduledoc false
-  # Kills owners and reads at once. `Process.exit/2` followed by `Process.alive?/1` from the same process is in order: when the
-  # second says false, the owner was dead before the read began, whatever clean-up is still to come. The next owner takes
-  # the same name in that very moment, so a late clean-up would be seen to remove it.
+  # Kills owners and reads at once. `Process.exit/2` followed by `Process.alive?/1` from the same process is in order:
+  # when the second says false, the owner was dead before the read began, whatever clean-up is still to come. The next
+  # owner takes the same name in that very moment, so a late clean-up would be seen to remove it.
 
   alias Bench.{Callers, Check, Options}
 
@@ -16,8 +16,8 @@ defmodule Bench.Checks.StaleReads do
     %Check{
       name: "stale_reads",
       does:
-        "#{each * @lanes} owners of a described name are killed in #{@lanes} lanes; as soon as one is seen dead, whereis_name, lookup, " <>
-          "keys, values, select, count_match and find are asked, and the next owner takes the name",
+        "#{each * @lanes} owners of a described name are killed in #{@lanes} lanes; as soon as one is seen dead, " <>
+          "whereis_name, lookup, keys, values, select, count_match and find are asked, and the next owner takes the name",
       zero: ["stale reads", "refused takeovers", "lost successors"],
       run: &count(&1.registry, each)
     }

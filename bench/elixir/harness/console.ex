@@ -31,11 +31,22 @@ defmodule Bench.Console do
     System.halt(1)
   end
 
-  defp run(options, folder) do
+  # Figures of one engine must never be told under the name of the other.
+  defp run(%Options{engine: :native, control: false} = options, folder) do
+    case Kantoku.Native.status() do
+      {:ok, _library} -> play(options, folder)
+      {:error, sentence} -> refuse("there is no native engine to measure: #{sentence}; or say --engine elixir")
+    end
+  end
+
+  defp run(options, folder), do: play(options, folder)
+
+  defp play(options, folder) do
     header = Machine.describe(options)
     Enum.each(header, fn {label, text} -> IO.puts("#{String.pad_trailing(label, 12)} #{text}") end)
     chosen = Enum.filter(@suites, &(&1.name() in options.names))
     outcomes = Enum.flat_map(chosen, &run_suite(&1, header, options, folder))
+    if outcomes == [], do: refuse("nothing in #{Enum.join(options.names, ", ")} has a name that matches --only")
     unless Summary.passed?(outcomes), do: System.halt(1)
     :ok
   end

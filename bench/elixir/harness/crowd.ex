@@ -1,7 +1,7 @@
 defmodule Bench.Crowd do
   @moduledoc false
-  # Many processes that do one thing and then live on. One process keeps them, so that no state that callers get a copy of
-  # names them all. Knows nothing of what they do.
+  # Many processes that do one thing and then live on. One process keeps them, so that no state that callers get a
+  # copy of names them all. Knows nothing of what they do.
 
   @type t :: pid
 

@@ -1,7 +1,7 @@
 defmodule Bench.Latencies do
   @moduledoc false
-  # Counts durations in buckets outside any heap, so that recording makes no garbage for the process that is measured. Buckets
-  # are log-linear: exact below 64 ns, within 1.6 % above.
+  # Counts durations in buckets outside any heap, so that recording makes no garbage for the process that is measured.
+  # Buckets are log-linear: exact below 64 ns, within 1.6 % above.
 
   import Bitwise
 

@@ -1,6 +1,7 @@
 defmodule Bench.Ours do
   @moduledoc false
-  # Everything that is made ready on our side and not timed. In a control run there is no such side, and nil stands for it.
+  # Everything that is made ready on our side and not timed. In a control run there is no such side, and nil stands
+  # for it.
 
   alias Bench.Options
 

@@ -4,7 +4,7 @@ defmodule Bench.Report do
 
   alias Bench.{Options, Picture, Result, Summary}
 
-  @doc "The paths written. Runs that leave something out get a name of their own, so that they never pass for a whole one."
+  @doc "The paths written. Runs that leave something out get names of their own: they never pass for whole ones."
   @spec write(String.t(), String.t(), [{String.t(), String.t()}], [Bench.Stage.outcome()], Options.t()) :: [Path.t()]
   def write(folder, suite, header, outcomes, options) do
     File.mkdir_p!(folder)

@@ -1,7 +1,8 @@
 defmodule Bench.Rounds do
   @moduledoc false
-  # Runs the two sides of a comparison in turn, in this VM, and takes a ratio within each round. The side that begins changes
-  # from round to round, so that neither always meets the other's leftovers. One round of each before the first is thrown away.
+  # Runs the two sides of a comparison in turn, in this VM, and takes a ratio within each round. The side that begins
+  # changes from round to round, so that neither always meets the other's leftovers. One round of each before the
+  # first is thrown away.
 
   alias Bench.{Comparison, Result}
 

@@ -1,7 +1,7 @@
 defmodule Bench.Stage do
   @moduledoc false
-  # A setting that is expensive to build, and what is played on it. It is built once, in a process of its own that ends with it, so
-  # nothing of one stage is left for the next.
+  # A setting that is expensive to build, and what is played on it. It is built once, in a process of its own that
+  # ends with it, so nothing of one stage is left for the next.
 
   alias Bench.{Check, Comparison, Measurement, Options, Rounds, Unchanged}
 
@@ -27,7 +27,7 @@ defmodule Bench.Stage do
   def name(%Comparison{name: name, variant: variant}), do: "#{name}.#{variant}"
   def name(%{name: name}), do: name
 
-  @doc "Only those items that were asked for, or nil where none is left. In a control run there is only a peer to compare."
+  @doc "Only those items that were asked for, or nil where none is left. A control run only compares."
   @spec select(t, Options.t()) :: t | nil
   def select(stage, options) do
     case Enum.filter(stage.items, &selected?(&1, options)) do

@@ -1,8 +1,8 @@
 defmodule Bench.Unchanged do
   @moduledoc false
-  # Decides whether one way of doing something costs as much as another. Two runs of the same code differ by up to a tenth on
-  # a shared machine, so a single ratio cannot say it: many interleaved rounds and an interval can, beside a run of the
-  # baseline against itself, which shows what the same machine calls different when nothing is.
+  # Decides whether one way of doing something costs as much as another. Two runs of the same code differ by up to a
+  # tenth on a shared machine, so a single ratio cannot say it: many interleaved rounds and an interval can, beside a
+  # run of the baseline against itself, which shows what the same machine calls different when nothing is.
 
   alias Bench.{Comparison, Rounds, Statistics}
 

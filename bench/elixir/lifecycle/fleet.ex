@@ -1,7 +1,7 @@
 defmodule Bench.Lifecycle.Fleet do
   @moduledoc false
-  # Our side: an instance with one domain whose patience is switched off (first restart at once, no token bucket, no end of the
-  # budget), so that what is timed is the machinery and not its good manners.
+  # Our side: an instance with one domain whose patience is switched off (first restart at once, no token bucket, no
+  # end of the budget), so that what is timed is the machinery and not its good manners.
 
   alias Bench.Lifecycle.{Counter, Worker}
   alias Bench.Options

@@ -1,7 +1,7 @@
 defmodule Bench.Lifecycle.Plain do
   @moduledoc false
-  # The peer: a DynamicSupervisor and a Registry, as anyone writes them. Its budget of restarts never ends, so that it can be
-  # compared in a storm at all.
+  # The peer: a DynamicSupervisor and a Registry, as anyone writes them. Its budget of restarts never ends, so that it
+  # can be compared in a storm at all.
 
   alias Bench.Lifecycle.Worker
 

@@ -1,7 +1,7 @@
 defmodule Bench.Lifecycle.Recover do
   @moduledoc false
-  # One agent after another is killed: how long until it answers a call again. On our side the answer has to hold what the agent
-  # knew before; on the peer's side it starts from nothing.
+  # One agent after another is killed: how long until it answers a call again. On our side the answer has to hold what
+  # the agent knew before; on the peer's side it starts from nothing.
 
   alias Bench.{Callers, Comparison, Options, Side, Statistics}
   alias Bench.Lifecycle.{Fleet, Plain}

@@ -1,7 +1,7 @@
 defmodule Bench.Lifecycle.Worker do
   @moduledoc false
-  # The GenServer that is supervised on both sides. It tells `watcher`, if there is one, that it is up; it counts what it is
-  # told to, and forgets the count with its life.
+  # The GenServer that is supervised on both sides. It tells `watcher`, if there is one, that it is up; it counts what
+  # it is told to, and forgets the count with its life.
   use GenServer
 
   @spec child_spec(keyword) :: Supervisor.child_spec()

@@ -1,7 +1,7 @@
 defmodule Bench.Names.FindPopulation do
   @moduledoc false
-  # Described agents, each a process with a name and three tags: one that all have, one that each hundredth has, one that each
-  # ten-thousandth has. The same agents stand in our registry and in both peers' indexes.
+  # Described agents, each a process with a name and three tags: one that all have, one that each hundredth has, one
+  # that each ten-thousandth has. The same agents stand in our registry and in both peers' indexes.
 
   alias Bench.{Crowd, Ours}
   alias Bench.Names.{OrderedIndex, SampledIndex}

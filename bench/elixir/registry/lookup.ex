@@ -1,6 +1,7 @@
 defmodule Bench.Names.Lookup do
   @moduledoc false
-  # Look-ups of names that are there: as many as can be done, among readers and writers, and how long a single one takes.
+  # Look-ups of names that are there: as many as can be done, among readers and writers, and how long a single one
+  # takes.
 
   alias Bench.{Callers, Comparison, Latencies, Measurement, Options, Side}
   alias Bench.Names.{Dispatch, Loops, Population}

@@ -1,7 +1,7 @@
 defmodule Bench.Names.Loops do
   @moduledoc false
-  # The tight loops that are timed. Each exists once for every side with the call written out, so that neither pays for a
-  # call through a variable.
+  # The tight loops that are timed. Each exists once for every side with the call written out, so that neither pays
+  # for a call through a variable.
 
   @type side :: :ours | :theirs | :engine | :native | :table | :table_alive
   @type reader :: {registry :: term, rest :: [term], all :: [term]}

@@ -1,7 +1,7 @@
 defmodule Bench.Names.OrderedIndex do
   @moduledoc false
-  # The peer that answers "the least loaded with this tag" exactly, kept by hand in ETS: an ordered set keyed
-  # `{tag, node, load, id}`. Asking is one step to the first key of a tag; each change of load moves one key for each tag.
+  # The peer that answers "the least loaded with this tag" exactly, kept by hand in ETS: an ordered set keyed `{tag,
+  # node, load, id}`. Asking is one step to the first key of a tag; each change of load moves one key for each tag.
 
   @type t :: %{index: :ets.table(), agents: :ets.table()}
 
@@ -37,7 +37,8 @@ defmodule Bench.Names.OrderedIndex do
     move(tags, index, node, old, load, id, pid)
   end
 
-  # Another caller may move the key between the step to it and the reading of it: then the step is taken again from there.
+  # Another caller may move the key between the step to it and the reading of it: then the step is taken again from
+  # there.
   defp first(index, tag, node, from) do
     with {^tag, ^node, load, id} = key <- :ets.next(index, from) do
       case :ets.lookup(index, key) do

@@ -1,7 +1,7 @@
 defmodule Bench.Names.Population do
   @moduledoc false
-  # Names held by living processes, the same ones in our registry, in Elixir's, and in a bare ETS table. Knows nothing of what
-  # is measured on them.
+  # Names held by living processes, the same ones in our registry, in Elixir's, and in a bare ETS table. Knows nothing
+  # of what is measured on them.
 
   alias Bench.{Crowd, Ours}
 

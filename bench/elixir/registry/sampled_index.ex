@@ -1,8 +1,9 @@
 defmodule Bench.Names.SampledIndex do
   @moduledoc false
-  # The cheapest peer: an index from tags to members in ETS, loads in one `:atomics`, and the better of two random members. It
-  # does not answer with the least loaded, but with one that is likely not bad. Members are numbered within their tag, so that a
-  # random one costs one look-up; with a plain bag, all members of the tag would be copied for each question.
+  # The cheapest peer: an index from tags to members in ETS, loads in one `:atomics`, and the better of two random
+  # members. It does not answer with the least loaded, but with one that is likely not bad. Members are numbered
+  # within their tag, so that a random one costs one look-up; with a plain bag, all members of the tag would be copied
+  # for each question.
 
   @type t :: %{members: :ets.table(), loads: :atomics.atomics_ref()}
 

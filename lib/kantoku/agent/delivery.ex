@@ -2,7 +2,7 @@ defmodule Kantoku.Agent.Delivery do
   # Brings the outbox to the handler, one directive at a time. Knows couriers, nothing of stores.
   @moduledoc false
 
-  alias Kantoku.Agent.{Courier, Holding}
+  alias Kantoku.Agent.{Courier, Holding, Redaction}
   require Logger
 
   @doc "Sends a courier with the first directive, if it is kept and none is on the way or waits for its next attempt."
@@ -36,6 +36,15 @@ defmodule Kantoku.Agent.Delivery do
 
     Courier.start(config.options.handler || config.module, directive, id, context, config.options.redact)
   end
+
+  @doc "Ends a delivery that is under way, with a server whose end its courier would not notice: it repeats it later."
+  @spec recall(Holding.t()) :: :ok
+  def recall(%{pending: %{courier: {courier, _started}}}) do
+    Process.exit(courier, :kill)
+    :ok
+  end
+
+  def recall(_holding), do: :ok
 
   @doc "The time for another attempt has come."
   @spec again(Holding.t()) :: Holding.t()
@@ -73,8 +82,18 @@ defmodule Kantoku.Agent.Delivery do
     pause = pause(holding.config.options.directive_backoff, pending.attempts)
     measurements = %{attempts: pending.attempts, retry_in: pause}
     Holding.emit(holding, [:agent, :directive, :retried], measurements, %{directive_id: id, reason: reason})
+    if pending.attempts == 1, do: warn(holding, id, reason, pause)
     timer = Process.send_after(self(), {:"$kantoku", :deliver}, pause)
     %{holding | pending: %{pending | deliver_timer: timer}}
+  end
+
+  # Once per directive: what a subscriber sees of each attempt, a log should show of the first.
+  defp warn(%{config: %{options: options}} = holding, id, reason, pause) do
+    reason = if options.redact, do: Redaction.reason(reason), else: reason
+
+    Logger.warning(
+      "Kantoku: agent #{inspect(holding.id)} could not deliver directive #{id} (#{inspect(reason)}) and tries again in #{pause} ms"
+    )
   end
 
   # Doubling with full jitter, after "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).

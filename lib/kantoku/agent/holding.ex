@@ -3,6 +3,7 @@ defmodule Kantoku.Agent.Holding do
   @moduledoc false
 
   alias Kantoku.Agent.{Config, Outbox, Pending}
+  alias Kantoku.Telemetry
 
   # `pending` is nil when all is kept and delivered and nobody waits: most agents, most of the time. So they stay small.
   @enforce_keys [:config, :id, :incarnation]
@@ -48,9 +49,13 @@ defmodule Kantoku.Agent.Holding do
   end
 
   @doc "Emits an event about this agent."
-  @spec emit(t, Kantoku.Telemetry.name(), map, map) :: :ok
+  @spec emit(t, Telemetry.name(), map, map) :: :ok
   def emit(%{config: config, id: id}, name, measurements, metadata) do
-    metadata = Map.merge(metadata, %{id: id, module: config.module})
-    Kantoku.Telemetry.emit(config.instance, name, measurements, metadata)
+    if Telemetry.listening?(name) do
+      metadata = Map.merge(metadata, %{id: id, module: config.module})
+      Telemetry.emit(config.instance, name, measurements, metadata)
+    end
+
+    :ok
   end
 end

@@ -2,7 +2,7 @@ defmodule Kantoku.Agent.Options do
   @moduledoc """
   What can be said about the server of an agent, its snapshots and its directives.
 
-    * `:store` - `{module, ref}` as `Kantoku.Store.open/3` gives it; `nil` (default): nothing outlives the process;
+    * `:store` - `{module, ref}` as `Kantoku.Store.open/2` gives it; `nil` (default): nothing outlives the process;
     * `:snapshot` - when a changed state is written:
       * `:every_change` (default) - at each change, before its caller is answered: a crash forgets nothing that was acknowledged;
       * `{:every, n}` - at every n-th change;
@@ -13,7 +13,8 @@ defmodule Kantoku.Agent.Options do
       Whatever is said here, a change that makes directives is written before they are delivered, and what is unwritten when a
       server ends other than by `:kill` is written then;
     * `:durability` - with a store that writes in the background, `:sync` answers a call when what it depends on is committed;
-      `:async` (default) when it is handed over. `:sync` needs `snapshot: :every_change`;
+      `:async` (default) when it is handed over. A store that is busy or fails is tried again every second, and at each change;
+      meanwhile only the process has what is new. `:sync` needs `snapshot: :every_change`;
     * `:on_damaged` - a snapshot that cannot be read is set aside and the agent starts `:fresh` (default), or stays where it is and the
       agent is parked (`:park`), again at each attempt, until someone sets it aside (`Kantoku.Store.set_aside/2`);
     * `:max_snapshot_bytes` - larger snapshots are not written (default 16 MiB);
@@ -60,7 +61,13 @@ defmodule Kantoku.Agent.Options do
   @spec names() :: [atom]
   def names, do: Map.keys(%__MODULE__{}) -- [:__struct__]
 
-  @doc "Checks options, given as a map or keyword list, and fills in the defaults."
+  @doc """
+  Checks options, given as a map or keyword list, and fills in the defaults.
+
+      iex> options = Kantoku.Agent.Options.new!(snapshot: {:every, 10})
+      iex> {options.snapshot, options.durability}
+      {{:every, 10}, :async}
+  """
   @spec new!(t | map | keyword) :: t
   def new!(%__MODULE__{} = options), do: options
 

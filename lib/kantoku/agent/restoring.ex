@@ -55,7 +55,7 @@ defmodule Kantoku.Agent.Restoring do
   defp take_up(%{config: config} = holding, version, bytes, args, started) do
     holding = follow(holding, version)
 
-    case Snapshot.decode(bytes, version, config.module, Store.durable?(config.options.store)) do
+    case Snapshot.decode(bytes, version, config.module) do
       {:ok, snapshot} -> migrate(holding, snapshot, byte_size(bytes), started)
       {:damaged, reason} -> damaged(holding, args, reason)
     end

@@ -27,7 +27,7 @@ defmodule Kantoku.Agent.Server do
   `{:error, {:not_durable, reason}}`: the change is made, and the write is tried again.
 
   A process that finds its store written to by a successor stops with `{:shutdown, :superseded}`; a call that it was serving
-  is not answered.
+  is not answered, or with `:sync` answered `{:error, {:not_durable, :stale}}`.
 
   See `Kantoku.Agent.Options` for all options.
   """
@@ -104,7 +104,7 @@ defmodule Kantoku.Agent.Server do
   def handle_continue({:restore, args, restore?, started}, holding) do
     case Restoring.restore(holding, args, restore?) do
       {:ok, holding, restored?} -> {:noreply, holding |> ready(restored?, started) |> Delivery.proceed()}
-      {:park, reason} -> {:stop, {:shutdown, {:kantoku_park, reason}}, holding}
+      {:park, reason} -> park(reason, holding)
       {:error, reason} -> {:stop, reason, holding}
     end
   end
@@ -155,7 +155,10 @@ defmodule Kantoku.Agent.Server do
   end
 
   @impl true
-  def terminate(_reason, holding), do: if(Holding.unborn?(holding), do: :ok, else: Writing.last(holding))
+  def terminate(_reason, holding) do
+    Delivery.recall(holding)
+    if not Holding.unborn?(holding), do: Writing.last(holding)
+  end
 
   # A release upgrade asks every server; those whose agent has a new shape bring it up to date. A refusal ends the upgrade.
   @impl true
@@ -178,7 +181,7 @@ defmodule Kantoku.Agent.Server do
   defp run(holding, from, fun) do
     {agent, directives} = command(holding, fun)
     {reply, effects} = Outbox.split(directives)
-    holding |> change(agent, effects) |> Writing.answer(from, answer(reply)) |> go_on()
+    holding |> change(agent, effects, from, answer(reply)) |> go_on()
   end
 
   defp command(%{config: %{module: module, options: options}, agent: agent}, fun) do
@@ -193,12 +196,12 @@ defmodule Kantoku.Agent.Server do
   defp answer(:none), do: :ok
   defp answer({:reply, term}), do: term
 
-  defp change(%{agent: agent} = holding, agent, []), do: holding
+  defp change(%{agent: agent} = holding, agent, [], from, reply), do: Writing.answer(holding, from, reply)
 
-  defp change(holding, agent, effects) do
+  defp change(holding, agent, effects, from, reply) do
     holding = Holding.change(holding, agent, effects)
     Holding.emit(holding, [:agent, :state_changed], %{revision: holding.revision}, %{directives: length(effects)})
-    Writing.changed(holding, effects != [])
+    Writing.changed_for(holding, effects != [], from, reply)
   end
 
   # Deliveries -------------------------------------------------------------------------------------------------------
@@ -218,8 +221,13 @@ defmodule Kantoku.Agent.Server do
     case Delivery.refused(holding, reason) do
       {:retry, holding} -> go_on(holding)
       {:drop, holding} -> shorter_outbox(holding)
-      {:park, reason, holding} -> {:stop, {:shutdown, {:kantoku_park, reason}}, holding}
+      {:park, reason, holding} -> park(reason, holding)
     end
+  end
+
+  defp park(reason, holding) do
+    Kantoku.Agents.park_me(holding.config.instance, holding.id, holding.incarnation, reason)
+    {:stop, {:shutdown, {:kantoku_park, reason}}, holding}
   end
 
   # A policy that spares writes is asked to write an outbox only when it is empty: in between a crash repeats deliveries.

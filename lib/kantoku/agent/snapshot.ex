@@ -20,19 +20,14 @@ defmodule Kantoku.Agent.Snapshot do
     if byte_size(bytes) <= most, do: {:ok, bytes}, else: {:error, {:too_large, byte_size(bytes), most}}
   end
 
-  @doc """
-  From the bytes that a store has of an agent of `module` as of `version`. In bytes from another VM (`foreign?`) there may be atoms
-  that this one has not met yet; there the checksum must do, elsewhere an unknown atom is damage too.
-  """
-  @spec decode(binary, Kantoku.Store.version(), module, foreign? :: boolean) :: {:ok, t} | {:damaged, term}
-  def decode(<<@magic, @format, checksum::32, body::binary>>, version, module, foreign?) do
-    if :erlang.crc32(body) == checksum,
-      do: body |> term(foreign?) |> check(version, module),
-      else: {:damaged, :checksum}
+  @doc "From the bytes that a store has of an agent of `module` as of `version`."
+  @spec decode(binary, Kantoku.Store.version(), module) :: {:ok, t} | {:damaged, term}
+  def decode(<<@magic, @format, checksum::32, body::binary>>, version, module) do
+    if :erlang.crc32(body) == checksum, do: body |> term() |> check(version, module), else: {:damaged, :checksum}
   end
 
-  def decode(<<@magic, format, _rest::binary>>, _version, _module, _foreign?), do: {:damaged, {:unknown_format, format}}
-  def decode(_bytes, _version, _module, _foreign?), do: {:damaged, :no_snapshot}
+  def decode(<<@magic, format, _rest::binary>>, _version, _module), do: {:damaged, {:unknown_format, format}}
+  def decode(_bytes, _version, _module), do: {:damaged, :no_snapshot}
 
   defp check({:ok, {module, vsn, version, agent, outbox}}, version, module) when is_list(outbox) do
     {:ok, %__MODULE__{module: module, vsn: vsn, agent: agent, outbox: outbox}}
@@ -42,8 +37,10 @@ defmodule Kantoku.Agent.Snapshot do
   defp check({:ok, {other, _, _, _, _}}, _version, _module), do: {:damaged, {:other_module, other}}
   defp check(_undecodable, _version, _module), do: {:damaged, :undecodable}
 
-  defp term(body, foreign?) do
-    {:ok, :erlang.binary_to_term(body, if(foreign?, do: [], else: [:safe]))}
+  # Not `:safe`: the checksum says that these are bytes of ours, and in another VM, or before a module is loaded, `:safe` takes an atom or
+  # a function that is not known yet for an attack, and a sound snapshot for damage.
+  defp term(body) do
+    {:ok, :erlang.binary_to_term(body)}
   rescue
     ArgumentError -> :error
   end

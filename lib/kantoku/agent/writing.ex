@@ -29,7 +29,10 @@ defmodule Kantoku.Agent.Writing do
   defp due?({:every, n}, changes), do: changes >= n
   defp due?(_policy, _changes), do: false
 
-  @doc "Answers a caller: at once, or with `durability: :sync` when the revision it saw is kept."
+  @doc """
+  Answers a caller: at once, or with `durability: :sync` when the revision it saw is kept. A caller whose revision was changed by its own
+  call is to be given to `changed_for/4` instead.
+  """
   @spec answer(Holding.t(), GenServer.from() | nil, term) :: Holding.t()
   def answer(holding, nil, _reply), do: holding
 
@@ -39,12 +42,19 @@ defmodule Kantoku.Agent.Writing do
         reply
       )
       when kept < revision,
-      do: wait(holding, from, reply)
+      do: holding |> wait(from, reply) |> write()
 
   def answer(holding, from, reply) do
     GenServer.reply(from, reply)
     holding
   end
+
+  @doc "To be called after a change that a call made: as `changed/2` and `answer/3`."
+  @spec changed_for(Holding.t(), force? :: boolean, GenServer.from() | nil, term) :: Holding.t()
+  def changed_for(%{config: %{options: %{durability: :sync}}} = holding, force?, from, reply) when from != nil,
+    do: holding |> wait(from, reply) |> changed(force?)
+
+  def changed_for(holding, force?, from, reply), do: holding |> changed(force?) |> answer(from, reply)
 
   defp wait(%{pending: pending} = holding, from, reply) do
     %{holding | pending: %{pending | waiting: [{holding.revision, from, reply} | pending.waiting]}}

@@ -14,7 +14,7 @@ defmodule Kantoku.Domain.Book do
           strategy: Supervisor.strategy(),
           declared: [term],
           nested: [atom],
-          partitions: pos_integer,
+          partitions: non_neg_integer,
           stop_order: :dynamic_first | :declared_first
         }
 
@@ -25,6 +25,13 @@ defmodule Kantoku.Domain.Book do
   @doc "A newer epoch below that of the level above."
   @spec next_epoch(epoch | []) :: epoch
   def next_epoch(above), do: above ++ [:erlang.unique_integer([:monotonic])]
+
+  @doc "What data agents do unless told otherwise, and where they keep their snapshots."
+  @spec put_agent_options(:ets.tid(), Kantoku.Agent.Options.t()) :: true
+  def put_agent_options(book, options), do: :ets.insert(book, {:agent_options, options})
+
+  @spec agent_options(:ets.tid()) :: Kantoku.Agent.Options.t()
+  def agent_options(book), do: :ets.lookup_element(book, :agent_options, 2)
 
   # Domains ------------------------------------------------------------------------------------------------------------
 
@@ -55,7 +62,7 @@ defmodule Kantoku.Domain.Book do
   def chain(book, domain), do: :ets.lookup_element(book, {:entrance, domain}, 3)
 
   @doc "What a start needs to know of a domain, in one look-up."
-  @spec entrance(:ets.tid(), atom) :: {pos_integer, Gauges.chain(), atom, timeout | :brutal_kill} | nil
+  @spec entrance(:ets.tid(), atom) :: {non_neg_integer, Gauges.chain(), atom, timeout | :brutal_kill} | nil
   def entrance(book, domain) do
     case :ets.lookup(book, {:entrance, domain}) do
       [{_key, partitions, chain, restart, shutdown}] -> {partitions, chain, restart, shutdown}

@@ -4,19 +4,19 @@ defmodule Kantoku.Domain.Launch do
   import Kantoku.Domain.Rows
 
   alias Kantoku.{Engine, Telemetry}
-  alias Kantoku.Domain.{Rows, Start}
+  alias Kantoku.Domain.{Book, Rows, Start}
   alias Kantoku.Registry.{Description, Facet}
 
-  @doc "Starts the agent's process; the fields of the row that tell of this start."
-  @spec run(Start.context(), Rows.row()) :: {:ok, pid, [{pos_integer, term}]} | :ignore | {:error, term}
-  def run({instance, _rows, _book}, row(what: what, incarnation: before) = row) do
+  @doc "Starts the agent's process: with the monotonic time of its start and its incarnation."
+  @spec run(Start.context(), Rows.row()) :: {:ok, pid, integer, pos_integer} | :ignore | {:error, term}
+  def run({instance, _rows, _book} = context, row(what: what, incarnation: before) = row) do
     incarnation = max(before + 1, System.os_time(:microsecond))
     started = System.monotonic_time()
 
-    case call(what, instance, row, incarnation) do
+    case call(what, context, row, incarnation) do
       {:ok, pid} when is_pid(pid) ->
         announce(instance, row, pid, incarnation)
-        {:ok, pid, [{started_at(), started}, {incarnation_at(), incarnation}]}
+        {:ok, pid, started, incarnation}
 
       :ignore ->
         :ignore
@@ -30,8 +30,8 @@ defmodule Kantoku.Domain.Launch do
   end
 
   # As OTP's supervisors do, whatever a start function throws is a reason not to have started.
-  defp call(what, instance, row, incarnation) do
-    {module, function, arguments} = mfa(what, instance, row, incarnation)
+  defp call(what, context, row, incarnation) do
+    {module, function, arguments} = mfa(what, context, row, incarnation)
 
     case apply(module, function, arguments) do
       {:ok, pid, _info} -> {:ok, pid}
@@ -43,9 +43,9 @@ defmodule Kantoku.Domain.Launch do
     thrown -> {:error, {{:nocatch, thrown}, __STACKTRACE__}}
   end
 
-  defp mfa({:otp, mfa, _modules}, _instance, _row, _incarnation), do: mfa
+  defp mfa({:otp, mfa, _modules}, _context, _row, _incarnation), do: mfa
 
-  defp mfa({:data, module, args, options}, instance, row(id: id, phase: phase), incarnation) do
+  defp mfa({:data, module, args, options}, {instance, _rows, book}, row(id: id, phase: phase), incarnation) do
     {restore, options} = Map.pop(options, :restore, true)
 
     argument = %{
@@ -53,13 +53,17 @@ defmodule Kantoku.Domain.Launch do
       id: id,
       module: module,
       args: args,
-      options: options,
+      options: options(options, Book.agent_options(book)),
       incarnation: incarnation,
       restore: restore or phase != :new
     }
 
     {Kantoku.Agent.Server, :start_link, [argument]}
   end
+
+  # What was given was checked when it was given.
+  defp options(given, defaults) when given == %{}, do: defaults
+  defp options(given, defaults), do: struct!(defaults, given)
 
   defp announce(instance, row(id: id) = row, pid, incarnation) do
     metadata = metadata(row, id: id, pid: pid, incarnation: incarnation)
@@ -81,10 +85,10 @@ defmodule Kantoku.Domain.Launch do
 
   # A fresh entry has version 0, so one step does; the process may be dead or have described itself by now.
   defp describe(instance, row(id: id, pid: pid, what: what, entry: entry)) do
-    attributes = Description.change!(%{}, Map.put(entry || %{}, :type, module(what)))
+    attributes = Map.put(Description.change!(%{}, entry || []), :type, module(what))
 
     case Engine.describe(instance, id, pid, 0, attributes, Facet.of(attributes)) do
-      {:stale, _version} -> Kantoku.Registry.describe(instance, id, entry || %{})
+      {:stale, _version} -> Kantoku.Registry.describe(instance, id, entry || [])
       _done_or_dead -> :ok
     end
 

@@ -20,9 +20,14 @@ defmodule Kantoku.Domain.Ledger do
     times = [now | within(times, now - policy.budget.within)]
 
     if spent?(times, policy),
-      do: park(parks, policy),
+      do: parked(parks, policy),
       else: {{:start, delay(level, policy.backoff, chance)}, {level + 1, kept(times, policy), parks}}
   end
+
+  @doc "Parks without a crash, because the agent asked for it."
+  @spec park(t, Policy.t()) :: {decision, t}
+  def park(nil, policy), do: parked(0, policy)
+  def park({_level, _times, parks}, policy), do: parked(parks, policy)
 
   @doc "How many crashes are on the books."
   @spec crashes(t) :: non_neg_integer
@@ -44,8 +49,8 @@ defmodule Kantoku.Domain.Ledger do
   defp kept(_times, %{budget: %{crashes: :infinity}}), do: []
   defp kept(times, _policy), do: times
 
-  defp park(parks, %{unpark: :never}), do: {{:park, :never}, {0, [], parks + 1}}
-  defp park(parks, %{unpark: unpark}), do: {{:park, doubled(unpark.after, parks, unpark.cap)}, {0, [], parks + 1}}
+  defp parked(parks, %{unpark: :never}), do: {{:park, :never}, {0, [], parks + 1}}
+  defp parked(parks, %{unpark: unpark}), do: {{:park, doubled(unpark.after, parks, unpark.cap)}, {0, [], parks + 1}}
 
   # Full jitter: anywhere between nothing and the doubled base (AWS Architecture Blog, "Exponential Backoff And Jitter").
   defp delay(0, _backoff, _chance), do: 0

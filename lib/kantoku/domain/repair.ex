@@ -66,7 +66,7 @@ defmodule Kantoku.Domain.Repair do
 
   # As in OTP, a temporary agent ends with its supervisor.
   defp hand_over(%{context: context}, row(wanted: wanted, phase: phase, child: {restart, _, _}) = row)
-       when not wanted or (restart == :temporary and phase != :new) do
+       when wanted == false or (restart == :temporary and phase != :new) do
     Start.forget(context, row)
     []
   end
@@ -85,7 +85,9 @@ defmodule Kantoku.Domain.Repair do
     listed = listed(repair)
 
     for row(pid: pid, phase: phase) = row <- suspects, pid not in listed do
-      if phase == :up, do: Start.forget(context, row), else: Rows.move(rows, row, [{pid_at(), nil}])
+      if phase == :up and row(row, :wanted) in [true, false],
+        do: Start.forget(context, row),
+        else: Rows.move(rows, row, [{pid_at(), nil}])
     end
 
     :ok
@@ -97,6 +99,7 @@ defmodule Kantoku.Domain.Repair do
     case Rows.get(rows, id) do
       row(wanted: false, part: part) = row when part != :group -> forget(repair, row)
       row(wanted: true, phase: :recover) = row -> start(repair, row)
+      row(wanted: {:park, _reason}, pid: nil) = row -> start(repair, row)
       row(wanted: true, phase: phase, pid: nil) = row when phase != :stopped -> start(repair, row)
       _fine -> :ok
     end

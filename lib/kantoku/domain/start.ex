@@ -41,6 +41,9 @@ defmodule Kantoku.Domain.Start do
 
   defp decide(context, row(wanted: false, pid: pid) = row), do: let_go(context, row, alive?(pid))
 
+  defp decide(context, row(wanted: {:park, reason}, pid: pid) = row),
+    do: if(alive?(pid), do: :ignore, else: park_as_asked(context, row, reason))
+
   defp decide(context, row(phase: phase, pid: pid) = row) do
     cond do
       alive?(pid) -> living(phase, context, row)
@@ -95,11 +98,21 @@ defmodule Kantoku.Domain.Start do
     gone?
   end
 
+  # An agent that cannot go on by itself is parked without a crash being charged. In a group, those behind it wait.
+  defp park_as_asked({_instance, rows, book} = context, row(domain: domain, ledger: ledger) = row, reason) do
+    policy = Book.policy(book, domain)
+    {park, ledger} = Ledger.park(ledger, policy)
+
+    if Rows.advance(rows, row, [{wanted_at(), true}, {ledger_at(), ledger}]),
+      do: follow(park, context, row, policy, {Ledger.crashes(ledger), reason}),
+      else: :ignore
+  end
+
   # Really starting ------------------------------------------------------------------------------------------------------
 
   defp first(context, row) do
     case Launch.run(context, row) do
-      {:ok, _pid, _started} = launched ->
+      {:ok, _pid, _started, _incarnation} = launched ->
         settle(context, row, launched)
 
       refused ->
@@ -109,7 +122,7 @@ defmodule Kantoku.Domain.Start do
   end
 
   defp again({_instance, rows, _book} = context, row(phase: before) = row) do
-    if Rows.move(rows, row, [{phase_at(), :starting}, {pid_at(), nil}]) do
+    if Rows.advance(rows, row, [{phase_at(), :starting}, {pid_at(), nil}]) do
       unparked(context, row, before)
       restart(context, row(row, phase: :starting, pid: nil))
     else
@@ -119,29 +132,37 @@ defmodule Kantoku.Domain.Start do
 
   defp restart(context, row) do
     case Launch.run(context, row) do
-      {:ok, _pid, _started} = launched -> settle(context, row, launched)
+      {:ok, _pid, _started, _incarnation} = launched -> settle(context, row, launched)
       :ignore -> let_go(context, row, false)
       {:error, reason} -> crashed(context, row(row, started: nil), reason)
     end
   end
 
-  defp settle({_instance, rows, _book} = context, row(id: id, gen: gen) = row, {:ok, pid, started}) do
-    Rows.put(rows, id, [{pid_at(), pid}, {phase_at(), :up}, {due_at(), nil} | started])
+  defp settle({_instance, rows, _book} = context, row(id: id) = row, {:ok, pid, started, incarnation}) do
+    fields = [
+      {pid_at(), pid},
+      {phase_at(), :up},
+      {due_at(), nil},
+      {started_at(), started},
+      {incarnation_at(), incarnation}
+    ]
 
-    if Rows.wanted?(rows, id, gen) do
-      introduce(context, row, pid)
+    Rows.put(rows, id, fields)
+    before = row(row, :phase)
+    row = row(row, pid: pid, phase: :up, due: nil, started: started, incarnation: incarnation)
+
+    if Rows.wanted?(rows, id) do
+      introduce(context, row, before)
     else
       Remains.end_child(pid)
-      let_go(context, row(Rows.get(rows, id), pid: pid), false)
+      let_go(context, row, false)
     end
   end
 
-  defp introduce({instance, rows, _book} = context, row(id: id, phase: phase), pid) do
-    row = Rows.get(rows, id)
-
+  defp introduce({instance, _rows, _book} = context, row(pid: pid) = row, before) do
     case Launch.introduce(instance, row) do
       :ok -> {:ok, pid}
-      {:error, reason} -> turned_away(phase, context, row, reason)
+      {:error, reason} -> turned_away(before, context, row, reason)
     end
   end
 
@@ -168,7 +189,7 @@ defmodule Kantoku.Domain.Start do
     {decision, ledger} = Ledger.charge(ledger, now(), uptime(row), policy, :rand.uniform())
     row = row(row, ledger: ledger, restarts: row(row, :restarts) + 1)
 
-    if Rows.move(rows, row, [{ledger_at(), ledger}, {restarts_at(), row(row, :restarts)}]) do
+    if Rows.advance(rows, row, [{ledger_at(), ledger}, {restarts_at(), row(row, :restarts)}]) do
       Telemetry.emit(instance, [:agent, :crashed], %{crashes: crashes}, Launch.metadata(row, id: id, reason: reason))
       follow(escalated(policy, context, row) || decision, context, row, policy, {crashes, reason})
     else
@@ -222,7 +243,9 @@ defmodule Kantoku.Domain.Start do
   defp rest({instance, rows, _book}, row(id: id, gen: gen, part: part) = row, phase, due) do
     {:ok, pid} = Resting.start_link({instance, id, gen, part, due})
 
-    if Rows.move(rows, row, [{phase_at(), phase}, {pid_at(), pid}, {due_at(), due}]) do
+    since = if row(row, :phase) == phase, do: row(row, :since), else: now()
+
+    if Rows.advance(rows, row, [{phase_at(), phase}, {pid_at(), pid}, {due_at(), due}, {since_at(), since}]) do
       {:ok, pid}
     else
       Remains.end_child(pid)
@@ -271,8 +294,10 @@ defmodule Kantoku.Domain.Start do
     :ignore
   end
 
-  defp unparked({instance, _rows, _book}, row(id: id) = row, :parked) do
-    Telemetry.emit(instance, [:agent, :unparked], %{}, Launch.metadata(row, id: id, by: :timer))
+  # Who was released by someone has a clean ledger.
+  defp unparked({instance, _rows, _book}, row(id: id, ledger: ledger, since: since) = row, :parked) do
+    by = if ledger == nil, do: :operator, else: :timer
+    Telemetry.emit(instance, [:agent, :unparked], %{parked_for: now() - since}, Launch.metadata(row, id: id, by: by))
   end
 
   defp unparked(_context, _row, _phase), do: :ok

@@ -51,7 +51,7 @@ defmodule Kantoku.Domain.Sweeper do
   end
 
   defp suspect?(row(phase: :stopped)), do: false
-  defp suspect?(row(wanted: wanted, phase: phase)) when not wanted or phase == :recover, do: true
+  defp suspect?(row(wanted: wanted, phase: phase)) when wanted == false or phase == :recover, do: true
   defp suspect?(row(pid: pid)), do: not (is_pid(pid) and Process.alive?(pid))
 
   # A count is put right when it was wrong by the same twice: whoever should have given a place back was killed.

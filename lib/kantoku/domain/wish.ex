@@ -73,8 +73,9 @@ defmodule Kantoku.Domain.Wish do
   defp exports?(module, name, arity), do: Code.ensure_loaded?(module) and function_exported?(module, name, arity)
 
   defp data(wish, module, args) do
-    what = {:data, module, args, Map.new(wish.rest)}
-    new(wish, id!(wish, module), what, {wish.restart, wish.shutdown, :worker})
+    options = Map.new(wish.rest)
+    _ = options |> Map.delete(:restore) |> Kantoku.Agent.Options.new!()
+    new(wish, id!(wish, module), {:data, module, args, options}, {wish.restart, wish.shutdown, :worker})
   end
 
   defp otp(wish, spec, child) do

@@ -1,8 +1,8 @@
 defmodule Kantoku.Drain.Work do
-  # Whether a process has work in flight. Asks nothing of the process itself, which may be too busy to answer.
+  # Whether agents have work in flight. Asks no process that is too busy to answer.
   @moduledoc false
 
-  alias Kantoku.Engine
+  alias Kantoku.{Agent, Engine}
 
   # Where OTP's own loops wait for the next message; whoever waits elsewhere waits in the middle of something.
   @loops [
@@ -13,9 +13,37 @@ defmodule Kantoku.Drain.Work do
     {:erlang, :hibernate}
   ]
 
-  @doc "Whether an agent is at work, has messages waiting, or counts work in its entry's load."
-  @spec busy?(atom, term, pid) :: boolean
-  def busy?(instance, id, pid), do: at_work?(pid) or loaded?(instance, id)
+  # How many data agents are asked at a time.
+  @asked 64
+
+  @type agent :: {id :: term, pid, :data | :otp}
+
+  @doc """
+  The ids of the agents that are at work, have messages waiting or count work in their entry's load; if there are none, of those
+  whose directives are not all delivered by `deadline` (monotonic ms).
+  """
+  @spec unfinished(atom, [agent], integer) :: [id :: term]
+  def unfinished(instance, agents, deadline) do
+    case for {id, pid, _kind} <- agents, at_work?(pid) or loaded?(instance, id), do: id do
+      [] -> unsettled(for({_id, _pid, :data} = agent <- agents, do: agent), deadline)
+      busy -> busy
+    end
+  end
+
+  defp unsettled(agents, deadline) do
+    agents
+    |> Task.async_stream(&settle(&1, deadline), max_concurrency: @asked, timeout: :infinity)
+    |> Enum.flat_map(fn {:ok, left} -> left end)
+  end
+
+  defp settle({id, pid, :data}, deadline) do
+    case Agent.Server.settle(pid, max(0, deadline - System.monotonic_time(:millisecond))) do
+      :ok -> []
+      {:error, :timeout} -> [id]
+    end
+  catch
+    :exit, _it_ended -> []
+  end
 
   defp at_work?(pid) do
     case Process.info(pid, [:message_queue_len, :current_function]) do

@@ -42,7 +42,7 @@ defmodule Kantoku.Registry.Config do
   defp check!(:name, options) do
     case Keyword.fetch(options, :name) do
       {:ok, name} when is_atom(name) -> {:name, name}
-      {:ok, other} -> expect!(false, ":name to be an atom", other)
+      {:ok, other} -> refuse!(":name to be an atom", other)
       :error -> raise ArgumentError, "expected :name option to be present"
     end
   end
@@ -71,7 +71,10 @@ defmodule Kantoku.Registry.Config do
   defp expected(:resolver), do: ":resolver to be :keep, :replace or a function of three arguments"
 
   defp expect!(true, _expected, _value), do: :ok
-  defp expect!(false, expected, value), do: raise(ArgumentError, "expected #{expected}, got: #{inspect(value)}")
+  defp expect!(false, expected, value), do: refuse!(expected, value)
+
+  @spec refuse!(String.t(), term) :: no_return
+  defp refuse!(expected, value), do: raise(ArgumentError, "expected #{expected}, got: #{inspect(value)}")
 
   defp unknown!([]), do: :ok
 
@@ -104,6 +107,7 @@ defmodule Kantoku.Registry.Config do
   end
 
   @doc "Says that there is no such registry."
+  @spec unknown_registry!(atom) :: no_return
   @spec unknown_registry!(atom, String.t()) :: no_return
   def unknown_registry!(registry, detail \\ "") do
     raise ArgumentError, "unknown registry: #{inspect(registry)}" <> detail

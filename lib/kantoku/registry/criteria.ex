@@ -53,10 +53,10 @@ defmodule Kantoku.Registry.Criteria do
   @spec compile_watch!(keyword) :: t
   def compile_watch!(criteria) do
     compiled = compile!(criteria)
-    for {key, value} <- criteria, key in @results, do: expect!(false, inspect(key), value, "left out of a watch")
+    for {key, value} <- criteria, key in @results, do: refuse!(key, value, "left out of a watch")
 
     for {_present, key, value} <- compiled.residual do
-      expect!(false, "metadata #{inspect(key)} of a watch", value, indexable())
+      refuse!("metadata #{inspect(key)} of a watch", value, indexable())
     end
 
     compiled
@@ -74,7 +74,7 @@ defmodule Kantoku.Registry.Criteria do
   defp known!({key, value}), do: unknown!(key, value, Enum.sort(@known))
 
   defp nested!(key, value) do
-    expect!(Keyword.keyword?(value), inspect(key), value, "a keyword list as [tags: [...]]")
+    expect!(Keyword.keyword?(value), key, value, "a keyword list as [tags: [...]]")
 
     for {dimension, inner} <- value,
         not is_map_key(@dimensions, dimension),
@@ -94,7 +94,7 @@ defmodule Kantoku.Registry.Criteria do
     facets = facets!(criterion)
 
     for {{:metadata, key}, value} = facet <- facets, not indexed?(facet) do
-      expect!(false, "metadata #{inspect(key)} within :any", value, indexable())
+      refuse!("metadata #{inspect(key)} within :any", value, indexable())
     end
 
     facets
@@ -103,7 +103,7 @@ defmodule Kantoku.Registry.Criteria do
   defp facets!({key, {:list, values}}), do: values!(key, values)
 
   defp facets!({key, values}) when key in [:tags, :capabilities] do
-    expect!(is_list(values), inspect(key), values, "a list")
+    expect!(is_list(values), key, values, "a list")
     values!(key, values)
   end
 
@@ -117,19 +117,19 @@ defmodule Kantoku.Registry.Criteria do
   defp values!(:metadata, maps) when is_list(maps), do: Enum.flat_map(maps, &facets!({:metadata, &1}))
 
   defp values!(key, values) do
-    expect!(proper?(values), inspect(key), values, "a list")
+    expect!(proper?(values), key, values, "a list")
     for value <- values, do: {@dimensions[key], value!(key, value)}
   end
 
   defp proper?(values), do: is_list(values) and not List.improper?(values)
 
   defp value!(key, value) when key in [:type, :status, :node] do
-    expect!(is_atom(value) and value != nil, inspect(key), value, "an atom other than nil")
+    expect!(is_atom(value) and value != nil, key, value, "an atom other than nil")
     value
   end
 
   defp value!(key, value) do
-    expect!(Facet.label?(value), inspect(key), value, Facet.label())
+    expect!(Facet.label?(value), key, value, Facet.label())
     value
   end
 
@@ -155,13 +155,19 @@ defmodule Kantoku.Registry.Criteria do
 
   defp one_of!(results, key, default, allowed) do
     value = Keyword.get(results, key, default)
-    expect!(value == default or value in allowed, inspect(key), value, "one of #{inspect(allowed)}")
+    expect!(value == default or value in allowed, key, value, {:one_of, allowed})
     value
   end
 
+  # What is only said on a failure is only put in words then: most queries are right, and quick.
   defp expect!(true, _what, _value, _expected), do: :ok
+  defp expect!(false, what, value, expected), do: refuse!(what, value, expected)
 
-  defp expect!(false, what, value, expected) do
+  @spec refuse!(atom | String.t(), term, String.t() | {:one_of, [atom]}) :: no_return
+  defp refuse!(what, value, {:one_of, allowed}), do: refuse!(what, value, "one of #{inspect(allowed)}")
+  defp refuse!(key, value, expected) when is_atom(key), do: refuse!(inspect(key), value, expected)
+
+  defp refuse!(what, value, expected) do
     raise ArgumentError, "expected #{what} to be #{expected}, got: #{inspect(value)}"
   end
 end

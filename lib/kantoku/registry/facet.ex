@@ -5,6 +5,7 @@ defmodule Kantoku.Registry.Facet do
   # The engines hold integers of up to 60 bits in one word, and binaries of up to 255 bytes.
   @integer_limit 2 ** 59
   @max_bytes 255
+  @label "an atom or a binary of up to #{@max_bytes} bytes"
 
   @doc "Whether the index can hold a value."
   @spec indexable?(term) :: boolean
@@ -14,7 +15,7 @@ defmodule Kantoku.Registry.Facet do
 
   @doc "What `label?/1` expects, in words."
   @spec label() :: String.t()
-  def label, do: "an atom or a binary of up to #{@max_bytes} bytes"
+  def label, do: @label
 
   @doc "Whether a value can be a tag, a capability or a region."
   @spec label?(term) :: boolean

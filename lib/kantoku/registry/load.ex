@@ -8,5 +8,18 @@ defmodule Kantoku.Registry.Load do
   @enforce_keys [:handle]
   defstruct @enforce_keys
 
-  @opaque t :: %__MODULE__{handle: Kantoku.Engine.handle()}
+  @typedoc "Opaque to all but the registry."
+  @type t :: %__MODULE__{handle: Kantoku.Engine.handle()}
+
+  @doc false
+  @spec check!(term, integer, String.t()) :: integer
+  def check!(load, least, what) do
+    most = Kantoku.Engine.max_load()
+
+    unless is_integer(load) and load >= least and load <= most do
+      raise ArgumentError, "expected #{what} to be an integer from #{least} to #{most}, got: #{inspect(load)}"
+    end
+
+    load
+  end
 end

@@ -10,7 +10,7 @@ defmodule Kantoku.Registry.Partition do
   def start_link(registry, index), do: GenServer.start_link(__MODULE__, {registry, index})
 
   @doc "Runs `fun` in the calling process while it alone has the lock."
-  @spec lock(pid, term, (() -> result)) :: result when result: term
+  @spec lock(pid, term, (... -> result)) :: result when result: term
   def lock(partition, key, fun) do
     ticket = GenServer.call(partition, {:lock, key}, :infinity)
 
@@ -43,8 +43,6 @@ defmodule Kantoku.Registry.Partition do
       %{} -> {:noreply, state |> grant(key, from) |> put_in([:locks, key], :queue.new())}
     end
   end
-
-  def handle_call(:sync, _from, state), do: {:reply, :ok, state}
 
   @impl true
   def handle_cast({:unlock, key, ticket}, state) do

@@ -13,9 +13,10 @@ defmodule Kantoku.Store.Closer do
     {:ok, store}
   end
 
-  # A crash of this process alone must not take the store from those who still write.
+  # A crash of this process alone must not take the store from those who still write. That it ends as killed means that
+  # its supervisor was.
   @impl true
-  def terminate(reason, store) when reason in [:normal, :shutdown], do: close(store)
+  def terminate(reason, store) when reason in [:normal, :shutdown, :killed], do: close(store)
   def terminate({:shutdown, _}, store), do: close(store)
   def terminate(_crash, _store), do: :ok
 

@@ -25,7 +25,6 @@ defmodule Kantoku.Store.Disk do
   failed are tried again by the agents.
   """
   @behaviour Kantoku.Store
-  @compile {:no_warn_undefined, Kantoku.Native}
 
   alias Kantoku.Native
 
@@ -43,31 +42,21 @@ defmodule Kantoku.Store.Disk do
   # A key of an agent starts with the version byte of the external term format, so nothing else may.
   @aside "aside:"
 
-  @typedoc "Stands for an open file. A small term: agents hold it, the file is held here."
+  @typedoc "Stands for an open file, which is closed with the process that opened it at the latest."
   @opaque handle :: pos_integer
 
   @impl true
   def open(_instance, opts) do
     {path, opts} = Keyword.pop(opts, :path)
-    opts = path!(path) && options!(opts)
+    path = path!(path)
+    opts = options!(opts)
 
-    if Code.ensure_loaded?(Native) and Native.loaded?(),
-      do: opened(Native.store_open(path, opts)),
-      else:
-        {:error, {:no_library, "the native library does not serve here, so there is no Kantoku.Store.Disk: #{why()}"}}
+    if Native.loaded?(),
+      do: Native.store_open(Path.expand(path), opts),
+      else: {:error, {:no_library, "Kantoku.Store.Disk needs the native library: #{why(Native.status())}"}}
   end
 
-  defp why do
-    with true <- Code.ensure_loaded?(Native), {:error, sentence} <- Native.status(), do: sentence
-  end
-
-  defp opened({:ok, ref}) do
-    handle = System.unique_integer([:positive, :monotonic])
-    :persistent_term.put({__MODULE__, handle}, ref)
-    {:ok, handle}
-  end
-
-  defp opened({:error, _reason} = error), do: error
+  defp why({:error, sentence}), do: sentence
 
   defp path!(path) when is_binary(path) and path != "", do: path
 
@@ -85,7 +74,7 @@ defmodule Kantoku.Store.Disk do
   defp option!({:async_window, value}) when is_integer(value) and value >= 0, do: :ok
 
   defp option!({name, value}) when name in [:max_pending_bytes, :max_snapshot_bytes, :cache_bytes] do
-    unless is_integer(value) and value > 0, do: refuse!(name, "a positive number of bytes", value)
+    (is_integer(value) and value > 0) || refuse!(name, "a positive number of bytes", value)
   end
 
   defp option!({:verify_on_open, value}), do: refuse!(:verify_on_open, "a boolean", value)
@@ -97,48 +86,49 @@ defmodule Kantoku.Store.Disk do
   end
 
   @impl true
-  def put(handle, key, {incarnation, revision}, bytes, reply_ref) do
-    with_file(handle, fn ref ->
-      with :ok <- Native.store_put(ref, key, incarnation, revision, bytes, reply_ref) do
-        if reply_ref, do: :pending, else: :ok
-      end
-    end)
+  def put(file, key, {incarnation, revision}, bytes, reply_ref) do
+    with :ok <- store_put(file, key, incarnation, revision, bytes, reply_ref) do
+      if reply_ref, do: :pending, else: :ok
+    end
+  end
+
+  # Copying and checking a large one would hold the scheduler.
+  @large 32 * 1024
+
+  defp store_put(file, key, incarnation, revision, bytes, reply_ref) when byte_size(bytes) > @large,
+    do: Native.store_put_large(file, key, incarnation, revision, bytes, reply_ref)
+
+  defp store_put(file, key, incarnation, revision, bytes, reply_ref),
+    do: Native.store_put(file, key, incarnation, revision, bytes, reply_ref)
+
+  @impl true
+  def get(file, key) do
+    with {:ok, incarnation, revision, bytes} <- Native.store_get(file, key), do: {:ok, {incarnation, revision}, bytes}
   end
 
   @impl true
-  def get(handle, key) do
-    with_file(handle, fn ref ->
-      with {:ok, incarnation, revision, bytes} <- Native.store_get(ref, key), do: {:ok, {incarnation, revision}, bytes}
-    end)
-  end
-
-  @impl true
-  def delete(handle, key, {incarnation, revision}) do
-    with_file(handle, &Native.store_delete(&1, key, incarnation, revision))
-  end
+  def delete(file, key, {incarnation, revision}), do: Native.store_delete(file, key, incarnation, revision)
 
   # Bytes that the file itself finds damaged go to its quarantine; those that only their reader cannot use stay readable.
   @impl true
-  def set_aside(handle, key) do
-    with_file(handle, fn ref ->
-      case Native.store_get(ref, key) do
-        {:ok, incarnation, revision, bytes} -> move_aside(ref, key, incarnation, revision, bytes)
-        {:damaged, _text} -> Native.store_set_aside(ref, key)
-        :none -> :ok
-        {:error, _reason} = error -> error
-      end
-    end)
+  def set_aside(file, key) do
+    case Native.store_get(file, key) do
+      {:ok, incarnation, revision, bytes} -> move_aside(file, key, incarnation, revision, bytes)
+      {:damaged, _text} -> Native.store_set_aside(file, key)
+      :none -> :ok
+      {:error, _reason} = error -> error
+    end
   end
 
-  defp move_aside(ref, key, incarnation, revision, bytes) do
-    with :ok <- Native.store_put(ref, @aside <> key, incarnation, revision, bytes, nil) do
-      Native.store_delete(ref, key, incarnation, revision)
+  defp move_aside(file, key, incarnation, revision, bytes) do
+    with :ok <- store_put(file, @aside <> key, incarnation, revision, bytes, nil) do
+      Native.store_delete(file, key, incarnation, revision)
     end
   end
 
   @impl true
-  def keys(handle, cursor, limit) do
-    case with_file(handle, &Native.store_keys(&1, cursor || <<>>, limit)) do
+  def keys(file, cursor, limit) do
+    case Native.store_keys(file, cursor || <<>>, limit) do
       [] -> {[], :done}
       keys when is_list(keys) -> {Enum.filter(keys, &match?(<<131, _rest::binary>>, &1)), List.last(keys)}
       {:error, {_kind, message}} -> raise message
@@ -146,26 +136,17 @@ defmodule Kantoku.Store.Disk do
   end
 
   @impl true
-  def flush(handle), do: with_file(handle, &Native.store_flush/1)
+  def flush(file), do: Native.store_flush(file)
 
   @doc "What the store counts of itself: pending, committed and failed writes, and the quarantine."
-  @spec stats(handle) :: map
-  def stats(handle), do: with_file(handle, &Native.store_stats/1)
+  @spec stats(handle) :: map | {:error, {atom, String.t()}}
+  def stats(file), do: Native.store_stats(file)
 
   @impl true
-  def close(handle) do
-    result = with_file(handle, &Native.store_close/1)
-    :persistent_term.erase({__MODULE__, handle})
-    with {:error, {:closed, _message}} <- result, do: :ok
+  def close(file) do
+    with {:error, {:closed, _message}} <- Native.store_close(file), do: :ok
   end
 
   @impl true
   def durable?, do: true
-
-  defp with_file(handle, fun) do
-    case :persistent_term.get({__MODULE__, handle}, nil) do
-      nil -> {:error, {:closed, "the store is closed; open it again to use it"}}
-      ref -> fun.(ref)
-    end
-  end
 end

@@ -99,9 +99,8 @@ defmodule Kantoku.Telemetry.Switchboard do
   @spec recount() :: :ok
   def recount do
     {counts, _telemetry} = :persistent_term.get(@board)
-    Enum.each(1..Catalogue.size(), &:atomics.put(counts, &1, 0))
-    for {_pid, _ref, _instance, numbers} <- subscriptions(), do: count(numbers, 1)
-    :ok
+    actual = subscriptions() |> Enum.flat_map(fn {_pid, _ref, _instance, numbers} -> numbers end) |> Enum.frequencies()
+    Enum.each(1..Catalogue.size(), &:atomics.put(counts, &1, Map.get(actual, &1, 0)))
   end
 
   defp rows(instance, numbers, pid, ref), do: Enum.map(numbers, &{{instance, &1}, pid, ref})

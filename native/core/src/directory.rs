@@ -105,8 +105,8 @@ impl Directory {
     /// Binds a name in place of what it was bound to.
     pub fn bind(&self, name: u64, binding: Binding) -> Result<(), Full> {
         let mut bound = self.bound.lock();
-        if let Some(cell) = self.cell_of(name) {
-            *bound += usize::from(cell.binding.load(Ordering::Relaxed) == UNBOUND);
+        let cell = self.cell_of(name);
+        if let Some(cell) = cell.filter(|cell| cell.binding.load(Ordering::Relaxed) != UNBOUND) {
             cell.binding.store(binding.word(), Ordering::Release);
             return Ok(());
         }
@@ -114,7 +114,7 @@ impl Directory {
             return Err(Full { bound: *bound });
         }
         *bound += 1;
-        let cell = self.vacant(name);
+        let cell = cell.unwrap_or_else(|| self.vacant(name));
         // The name first: a reader of the new name sees no binding yet, a reader of the old one finds its name gone.
         cell.name.store(name, Ordering::Release);
         cell.binding.store(binding.word(), Ordering::Release);
@@ -135,23 +135,38 @@ impl Directory {
         }
     }
 
-    // D4: from the end of this name's run backwards. A cell before an empty one ends all walks that reach it anyway.
+    // D4: backwards over this name's run. A bound name needs the cells from its start to its own, no other is needed. Where
+    // no cell is empty, the first time around tells only what is needed.
     fn sweep(&self, name: u64) {
-        let mask = self.cells.len() - 1;
+        let (len, mask) = (self.cells.len(), self.cells.len() - 1);
         let run = self
             .walk(name)
-            .take_while(|cell| cell.name.load(Ordering::Relaxed) != 0)
-            .count();
-        if run > mask {
-            return;
-        }
-        for step in (0..run).rev() {
-            let cell = &self.cells[(self.start(name) + step) & mask];
-            if cell.binding.load(Ordering::Relaxed) != UNBOUND {
+            .position(|cell| cell.name.load(Ordering::Relaxed) == 0);
+        let mut at = self.start(name) + run.unwrap_or(0);
+        let mut needed: usize = 0;
+        for step in 0..2 * len {
+            at = at.wrapping_sub(1) & mask;
+            let cell = &self.cells[at];
+            let met = cell.name.load(Ordering::Relaxed);
+            if met == 0 {
                 return;
             }
-            cell.name.store(0, Ordering::Release);
+            if cell.binding.load(Ordering::Relaxed) != UNBOUND {
+                needed = needed
+                    .saturating_sub(1)
+                    .max(at.wrapping_sub(self.start(met)) & mask);
+            } else if needed > 0 {
+                needed -= 1;
+            } else if run.is_some() || step >= len {
+                cell.name.store(0, Ordering::Release);
+            }
         }
+    }
+
+    /// How many cells a walk does not end at: those of bound names, and those that D4 keeps.
+    pub fn named(&self) -> usize {
+        let named = |cell: &&Cell| cell.name.load(Ordering::Relaxed) != 0;
+        self.cells.iter().filter(named).count()
     }
 
     /// All bindings, as they are at some moment each.

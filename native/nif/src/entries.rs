@@ -1,7 +1,7 @@
 //! What an agent's entry adds: describe, load, find, watch. Decodes, makes one core call, encodes.
 
 use kantoku_core::index::{Order, Query, Slot};
-use kantoku_core::registry::{Describing, Found, OwnedQuery};
+use kantoku_core::registry::{Closed, Describing, Found, OwnedQuery};
 use kantoku_core::sync::atomic::Ordering::Relaxed;
 use rustler::{Encoder, Env, Term};
 
@@ -172,9 +172,10 @@ fn limit(term: Term<'_>) -> Result<usize, Refusal> {
     term.decode().map_err(|_| Refusal::BadArgument)
 }
 
-fn found(env: Env<'_>, opened: Opened, asking: &Asking) -> Vec<Found> {
+fn found(env: Env<'_>, opened: Opened, asking: &Asking) -> Result<Vec<Found>, Closed> {
     let world = World::new(env, opened);
-    let find = |query: &Query<'_>| opened.shell.registry.find(query, asking.limit, &world);
+    let Opened { shell, generation } = opened;
+    let find = |query: &Query<'_>| shell.registry.find(generation, query, asking.limit, &world);
     asking.query.with(asking.order, find)
 }
 
@@ -184,8 +185,11 @@ pub fn find<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         return Ok(unknown(env));
     };
     let asking = asking(args[1])?;
+    let Ok(found) = found(env, opened, &asking) else {
+        return Ok(unknown(env));
+    };
     let mut records = Vec::new();
-    for one in found(env, opened, &asking) {
+    for one in found {
         let shown = opened
             .shell
             .registry
@@ -211,8 +215,11 @@ pub fn find_pids<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         return Ok(unknown(env));
     };
     let asking = asking(args[1])?;
+    let Ok(found) = found(env, opened, &asking) else {
+        return Ok(unknown(env));
+    };
     let mut pairs = Vec::new();
-    for one in found(env, opened, &asking) {
+    for one in found {
         let shown = opened
             .shell
             .registry
@@ -234,10 +241,11 @@ pub fn count<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     };
     let asking = asking(args[1])?;
     let world = World::new(env, opened);
-    let count = asking
-        .query
-        .with(Order::None, |query| opened.shell.registry.count(query, &world));
-    Ok(count.encode(env))
+    let Opened { shell, generation } = opened;
+    let count = asking.query.with(Order::None, |query| {
+        shell.registry.count(generation, query, &world)
+    });
+    Ok(count.map_or_else(|_| unknown(env), |count| count.encode(env)))
 }
 
 /// `watch(instance, query, pid)`

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use kantoku_core::registry::Held;
+use kantoku_core::registry::Remains;
 use rustler::sys::ErlNifEnv;
 
 use crate::beam::{Message, Pid};
@@ -18,7 +18,7 @@ pub enum Errand {
     /// Send to whoever is registered under this name then.
     TellNamed { to: u64, message: Message },
     /// A process died; these were its holdings.
-    Clear { opened: Opened, held: Vec<Held> },
+    Clear { opened: Opened, remains: Remains },
     /// Its name is unbound: empty it and give its shell back.
     Close { opened: Opened },
     /// The thread of the next build waits for the end of this one.
@@ -58,14 +58,12 @@ fn step(state: &'static State) -> bool {
                 message.send(pid);
             }
         }
-        Errand::Clear { opened, mut held } => {
-            let rest = held.split_off(held.len().min(PIECE));
-            opened
-                .shell
-                .registry
-                .clear(opened.generation, &held, &mut World::on_thread(opened));
-            if !rest.is_empty() {
-                state.errand(Errand::Clear { opened, held: rest });
+        Errand::Clear { opened, mut remains } => {
+            let held = remains.piece(PIECE);
+            let mut world = World::on_thread(opened);
+            opened.shell.registry.clear(opened.generation, &held, &mut world);
+            if !remains.is_empty() {
+                state.errand(Errand::Clear { opened, remains });
             }
         }
         Errand::Close { opened } => instance::empty(state, opened),

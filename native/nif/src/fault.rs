@@ -20,7 +20,7 @@ pub enum Fault {
 }
 
 mod names {
-    rustler::atoms! { nif, down, destructor, thread }
+    rustler::atoms! { nif, down, destructor, thread, panic }
 }
 
 /// `provoke(entry)` or, for `:down`, of the caller's own death.
@@ -59,6 +59,13 @@ fn watch_for(env: Env<'_>, fault: Fault) -> Result<(), Refusal> {
         std::mem::forget(watched);
     }
     Ok(())
+}
+
+/// In `load` or `upgrade`, if the VM was told so.
+pub fn in_load(info: u64) {
+    if info == shared::name_word(names::panic()) {
+        panic!("provoked in load");
+    }
 }
 
 pub fn in_down(fault: Fault) {

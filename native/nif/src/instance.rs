@@ -108,16 +108,19 @@ fn too_many(env: Env<'_>) -> Term<'_> {
     (atoms::error(), atoms::too_many()).encode(env)
 }
 
-/// `close(instance)`. The name is free when it returns; what the instance held goes in the background.
+/// `close(instance)`. All it held is given back when it returns.
 pub fn close<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let name = atom_word(args[0])?;
     let state = state();
-    if let Some(opened) = state.find_word(name) {
-        close_opened(state, name, opened);
+    if let Some(opened) = state.find_word(name)
+        && state.unbind(name, opened)
+    {
+        empty(state, opened);
     }
     Ok(beam::atom(env, atoms::ok()))
 }
 
+// On a scheduler: what it held goes in the background.
 fn close_opened(state: &State, name: u64, opened: Opened) {
     if state.unbind(name, opened) {
         state.errand(Errand::Close { opened });

@@ -8,6 +8,7 @@ use kantoku_core::key::{Form, Key, Probe};
 use rustler::sys::{self, ErlNifHash};
 use rustler::{Binary, Encoder, Env, Term, TermType};
 use std::hash::BuildHasher;
+use std::mem::MaybeUninit;
 
 use crate::beam;
 use crate::terms::{Bags, Raw};
@@ -23,7 +24,8 @@ const TUPLE: u8 = 4;
 /// A caller's key, spelled if it can be.
 pub struct Asked<'a> {
     term: Term<'a>,
-    bytes: [u8; LONGEST],
+    // Written up to `len`. Left as it lies beyond: to clear it would cost more than to spell most keys.
+    bytes: [MaybeUninit<u8>; LONGEST],
     len: usize,
     spelled: bool,
 }
@@ -33,7 +35,7 @@ impl<'a> Asked<'a> {
     pub fn new(term: Term<'a>) -> Self {
         let mut asked = Asked {
             term,
-            bytes: [0; LONGEST],
+            bytes: [const { MaybeUninit::uninit() }; LONGEST],
             len: 0,
             spelled: false,
         };
@@ -45,7 +47,7 @@ impl<'a> Asked<'a> {
     #[inline]
     pub fn probe(&self, seed: u64) -> Probe<'_, Bags> {
         if self.spelled {
-            let bytes = &self.bytes[..self.len];
+            let bytes = self.written();
             return Probe {
                 hash: hash(seed, bytes),
                 form: Form::Spelled(bytes),
@@ -67,7 +69,7 @@ impl<'a> Asked<'a> {
     }
 
     pub fn spelling(&self) -> Option<&[u8]> {
-        self.spelled.then(|| &self.bytes[..self.len])
+        self.spelled.then(|| self.written())
     }
 
     fn spell(&mut self, term: Term<'_>, depth: u32) -> bool {
@@ -83,25 +85,31 @@ impl<'a> Asked<'a> {
     }
 
     fn add(&mut self, kind: u8, bytes: &[u8]) -> bool {
-        let end = self.len + 1 + bytes.len();
-        if end > LONGEST {
+        self.write(&[kind]) && self.write(bytes)
+    }
+
+    fn add_binary(&mut self, binary: &[u8]) -> bool {
+        // A length that does not fit its two bytes does not fit the spelling either.
+        let len = binary.len() as u16;
+        self.add(BINARY, &len.to_le_bytes()) && self.write(binary)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> bool {
+        let end = self.len + bytes.len();
+        let Some(place) = self.bytes.get_mut(self.len..end) else {
             return false;
-        }
-        self.bytes[self.len] = kind;
-        self.bytes[self.len + 1..end].copy_from_slice(bytes);
+        };
+        // SAFETY: a byte that is there is also one that may be there.
+        let bytes = unsafe { &*(std::ptr::from_ref(bytes) as *const [MaybeUninit<u8>]) };
+        place.copy_from_slice(bytes);
         self.len = end;
         true
     }
 
-    fn add_binary(&mut self, binary: &[u8]) -> bool {
-        let len = binary.len() as u16;
-        if self.len + 3 + binary.len() > LONGEST {
-            return false;
-        }
-        self.add(BINARY, &len.to_le_bytes());
-        self.bytes[self.len..self.len + binary.len()].copy_from_slice(binary);
-        self.len += binary.len();
-        true
+    #[inline]
+    fn written(&self) -> &[u8] {
+        // SAFETY: `write` has written all up to `len`.
+        unsafe { &*(std::ptr::from_ref(&self.bytes[..self.len]) as *const [u8]) }
     }
 
     fn add_tuple(&mut self, term: Term<'_>, depth: u32) -> bool {

@@ -84,7 +84,7 @@ macro_rules! functions {
 functions! {
     hot "add_load" / 3 => entries::add_load;
     hot "claim" / 4 => registry::claim;
-    cold "close" / 1 => instance::close;
+    long "close" / 1 => instance::close;
     cold "count" / 2 => entries::count;
     cold "count_slice" / 3 => registry::count_slice;
     cold "describe" / 6 => entries::describe;
@@ -144,9 +144,10 @@ fn library<'a>(env: Env<'a>, _args: &[Term<'a>]) -> Answer<'a> {
 const FAILED: c_int = 1;
 const OTHER_LAYOUT: c_int = 2;
 
-unsafe extern "C" fn load(env: *mut ErlNifEnv, data: *mut *mut c_void, _: ErlNifTerm) -> c_int {
+unsafe extern "C" fn load(env: *mut ErlNifEnv, data: *mut *mut c_void, info: ErlNifTerm) -> c_int {
     let loaded = guard::callback(Entry::Load, env, || {
         guard::install();
+        provoked(info);
         let made = state::create(RandomState::new().hash_one(0_u64), schedulers());
         begin(env, made, data)
     });
@@ -157,10 +158,11 @@ unsafe extern "C" fn upgrade(
     env: *mut ErlNifEnv,
     data: *mut *mut c_void,
     old: *mut *mut c_void,
-    _: ErlNifTerm,
+    info: ErlNifTerm,
 ) -> c_int {
     let upgraded = guard::callback(Entry::Upgrade, env, || {
         guard::install();
+        provoked(info);
         // SAFETY: the VM passes the place of the older build's private data.
         match state::take_over(unsafe { *old }) {
             Some(taken) => begin(env, taken, data),
@@ -173,6 +175,14 @@ unsafe extern "C" fn upgrade(
 unsafe extern "C" fn unload(env: *mut ErlNifEnv, data: *mut c_void) {
     guard::callback(Entry::Unload, env, || state::leave(data));
 }
+
+#[cfg(feature = "faults")]
+fn provoked(info: ErlNifTerm) {
+    crate::fault::in_load(beam::word(info));
+}
+
+#[cfg(not(feature = "faults"))]
+fn provoked(_: ErlNifTerm) {}
 
 fn begin(env: *mut ErlNifEnv, made: *mut c_void, data: *mut *mut c_void) -> c_int {
     if !stay_mapped() || !owner::register_kind(env) || errand::start(state::state()).is_err() {

@@ -329,13 +329,13 @@ const CLEARED_AT_ONCE: usize = 32;
 pub fn owner_died(env: *mut ErlNifEnv, watching: Watching) {
     let opened = opened(watching);
     let registry = &opened.shell.registry;
-    let Some((_monitor, mut held)) = registry.forget(opened.generation, watching.pid.0) else {
+    let Some((_monitor, mut remains)) = registry.forget(opened.generation, watching.pid.0) else {
         return;
     };
-    let rest = held.split_off(held.len().min(CLEARED_AT_ONCE));
+    let held = remains.piece(CLEARED_AT_ONCE);
     registry.clear(opened.generation, &held, &mut World::in_callback(env, opened));
-    if !rest.is_empty() {
-        state().errand(Errand::Clear { opened, held: rest });
+    if !remains.is_empty() {
+        state().errand(Errand::Clear { opened, remains });
     }
 }
 

@@ -115,12 +115,17 @@ fn text(term: Term<'_>) -> Result<String, Refusal> {
 // Calls of an open file -----------------------------------------------------------------------------------------------
 
 fn file(term: Term<'_>) -> Result<Option<Arc<Store>>, Refusal> {
-    let id: u64 = term.decode().map_err(|_| Refusal::BadArgument)?;
+    let id = id(term)?;
     let files = state().files.lock();
-    Ok(files
-        .iter()
-        .find(|file| file.id == id && !file.closing)
-        .map(|file| file.store.clone()))
+    let file = files.iter().find(|file| file.id == id && !file.closing);
+    Ok(file.map(|file| file.store.clone()))
+}
+
+// Any integer asks for a file; those that were never given are closed.
+fn id(term: Term<'_>) -> Result<u64, Refusal> {
+    term.decode::<i64>()
+        .map(|id| id as u64)
+        .map_err(|_| Refusal::BadArgument)
 }
 
 fn with_file<'a>(env: Env<'a>, id: Term<'a>, call: impl FnOnce(&Store) -> Answer<'a>) -> Answer<'a> {
@@ -169,7 +174,8 @@ fn completion(env: Env<'_>, reply: Term<'_>) -> Result<(Durability, Completion),
 
 fn answer<'a>(env: Env<'a>, reference: &Message, result: &Result<Outcome, StoreError>) -> Term<'a> {
     let said = match result {
-        Ok(_) => atom(env, atoms::ok()),
+        Ok(Outcome::Done) => atom(env, atoms::ok()),
+        Ok(Outcome::Superseded { .. }) => (atoms::error(), atoms::stale()).encode(env),
         Err(error) => failed(env, error),
     };
     beam::tuple(
@@ -290,7 +296,7 @@ pub fn stats<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 
 /// `store_close(file)`: writes what is pending, for at most five seconds.
 pub fn close<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let id: u64 = args[0].decode().map_err(|_| Refusal::BadArgument)?;
+    let id = id(args[0])?;
     match begin_close(id) {
         Some(store) => Ok(told(env, end_close(id, &store))),
         None => Ok(failed(env, &StoreError::Closed)),

@@ -76,6 +76,16 @@ defmodule Kantoku.Agent.DurabilityTest do
     assert %{kept: 1} = Server.info(pid)
   end
 
+  test "with :sync a write that the store does not even take is answered so, and a read after it as well, until one is taken",
+       context do
+    {:ok, store} = Store.open(context.instance, Store.Memory)
+    pid = start(%{context | store: store}, durability: :sync, max_snapshot_bytes: 1_000)
+    assert {:error, {:not_durable, {:too_large, _, 1_000}}} = GenServer.call(pid, {:fill, 2_000})
+    assert {:error, {:not_durable, {:too_large, _, 1_000}}} = GenServer.call(pid, :count)
+    assert GenServer.call(pid, {:fill, 10}) == :ok
+    assert GenServer.call(pid, :count) == 0
+  end
+
   test "with :sync a killed agent has answered nothing that its successor does not know", context do
     pid = start(context, durability: :sync)
     requests = for _ <- 1..5, do: ask(pid, {:add, 1})

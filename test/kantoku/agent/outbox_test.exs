@@ -76,6 +76,20 @@ defmodule Kantoku.Agent.OutboxTest do
     assert Server.settle(pid, 5_000) == :ok
   end
 
+  test "however the agent ends, a delivery under way ends with it", context do
+    for {reason, n} <- Enum.with_index([:normal, :shutdown, {:shutdown, :deploy}]), context = %{context | id: n} do
+      pid = start(context)
+      pay(pid, 1)
+      {courier, _, id, _} = delivery()
+      monitor = Process.monitor(courier)
+      GenServer.stop(pid, reason)
+      assert_receive {:DOWN, ^monitor, _, _, _}
+      pid = start(context, [], %{incarnation: 2})
+      assert ^id = deliver()
+      assert Server.settle(pid, 5_000) == :ok
+    end
+  end
+
   test "a change with directives is written before they go out, whatever the policy", context do
     for policy <- [:manual, :on_stop, {:every, 100}, {:interval, 60_000}], context = %{context | id: policy} do
       pid = start(context, snapshot: policy)
@@ -190,10 +204,21 @@ defmodule Kantoku.Agent.OutboxTest do
 
   test "killed at random points, an agent loses no directive that it acknowledged, and repeats only under the same id",
        context do
+    kill_at_random(context, 40)
+  end
+
+  @tag :soak
+  @tag timeout: 600_000
+  test "killed two thousand times, it still has lost none", context do
+    {delivered, repeated} = kill_at_random(context, 2_000)
+    IO.puts("2000 kills: #{delivered} directives delivered, 0 lost, #{repeated} repeated under their ids")
+  end
+
+  defp kill_at_random(context, kills) do
     world = :ets.new(:world, [:public])
 
     acknowledged =
-      for seed <- 1..40 do
+      for seed <- 1..kills do
         pid = start(context, [handler: World] ++ @fast, %{incarnation: seed})
         state = :rand.seed_s(:exsss, seed)
         {calls, state} = :rand.uniform_s(5, state)
@@ -205,12 +230,13 @@ defmodule Kantoku.Agent.OutboxTest do
       end
       |> List.flatten()
 
-    pid = start(context, [handler: World] ++ @fast, %{incarnation: 41})
+    pid = start(context, [handler: World] ++ @fast, %{incarnation: kills + 1})
     assert Server.settle(pid, 10_000) == :ok
     paid = for {{:paid, _id}, what} <- :ets.tab2list(world), do: what
     assert Enum.sort(paid) == Enum.sort(acknowledged)
     duplicates = for {{:calls, _id}, n} when n > 1 <- :ets.tab2list(world), do: n - 1
-    assert Enum.sum(duplicates) <= 40
+    assert Enum.sum(duplicates) <= kills
     assert Server.state(pid).count == length(acknowledged)
+    {length(paid), Enum.sum(duplicates)}
   end
 end

@@ -14,6 +14,12 @@ defmodule Kantoku.Agent.RandomLifeTest do
     test "with #{inspect(policy)} an agent comes back as it was at the revision that was kept", context do
       for seed <- 1..15, do: live(%{context | id: seed}, unquote(Macro.escape(policy)), seed)
     end
+
+    @tag :soak
+    @tag timeout: 600_000
+    test "with #{inspect(policy)} that is so in a thousand lives more", context do
+      for seed <- 1_001..1_084, do: live(%{context | id: seed}, unquote(Macro.escape(policy)), seed)
+    end
   end
 
   defp live(context, policy, seed) do

@@ -79,7 +79,9 @@ defmodule Kantoku.Agent.RedactionTest do
 
   test "a failure keeps its kind, its place and its function" do
     assert {%MatchError{term: :redacted}, [{Leaky, :cmd, 2, [file: _, line: 3]}]} =
-             Redaction.reason({%MatchError{term: :x}, [{Leaky, :cmd, [:a, :b], [file: 'a', line: 3, error_info: %{}]}]})
+             Redaction.reason(
+               {%MatchError{term: :x}, [{Leaky, :cmd, [:a, :b], [file: ~c"a", line: 3, error_info: %{}]}]}
+             )
 
     assert Redaction.reason({:badkey, :name, %{}}) == {:badkey, :name, :redacted}
     assert Redaction.reason({:badmatch, 1}) == {:badmatch, :redacted}

@@ -1,6 +1,9 @@
 defmodule Kantoku.Agent.ServerTest do
   use Kantoku.Test.AgentCase, async: true
 
+  doctest Kantoku.Agent
+  doctest Kantoku.Agent.Options
+
   alias Kantoku.Agent.Config
 
   test "a call runs a command and is answered by its reply directive, or :ok without one", context do

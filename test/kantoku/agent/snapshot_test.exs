@@ -187,6 +187,14 @@ defmodule Kantoku.Agent.SnapshotTest do
     assert {:ok, {1, 3}, _} = stored(context)
   end
 
+  test "functions and references in the state come back", context do
+    pid = start(context)
+    GenServer.call(pid, {:paid, [Function.capture(NotLoadedYet, :run, 1), make_ref(), self()]})
+    agent = Server.state(pid)
+    stop(pid, :kill)
+    assert Server.state(again(context)) === agent
+  end
+
   describe "damage" do
     defp damage(context, change) do
       pid = start(context)
@@ -205,11 +213,11 @@ defmodule Kantoku.Agent.SnapshotTest do
       pid = start(context)
       GenServer.call(pid, {:add, 1})
       {:ok, version, bytes} = stored(context)
-      assert {:ok, %Snapshot{}} = Snapshot.decode(bytes, version, Account, false)
+      assert {:ok, %Snapshot{}} = Snapshot.decode(bytes, version, Account)
 
       for at <- 0..(byte_size(bytes) - 1) do
-        assert {:damaged, _} = Snapshot.decode(flip(bytes, at), version, Account, false)
-        assert {:damaged, _} = Snapshot.decode(binary_part(bytes, 0, at), version, Account, true)
+        assert {:damaged, _} = Snapshot.decode(flip(bytes, at), version, Account)
+        assert {:damaged, _} = Snapshot.decode(binary_part(bytes, 0, at), version, Account)
       end
     end
 
@@ -242,9 +250,9 @@ defmodule Kantoku.Agent.SnapshotTest do
       pid = start(context)
       GenServer.call(pid, {:add, 1})
       {:ok, version, <<"KTKU", 1, rest::binary>> = bytes} = stored(context)
-      assert {:damaged, {:other_module, Account}} = Snapshot.decode(bytes, version, Enum, false)
-      assert {:damaged, {:other_version, ^version}} = Snapshot.decode(bytes, {9, 9}, Account, false)
-      assert {:damaged, {:unknown_format, 2}} = Snapshot.decode(<<"KTKU", 2, rest::binary>>, version, Account, false)
+      assert {:damaged, {:other_module, Account}} = Snapshot.decode(bytes, version, Enum)
+      assert {:damaged, {:other_version, ^version}} = Snapshot.decode(bytes, {9, 9}, Account)
+      assert {:damaged, {:unknown_format, 2}} = Snapshot.decode(<<"KTKU", 2, rest::binary>>, version, Account)
     end
 
     test "a store that does not answer is no damage: the agent crashes, to be tried again", context do

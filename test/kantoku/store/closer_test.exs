@@ -17,6 +17,11 @@ defmodule Kantoku.Store.CloserTest do
     assert_received :closed
   end
 
+  test "the store is closed when its supervisor is killed", %{supervisor: supervisor} do
+    Process.exit(supervisor, :kill)
+    assert_receive :closed
+  end
+
   test "a crash of the closer closes nothing", %{supervisor: supervisor} do
     [{_id, closer, _type, _modules}] = Supervisor.which_children(supervisor)
     monitor = Process.monitor(closer)

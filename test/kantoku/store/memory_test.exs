@@ -1,6 +1,8 @@
 defmodule Kantoku.Store.MemoryTest do
   use ExUnit.Case, async: true
 
+  doctest Kantoku.Store
+
   alias Kantoku.Store
 
   setup do

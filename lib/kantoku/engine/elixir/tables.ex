@@ -18,6 +18,7 @@ defmodule Kantoku.Engine.Elixir.Tables do
   #   3. No key or facet stands in a match pattern: atoms as :_ are keys like any other.
   @moduledoc false
 
+  @max_load Kantoku.Engine.max_load()
   @tables [:names, :entries, :owners, :described, :index, :sizes, :loads]
   @enforce_keys [:keys, :keeper, :holder, :turn | @tables]
   defstruct @enforce_keys
@@ -198,11 +199,11 @@ defmodule Kantoku.Engine.Elixir.Tables do
   end
 
   @spec set_load(t, non_neg_integer, non_neg_integer) :: boolean
-  def set_load(tables, handle, load), do: :ets.update_element(tables.loads, handle, {2, load})
+  def set_load(tables, handle, load), do: :ets.update_element(tables.loads, handle, {2, min(load, @max_load)})
 
   @spec add_load(t, non_neg_integer, integer) :: {:ok, non_neg_integer} | false
   def add_load(tables, handle, change) do
-    step = if change < 0, do: {2, change, 0, 0}, else: {2, change}
+    step = if change < 0, do: {2, change, 0, 0}, else: {2, change, @max_load, @max_load}
     {:ok, :ets.update_counter(tables.loads, handle, step)}
   rescue
     error in ArgumentError -> if :ets.member(tables.loads, handle), do: reraise(error, __STACKTRACE__), else: false

@@ -32,30 +32,37 @@ pub struct Found {
 
 // From a slot of the index to the holding it stands for.
 #[derive(Debug, Default)]
-pub(super) struct Slots(Vec<Option<(Slot, Held, u64)>>);
+pub(super) struct Slots {
+    generation: u32,
+    places: Vec<Option<(Slot, Held, u64)>>,
+}
 
 impl Slots {
+    pub fn open(&mut self, generation: u32) {
+        self.generation = generation;
+    }
+
     fn put(&mut self, slot: Slot, held: Held, pid: u64) {
         let at = slot.index() as usize;
-        if self.0.len() <= at {
-            self.0.resize(at + 1, None);
+        if self.places.len() <= at {
+            self.places.resize(at + 1, None);
         }
-        self.0[at] = Some((slot, held, pid));
+        self.places[at] = Some((slot, held, pid));
     }
 
     fn clear(&mut self, slot: Slot) {
-        if let Some(place) = self.0.get_mut(slot.index() as usize) {
+        if let Some(place) = self.places.get_mut(slot.index() as usize) {
             *place = None;
         }
     }
 
-    fn get(&self, slot: Slot) -> Option<(Held, u64)> {
-        let (present, held, pid) = (*self.0.get(slot.index() as usize)?)?;
-        (present == slot).then_some((held, pid))
+    fn get(&self, generation: u32, slot: Slot) -> Option<(Held, u64)> {
+        let (present, held, pid) = (*self.places.get(slot.index() as usize)?)?;
+        (present == slot && self.generation == generation).then_some((held, pid))
     }
 
     pub fn bytes(&self) -> usize {
-        self.0.capacity() * size_of::<Option<(Slot, Held, u64)>>()
+        self.places.capacity() * size_of::<Option<(Slot, Held, u64)>>()
     }
 }
 
@@ -78,7 +85,8 @@ impl<W: World> Registry<W> {
             return Ok(Describing::NotHeld);
         };
         let holding = row.first_mut();
-        if holding.pid != pid {
+        // Of a dead process's entry a watch that began later was never told, so it must not hear of a change either (R6).
+        if holding.pid != pid || !world.alive(pid) {
             return Ok(Describing::NotHeld);
         }
         let version = holding
@@ -239,28 +247,41 @@ impl<W: World> Registry<W> {
     }
 
     /// The live described holdings that a query names, at most `limit`, in its order.
-    pub fn find(&self, query: &Query<'_>, limit: usize, world: &W) -> Vec<Found> {
+    pub fn find(
+        &self,
+        generation: u32,
+        query: &Query<'_>,
+        limit: usize,
+        world: &W,
+    ) -> Result<Vec<Found>, Closed> {
         let mut found = Vec::new();
         self.index.find(query, limit, &mut |slot, load| {
-            let located = self.slots.read().get(slot);
-            let Some((held, pid)) = located.filter(|&(_, pid)| world.alive(pid)) else {
-                return false;
-            };
-            found.push(Found { held, pid, load });
-            true
+            let one = self.live_in(generation, slot, world);
+            found.extend(one.map(|(held, pid)| Found { held, pid, load }));
+            one.is_some()
         });
-        found
+        self.still(generation).map(|()| found)
     }
 
     /// How many live described holdings a query names.
-    pub fn count(&self, query: &Query<'_>, world: &W) -> usize {
-        let live = &mut |slot, _load| {
-            self.slots
-                .read()
-                .get(slot)
-                .is_some_and(|(_, pid)| world.alive(pid))
-        };
-        self.index.count(query, live)
+    pub fn count(&self, generation: u32, query: &Query<'_>, world: &W) -> Result<usize, Closed> {
+        let live = &mut |slot, _load| self.live_in(generation, slot, world).is_some();
+        let count = self.index.count(query, live);
+        self.still(generation).map(|()| count)
+    }
+
+    fn live_in(&self, generation: u32, slot: Slot, world: &W) -> Option<(Held, u64)> {
+        let located = self.slots.read().get(generation, slot);
+        located.filter(|&(_, pid)| world.alive(pid))
+    }
+
+    // The index does not know openings: what it found counts only if the opening lasted.
+    fn still(&self, generation: u32) -> Result<(), Closed> {
+        if self.slots.read().generation == generation {
+            Ok(())
+        } else {
+            Err(Closed)
+        }
     }
 
     /// Shows what was found, as it is now; `false` if it is gone.
@@ -292,7 +313,7 @@ impl<W: World> Registry<W> {
             return Err((Closed, watcher));
         }
         let mut unseen = Vec::new();
-        for found in query.with(Order::None, |query| self.find_any(query)) {
+        for found in query.with(Order::None, |query| self.find_any(generation, query)) {
             if !world.alive(found.pid) {
                 unseen.push(found.held.incarnation);
                 continue;
@@ -309,10 +330,10 @@ impl<W: World> Registry<W> {
     }
 
     // Dead ones too.
-    fn find_any(&self, query: &Query<'_>) -> Vec<Found> {
+    fn find_any(&self, generation: u32, query: &Query<'_>) -> Vec<Found> {
         let mut found = Vec::new();
         self.index.find(query, usize::MAX, &mut |slot, load| {
-            let located = self.slots.read().get(slot);
+            let located = self.slots.read().get(generation, slot);
             found.extend(located.map(|(held, pid)| Found { held, pid, load }));
             located.is_some()
         });

@@ -5,7 +5,7 @@
 //!     process is left.
 //! R3. What is late never hurts a successor: clean-up names holdings by incarnation, and no incarnation is used twice.
 //! R4. No read answers with a holder that was dead before the read began: every read asks [`World::alive`].
-//! R5. A holding whose owner is not (or no longer) watched is taken back before the call that made it returns.
+//! R5. Whoever has a holding is watched, and on the list of owners with it, until it was seen dead: before the holding is there.
 //! R6. A watch hears of every join, change and leave after its first answer, once and in order: described holdings come,
 //!     change and go under the ledger.
 //!
@@ -17,6 +17,7 @@ mod ledger;
 mod owners;
 mod shard;
 mod slab;
+mod table;
 
 use std::fmt::Debug;
 
@@ -24,7 +25,7 @@ use crossbeam_utils::CachePadded;
 
 pub use described::{Describing, Found};
 pub use ledger::{OwnedQuery, Told, What};
-pub use owners::{Added, Closed, Held};
+pub use owners::{Added, Closed, Held, Remains};
 pub use shard::{Described, Holding, Row};
 
 use crate::index::Index;
@@ -111,6 +112,7 @@ impl<W: World> Registry<W> {
     /// Opens for a generation that was never used. Calls of any other generation are refused from now on.
     pub fn open(&self, generation: u32, unique: bool) {
         self.ledger.lock().open(generation);
+        self.slots.write().open(generation);
         self.owners.open(generation);
         for shard in &*self.shards {
             let mut shard = shard.write();
@@ -140,39 +142,6 @@ impl<W: World> Registry<W> {
         displace: Displace,
         world: &mut W,
     ) -> Result<Registered, Closed> {
-        let incarnation = match self.place(generation, probe, pid, value, displace, world)? {
-            Ok(incarnation) => incarnation,
-            Err(pid) => return Ok(Registered::Taken { pid }),
-        };
-        let held = Held {
-            hash: probe.hash,
-            incarnation,
-        };
-        let added = self.owners.add(generation, pid, held, || world.monitor(pid));
-        match added {
-            Ok(Some(added)) => Ok(Registered::Done {
-                incarnation,
-                first: added == Added::First,
-            }),
-            // R5
-            Ok(None) => {
-                self.clear(generation, &[held], world);
-                Ok(Registered::Dead)
-            }
-            Err(closed) => Err(closed),
-        }
-    }
-
-    // The holding, without its owner's record. `Err(pid)`: a live process has the key.
-    fn place(
-        &self,
-        generation: u32,
-        probe: Probe<'_, W::Terms>,
-        pid: u64,
-        value: <W::Terms as Terms>::Given,
-        displace: Displace,
-        world: &mut W,
-    ) -> Result<Result<u64, u64>, Closed> {
         let mut ledger = None;
         loop {
             let mut shard = self.write(generation, probe.hash)?;
@@ -181,53 +150,45 @@ impl<W: World> Registry<W> {
             } else {
                 None
             };
-            let Some(holder) = present else {
-                let (holding, incarnation) = self.holding(&mut shard, pid, value);
-                shard.add(probe, holding);
-                return Ok(Ok(incarnation));
-            };
-            let displaced = Held {
-                hash: probe.hash,
-                incarnation: holder.incarnation,
-            };
-            let old = holder.pid;
-            if displace != Displace::Holder(old) && world.alive(old) {
-                return Ok(Err(old));
+            let old = present.map(|holder| (holder.pid, holder.incarnation));
+            if let Some((holder, _)) =
+                old.filter(|&(pid, _)| displace != Displace::Holder(pid) && world.alive(pid))
+            {
+                return Ok(Registered::Taken { pid: holder });
             }
-            if holder.described.is_some() && ledger.is_none() {
+            if present.is_some_and(|holder| holder.described.is_some()) && ledger.is_none() {
                 drop(shard);
                 ledger = Some(self.ledger.lock());
                 continue;
             }
-            let (holding, incarnation) = self.holding(&mut shard, pid, value);
-            self.displace(&mut shard, probe, holding, ledger.as_deref_mut(), world);
+            let Some((held, first)) = self.own(generation, probe.hash, pid, world)? else {
+                return Ok(Registered::Dead);
+            };
+            let value = shard.terms.keep(value);
+            let holding = Holding::new(pid, held.incarnation, value);
+            self.put(&mut shard, probe, holding, ledger.as_deref_mut(), world);
             drop(shard);
-            self.owners.remove(generation, old, &[displaced.incarnation]);
-            return Ok(Ok(incarnation));
+            if let Some((old, incarnation)) = old {
+                self.owners.remove(generation, old, &[incarnation]);
+            }
+            return Ok(Registered::Done {
+                incarnation: held.incarnation,
+                first,
+            });
         }
     }
 
-    fn holding(
-        &self,
-        shard: &mut Write<'_, W>,
-        pid: u64,
-        value: <W::Terms as Terms>::Given,
-    ) -> (Holding<W::Terms>, u64) {
-        // Under the shard's lock, so that incarnations under one key follow each other.
+    // R5: the owner is watched, and knows of the holding, before that is there. Under the shard's lock: so a clean-up that
+    // comes at once waits until there is what it is to clear, and incarnations under one key follow each other.
+    fn own(&self, generation: u32, hash: u64, pid: u64, world: &W) -> Result<Option<(Held, bool)>, Closed> {
         let incarnation = self.incarnations.fetch_add(1, Ordering::Relaxed);
-        let value = shard.terms.keep(value);
-        (
-            Holding {
-                pid,
-                incarnation,
-                value,
-                described: None,
-            },
-            incarnation,
-        )
+        let held = Held { hash, incarnation };
+        let added = self.owners.add(generation, pid, held, || world.monitor(pid))?;
+        Ok(added.map(|added| (held, added == Added::First)))
     }
 
-    fn displace(
+    // In place of a unique key's holding, if there is one.
+    fn put(
         &self,
         shard: &mut Write<'_, W>,
         probe: Probe<'_, W::Terms>,
@@ -235,10 +196,11 @@ impl<W: World> Registry<W> {
         ledger: Option<&mut Ledger<W::Watcher>>,
         world: &mut W,
     ) {
-        if let Some(row) = shard.find(probe) {
-            self.left(ledger, &shard.terms, &row.key, row.first(), world);
-            world.gone(&shard.terms, &row.key, row.first());
-        }
+        let Some(row) = shard.find(probe).filter(|_| shard.unique) else {
+            return shard.add(probe, holding);
+        };
+        self.left(ledger, &shard.terms, &row.key, row.first(), world);
+        world.gone(&shard.terms, &row.key, row.first());
         if let Some(old) = shard.swap(probe, holding) {
             shard.let_go(old);
         }
@@ -295,7 +257,7 @@ impl<W: World> Registry<W> {
     }
 
     /// A process died: what the world kept of it, and its holdings, which are to be cleared with [`Registry::clear`].
-    pub fn forget(&self, generation: u32, pid: u64) -> Option<(W::Handle, Vec<Held>)> {
+    pub fn forget(&self, generation: u32, pid: u64) -> Option<(W::Handle, Remains)> {
         self.owners.forget(generation, pid)
     }
 
@@ -432,11 +394,14 @@ impl<W: World> Registry<W> {
 
     /// Native bytes of the content, by kind.
     pub fn bytes(&self) -> Bytes {
+        // One after the other: a guard that lived on in this expression would turn the order of locks around.
+        let slots = self.slots.read().bytes();
+        let watches = self.ledger.lock().bytes();
         Bytes {
             names: self.shards.iter().map(|shard| shard.read().bytes()).sum(),
             owners: self.owners.bytes(),
-            index: self.index.native_bytes() + self.slots.read().bytes(),
-            watches: self.ledger.lock().bytes(),
+            index: self.index.native_bytes() + slots,
+            watches,
         }
     }
 

@@ -2,20 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::HashTable;
-
 use super::slab::Slab;
+use super::table::Table;
 use crate::index::Slot;
 use crate::key::{Form, Key, Probe};
 use crate::terms::Terms;
 
 /// One registration.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Holding<T: Terms> {
     pub pid: u64,
     pub incarnation: u64,
     pub value: T::Kept,
     pub described: Option<Box<Described<T>>>,
+}
+
+impl<T: Terms> Holding<T> {
+    pub(super) fn new(pid: u64, incarnation: u64, value: T::Kept) -> Self {
+        Self {
+            pid,
+            incarnation,
+            value,
+            described: None,
+        }
+    }
 }
 
 /// What an agent's entry adds.
@@ -26,9 +37,10 @@ pub struct Described<T: Terms> {
     pub attributes: T::Kept,
 }
 
+// In this order: a look-up reads the key and the first holder's pid, which then share a cache line or two.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Row<T: Terms> {
-    hash: u64,
     pub key: Key<T>,
     first: Holding<T>,
     // Later ones by incarnation, which is the order of registration. Only duplicate keys have them, so all others pay one word.
@@ -87,7 +99,7 @@ pub struct Shard<T: Terms> {
     pub unique: bool,
     pub terms: T,
     rows: Slab<Row<T>>,
-    table: HashTable<u32>,
+    table: Table,
 }
 
 impl<T: Terms> Default for Shard<T> {
@@ -97,7 +109,7 @@ impl<T: Terms> Default for Shard<T> {
             unique: true,
             terms: T::default(),
             rows: Slab::default(),
-            table: HashTable::new(),
+            table: Table::default(),
         }
     }
 }
@@ -185,7 +197,7 @@ impl<T: Terms> Shard<T> {
     /// Native bytes: tables by capacity, kept terms as their keeper counts them, and what rows hold on the heap.
     pub fn bytes(&self) -> usize {
         let heap: usize = self.rows.from(0).map(|(_, row)| Self::row_heap_bytes(row)).sum();
-        self.rows.bytes() + self.table.allocation_size() + self.terms.bytes() + heap
+        self.rows.bytes() + self.table.bytes() + self.terms.bytes() + heap
     }
 
     fn row_heap_bytes(row: &Row<T>) -> usize {
@@ -205,45 +217,37 @@ impl<T: Terms> Shard<T> {
     fn add_row(&mut self, hash: u64, form: Form<'_, T>, first: Holding<T>) {
         let key = Key::keep(form, &mut self.terms);
         let place = self.rows.insert(Row {
-            hash,
             key,
             first,
             more: None,
         });
-        let rows = &self.rows;
-        self.table
-            .insert_unique(hash, place, |&at| rows.get(at).map_or(0, |row| row.hash));
+        self.table.insert(hash, place);
     }
 
     fn take_row(&mut self, hash: u64, place: u32) {
-        if let Ok(entry) = self.table.find_entry(hash, |&at| at == place) {
-            entry.remove();
-        }
+        self.table.remove(hash, place);
         if let Some(row) = self.rows.remove(place) {
             row.key.release(&mut self.terms);
             self.let_go(row.first);
-        }
-        if self.rows.len() == 0 {
-            self.table = HashTable::new();
         }
     }
 
     #[inline]
     fn place(&self, probe: Probe<'_, T>) -> Option<u32> {
-        let is = |&at: &u32| {
+        let is = |at| {
             self.rows
                 .get(at)
-                .is_some_and(|row| row.hash == probe.hash && row.key.is(probe.form, &self.terms))
+                .is_some_and(|row| row.key.is(probe.form, &self.terms))
         };
-        self.table.find(probe.hash, is).copied()
+        self.table.find(probe.hash, is)
     }
 
     fn place_of(&self, hash: u64, incarnation: u64) -> Option<u32> {
-        let is = |&at: &u32| {
+        let is = |at| {
             self.rows
                 .get(at)
-                .is_some_and(|row| row.hash == hash && row.holding(incarnation).is_some())
+                .is_some_and(|row| row.holding(incarnation).is_some())
         };
-        self.table.find(hash, is).copied()
+        self.table.find(hash, is)
     }
 }

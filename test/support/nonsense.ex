@@ -1,0 +1,170 @@
+defmodule Kantoku.Nonsense do
+  # Calls every function of the native library with whatever terms there are, from processes that are killed in the middle. Runs
+  # in another VM: what is shown is that the VM lives.
+  @moduledoc false
+
+  alias Kantoku.Native
+
+  @instances [:fuzzed_one, :fuzzed_two, :fuzzed_three]
+  @callers 8
+  @round 250
+
+  @doc "Makes at least `each` calls of each function and `total` in all; how many were made of each."
+  def run(seed, each, total) do
+    :rand.seed(:exsss, seed)
+    functions = for {name, arity} <- Native.functions(), name != :provoke, do: {name, arity}
+    per_function = max(each, div(total, length(functions)))
+    counts = :counters.new(length(functions), [:write_concurrency])
+    open_all()
+    Enum.each(1..@callers, fn n -> spawn(fn -> start_caller(seed + n, functions, counts) end) end)
+    wait(counts, length(functions), per_function)
+    for {function, index} <- Enum.with_index(functions, 1), into: %{}, do: {function, :counters.get(counts, index)}
+  end
+
+  defp wait(counts, functions, least) do
+    unless Enum.all?(1..functions, &(:counters.get(counts, &1) >= least)) do
+      Process.sleep(20)
+      open_all()
+      wait(counts, functions, least)
+    end
+  end
+
+  defp open_all do
+    for instance <- @instances do
+      with :ok <- Native.open(instance, Enum.random([:unique, :duplicate]), 2, []) do
+        for index <- 0..1, do: Native.seat(instance, index, self())
+      end
+    end
+  end
+
+  # A caller works through all functions, and every other one is killed while it does.
+  defp start_caller(seed, functions, counts) do
+    {pid, ref} = spawn_monitor(fn -> call_all(seed, functions, counts) end)
+    if rem(seed, 2) == 0, do: kill_soon(pid, seed)
+    receive do: ({:DOWN, ^ref, :process, ^pid, _} -> :ok)
+    start_caller(seed + @callers, functions, counts)
+  end
+
+  defp kill_soon(pid, seed) do
+    Process.sleep(rem(seed, 30))
+    Process.exit(pid, :kill)
+  end
+
+  defp call_all(seed, functions, counts) do
+    :rand.seed(:exsss, seed)
+    {indexed, size} = {functions |> Enum.with_index(1) |> List.to_tuple(), length(functions)}
+
+    for _ <- 1..(@round * size) do
+      {{name, arity}, index} = elem(indexed, :rand.uniform(size) - 1)
+      call(name, arguments(name, arity))
+      :counters.add(counts, index, 1)
+    end
+  end
+
+  defp call(name, arguments) do
+    apply(Native, name, arguments)
+  rescue
+    ArgumentError -> :refused
+  end
+
+  # Mostly terms that fit the place, so that calls get past the first check.
+  defp arguments(name, arity) do
+    shape = shape(name, arity)
+    for kind <- shape, do: if(:rand.uniform(5) == 1, do: anything(3), else: fitting(kind))
+  end
+
+  defp shape(:open, 4), do: [:instance, :kind, :small, :listeners]
+  defp shape(:seat, 3), do: [:instance, :small, :pid]
+  defp shape(:register, 3), do: [:instance, :key, :any]
+  defp shape(:take_over, 4), do: [:instance, :key, :any, :pid]
+  defp shape(:claim, 4), do: [:instance, :key, :pid, :any]
+  defp shape(:disclaim, 3), do: [:instance, :key, :pid]
+  defp shape(:unregister, 3), do: [:instance, :key, :numbers]
+  defp shape(:keys, 2), do: [:instance, :pid]
+  defp shape(:own, 3), do: [:instance, :key, :pid]
+  defp shape(:put_value, 4), do: [:instance, :key, :small, :any]
+  defp shape(name, 3) when name in [:slice, :count_slice], do: [:instance, :cursor, :small]
+  defp shape(:describe, 6), do: [:instance, :key, :pid, :version, :any, :facets]
+  defp shape(name, 3) when name in [:set_load, :add_load], do: [:instance, :handle, :small]
+  defp shape(name, 2) when name in [:find, :find_pids, :count], do: [:instance, :query]
+  defp shape(:watch, 3), do: [:instance, :query, :pid]
+  defp shape(:store_open, 2), do: [:path, :store_options]
+
+  defp shape(name, 6) when name in [:store_put, :store_put_large],
+    do: [:small, :binary, :small, :small, :binary, :reply]
+
+  defp shape(:store_get, 2), do: [:small, :binary]
+  defp shape(:store_delete, 4), do: [:small, :binary, :small, :small]
+  defp shape(:store_set_aside, 2), do: [:small, :binary]
+  defp shape(:store_keys, 3), do: [:small, :binary, :small]
+  defp shape(name, 1) when name in [:store_close, :store_flush, :store_stats], do: [:small]
+  defp shape(_name, arity), do: Enum.take([:instance, :key, :any, :any, :any, :any], arity)
+
+  defp fitting(:instance), do: Enum.random(@instances)
+  defp fitting(:kind), do: Enum.random([:unique, :duplicate])
+  defp fitting(:small), do: :rand.uniform(50) - 1
+  defp fitting(:version), do: :rand.uniform(4) - 1
+  defp fitting(:numbers), do: for(_ <- 1..3, do: :rand.uniform(1000))
+
+  defp fitting(:cursor),
+    do: Enum.random([0, :rand.uniform(100), Bitwise.bsl(:rand.uniform(20), 32), 18_446_744_073_709_551_615])
+
+  defp fitting(:handle), do: Bitwise.bor(Bitwise.bsl(2 * :rand.uniform(50) - 1, 31), :rand.uniform(20) - 1)
+  defp fitting(:listeners), do: Enum.random([[], [:nobody], [:nobody, :no_one]])
+
+  defp fitting(:key),
+    do:
+      Enum.random([
+        :rand.uniform(20),
+        "key-#{:rand.uniform(20)}",
+        {:key, :rand.uniform(5)},
+        1.0 * :rand.uniform(5),
+        [self()]
+      ])
+
+  defp fitting(:pid), do: if(:rand.uniform(3) == 1, do: spawn(fn -> :ok end), else: self())
+  defp fitting(:facets), do: for(_ <- 1..:rand.uniform(4), do: {:tag, "tag-#{:rand.uniform(10)}"})
+
+  defp fitting(:query),
+    do: {few_facets(), Enum.random([[], [few_facets()]]), few_facets(), order(), Enum.random([:infinity, 0, 1, 7])}
+
+  defp fitting(:path), do: Path.join(System.tmp_dir!(), "kantoku-fuzz-#{System.pid()}/#{:rand.uniform(3)}.redb")
+  defp fitting(:store_options), do: Enum.random([%{}, %{cache_bytes: 1_000_000}, %{on_corrupt: :set_aside}])
+  defp fitting(:reply), do: Enum.random([nil, make_ref()])
+  defp fitting(:binary), do: :rand.bytes(:rand.uniform(100))
+  defp fitting(:any), do: anything(3)
+
+  defp few_facets, do: for(_ <- 1..:rand.uniform(3), :rand.uniform(2) == 1, do: {:tag, "tag-#{:rand.uniform(10)}"})
+  defp order, do: Enum.random([:none, :load, :started_at, :random])
+
+  @remote_pid <<131, 88, 100, 0, 13, "nowhere@local", 0, 0, 0, 77, 0, 0, 0, 0, 0, 0, 0, 1>>
+
+  defp anything(0), do: Enum.random([:atom, 0, -1, "", [], nil])
+
+  defp anything(depth) do
+    inner = fn -> anything(depth - 1) end
+
+    case :rand.uniform(18) do
+      1 -> Enum.random([:fuzzed_one, :unknown, nil, true, :"", :unique])
+      2 -> Enum.random([0, -1, 255, 1 <<< 59, -(1 <<< 59) - 1, 1 <<< 64, -(1 <<< 200)])
+      3 -> Enum.random([0.0, -0.0, 1.0e300])
+      4 -> :rand.bytes(:rand.uniform(400) - 1)
+      5 -> String.duplicate("long", 5_000)
+      6 -> <<5::3>>
+      7 -> self()
+      8 -> :erlang.binary_to_term(@remote_pid)
+      9 -> make_ref()
+      10 -> hd(Port.list())
+      11 -> fn -> depth end
+      12 -> &inspect/1
+      13 -> [inner.(), inner.()]
+      14 -> [inner.() | inner.()]
+      15 -> {inner.(), inner.(), inner.()}
+      16 -> %{inner.() => inner.(), key: inner.()}
+      17 -> List.to_tuple(List.duplicate(inner.(), 40))
+      18 -> Enum.to_list(1..300)
+    end
+  end
+
+  defp number <<< places, do: Bitwise.bsl(number, places)
+end
