@@ -5,7 +5,9 @@ defmodule Demo.Errand do
 
   alias Demo.{Fleet, Gauges}
 
-  @parts [max_concurrency: 4, timeout: :infinity, ordered: false]
+  @parts [max_concurrency: 8, timeout: :infinity, ordered: false]
+  # So many parts in a row go to one indexer: a large file is spread over several.
+  @together 8
   @call 60_000
   @look 250
   # Looks at an extractor and an indexer that are both up before the part is given to another extractor.
@@ -40,8 +42,13 @@ defmodule Demo.Errand do
     |> Enum.each(fn {:ok, :ok} -> Gauges.add(fleet.instance, :parts) end)
   end
 
-  defp see_through(fleet, {_pass, file, _part} = key, text, held_up) do
-    submit(fleet, %{key: key, indexer: Fleet.indexer(fleet, file), asker: self()}, text, held_up)
+  defp see_through(fleet, {_pass, file, part} = key, text, held_up) do
+    submit(
+      fleet,
+      %{key: key, indexer: Fleet.indexer(fleet, {file, div(part, @together)}), asker: self()},
+      text,
+      held_up
+    )
   end
 
   defp submit(fleet, errand, text, held_up) do

@@ -89,17 +89,17 @@ defmodule Demo.Fleet do
   end
 
   @doc """
-  The indexer for a file: of those that are up the first in an order that is the file's own. So most of a file goes to the same shard
-  in each pass, which then counts on the terms that it has.
+  The indexer for a piece of the files, whatever names it: of those that are up the first in an order that is the piece's own. So
+  most pieces go to the same shard in each pass, which then counts on the terms that it has.
   """
-  @spec indexer(t, file :: non_neg_integer) :: term
-  def indexer(fleet, file, choice \\ 0) do
-    id = {:index, :erlang.phash2({file, choice}, fleet.sizes.index)}
+  @spec indexer(t, piece :: term, choice :: non_neg_integer) :: term
+  def indexer(fleet, piece, choice \\ 0) do
+    id = {:index, :erlang.phash2({piece, choice}, fleet.sizes.index)}
 
     cond do
       Kantoku.whereis(fleet.instance, id) -> id
-      choice < 2 * fleet.sizes.index -> indexer(fleet, file, choice + 1)
-      true -> Process.sleep(@look) && indexer(fleet, file, 0)
+      choice < 2 * fleet.sizes.index -> indexer(fleet, piece, choice + 1)
+      true -> Process.sleep(@look) && indexer(fleet, piece, 0)
     end
   end
 end

@@ -14,7 +14,8 @@ defmodule Demo.Tally do
   @longest 32
   @most_digits 15
 
-  defguardp is_letter(c) when c in ?a..?z or c > 127
+  defguardp is_lower(c) when c in ?a..?z or c > 127
+  defguardp is_upper(c) when c in ?A..?Z
   defguardp is_digit(c) when c in ?0..?9
 
   @doc """
@@ -25,15 +26,17 @@ defmodule Demo.Tally do
   """
   @spec of(binary) :: t
   def of(text) do
-    text = String.downcase(text, :ascii)
     {words, figures} = between(text, text, 0, [], {0, 0, 0})
     # A part of a binary keeps the whole of it: the text would stay for the sake of its terms.
     terms = Map.new(Enum.frequencies(words), fn {word, count} -> {:binary.copy(word), count} end)
     %__MODULE__{terms: terms, figures: figures}
   end
 
-  defp between(<<c, rest::binary>>, text, at, words, figures) when is_letter(c),
-    do: word(rest, text, at, 1, words, figures)
+  defp between(<<c, rest::binary>>, text, at, words, figures) when is_lower(c),
+    do: lower(rest, text, at, 1, words, figures)
+
+  defp between(<<c, rest::binary>>, text, at, words, figures) when is_upper(c),
+    do: mixed(rest, text, at, 1, words, figures)
 
   defp between(<<c, rest::binary>>, text, at, words, figures) when is_digit(c),
     do: figure(rest, text, at + 1, 1, c - ?0, words, figures)
@@ -41,13 +44,25 @@ defmodule Demo.Tally do
   defp between(<<_c, rest::binary>>, text, at, words, figures), do: between(rest, text, at + 1, words, figures)
   defp between(<<>>, _text, _at, words, figures), do: {words, figures}
 
-  defp word(<<c, rest::binary>>, text, at, size, words, figures) when is_letter(c),
-    do: word(rest, text, at, size + 1, words, figures)
+  defp lower(<<c, rest::binary>>, text, at, size, words, figures) when is_lower(c),
+    do: lower(rest, text, at, size + 1, words, figures)
 
-  defp word(rest, text, at, size, words, figures) when size in @shortest..@longest,
+  defp lower(<<c, rest::binary>>, text, at, size, words, figures) when is_upper(c),
+    do: mixed(rest, text, at, size + 1, words, figures)
+
+  defp lower(rest, text, at, size, words, figures) when size in @shortest..@longest,
     do: between(rest, text, at + size, [binary_part(text, at, size) | words], figures)
 
-  defp word(rest, text, at, size, words, figures), do: between(rest, text, at + size, words, figures)
+  defp lower(rest, text, at, size, words, figures), do: between(rest, text, at + size, words, figures)
+
+  # Most words are in lower case as they are; only the others are made anew.
+  defp mixed(<<c, rest::binary>>, text, at, size, words, figures) when is_lower(c) or is_upper(c),
+    do: mixed(rest, text, at, size + 1, words, figures)
+
+  defp mixed(rest, text, at, size, words, figures) when size in @shortest..@longest,
+    do: between(rest, text, at + size, [String.downcase(binary_part(text, at, size), :ascii) | words], figures)
+
+  defp mixed(rest, text, at, size, words, figures), do: between(rest, text, at + size, words, figures)
 
   defp figure(<<c, rest::binary>>, text, at, digits, value, words, figures) when is_digit(c),
     do: figure(rest, text, at + 1, digits + 1, value * 10 + c - ?0, words, figures)
