@@ -11,6 +11,7 @@ defmodule Kantoku.Domain.Launch do
   @doc "Starts the agent's process: with the monotonic time of its start and its incarnation."
   @spec run(Start.context(), Rows.row()) :: {:ok, pid, integer, pos_integer} | :ignore | {:error, term}
   def run({instance, _rows, _book} = context, row(what: what, incarnation: before) = row) do
+    shorten_ancestry()
     incarnation = max(before + 1, System.os_time(:microsecond))
     started = System.monotonic_time()
 
@@ -28,6 +29,11 @@ defmodule Kantoku.Domain.Launch do
       other ->
         {:error, {:bad_return_from_start, other}}
     end
+  end
+
+  # Every process carries the list of its ancestors. The last two say where an agent is; all eight would cost it 100 bytes.
+  defp shorten_ancestry do
+    with [parent, _ | _] <- Process.get(:"$ancestors"), do: Process.put(:"$ancestors", [parent])
   end
 
   # As OTP's supervisors do, whatever a start function throws is a reason not to have started.
@@ -63,8 +69,8 @@ defmodule Kantoku.Domain.Launch do
   end
 
   defp announce(instance, row(id: id) = row, pid, incarnation) do
-    metadata = metadata(row, id: id, pid: pid, incarnation: incarnation)
-    Telemetry.emit(instance, [:agent, :spawned], %{system_time: System.system_time()}, metadata)
+    measurements = %{system_time: System.system_time()}
+    emit(instance, [:agent, :spawned], measurements, row, id: id, pid: pid, incarnation: incarnation)
   end
 
   @doc "Gives a running agent its name and its entry."
@@ -97,9 +103,13 @@ defmodule Kantoku.Domain.Launch do
   def modules({:otp, _mfa, modules}), do: modules
   def modules({:data, _module, _args, _options}), do: [Kantoku.Agent.Server]
 
-  @doc "What events say of an agent."
-  @spec metadata(Rows.row(), keyword) :: map
-  def metadata(row(domain: domain, what: what, pid: pid, incarnation: incarnation), more) do
+  @doc "Tells of an agent; what is told is only gathered when someone listens."
+  @spec emit(atom, [atom], map, Rows.row(), keyword) :: :ok
+  def emit(instance, name, measurements, row, more) do
+    if Telemetry.listening?(name), do: Telemetry.emit(instance, name, measurements, metadata(row, more)), else: :ok
+  end
+
+  defp metadata(row(domain: domain, what: what, pid: pid, incarnation: incarnation), more) do
     Map.merge(%{domain: domain, module: module(what), pid: pid, incarnation: incarnation}, Map.new(more))
   end
 
