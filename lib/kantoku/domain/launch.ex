@@ -4,6 +4,7 @@ defmodule Kantoku.Domain.Launch do
   import Kantoku.Domain.Rows
 
   alias Kantoku.{Engine, Telemetry}
+  alias Kantoku.Agent.Options
   alias Kantoku.Domain.{Book, Rows, Start}
   alias Kantoku.Registry.{Description, Facet}
 
@@ -59,17 +60,13 @@ defmodule Kantoku.Domain.Launch do
       id: id,
       module: module,
       args: args,
-      options: options(options, Book.agent_options(book)),
+      options: Options.merge!(Book.agent_options(book), options),
       incarnation: incarnation,
       restore: restore or phase != :new
     }
 
     {Kantoku.Agent.Server, :start_link, [argument]}
   end
-
-  # What was given was checked when it was given.
-  defp options(given, defaults) when given == %{}, do: defaults
-  defp options(given, defaults), do: struct!(defaults, given)
 
   defp announce(instance, row(id: id) = row, pid, incarnation) do
     measurements = %{system_time: System.system_time()}

@@ -38,7 +38,6 @@ rustler::atoms! {
     unique,
     unknown,
     unlink,
-    unregister,
     watches,
     r#false = "false",
     r#true = "true",
