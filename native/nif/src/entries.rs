@@ -1,17 +1,17 @@
 //! What an agent's entry adds: describe, load, find, watch. Decodes, makes one core call, encodes.
 
 use kantoku_core::index::{Order, Query, Slot};
-use kantoku_core::registry::{Closed, Describing, Description, Found, OwnedQuery};
+use kantoku_core::registry::{Closed, Describing, Description, Found, Holding, OwnedQuery, Row};
 use kantoku_core::sync::atomic::Ordering::Relaxed;
 use rustler::{Encoder, Env, Term};
 
 use crate::beam::{self, Message, Pid, atom};
-use crate::guard::{Answer, Refusal};
+use crate::guard::{self, Answer, Refusal};
 use crate::instance::unknown;
 use crate::key::{self, Asked};
 use crate::owner::{self, Role, Watching};
 use crate::state::{Opened, state};
-use crate::terms::Raw;
+use crate::terms::{Bags, Raw};
 use crate::world::{self, Watcher, World};
 use crate::{atoms, registry, state as shared};
 
@@ -152,6 +152,20 @@ struct Asking {
     limit: usize,
 }
 
+impl Asking {
+    // How many entries are about to be looked at: few if few are wanted and the index leads to them.
+    fn reach(&self, entries: usize) -> usize {
+        match self.order {
+            Order::None | Order::Load => entries.min(self.limit),
+            // These orders look at every entry that matches, if only as one bit.
+            Order::StartedAt | Order::Random(_) => entries.min(self.limit).max(entries / 64),
+        }
+    }
+}
+
+// So many are looked at on a scheduler.
+const MOST_LOOKED_AT: usize = 256;
+
 fn asking(term: Term<'_>) -> Result<Asking, Refusal> {
     let items: Vec<Term<'_>> = beam::items(term).collect();
     let [all, any, none, order, limit] = items[..] else {
@@ -206,57 +220,42 @@ fn found(env: Env<'_>, opened: Opened, asking: &Asking) -> Result<Vec<Found>, Cl
 
 /// `find(instance, query)`
 pub fn find<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else {
-        return Ok(unknown(env));
-    };
-    let asking = asking(args[1])?;
-    let Ok(found) = found(env, opened, &asking) else {
-        return Ok(unknown(env));
-    };
-    let mut records = Vec::new();
-    for one in found {
-        let shown = opened
-            .shell
-            .registry
-            .show_found(opened.generation, &one, |terms, row, holding, load| {
-                records.push(world::record(
-                    env,
-                    key::show(&row.key, terms, env),
-                    terms,
-                    holding,
-                    load,
-                ));
-            });
-        if shown.is_err() {
-            return Ok(unknown(env));
-        }
-    }
-    Ok(records.encode(env))
+    list(env, args, |key, terms, holding, load| {
+        world::record(env, key, terms, holding, load)
+    })
 }
 
 /// `find_pids(instance, query)`
 pub fn find_pids<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    list(env, args, |key, _, holding, _| {
+        beam::tuple(env, &[key, Pid(holding.pid).term(env)])
+    })
+}
+
+fn list<'a>(
+    env: Env<'a>,
+    args: &[Term<'a>],
+    shape: impl Fn(Term<'a>, &Bags, &Holding<Bags>, u64) -> Term<'a>,
+) -> Answer<'a> {
     let Some(opened) = state().find(args[0]) else {
         return Ok(unknown(env));
     };
     let asking = asking(args[1])?;
+    let registry = &opened.shell.registry;
+    guard::bounded(|| asking.reach(registry.described()), MOST_LOOKED_AT)?;
     let Ok(found) = found(env, opened, &asking) else {
         return Ok(unknown(env));
     };
-    let mut pairs = Vec::new();
+    let mut shown = Vec::with_capacity(found.len());
     for one in found {
-        let shown = opened
-            .shell
-            .registry
-            .show_found(opened.generation, &one, |terms, row, holding, _| {
-                let key = key::show(&row.key, terms, env);
-                pairs.push(beam::tuple(env, &[key, Pid(holding.pid).term(env)]));
-            });
-        if shown.is_err() {
+        let show = |terms: &Bags, row: &Row<Bags>, holding: &Holding<Bags>, load| {
+            shown.push(shape(key::show(&row.key, terms, env), terms, holding, load));
+        };
+        if registry.show_found(opened.generation, &one, show).is_err() {
             return Ok(unknown(env));
         }
     }
-    Ok(pairs.encode(env))
+    Ok(shown.encode(env))
 }
 
 /// `count(instance, query)`
@@ -265,6 +264,7 @@ pub fn count<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         return Ok(unknown(env));
     };
     let asking = asking(args[1])?;
+    guard::bounded(|| opened.shell.registry.described(), MOST_LOOKED_AT)?;
     let world = World::new(env, opened);
     let Opened { shell, generation } = opened;
     let count = asking.query.with(Order::None, |query| {
@@ -279,6 +279,7 @@ pub fn watch<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         return Ok(unknown(env));
     };
     let asking = asking(args[1])?;
+    guard::bounded(|| opened.shell.registry.described(), MOST_LOOKED_AT)?;
     let pid = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
     let id = state().watches.fetch_add(1, Relaxed);
     let place = opened.shell.place;

@@ -265,6 +265,11 @@ impl<W: World> Registry<W> {
         self.index.add_load(slot, delta)
     }
 
+    /// How many described holdings there are, dead ones that were not cleared yet included.
+    pub fn described(&self) -> usize {
+        self.index.len()
+    }
+
     /// The live described holdings that a query names, at most `limit`, in its order.
     pub fn find(
         &self,
