@@ -8,7 +8,7 @@ defmodule Kantoku.Error do
   |---|---|---|
   | `:not_running` | no instance of that name runs here | `instance` |
   | `:not_found` | nothing of that name is known | `id` or `domain` |
-  | `:restarting` | it crashed and comes back by itself | `id`, `retry_in` (ms) |
+  | `:restarting` | it crashed and comes back by itself | `id`, `retry_in` (ms, or `:never` while it waits behind another of its group) |
   | `:parked` | it crashed too often and waits for its timer or for `Kantoku.unpark/2` | `id`, `retry_in` (ms or `:never`) |
   | `:stopping` | it is being stopped | `id` |
   | `:draining` | the instance or domain takes no new work | `instance`; when a start is refused also `domain`, `nil` for the instance |
@@ -59,6 +59,10 @@ defmodule Kantoku.Error do
 
   defp sentence(:not_found, %{domain: domain}), do: "there is no domain #{inspect(domain)} in this instance"
   defp sentence(:not_found, d), do: "there is no agent #{show(d, :id)}; start it with Kantoku.start_agent/3"
+
+  defp sentence(:restarting, %{retry_in: :never} = d) do
+    "agent #{show(d, :id)} is started again when the agent of its group that crashed is back; Kantoku.agents/1 says which that is"
+  end
 
   defp sentence(:restarting, d),
     do: "agent #{show(d, :id)} crashed and is being restarted; try again in #{show(d, :retry_in)} ms"
