@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use kantoku_core::directory::{Binding, Directory};
-use kantoku_core::index::{Order, Slot};
+use kantoku_core::index::{Index, Order, Slot};
 use kantoku_core::registry::{Displace, Held, Registry, What};
 
 use crate::agenda::{Agenda, Chance};
@@ -584,6 +584,17 @@ impl Simulation {
         for shell in &self.shells {
             let bytes = shell.bytes();
             assert_eq!((bytes.names, bytes.owners, bytes.watches), (0, 0, 0));
+            assert!(
+                bytes.index <= 2 * one_entry_s_index(),
+                "no entry stays in an index"
+            );
         }
     }
+}
+
+// One chunk serves as many entries as ever were at once here; whoever leaves one behind needs more.
+fn one_entry_s_index() -> usize {
+    let index = Index::new(5);
+    index.insert(&[b"facet"], 1);
+    index.native_bytes()
 }

@@ -99,6 +99,12 @@ defmodule Kantoku.Engine do
   @callback claim(instance, key, pid, value) ::
               {:ok, incarnation} | {:error, {:already_registered, pid} | :noproc} | :unknown
 
+  @doc """
+  As `claim/4` and `describe/6` together, in one step: whoever sees the entry sees it described.
+  """
+  @callback introduce(instance, key, pid, value, attributes :: map, [facet]) ::
+              {:ok, incarnation} | {:error, {:already_registered, pid} | :noproc} | :unknown
+
   @doc "Removes the entry under a unique key if `pid` holds it."
   @callback disclaim(instance, key, pid) :: :ok | :unknown
 
@@ -271,6 +277,10 @@ defmodule Kantoku.Engine do
   @spec claim(instance, key, pid, value) ::
           {:ok, incarnation} | {:error, {:already_registered, pid} | :noproc} | :unknown
   dispatch(claim(instance, key, pid, value))
+
+  @spec introduce(instance, key, pid, value, map, [facet]) ::
+          {:ok, incarnation} | {:error, {:already_registered, pid} | :noproc} | :unknown
+  dispatch(introduce(instance, key, pid, value, attributes, facets))
 
   @spec disclaim(instance, key, pid) :: :ok | :unknown
   dispatch(disclaim(instance, key, pid))

@@ -75,10 +75,13 @@ defmodule Kantoku.Domain.Launch do
 
   @doc "Gives a running agent its name and its entry."
   @spec introduce(atom, Rows.row()) :: :ok | {:error, {:already_started, pid} | term}
-  def introduce(instance, row(id: id, pid: pid) = row) do
-    case Engine.claim(instance, id, pid, nil) do
-      {:ok, _incarnation} -> describe(instance, row)
-      {:error, {:already_registered, ^pid}} -> describe(instance, row)
+  def introduce(instance, row(id: id, pid: pid, what: what, entry: entry)) do
+    attributes = Description.change!(%{}, Map.put(entry || %{}, :type, module(what)))
+
+    case Engine.introduce(instance, id, pid, nil, attributes, Facet.of(attributes)) do
+      {:ok, _incarnation} -> :ok
+      # It has registered itself, and so describes itself, or is described here.
+      {:error, {:already_registered, ^pid}} -> describe(instance, id, attributes)
       {:error, {:already_registered, other}} -> {:error, {:already_started, other}}
       # It is dead already: its supervisor will hear of it next.
       {:error, :noproc} -> :ok
@@ -86,15 +89,9 @@ defmodule Kantoku.Domain.Launch do
     end
   end
 
-  # A fresh entry has version 0, so one step does; the process may be dead or have described itself by now.
-  defp describe(instance, row(id: id, pid: pid, what: what, entry: entry)) do
-    attributes = Map.put(Description.change!(%{}, entry || []), :type, module(what))
-
-    case Engine.describe(instance, id, pid, 0, attributes, Facet.of(attributes)) do
-      {:stale, _version} -> Kantoku.Registry.describe(instance, id, entry || [])
-      _done_or_dead -> :ok
-    end
-
+  # It may be dead by now.
+  defp describe(instance, id, attributes) do
+    Kantoku.Registry.describe(instance, id, Map.delete(attributes, :started_at))
     :ok
   end
 

@@ -1,7 +1,7 @@
 //! What an agent's entry adds: describe, load, find, watch. Decodes, makes one core call, encodes.
 
 use kantoku_core::index::{Order, Query, Slot};
-use kantoku_core::registry::{Closed, Describing, Found, OwnedQuery};
+use kantoku_core::registry::{Closed, Describing, Description, Found, OwnedQuery};
 use kantoku_core::sync::atomic::Ordering::Relaxed;
 use rustler::{Encoder, Env, Term};
 
@@ -13,7 +13,7 @@ use crate::owner::{self, Role, Watching};
 use crate::state::{Opened, state};
 use crate::terms::Raw;
 use crate::world::{self, Watcher, World};
-use crate::{atoms, state as shared};
+use crate::{atoms, registry, state as shared};
 
 /// `describe(instance, key, pid, expected, attributes, facets)`
 pub fn describe<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
@@ -42,6 +42,31 @@ pub fn describe<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         Ok(Describing::NotHeld) => Ok(atom(env, atoms::none())),
         Err(_) => Ok(unknown(env)),
     }
+}
+
+/// `introduce(instance, key, pid, value, attributes, facets)`: claims a name and describes it, in one step.
+pub fn introduce<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let Some(pid) = Pid::of(args[2]) else {
+        return Ok(registry::nobody(env));
+    };
+    let facets = facets(args[5])?;
+    let asked = Asked::new(args[1]);
+    let probe = asked.probe(state().seed);
+    let description = Description {
+        attributes: Raw::of(args[4]),
+        facets: &facets,
+    };
+    let mut world = World::new(env, opened);
+    let value = Raw::of(args[3]);
+    let registered =
+        opened
+            .shell
+            .registry
+            .introduce(opened.generation, probe, pid.0, value, description, &mut world);
+    Ok(registry::claimed(env, registered))
 }
 
 fn facets(list: Term<'_>) -> Result<Vec<Box<[u8]>>, Refusal> {

@@ -93,6 +93,7 @@ functions! {
     cold "find" / 2 => entries::find;
     cold "find_pids" / 2 => entries::find_pids;
     cold "functions" / 0 => functions;
+    hot "introduce" / 6 => entries::introduce;
     cold "keys" / 2 => registry::keys;
     cold "library" / 0 => library;
     cold "lookup" / 2 => registry::lookup;

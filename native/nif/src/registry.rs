@@ -1,6 +1,6 @@
 //! Names: register, look up, let go. Decodes, makes one core call, encodes.
 
-use kantoku_core::registry::{Cursor, Displace, Held, Registered, Whereis};
+use kantoku_core::registry::{Closed, Cursor, Displace, Held, Registered, Whereis};
 use rustler::sys::ErlNifEnv;
 use rustler::{Encoder, Env, Term};
 
@@ -85,24 +85,31 @@ pub fn claim<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(opened) = state().find(args[0]) else {
         return Ok(unknown(env));
     };
-    let pid = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
+    let Some(pid) = Pid::of(args[2]) else {
+        return Ok(nobody(env));
+    };
     let asked = Asked::new(args[1]);
     let probe = asked.probe(state().seed);
     let mut world = World::new(env, opened);
+    let value = Raw::of(args[3]);
     let registry = &opened.shell.registry;
-    match registry.register(
-        opened.generation,
-        probe,
-        pid.0,
-        Raw::of(args[3]),
-        Displace::Dead,
-        &mut world,
-    ) {
-        Ok(Registered::Done { incarnation, .. }) => Ok((atoms::ok(), incarnation).encode(env)),
-        Ok(Registered::Taken { pid }) => Ok(taken(env, Pid(pid))),
-        Ok(Registered::Dead) => Ok((atoms::error(), atoms::noproc()).encode(env)),
-        Err(_) => Ok(unknown(env)),
+    let registered = registry.register(opened.generation, probe, pid.0, value, Displace::Dead, &mut world);
+    Ok(claimed(env, registered))
+}
+
+/// What someone who registers another process is answered.
+pub fn claimed(env: Env<'_>, registered: Result<Registered, Closed>) -> Term<'_> {
+    match registered {
+        Ok(Registered::Done { incarnation, .. }) => (atoms::ok(), incarnation).encode(env),
+        Ok(Registered::Taken { pid }) => taken(env, Pid(pid)),
+        Ok(Registered::Dead) => nobody(env),
+        Err(Closed) => unknown(env),
     }
+}
+
+/// A process that is dead, or of another node.
+pub fn nobody(env: Env<'_>) -> Term<'_> {
+    (atoms::error(), atoms::noproc()).encode(env)
 }
 
 /// `disclaim(instance, key, pid)`
@@ -110,7 +117,9 @@ pub fn disclaim<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(opened) = state().find(args[0]) else {
         return Ok(unknown(env));
     };
-    let pid = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
+    let Some(pid) = Pid::of(args[2]) else {
+        return Ok(atom(env, atoms::ok()));
+    };
     let asked = Asked::new(args[1]);
     let probe = asked.probe(state().seed);
     let removed = opened.shell.registry.unregister(

@@ -67,6 +67,21 @@ pub enum Displace {
     Holder(u64),
 }
 
+/// What an entry is, and what it is found by.
+#[derive(Debug)]
+pub struct Description<'a, T: Terms> {
+    pub attributes: T::Given,
+    pub facets: &'a [Box<[u8]>],
+}
+
+// A registration on its way in.
+struct Entering<'a, T: Terms> {
+    pid: u64,
+    value: T::Given,
+    displace: Displace,
+    description: Option<Description<'a, T>>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registered {
     /// `first`: the process had no other holding.
@@ -142,7 +157,48 @@ impl<W: World> Registry<W> {
         displace: Displace,
         world: &mut W,
     ) -> Result<Registered, Closed> {
-        let mut ledger = None;
+        let entry = Entering {
+            pid,
+            value,
+            displace,
+            description: None,
+        };
+        self.enter(generation, probe, entry, world)
+    }
+
+    /// Registers `pid` under a unique key with its description, in one step: whoever finds the entry finds it described.
+    pub fn introduce(
+        &self,
+        generation: u32,
+        probe: Probe<'_, W::Terms>,
+        pid: u64,
+        value: <W::Terms as Terms>::Given,
+        description: Description<'_, W::Terms>,
+        world: &mut W,
+    ) -> Result<Registered, Closed> {
+        let entry = Entering {
+            pid,
+            value,
+            displace: Displace::Dead,
+            description: Some(description),
+        };
+        self.enter(generation, probe, entry, world)
+    }
+
+    fn enter(
+        &self,
+        generation: u32,
+        probe: Probe<'_, W::Terms>,
+        entering: Entering<'_, W::Terms>,
+        world: &mut W,
+    ) -> Result<Registered, Closed> {
+        let Entering {
+            pid,
+            value,
+            displace,
+            description,
+        } = entering;
+        let mut ledger = description.is_some().then(|| self.ledger.lock());
         loop {
             let mut shard = self.write(generation, probe.hash)?;
             let present = if shard.unique {
@@ -167,6 +223,9 @@ impl<W: World> Registry<W> {
             let value = shard.terms.keep(value);
             let holding = Holding::new(pid, held.incarnation, value);
             self.put(&mut shard, probe, holding, ledger.as_deref_mut(), world);
+            if let (Some(description), Some(ledger), true) = (&description, &mut ledger, shard.unique) {
+                self.set_description(ledger, &mut shard, probe, description, world);
+            }
             drop(shard);
             if let Some((old, incarnation)) = old {
                 self.owners.remove(generation, old, &[incarnation]);
