@@ -37,7 +37,9 @@ pub fn describe<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         &facets,
         &mut world,
     ) {
-        Ok(Describing::Done { version, slot }) => Ok((atoms::ok(), version, handle(slot)).encode(env)),
+        Ok(Describing::Done { version, slot }) => {
+            Ok((atoms::ok(), version, handle(slot, opened)).encode(env))
+        }
         Ok(Describing::Stale { version }) => Ok((atoms::stale(), version).encode(env)),
         Ok(Describing::NotHeld) => Ok(atom(env, atoms::none())),
         Err(_) => Ok(unknown(env)),
@@ -90,13 +92,20 @@ fn facet(term: Term<'_>) -> Result<Box<[u8]>, Refusal> {
         .ok_or(Refusal::BadArgument)
 }
 
-fn handle(slot: Slot) -> u64 {
-    slot.to_handle()
+// A handle is only good for the opening that gave it: its slot is veiled with that one's generation, under which a handle
+// of any other names a slot that is not there.
+fn handle(slot: Slot, opened: Opened) -> u64 {
+    slot.to_handle() ^ veil(opened)
 }
 
-fn slot(term: Term<'_>) -> Result<Option<Slot>, Refusal> {
+fn slot(term: Term<'_>, opened: Opened) -> Result<Option<Slot>, Refusal> {
     let handle: u64 = term.decode().map_err(|_| Refusal::BadArgument)?;
-    Ok(Slot::from_handle(handle))
+    Ok(Slot::from_handle(handle ^ veil(opened)))
+}
+
+fn veil(opened: Opened) -> u64 {
+    const SLOT_BITS: u32 = 57;
+    u64::from(opened.generation).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SLOT_BITS)
 }
 
 /// `entry(instance, key)`
@@ -116,8 +125,14 @@ pub fn entry<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
                 let record = world::record(env, key::show(&row.key, terms, env), terms, holding, load);
                 let described = holding.described.as_ref();
                 let version = described.map_or(0, |described| described.version);
-                shown =
-                    Some((record, version, described.map(|described| handle(described.slot))).encode(env));
+                shown = Some(
+                    (
+                        record,
+                        version,
+                        described.map(|described| handle(described.slot, opened)),
+                    )
+                        .encode(env),
+                );
             });
     Ok(looked.map_or_else(
         |_| unknown(env),
@@ -131,7 +146,7 @@ pub fn set_load<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         return Ok(unknown(env));
     };
     let load: u64 = args[2].decode().map_err(|_| Refusal::BadArgument)?;
-    let set = slot(args[1])?.is_some_and(|slot| opened.shell.registry.set_load(slot, load));
+    let set = slot(args[1], opened)?.is_some_and(|slot| opened.shell.registry.set_load(slot, load));
     Ok(set.encode(env))
 }
 
@@ -141,7 +156,7 @@ pub fn add_load<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         return Ok(unknown(env));
     };
     let delta: i64 = args[2].decode().map_err(|_| Refusal::BadArgument)?;
-    let load = slot(args[1])?.and_then(|slot| opened.shell.registry.add_load(slot, delta));
+    let load = slot(args[1], opened)?.and_then(|slot| opened.shell.registry.add_load(slot, delta));
     Ok(load.map_or_else(|| false.encode(env), |load| (atoms::ok(), load).encode(env)))
 }
 
@@ -316,6 +331,10 @@ pub fn watch<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
             ));
         },
     );
+    // Dead before the watch was there, it was not ended by its death.
+    if !pid.is_alive(env.as_c_arg()) {
+        drop(registry.unwatch(opened.generation, |watcher| watcher.id == id));
+    }
     match watched {
         Ok(()) => Ok((atoms::ok(), shown_reference, records).encode(env)),
         Err(_) => Ok(unknown(env)),

@@ -130,8 +130,8 @@ functions! {
     cold "seat" / 3 => instance::seat;
     hot "set_load" / 3 => entries::set_load;
     cold "slice" / 3 => registry::slice;
-    cold "stats" / 0 => instance::all_stats;
-    cold "stats" / 1 => instance::stats;
+    long "stats" / 0 => instance::all_stats;
+    long "stats" / 1 => instance::stats;
     disk "store_close" / 1 => store::close;
     cold "store_delete" / 4 => store::delete;
     disk "store_flush" / 1 => store::flush;

@@ -85,7 +85,7 @@ pub fn claim<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(opened) = state().find(args[0]) else {
         return Ok(unknown(env));
     };
-    let Some(pid) = Pid::of(args[2]) else {
+    let Some(pid) = living(args[2]) else {
         return Ok(nobody(env));
     };
     let asked = Asked::new(args[1]);
@@ -105,6 +105,11 @@ pub fn claimed(env: Env<'_>, registered: Result<Registered, Closed>) -> Term<'_>
         Ok(Registered::Dead) => nobody(env),
         Err(Closed) => unknown(env),
     }
+}
+
+/// The process, if it lives here.
+pub fn living(term: Term<'_>) -> Option<Pid> {
+    Pid::of(term).filter(|pid| pid.is_alive(term.get_env().as_c_arg()))
 }
 
 /// A process that is dead, or of another node.
