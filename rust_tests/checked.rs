@@ -214,7 +214,8 @@ impl Checked {
             )
             .expect("open");
         let holder = self.reference.holder(key);
-        let wanted = holder.filter(|entry| self.world.stage.alive(entry.pid));
+        let unique = self.reference.unique;
+        let wanted = holder.filter(|entry| unique && self.world.stage.alive(entry.pid));
         assert_eq!(seen, wanted.map(|entry| entry.seen()), "R4");
     }
 
