@@ -7,7 +7,7 @@ defmodule Demo.Extractor do
   alias Demo.{Gauges, Tally}
 
   # How long a courier waits for an indexer to come back before it leaves the next attempt to the outbox.
-  @looks 20
+  @looks 240
   @look_at_least 20
   @look_at_most 500
   @merge 60_000

@@ -23,6 +23,15 @@ defmodule Demo.Figures do
   def duration(us), do: "#{Float.round(us / 1_000_000, 1)} s"
 
   @doc """
+  The spread of durations in µs.
+
+      iex> Demo.Figures.spread(%{p50: 850, p99: 12_400})
+      "p50 0.85 ms p99 12 ms"
+  """
+  @spec spread(%{p50: non_neg_integer, p99: non_neg_integer}) :: String.t()
+  def spread(%{p50: p50, p99: p99}), do: "p50 #{duration(p50)} p99 #{duration(p99)}"
+
+  @doc """
   So many bytes in a time, in MB a second.
 
       iex> Demo.Figures.per_second(52_000_000, 4_000)

@@ -3,16 +3,21 @@ defmodule Demo.Fleet do
   # Knows no files.
   @moduledoc false
 
-  alias Demo.{Extractor, Gauges, Indexer, Options, Reader}
+  alias Demo.{Extractor, Gauges, Indexer, Options, Reader, Roster}
   alias Kantoku.Registry
 
   @look 20
 
   @enforce_keys [:instance, :supervisor, :sizes]
-  defstruct @enforce_keys
+  defstruct @enforce_keys ++ [:roster]
 
   @type kind :: :read | :extract | :index
-  @type t :: %__MODULE__{instance: atom, supervisor: pid, sizes: %{kind => pos_integer}}
+  @type t :: %__MODULE__{
+          instance: atom,
+          supervisor: pid,
+          sizes: %{kind => pos_integer},
+          roster: Demo.Roster.t() | nil
+        }
 
   @doc "Starts an instance and its agents."
   @spec start(atom, Options.t()) :: t
@@ -22,14 +27,15 @@ defmodule Demo.Fleet do
     %__MODULE__{instance: instance, supervisor: supervisor, sizes: sizes(options.agents)}
   end
 
-  @doc "Starts the agents of a fleet."
+  @doc "Starts the agents of a fleet, and their roster."
   @spec man(t) :: t
   def man(%{instance: instance, sizes: sizes} = fleet) do
     for {kind, size} <- sizes, number <- 0..(size - 1) do
       {:ok, _pid} = Kantoku.start_agent(instance, spec(kind), id: {kind, number}, capabilities: [kind])
     end
 
-    fleet
+    {:ok, roster} = Roster.start_link(instance, [:read, :extract])
+    %{fleet | roster: roster}
   end
 
   # Half extract, which is most of the work.
@@ -44,15 +50,18 @@ defmodule Demo.Fleet do
 
   @doc "Ends the instance with all its agents."
   @spec stop(t) :: :ok
-  def stop(%{supervisor: supervisor}), do: Supervisor.stop(supervisor, :normal, :infinity)
+  def stop(%{supervisor: supervisor, roster: roster}) do
+    Roster.stop(roster)
+    Supervisor.stop(supervisor, :normal, :infinity)
+  end
 
   @doc "All ids of a kind."
   @spec ids(t, kind) :: [term]
   def ids(%{sizes: sizes}, kind), do: for(number <- 0..(sizes[kind] - 1), do: {kind, number})
 
   @doc """
-  Runs `work` with the id of an agent whose load is one more meanwhile. Waits while there is none. Readers are the least loaded of all;
-  of the others the less loaded of two at random, so that the work is spread over those that have equally little.
+  Runs `work` with the id of an agent that has as little to do as any of its kind, and whose load is one more meanwhile. Waits while
+  there is none.
   """
   @spec with_agent(t, kind, (term -> result)) :: result when result: term
   def with_agent(%{instance: instance} = fleet, kind, work) do
@@ -65,19 +74,10 @@ defmodule Demo.Fleet do
   end
 
   defp await(fleet, kind) do
-    case choose(fleet.instance, kind) do
+    case Roster.pick(fleet.roster, kind) do
       nil -> Process.sleep(@look) && await(fleet, kind)
       id -> id
     end
-  end
-
-  defp choose(instance, :read) do
-    instance |> Kantoku.find(capability: :read, order_by: :load, limit: 1, return: :keys) |> List.first()
-  end
-
-  defp choose(instance, kind) do
-    two = Kantoku.find(instance, capability: kind, order_by: :random, limit: 2, return: :entries)
-    unless two == [], do: Enum.min_by(two, & &1.load).key
   end
 
   # An agent that was killed meanwhile came back with no load, and its old handle is refused.

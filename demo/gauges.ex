@@ -10,6 +10,7 @@ defmodule Demo.Gauges do
   @histograms [:work, :back, :beyond]
 
   @type name :: atom
+  @type spread :: %{p50: non_neg_integer, p99: non_neg_integer}
 
   @doc "Makes the gauges of an instance, all at 0."
   @spec new(atom) :: :ok
@@ -38,9 +39,16 @@ defmodule Demo.Gauges do
   @spec record(atom, :work | :back | :beyond, integer) :: :ok
   def record(instance, name, duration), do: instance |> histogram(name) |> Histogram.record(duration)
 
-  @doc "A quantile of durations in µs."
-  @spec quantile(atom, :work | :back | :beyond, float) :: non_neg_integer
-  def quantile(instance, name, share), do: instance |> histogram(name) |> Histogram.quantile(share)
+  @doc "The median and the 99th percentile of durations in µs."
+  @spec spread(atom, :work | :back | :beyond) :: spread
+  def spread(instance, name) do
+    histogram = histogram(instance, name)
+    %{p50: Histogram.quantile(histogram, 0.5), p99: Histogram.quantile(histogram, 0.99)}
+  end
+
+  @doc "All spreads."
+  @spec spreads(atom) :: %{(:work | :back | :beyond) => spread}
+  def spreads(instance), do: Map.new(@histograms, &{&1, spread(instance, &1)})
 
   defp counters(instance), do: elem(:persistent_term.get({__MODULE__, instance}), 0)
   defp histogram(instance, name), do: Map.fetch!(elem(:persistent_term.get({__MODULE__, instance}), 1), name)

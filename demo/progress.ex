@@ -18,16 +18,16 @@ defmodule Demo.Progress do
   defp lines(instance, gauges, agents, total) do
     [
       "#{seconds(gauges)}  pass #{gauges.pass}  #{files(gauges)}, #{count(total)} in a pass",
-      "  work     #{rate(gauges)}, a file in #{spread(instance, :work)}",
+      "  work     #{rate(gauges)}, a file in #{spread(Gauges.spread(instance, :work))}",
       "  agents   #{up(agents)}",
-      "  chaos    #{count(gauges.kills)} kills, #{count(gauges.restarts)} restarts, back in #{spread(instance, :back)}",
+      "  chaos    #{count(gauges.kills)} kills, #{count(gauges.restarts)} restarts, back in #{spread(Gauges.spread(instance, :back))}",
       "  parts    #{count(gauges.parts)} merged, #{count(gauges.repeated)} asked for again, #{count(gauges.refused)} refused as known"
     ]
   end
 
   defp line(instance, gauges, agents) do
     "#{seconds(gauges)}  pass #{gauges.pass}  #{files(gauges)}  #{rate(gauges)}  #{up(agents)}  " <>
-      "#{count(gauges.kills)} kills  #{count(gauges.restarts)} restarts  work #{spread(instance, :work)}"
+      "#{count(gauges.kills)} kills  #{count(gauges.restarts)} restarts  work #{spread(Gauges.spread(instance, :work))}"
   end
 
   defp seconds(gauges), do: String.pad_leading("#{div(gauges.elapsed, 1_000)} s", 6)
@@ -44,12 +44,6 @@ defmodule Demo.Progress do
   defp agents(instance) do
     {:ok, %{domains: %{default: %{agents: agents}}}} = Kantoku.status(instance)
     agents
-  end
-
-  @doc "The median and 99th percentile of durations."
-  @spec spread(atom, atom) :: String.t()
-  def spread(instance, name) do
-    "p50 #{duration(Gauges.quantile(instance, name, 0.5))} p99 #{duration(Gauges.quantile(instance, name, 0.99))}"
   end
 
   @doc "A count on its way to `total`."

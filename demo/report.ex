@@ -1,18 +1,19 @@
 defmodule Demo.Report do
-  # What a run has come to, for people and as JSON. Pure but for the gauges that it reads.
+  # What a run has come to, for people and as JSON. Pure.
   @moduledoc false
 
   import Demo.Figures
 
-  alias Demo.{Gauges, Json, Progress, Reference, Tally}
+  alias Demo.{Gauges, Json, Reference, Tally}
 
   @reasons [binary: "binary", unreadable: "unreadable", damaged: "damaged", too_large: "too large"]
 
-  @enforce_keys [:instance, :options, :dir, :walk, :passes, :index, :reference, :took, :missed]
+  @enforce_keys [:gauges, :spreads, :options, :dir, :walk, :passes, :index, :reference, :took, :missed]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
-          instance: atom,
+          gauges: %{Gauges.name() => integer},
+          spreads: %{(:work | :back | :beyond) => Gauges.spread()},
           options: Demo.Options.t(),
           dir: Path.t(),
           walk: Demo.Walk.t(),
@@ -32,8 +33,7 @@ defmodule Demo.Report do
 
   defp should(%{reference: reference, passes: passes}), do: Reference.times(reference, passes)
 
-  defp outcomes(%{instance: instance}) do
-    gauges = Gauges.all(instance)
+  defp outcomes(%{gauges: gauges}) do
     skipped = for {reason, _word} <- @reasons, do: {reason, gauges[reason]}
     text = gauges.files - Enum.sum(Keyword.values(skipped))
     for {outcome, count} when count > 0 <- [{:text, text} | skipped], into: %{}, do: {outcome, count}
@@ -41,19 +41,17 @@ defmodule Demo.Report do
 
   @doc "The report in lines."
   @spec lines(t) :: [String.t()]
-  def lines(%{instance: instance, passes: passes, took: took} = report) do
-    gauges = Gauges.all(instance)
-
+  def lines(%{gauges: gauges, spreads: spreads, passes: passes, took: took} = report) do
     [
       "",
       "files      #{count(length(report.walk.files))} below #{report.dir}: #{fates(report)}",
       "work       #{count(passes)} passes, #{count(gauges.files)} files, #{count(gauges.parts)} parts in #{duration(took.fleet)}: " <>
-        "#{per_second(gauges.bytes, div(took.fleet, 1_000))}, a file in #{Progress.spread(instance, :work)}",
+        "#{per_second(gauges.bytes, div(took.fleet, 1_000))}, a file in #{spread(spreads.work)}",
       "plain      one process, one pass in #{duration(took.plain)}",
       "index      #{terms(report.index)}",
       "kills      #{count(gauges.kills)} survived#{spared(gauges)}; #{count(gauges.restarts)} restarts, #{count(gauges.parked)} times parked" <>
         called_back(gauges),
-      "back       from kill to back #{Progress.spread(instance, :back)}; beyond the back-off #{Progress.spread(instance, :beyond)}",
+      "back       from kill to back #{spread(spreads.back)}; beyond the back-off #{spread(spreads.beyond)}",
       "repeated   #{count(gauges.repeated)} pieces of work asked for again, #{count(gauges.refused)} second deliveries refused"
     ] ++ missed(report) ++ ["", verdict(report)]
   end
@@ -91,8 +89,7 @@ defmodule Demo.Report do
 
   @doc "The report as one line of JSON."
   @spec json(t) :: String.t()
-  def json(%{instance: instance, options: options, walk: walk} = report) do
-    gauges = Gauges.all(instance)
+  def json(%{gauges: gauges, options: options, walk: walk} = report) do
     {lost, twice} = Tally.compare(report.index, should(report).tally)
 
     Json.object(
@@ -108,12 +105,9 @@ defmodule Demo.Report do
         Enum.map(Keyword.keys(@reasons), &{&1, Map.get(report.reference.outcomes, &1, 0)}) ++
         [links: walk.links, closed: walk.closed, terms: map_size(report.index.terms), missed_events: report.missed] ++
         [seconds: report.took.fleet / 1_000_000, plain_seconds: report.took.plain / 1_000_000, dir: report.dir] ++
-        Enum.flat_map([:work, :back, :beyond], &quantiles(instance, &1))
+        Enum.flat_map(report.spreads, &quantiles/1)
     )
   end
 
-  defp quantiles(instance, name) do
-    for {word, share} <- [p50: 0.5, p99: 0.99],
-        do: {"#{name}_#{word}_ms", Gauges.quantile(instance, name, share) / 1_000}
-  end
+  defp quantiles({name, %{p50: p50, p99: p99}}), do: [{"#{name}_p50_ms", p50 / 1_000}, {"#{name}_p99_ms", p99 / 1_000}]
 end

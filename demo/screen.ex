@@ -9,16 +9,18 @@ defmodule Demo.Screen do
   @typedoc "How things stand, in the lines of a picture and in one."
   @type view :: (() -> {lines :: [String.t()], line :: String.t()})
 
+  @type t :: GenServer.server()
+
   @doc "Starts a screen on standard output."
   @spec start_link() :: GenServer.on_start()
   def start_link, do: GenServer.start_link(__MODULE__, match?({:ok, _columns}, :io.columns()))
 
   @doc "From now on shows a view; the one before stays as it was last."
-  @spec show(pid, view) :: :ok
+  @spec show(t, view) :: :ok
   def show(screen, view), do: GenServer.call(screen, {:show, view}, :infinity)
 
   @doc "Prints lines that stay, and shows no view any more."
-  @spec say(pid, [String.t()]) :: :ok
+  @spec say(t, [String.t()]) :: :ok
   def say(screen, lines), do: GenServer.call(screen, {:say, lines}, :infinity)
 
   @impl true

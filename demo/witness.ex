@@ -19,9 +19,9 @@ defmodule Demo.Witness do
   @spec killing(t, id :: term) :: :ok
   def killing(witness, id), do: GenServer.cast(witness, {:killing, id, now()})
 
-  @doc "Waits until all that happened before is counted; how many events were missed."
-  @spec settle(t) :: non_neg_integer
-  def settle(witness), do: GenServer.call(witness, :settle, :infinity)
+  @doc "Ends it when all that happened before is counted; how many events were missed."
+  @spec stop(t) :: non_neg_integer
+  def stop(witness), do: GenServer.call(witness, :stop, :infinity)
 
   @impl true
   def init(%{instance: instance, sizes: sizes}) do
@@ -34,7 +34,7 @@ defmodule Demo.Witness do
   def handle_cast({:killing, id, at}, state), do: {:noreply, put_in(state.killed[id], {at, 0})}
 
   @impl true
-  def handle_call(:settle, _from, state), do: {:reply, Telemetry.dropped(state.events), state}
+  def handle_call(:stop, _from, state), do: {:stop, :normal, Telemetry.dropped(state.events), state}
 
   @impl true
   def handle_info({:kantoku_event, ref, name, measurements, %{id: id}}, %{events: ref} = state) do

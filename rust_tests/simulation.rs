@@ -191,7 +191,7 @@ impl Simulation {
     fn down(&mut self, pid: u64, generation: u32) {
         let held = match self.open.get_mut(&generation) {
             Some(opening) => opening.checked.forget(pid),
-            None => return self.refused(generation),
+            None => return self.refused_death(generation, pid),
         };
         self.clear(generation, held);
     }
@@ -309,6 +309,14 @@ impl Simulation {
         if let Some(checked) = self.closed.iter_mut().find(late) {
             checked.refuses();
         }
+    }
+
+    // The next opening may watch the same process: it hears of the death by its own monitor.
+    fn refused_death(&mut self, generation: u32, pid: u64) {
+        if let Some(late) = self.closed.iter().find(|late| late.generation == generation) {
+            assert!(late.registry.forget(generation, pid).is_none(), "R3");
+        }
+        self.refused(generation);
     }
 
     // Callers ----------------------------------------------------------------------------------------------------------

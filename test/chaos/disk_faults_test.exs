@@ -3,7 +3,7 @@ if Kantoku.Native.loaded?() do
     # Disks that are full, files that may not be written or belong to another VM: what an instance says, and what it goes on doing.
     use ExUnit.Case, async: true
 
-    alias Kantoku.{Error, Fleet, MortalVM}
+    alias Kantoku.{Fleet, MortalVM}
     alias Kantoku.Test.Journal
 
     @moduletag :tmp_dir
@@ -91,6 +91,10 @@ if Kantoku.Native.loaded?() do
       MortalVM.kill(vm)
     end
 
+    defp wait_for_more(context, count) do
+      if length(Journal.read(context.journal, :acked)) < count, do: Process.sleep(10) && wait_for_more(context, count)
+    end
+
     # While it runs -----------------------------------------------------------------------------------------------------
 
     test "while the disk is full agents serve and say what is not kept, and when it is freed nothing is lost",
@@ -117,6 +121,7 @@ if Kantoku.Native.loaded?() do
       settled = MortalVM.run(vm, {Fleet, :settled, [[4]]})
       assert [{4, %{steps: %{1 => 4}, paid: %{1 => 3}}, %{revision: 5, kept: 5}}] = settled
       assert {:ok, 5} = MortalVM.run(vm, {Fleet, :ask, [4, {:step, 1, 5}]})
+      wait_for_more(context, length(Journal.read(context.journal, :acked)) + 20)
       MortalVM.kill(vm)
 
       acked = for [id, caller, n] <- Journal.read(context.journal, :acked), into: %{}, do: {{id, caller}, n}
@@ -131,6 +136,72 @@ if Kantoku.Native.loaded?() do
       for {_id, ledger, info} <- found, do: assert({ledger.torn, ledger.changes} == {[], info.revision})
       assert Journal.read(context.journal, :failed) == []
       MortalVM.kill(next)
+    end
+
+    test "an instance that ends on a full disk does so in time, and what it had acknowledged is there", context do
+      agents = [{1, [durability: :sync]}, {2, [snapshot: :on_stop]}]
+      vm = MortalVM.start(told_of_limits())
+      options = [drain: [timeout: 1_000]] ++ options(context)
+      assert :ok = MortalVM.run(vm, {Fleet, :launch, [options, agents, context.journal]})
+      for id <- 1..2, n <- 1..2, do: assert({:ok, ^n} = MortalVM.run(vm, {Fleet, :ask, [id, {:step, 1, n}]}))
+
+      MortalVM.limit_files(vm, 8_192)
+      {took, :ok} = :timer.tc(fn -> MortalVM.run(vm, {Application, :stop, [:fleet]}) end)
+      assert took in 1_000_000..15_000_000
+
+      MortalVM.limit_files(vm, :unlimited)
+      assert :ok = MortalVM.run(vm, {Fleet, :restart, []})
+      assert :ok = MortalVM.run(vm, {Fleet, :man, [agents, context.journal]})
+      assert [{1, %{steps: %{1 => 2}}, _info}] = MortalVM.run(vm, {Fleet, :states, [[1]]})
+      MortalVM.kill(vm)
+    end
+
+    # Disks of our own ----------------------------------------------------------------------------------------------------
+
+    # Where the system lets us mount one.
+    if match?({_output, 0}, System.cmd("sh", ["-c", "unshare -rm mount -t tmpfs none /mnt"], stderr_to_stdout: true)) do
+      defp start_on_disk(context, options) do
+        mount = "mount -t tmpfs -o size=64m none #{folder(context)}"
+
+        MortalVM.start(["unshare", "-rm", "sh", "-c", "#{mount} && exec \"$@\"", "sh"])
+        |> tap(&remount(&1, context, options))
+      end
+
+      defp remount(vm, context, options) do
+        mount = ["-o", "remount,#{options}", folder(context)]
+        assert {"", 0} = MortalVM.run(vm, {System, :cmd, ["mount", mount, [stderr_to_stdout: true]]})
+      end
+
+      defp folder(context), do: Path.dirname(context.store)
+
+      defp load(vm, id), do: MortalVM.run(vm, {Fleet, :ask, [id, {:load, 600_000}]})
+
+      test "a disk that may only be read is refused", context do
+        vm = start_on_disk(context, "ro")
+        refused!(vm, context, :read_only, "or choose another path")
+        remount(vm, context, "rw")
+        assert :ok = MortalVM.run(vm, {Fleet, :restart, []})
+        MortalVM.kill(vm)
+      end
+
+      test "a small disk is filled by agents until they say so, and all is written when it grows", context do
+        agents = for id <- 1..10, do: {id, [durability: :sync]}
+        vm = start_on_disk(context, "size=4m")
+        assert :ok = MortalVM.run(vm, {Fleet, :launch, [options(context), agents, context.journal]})
+
+        {kept, [refused | _]} = 1..10 |> Enum.map(&load(vm, &1)) |> Enum.split_while(&(&1 == {:ok, :ok}))
+        assert kept != []
+        assert {:ok, {:error, {:not_durable, {:disk_full, message}}}} = refused
+        assert message =~ context.store and message =~ "free some or raise the quota"
+
+        remount(vm, context, "size=64m")
+        assert :ok = MortalVM.run(vm, {Fleet, :settle, [Enum.to_list(1..10)]})
+        assert :ok = MortalVM.run(vm, {Application, :stop, [:fleet]})
+        assert :ok = MortalVM.run(vm, {Fleet, :restart, []})
+        assert :ok = MortalVM.run(vm, {Fleet, :man, [agents, context.journal]})
+        assert MortalVM.run(vm, {Fleet, :loads, [Enum.to_list(1..10)]}) == List.duplicate(600_000, 10)
+        MortalVM.kill(vm)
+      end
     end
   end
 end

@@ -130,7 +130,9 @@ if Kantoku.Native.loaded?() do
 
     defp wait_for_steps(agents, context, steps) do
       acked = acked(context)
-      if Enum.all?(ids(agents), &(steps_of(acked, &1) >= steps)), do: :ok, else: wait_for_steps(agents, context, steps)
+
+      if Enum.any?(ids(agents), &(steps_of(acked, &1) < steps)),
+        do: Process.sleep(10) && wait_for_steps(agents, context, steps)
     end
 
     defp steps_of(acked, id), do: acked |> Map.get(id, %{}) |> Map.values() |> Enum.sum()
@@ -151,16 +153,18 @@ if Kantoku.Native.loaded?() do
       waited
     end
 
+    defp ends, do: max(2, div(rounds(), 5))
+
     defp system_stop(vm), do: MortalVM.begin(vm, {System, :stop, [0]})
 
     @tag :chaos
     test "System.stop/1 under load keeps all that was acknowledged, whatever the policy", context do
-      for _ <- 1..3, do: assert(end_in_order(context, &system_stop/1) < 20_000)
+      for _ <- 1..ends(), do: assert(end_in_order(context, &system_stop/1) < 20_000)
     end
 
     @tag :chaos
     test "SIGTERM under load keeps all that was acknowledged, whatever the policy", context do
-      for _ <- 1..3, do: assert(end_in_order(context, &MortalVM.signal(&1, "TERM")) < 20_000)
+      for _ <- 1..ends(), do: assert(end_in_order(context, &MortalVM.signal(&1, "TERM")) < 20_000)
     end
 
     @tag :chaos

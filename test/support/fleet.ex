@@ -23,7 +23,7 @@ defmodule Kantoku.Fleet do
     Application.start(:fleet)
   end
 
-  @doc "Starts the application again, after it could not be started."
+  @doc "Starts the application again, after it was stopped or could not be started."
   def restart, do: Application.start(:fleet)
 
   @doc "Starts the application and the agents in it: `{id, options}`."
@@ -42,7 +42,8 @@ defmodule Kantoku.Fleet do
     Kantoku.start_link([name: @instance] ++ options)
   end
 
-  defp man(agents, journal) do
+  @doc "Starts agents: `{id, options}`."
+  def man(agents, journal) do
     for {id, options} <- agents do
       {:ok, _pid} = Kantoku.start_agent(@instance, {Ledger, [journal: journal]}, [id: id] ++ options)
     end
@@ -82,13 +83,13 @@ defmodule Kantoku.Fleet do
   @doc "Calls an agent."
   def ask(id, request), do: Kantoku.call(@instance, id, request, 60_000)
 
-  @doc "What each agent is when all its directives are delivered: its data, its server's account of it."
+  @doc "Waits until each agent has delivered all its directives, and all is kept."
+  def settle(ids), do: Enum.each(ids, &(:ok = Server.settle(Kantoku.whereis(@instance, &1), 60_000)))
+
+  @doc "What each agent is after that: its data, its server's account of it."
   def settled(ids) do
-    for id <- ids do
-      pid = Kantoku.whereis(@instance, id)
-      :ok = Server.settle(pid, 60_000)
-      {id, Server.state(pid), Server.info(pid)}
-    end
+    settle(ids)
+    states(ids)
   end
 
   @doc "How many bytes each agent was loaded with."

@@ -195,9 +195,10 @@ defmodule Kantoku.Agent.Writing do
   defp stale?({:stale, _message}), do: true
   defp stale?(_reason), do: false
 
-  # What is too large stays so until the next change.
+  # What is too large stays so until the next change, and a store that is closed for good.
   defp retry_in({:too_large, _bytes, _most}), do: 0
   defp retry_in({:too_large, _message}), do: 0
+  defp retry_in({:closed, _message}), do: 0
   defp retry_in(reason), do: if(stale?(reason), do: 0, else: @retry_in)
 
   defp reply_all([], _fun), do: :ok

@@ -6,7 +6,7 @@ use rustler::{Encoder, Env, Term};
 
 use crate::beam::{self, Pid};
 use crate::errand::Errand;
-use crate::guard::{Answer, Refusal};
+use crate::guard::{self, Answer, Refusal};
 use crate::instance::unknown;
 use crate::key::{self, Asked};
 use crate::owner::Watching;
@@ -85,7 +85,7 @@ pub fn claim<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(opened) = state().find(args[0]) else {
         return Ok(unknown(env));
     };
-    let Some(pid) = Pid::of(args[2]) else {
+    let Some(pid) = living(args[2]) else {
         return Ok(nobody(env));
     };
     let asked = Asked::new(args[1]);
@@ -105,6 +105,11 @@ pub fn claimed(env: Env<'_>, registered: Result<Registered, Closed>) -> Term<'_>
         Ok(Registered::Dead) => nobody(env),
         Err(Closed) => unknown(env),
     }
+}
+
+/// The process, if it lives here.
+pub fn living(term: Term<'_>) -> Option<Pid> {
+    Pid::of(term).filter(|pid| pid.is_alive(term.get_env().as_c_arg()))
 }
 
 /// A process that is dead, or of another node.
@@ -197,6 +202,9 @@ pub fn whereis<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     }
 }
 
+// So many are shown on a scheduler.
+const MOST_SHOWN: usize = 256;
+
 /// `lookup(instance, key)`
 pub fn lookup<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(opened) = state().find(args[0]) else {
@@ -206,6 +214,16 @@ pub fn lookup<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let mut pairs = Vec::new();
     let world = World::new(env, opened);
     let probe = asked.probe(state().seed);
+    guard::bounded(
+        || {
+            opened
+                .shell
+                .registry
+                .holders(opened.generation, probe)
+                .unwrap_or(0)
+        },
+        MOST_SHOWN,
+    )?;
     let looked = opened
         .shell
         .registry
@@ -226,6 +244,10 @@ pub fn keys<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(pid) = Pid::of(args[1]) else {
         return Ok(beam::nil(env));
     };
+    guard::bounded(
+        || opened.shell.registry.holdings(opened.generation, pid.0),
+        MOST_SHOWN,
+    )?;
     let mut keys = Vec::new();
     let world = World::new(env, opened);
     let looked = opened
@@ -249,6 +271,16 @@ pub fn own<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let mut mine = Vec::new();
     let world = World::new(env, opened);
     let probe = asked.probe(state().seed);
+    guard::bounded(
+        || {
+            opened
+                .shell
+                .registry
+                .holders(opened.generation, probe)
+                .unwrap_or(0)
+        },
+        MOST_SHOWN,
+    )?;
     let looked = opened
         .shell
         .registry

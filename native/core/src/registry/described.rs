@@ -81,7 +81,7 @@ impl<W: World> Registry<W> {
     ) -> Result<Describing, Closed> {
         let mut ledger = self.ledger.lock();
         let mut shard = self.write(generation, probe.hash)?;
-        let Some(holding) = shard.find(probe).map(Row::first) else {
+        let Some(holding) = shard.find(probe).map(Row::first).filter(|_| shard.unique) else {
             return Ok(Describing::NotHeld);
         };
         // Of a dead process's entry a watch that began later was never told, so it must not hear of a change either (R6).
@@ -239,7 +239,11 @@ impl<W: World> Registry<W> {
         show: impl FnOnce(&W::Terms, &Row<W::Terms>, &Holding<W::Terms>, u64),
     ) -> Result<(), Closed> {
         let shard = self.read(generation, probe.hash)?;
-        if let Some(row) = shard.find(probe).filter(|row| world.alive(row.first().pid)) {
+        if let Some(row) = shard
+            .find(probe)
+            .filter(|_| shard.unique)
+            .filter(|row| world.alive(row.first().pid))
+        {
             show(&shard.terms, row, row.first(), self.load_of(row.first()));
         }
         Ok(())
@@ -263,6 +267,11 @@ impl<W: World> Registry<W> {
     #[inline]
     pub fn add_load(&self, slot: Slot, delta: i64) -> Option<u64> {
         self.index.add_load(slot, delta)
+    }
+
+    /// How many described holdings there are, dead ones that were not cleared yet included.
+    pub fn described(&self) -> usize {
+        self.index.len()
     }
 
     /// The live described holdings that a query names, at most `limit`, in its order.

@@ -364,6 +364,19 @@ impl<W: World> Registry<W> {
             .map_or(Whereis::Nobody, |row| Whereis::Held(row.first().pid)))
     }
 
+    /// How many hold a key, dead ones that were not cleared yet included.
+    pub fn holders(&self, generation: u32, probe: Probe<'_, W::Terms>) -> Result<usize, Closed> {
+        Ok(self
+            .read(generation, probe.hash)?
+            .find(probe)
+            .map_or(0, Row::holders))
+    }
+
+    /// How many holdings a process has.
+    pub fn holdings(&self, generation: u32, pid: u64) -> usize {
+        self.owners.holdings(generation, pid)
+    }
+
     /// Shows the live holdings under a key, in the order of registration.
     pub fn lookup(
         &self,
