@@ -186,8 +186,11 @@ defmodule Kantoku.Engine do
   """
   @callback watch(instance, query, pid) :: {:ok, ref :: reference, [record]} | :unknown
 
-  @doc "Ends a watch. Messages that were sent before may still be in the mailbox."
-  @callback unwatch(instance, reference) :: :ok | :unknown
+  @doc """
+  Ends a watch. Messages that were sent before may still be in the mailbox; with `:pending` some may still be on their way to the
+  calling process, whose watch it is, and `{:kantoku_watch, ref, :end}` comes after the last of them.
+  """
+  @callback unwatch(instance, reference) :: :ok | :pending | :unknown
 
   # Dispatch --------------------------------------------------------------------------------------------------------
 
@@ -337,6 +340,6 @@ defmodule Kantoku.Engine do
   @spec watch(instance, query, pid) :: {:ok, reference, [record]} | :unknown
   dispatch(watch(instance, query, pid))
 
-  @spec unwatch(instance, reference) :: :ok | :unknown
+  @spec unwatch(instance, reference) :: :ok | :pending | :unknown
   dispatch(unwatch(instance, ref))
 end

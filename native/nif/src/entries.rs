@@ -6,6 +6,7 @@ use kantoku_core::sync::atomic::Ordering::Relaxed;
 use rustler::{Encoder, Env, Term};
 
 use crate::beam::{self, Message, Pid, atom};
+use crate::errand::Errand;
 use crate::guard::{self, Answer, Refusal};
 use crate::instance::unknown;
 use crate::key::{self, Asked};
@@ -341,16 +342,25 @@ pub fn watch<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     }
 }
 
-/// `unwatch(instance, reference)`
+/// `unwatch(instance, reference)`: `pending` if the caller is to wait for the end of what is on its way to it.
 pub fn unwatch<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(opened) = state().find(args[0]) else {
         return Ok(unknown(env));
     };
-    drop(
-        opened
-            .shell
-            .registry
-            .unwatch(opened.generation, |watcher| watcher.reference.is(args[1])),
-    );
-    Ok(atom(env, atoms::ok()))
+    let registry = &opened.shell.registry;
+    let ended = registry.unwatch(opened.generation, |watcher| watcher.reference.is(args[1]));
+    let own = ended.iter().find(|watcher| Pid::caller(env) == Some(watcher.pid));
+    let Some(watcher) = own else {
+        return Ok(atom(env, atoms::ok()));
+    };
+    // Behind all that was noted down for this watch.
+    state().errand(Errand::Tell {
+        to: watcher.pid,
+        message: Message::build(|env| {
+            let reference = watcher.reference.show(env);
+            let (watch, end) = (atom(env, atoms::kantoku_watch()), atom(env, atoms::end()));
+            beam::tuple(env, &[watch, reference, end])
+        }),
+    });
+    Ok(atom(env, atoms::pending()))
 }
