@@ -65,6 +65,12 @@ defmodule Kantoku.Domain.Start do
   defp living(phase, context, row(due: due) = row) when phase in [:resting, :parked],
     do: if(due?(due), do: again(context, row), else: :ignore)
 
+  # It came to rest while it was being excused: it is started as was asked, and who holds its place is told to leave.
+  defp living(:recover, context, row(part: part, pid: pid, due: due) = row) when due != nil and part != :group do
+    Resting.wake(pid)
+    again(context, row)
+  end
+
   # Whoever excused it for a restart did not get further.
   defp living(:recover, {_instance, rows, _book}, row(id: id)) do
     Rows.put(rows, id, [{phase_at(), :up}])
