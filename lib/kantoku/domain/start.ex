@@ -279,6 +279,13 @@ defmodule Kantoku.Domain.Start do
 
   defp make_due(_context, _row), do: :ok
 
+  @doc "Wants a stopped agent again, and leaves any other alone. Holds no place."
+  @spec want(atom, term, term) :: :ignore
+  def want(instance, id, gen), do: serially(instance, id, gen, &want_stopped/2)
+
+  defp want_stopped(context, row(phase: :stopped) = row), do: recover(context, row)
+  defp want_stopped(_context, _row), do: :ok
+
   @doc "Lets the next start of an agent go uncharged, or wants a stopped one again. Holds no place."
   @spec excuse(atom, term, term) :: :ignore
   def excuse(instance, id, gen), do: serially(instance, id, gen, &recover/2)
