@@ -210,11 +210,14 @@ defmodule Kantoku.DomainCommands do
 
   # First all there is is brought up, whichever state it is.
   def unlike(world, %PresenceModel{present: present}) do
-    wait(fn -> all_up?(world) end)
-    there = for row(id: id, phase: phase) when phase != :stopped <- rows(world), into: MapSet.new(), do: id
-    up = for id <- there, into: %{}, do: {id, %{status: :up}}
-    Enum.reject([{:agents, there, present} | ends(world, up)], &agrees?/1)
+    wait(fn -> all_up?(world) and wrong(world, there(world)) == [] end)
+    Enum.reject([{:agents, there(world), present}], &agrees?/1) ++ wrong(world, there(world))
   end
+
+  defp there(world),
+    do: for(row(id: id, phase: phase) when phase != :stopped <- rows(world), into: MapSet.new(), do: id)
+
+  defp wrong(world, ids), do: Enum.reject(ends(world, Map.new(ids, &{&1, %{status: :up}})), &agrees?/1)
 
   defp all_up?(world) do
     for row(id: id, phase: phase) when phase in [:resting, :parked] <- rows(world), do: Kantoku.unpark(world.name, id)
