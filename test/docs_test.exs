@@ -1,7 +1,4 @@
-for file <- ~w(figure front_page) do
-  unless Code.ensure_loaded?(Module.concat(Bench, Macro.camelize(file))),
-    do: Code.require_file("../bench/elixir/harness/#{file}.ex", __DIR__)
-end
+for name <- ~w(figure front_page), do: Code.require_file("../bench/elixir/harness/#{name}.ex", __DIR__)
 
 defmodule Kantoku.DocsTest do
   use ExUnit.Case, async: true

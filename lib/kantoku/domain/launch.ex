@@ -4,6 +4,7 @@ defmodule Kantoku.Domain.Launch do
   import Kantoku.Domain.Rows
 
   alias Kantoku.{Engine, Telemetry}
+  alias Kantoku.Agent.Options
   alias Kantoku.Domain.{Book, Rows, Start}
   alias Kantoku.Registry.{Description, Facet}
 
@@ -59,17 +60,13 @@ defmodule Kantoku.Domain.Launch do
       id: id,
       module: module,
       args: args,
-      options: options(options, Book.agent_options(book)),
+      options: Options.merge!(Book.agent_options(book), options),
       incarnation: incarnation,
       restore: restore or phase != :new
     }
 
     {Kantoku.Agent.Server, :start_link, [argument]}
   end
-
-  # What was given was checked when it was given.
-  defp options(given, defaults) when given == %{}, do: defaults
-  defp options(given, defaults), do: struct!(defaults, given)
 
   defp announce(instance, row(id: id) = row, pid, incarnation) do
     measurements = %{system_time: System.system_time()}
@@ -78,10 +75,13 @@ defmodule Kantoku.Domain.Launch do
 
   @doc "Gives a running agent its name and its entry."
   @spec introduce(atom, Rows.row()) :: :ok | {:error, {:already_started, pid} | term}
-  def introduce(instance, row(id: id, pid: pid) = row) do
-    case Engine.claim(instance, id, pid, nil) do
-      {:ok, _incarnation} -> describe(instance, row)
-      {:error, {:already_registered, ^pid}} -> describe(instance, row)
+  def introduce(instance, row(id: id, pid: pid, what: what, entry: entry)) do
+    attributes = Description.change!(%{}, Map.put(entry || %{}, :type, module(what)))
+
+    case Engine.introduce(instance, id, pid, nil, attributes, Facet.of(attributes)) do
+      {:ok, _incarnation} -> :ok
+      # It has registered itself, and so describes itself, or is described here.
+      {:error, {:already_registered, ^pid}} -> describe(instance, id, attributes)
       {:error, {:already_registered, other}} -> {:error, {:already_started, other}}
       # It is dead already: its supervisor will hear of it next.
       {:error, :noproc} -> :ok
@@ -89,15 +89,9 @@ defmodule Kantoku.Domain.Launch do
     end
   end
 
-  # A fresh entry has version 0, so one step does; the process may be dead or have described itself by now.
-  defp describe(instance, row(id: id, pid: pid, what: what, entry: entry)) do
-    attributes = Map.put(Description.change!(%{}, entry || []), :type, module(what))
-
-    case Engine.describe(instance, id, pid, 0, attributes, Facet.of(attributes)) do
-      {:stale, _version} -> Kantoku.Registry.describe(instance, id, entry || [])
-      _done_or_dead -> :ok
-    end
-
+  # It may be dead by now.
+  defp describe(instance, id, attributes) do
+    Kantoku.Registry.describe(instance, id, Map.delete(attributes, :started_at))
     :ok
   end
 

@@ -4,7 +4,6 @@ use std::thread;
 use std::time::Duration;
 
 use kantoku_core::registry::Remains;
-use rustler::sys::ErlNifEnv;
 
 use crate::beam::{Message, Pid};
 use crate::guard::{self, Entry};
@@ -16,8 +15,6 @@ use crate::world::World;
 pub enum Errand {
     /// Send to each of these.
     Tell { to: Pid, message: Message },
-    /// Send to whoever is registered under this name then.
-    TellNamed { to: u64, message: Message },
     /// A process died; these were its holdings.
     Clear { opened: Opened, remains: Remains },
     /// Its name is unbound: empty it and give its shell back.
@@ -66,14 +63,8 @@ fn step(state: &'static State) -> bool {
     let Ok(errand) = state.errands_in.recv() else {
         return false;
     };
-    const NO_ENV: *mut ErlNifEnv = std::ptr::null_mut();
     match errand {
         Errand::Tell { to, message } => message.send(to),
-        Errand::TellNamed { to, message } => {
-            if let Some(pid) = crate::beam::registered(NO_ENV, to) {
-                message.send(pid);
-            }
-        }
         Errand::Clear { opened, mut remains } => {
             let held = remains.piece(PIECE);
             let mut world = World::on_thread(opened);
