@@ -98,9 +98,16 @@ defmodule Kantoku.Fleet do
   @doc "What each agent is."
   def states(ids) do
     for id <- ids do
-      pid = Kantoku.whereis(@instance, id)
-      {id, Server.state(pid), Server.info(pid)}
+      {ledger, info} = Kantoku.whereis(@instance, id) |> account()
+      {id, ledger, info}
     end
+  end
+
+  # Both of one moment: a delivery that ends between two questions makes a revision.
+  defp account(pid) do
+    info = Server.info(pid)
+    ledger = Server.state(pid)
+    if Server.info(pid).revision == info.revision, do: {ledger, info}, else: account(pid)
   end
 
   @doc "Waits for an event and answers its metadata."
