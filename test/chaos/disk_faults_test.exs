@@ -125,7 +125,7 @@ if Kantoku.Native.loaded?() do
       MortalVM.kill(vm)
 
       acked = for [id, caller, n] <- Journal.read(context.journal, :acked), into: %{}, do: {{id, caller}, n}
-      assert map_size(acked) == 6
+      assert map_size(acked) == 6 and Enum.all?(acked, fn {_who, n} -> n > 0 end)
       next = MortalVM.start()
       assert :ok = MortalVM.run(next, {Fleet, :launch, [options(context), agents, context.journal]})
       found = MortalVM.run(next, {Fleet, :states, [[1, 2, 3, 4]]})

@@ -53,13 +53,16 @@ defmodule Kantoku.Fleet do
 
   @doc "Sets callers to work, each with an agent; each goes on from its last step that the agent knows."
   def work(ids, callers, journal) do
-    for id <- ids, caller <- 1..callers, do: spawn(fn -> call(id, caller, journal, known(id, caller)) end)
+    for id <- ids, caller <- 1..callers, do: spawn(fn -> call(id, caller, journal, known(id, caller, journal)) end)
     :ok
   end
 
-  defp known(id, caller) do
+  # What was found at the start counts as acknowledged: it came out of the store.
+  defp known(id, caller, journal) do
     {:ok, ledger} = Kantoku.state(@instance, id, 60_000)
-    Map.get(ledger.steps, caller, 0)
+    step = Map.get(ledger.steps, caller, 0)
+    Journal.write(journal, [:acked, id, caller, step])
+    step
   end
 
   defp call(id, caller, journal, step) do
