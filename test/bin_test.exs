@@ -102,7 +102,13 @@ defmodule Kantoku.BinTest do
     {output, 0} = run(path, "bin/test")
     assert output =~ ~r/^\[\d+:\d\d\] cargo clippy$/m
     assert output =~ ~r/^\[\d+:\d\d\] mix test on one scheduler: passed in/m
-    assert output =~ ~r/\A(.*\n)*8 steps passed, 0 failed\n\z/
+    assert output =~ ~r/\A(.*\n)*7 steps passed, 0 failed\n\z/
+  end
+
+  test "the oldest Elixir alone checks the format, as newer ones format otherwise", %{path: path} do
+    refute elem(run(path, "bin/test"), 0) =~ "mix format"
+    stand_in(path, "elixir", "echo 1.14.5 25 /usr/lib/erlang")
+    assert elem(run(path, "bin/test"), 0) =~ "mix format: passed"
   end
 
   test "the first step that fails ends the run with its name and its exit code", %{path: path} do

@@ -48,6 +48,13 @@ defmodule Kantoku.Engine.Elixir.Keeper do
     end
   end
 
+  def handle_call({:introduce, key, pid, value, attributes, facets}, from, state) do
+    with {:reply, {:ok, _incarnation} = claimed, state} <- handle_call({:claim, key, pid, value}, from, state) do
+      {:reply, _described, state} = handle_call({:describe, key, pid, 0, attributes, facets}, from, state)
+      {:reply, claimed, state}
+    end
+  end
+
   def handle_call({:disclaim, key, pid}, _from, %{tables: %{keys: :unique}} = state) do
     case Tables.named(state.tables, key) do
       {incarnation, ^pid} -> {:reply, :ok, remove(state, incarnation, key, pid)}

@@ -238,6 +238,14 @@ impl<H> Owners<H> {
             .map_or_else(Vec::new, |owner| owner.held.list()))
     }
 
+    pub fn holdings(&self, generation: u32, pid: u64) -> usize {
+        let part = self.part(pid).lock();
+        if part.generation != generation {
+            return 0;
+        }
+        part.by_pid.get(&pid).map_or(0, |owner| owner.held.len())
+    }
+
     pub fn holds_any(&self, generation: u32, pid: u64) -> bool {
         let part = self.part(pid).lock();
         part.generation == generation && part.by_pid.get(&pid).is_some_and(|owner| owner.held.len() > 0)
