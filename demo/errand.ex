@@ -12,7 +12,7 @@ defmodule Demo.Errand do
   @pause 10
   @look 250
   # Looks at an extractor and an indexer that are both up before the part is given to another extractor.
-  @looks 120
+  @looks 40
 
   @type outcome :: {:text, parts :: non_neg_integer, bytes :: non_neg_integer} | {:skip, Demo.Decode.reason()}
 

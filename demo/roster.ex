@@ -7,6 +7,8 @@ defmodule Demo.Roster do
   # Ten times a second, or as often as takes a tenth of the time.
   @refresh 100
   @share 10
+  # One of so many is offered work.
+  @few 8
 
   @type t :: :ets.tid()
 
@@ -48,10 +50,10 @@ defmodule Demo.Roster do
     state
   end
 
-  # The less laden half: who waits for someone else is passed by.
+  # The least laden few, even where half are away: who waits for someone else is passed by.
   defp refresh(state, kind, size) do
-    half = div(size + 1, 2)
-    ids = Kantoku.find(state.instance, capability: kind, order_by: :load, limit: half, return: :keys)
+    few = ceil(size / @few)
+    ids = Kantoku.find(state.instance, capability: kind, order_by: :load, limit: few, return: :keys)
     :ets.insert(state.table, {kind, List.to_tuple(ids)})
   end
 end
