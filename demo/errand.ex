@@ -51,12 +51,8 @@ defmodule Demo.Errand do
   end
 
   defp see_through(fleet, {_pass, file, part} = key, text, held_up) do
-    submit(
-      fleet,
-      %{key: key, indexer: Fleet.indexer(fleet, {file, div(part, @together)}), asker: self()},
-      text,
-      held_up
-    )
+    indexer = Fleet.indexer(fleet, {file, div(part, @together)})
+    submit(fleet, %{key: key, indexer: indexer, asker: self()}, text, held_up)
   end
 
   defp submit(fleet, errand, text, held_up) do
