@@ -9,6 +9,7 @@ defmodule Demo.Errand do
   # So many parts in a row go to one indexer: a large file is spread over several.
   @together 8
   @call 60_000
+  @pause 10
   @look 250
   # Looks at an extractor and an indexer that are both up before the part is given to another extractor.
   @looks 120
@@ -31,8 +32,15 @@ defmodule Demo.Errand do
   defp read(fleet, path) do
     case Fleet.with_agent(fleet, :read, &Kantoku.call(fleet.instance, &1, {:read, path}, @call)) do
       {:ok, result} -> result
-      {:error, _error} -> Gauges.add(fleet.instance, :repeated) && read(fleet, path)
+      {:error, _error} -> again(fleet, fn -> read(fleet, path) end)
     end
+  end
+
+  # Who is asked next is read from the roster, which is told of a death a moment later.
+  defp again(fleet, work) do
+    Gauges.add(fleet.instance, :repeated)
+    Process.sleep(@pause)
+    work.()
   end
 
   defp merge(fleet, {pass, file}, parts, held_up) do
@@ -54,7 +62,7 @@ defmodule Demo.Errand do
   defp submit(fleet, errand, text, held_up) do
     case Fleet.with_agent(fleet, :extract, &entrust(fleet.instance, &1, errand, text, held_up)) do
       :merged -> :ok
-      :again -> Gauges.add(fleet.instance, :repeated) && submit(fleet, errand, text, held_up)
+      :again -> again(fleet, fn -> submit(fleet, errand, text, held_up) end)
     end
   end
 

@@ -1,5 +1,5 @@
 defmodule Demo.Operator do
-  # What a person on call would do when all is handed out and the rest waits for shards that are parked: calls them back. Before that
+  # What a person on call would do when all is handed out and the rest waits for agents that are parked: calls them back. Before that
   # nobody interferes with back-off and parking.
   @moduledoc false
 
@@ -7,10 +7,13 @@ defmodule Demo.Operator do
 
   @look 20
 
-  @doc "Tries every shard that is away now, in place of when its timer says."
+  @doc "Tries every shard that is away now, in place of when its timer says; and all agents of a kind of which none is up."
   @spec call_back(Fleet.t()) :: :ok
-  def call_back(fleet) do
-    for id <- Fleet.ids(fleet, :index), Kantoku.whereis(fleet.instance, id) == nil, do: call_back(fleet, id)
+  def call_back(%{instance: instance} = fleet) do
+    for kind <- Map.keys(fleet.sizes), kind == :index or Kantoku.count(instance, capability: kind) == 0 do
+      for id <- Fleet.ids(fleet, kind), Kantoku.whereis(instance, id) == nil, do: call_back(fleet, id)
+    end
+
     :ok
   end
 

@@ -137,13 +137,13 @@ defmodule Kantoku.BinTest do
     stand_in(path, "mix", ~s|case $1 in local.hex) exit 1 ;; esac; echo "$1 without ${KANTOKU_DEPS_DIR:-nothing}"|)
     {output, 0} = run(path, "bin/demo", [], [])
     assert output =~ "Hex cannot be reached"
-    assert output =~ ~r"kantoku\.demo without /.*/_build/no-packages"
+    assert output =~ ~r"run without /.*/_build/no-packages"
   end
 
   test "with Hex they are fetched", %{path: path} do
     stand_in(path, "mix", ~s(echo "$1 without ${KANTOKU_DEPS_DIR:-nothing}"))
     {output, 0} = run(path, "bin/demo", [], [])
-    assert output =~ "kantoku.demo without nothing"
+    assert output =~ "run without nothing"
   end
 
   test "where they do not build they are left out, and not built again", %{path: path, tmp_dir: root} do

@@ -114,11 +114,11 @@ defmodule Kantoku.Agents do
   defp taken(_context, row(id: id, wanted: false)), do: {:error, Error.new(:stopping, id: id)}
 
   defp taken(context, row(phase: phase) = old) when phase in [:new, :starting, :recover] do
-    with {:ok, pid} <- await(context, old), do: {:error, {:already_started, pid}}
+    with {:ok, pid} <- await(context, old), do: already(pid)
   end
 
   defp taken(_context, row(phase: :up, pid: pid) = old) do
-    if Process.alive?(pid), do: {:error, {:already_started, pid}}, else: {:error, Start.excuse_for(old)}
+    if Process.alive?(pid), do: already(pid), else: {:error, Start.excuse_for(old)}
   end
 
   defp taken(_context, old), do: {:error, Start.excuse_for(old)}
@@ -126,8 +126,19 @@ defmodule Kantoku.Agents do
   # What was declared and stopped is started as declared.
   defp declared(context, chain, old) do
     Gauges.leave(chain)
-    if row(old, :phase) == :stopped, do: restart_row(context, old), else: taken(context, old)
+    if row(old, :phase) == :stopped, do: start_stopped(context, old), else: taken(context, old)
   end
+
+  # Of two who ask at once one starts it, and the other is told that it runs.
+  defp start_stopped({instance, _rows, _book} = context, row(sup: sup, id: id, gen: gen) = old) do
+    aside(sup, :want, [instance, id, gen], :group)
+    answer = Supervisor.restart_child(sup, id)
+    with {:ok, pid} <- await(context, old), do: if(answer == {:error, :running}, do: already(pid), else: {:ok, pid})
+  catch
+    :exit, _reason -> await(context, old)
+  end
+
+  defp already(pid), do: {:error, {:already_started, pid}}
 
   # Stopping -------------------------------------------------------------------------------------------------------------
 

@@ -138,21 +138,39 @@ if Kantoku.Native.loaded?() do
       MortalVM.kill(next)
     end
 
-    test "an instance that ends on a full disk does so in time, and what it had acknowledged is there", context do
+    defp at_work_when_the_disk_fills(context) do
       agents = [{1, [durability: :sync]}, {2, [snapshot: :on_stop]}]
       vm = MortalVM.start(told_of_limits())
       options = [drain: [timeout: 1_000]] ++ options(context)
       assert :ok = MortalVM.run(vm, {Fleet, :launch, [options, agents, context.journal]})
       for id <- 1..2, n <- 1..2, do: assert({:ok, ^n} = MortalVM.run(vm, {Fleet, :ask, [id, {:step, 1, n}]}))
-
       MortalVM.limit_files(vm, 8_192)
-      {took, :ok} = :timer.tc(fn -> MortalVM.run(vm, {Application, :stop, [:fleet]}) end)
-      assert took in 1_000_000..15_000_000
+      {vm, agents}
+    end
 
-      MortalVM.limit_files(vm, :unlimited)
+    defp steps_when_started_again(vm, agents, context) do
       assert :ok = MortalVM.run(vm, {Fleet, :restart, []})
       assert :ok = MortalVM.run(vm, {Fleet, :man, [agents, context.journal]})
-      assert [{1, %{steps: %{1 => 2}}, _info}] = MortalVM.run(vm, {Fleet, :states, [[1]]})
+      for {_id, ledger, _info} <- MortalVM.run(vm, {Fleet, :states, [[1, 2]]}), do: ledger.steps[1]
+    end
+
+    test "an instance that ends on a full disk does so in time, and what was kept is there", context do
+      {vm, agents} = at_work_when_the_disk_fills(context)
+      {took, :ok} = :timer.tc(fn -> MortalVM.run(vm, {Application, :stop, [:fleet]}) end)
+      assert took in 4_000_000..15_000_000
+      MortalVM.limit_files(vm, :unlimited)
+      assert [2, nil] = steps_when_started_again(vm, agents, context)
+      MortalVM.kill(vm)
+    end
+
+    test "an instance that ends on a full disk writes all if that is freed in time", context do
+      {vm, agents} = at_work_when_the_disk_fills(context)
+      drained = Task.async(fn -> MortalVM.run(vm, {Fleet, :next_event, [[:drain, :stop]]}) end)
+      stopped = Task.async(fn -> MortalVM.run(vm, {Application, :stop, [:fleet]}) end)
+      assert %{result: :cut_off} = Task.await(drained, 30_000)
+      MortalVM.limit_files(vm, :unlimited)
+      assert :ok = Task.await(stopped, 30_000)
+      assert [2, 2] = steps_when_started_again(vm, agents, context)
       MortalVM.kill(vm)
     end
 

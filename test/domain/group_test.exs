@@ -118,6 +118,18 @@ defmodule Kantoku.Domain.GroupTest do
     assert Kantoku.whereis(instance, "b") == pid
   end
 
+  test "of several who start a stopped member at once one does, and the others are told of its process" do
+    {instance, _pids} = group(:one_for_one)
+
+    for _ <- 1..20 do
+      :ok = Kantoku.stop_agent(instance, "b")
+      start = fn -> Kantoku.start_agent(instance, {TestWorker, []}, id: "b", domain: :team) end
+      answers = for task <- for(_ <- 1..4, do: Task.async(start)), do: Task.await(task)
+      pid = Kantoku.whereis(instance, "b")
+      assert Enum.frequencies(answers) == %{{:ok, pid} => 1, {:error, {:already_started, pid}} => 3}
+    end
+  end
+
   test "a transient member that ends normally is stopped, not restarted" do
     agents = [[spec: {TestWorker, []}, id: "t", restart: :transient]]
     instance = start!(domains: [[name: :team, agents: agents]])

@@ -1,5 +1,6 @@
 defmodule Kantoku.Domain.RestartTest do
   use Kantoku.InstanceCase, async: true
+  require Kantoku.Domain.Rows
 
   alias Kantoku.Domain
 
@@ -68,6 +69,26 @@ defmodule Kantoku.Domain.RestartTest do
     assert Kantoku.unpark(instance, "a") == :ok
     assert eventually(fn -> Kantoku.whereis(instance, "a") end)
     assert {:error, %Error{reason: :not_parked}} = Kantoku.unpark(instance, "a")
+  end
+
+  test "who comes to rest while it is being restarted is started once, and not lost" do
+    instance = instance(backoff: [base: 50_000, cap: 50_000])
+    worker!(instance, "a")
+    kill_times(instance, "a", 2)
+    eventually_error(instance, "a", :restarting)
+
+    # What a restart asks of the supervisor, had it last seen the agent up.
+    {rows, _book} = tables(instance)
+    row = eventually(fn -> Enum.find([Domain.Rows.get(rows, "a")], &(Domain.Rows.row(&1, :phase) == :resting)) end)
+    sup = supervisor_of_place(instance, "a")
+    gen = Domain.Rows.row(row, :gen)
+    excuse = %{id: :excuse, start: {Domain.Start, :excuse, [instance, "a", gen]}, restart: :temporary}
+    assert DynamicSupervisor.start_child(sup, excuse) == :ignore
+    DynamicSupervisor.start_child(sup, Domain.Start.child(instance, row))
+
+    assert pid = eventually(fn -> Kantoku.whereis(instance, "a") end)
+    assert Kantoku.call(instance, "a", :pid) == {:ok, pid}
+    assert eventually(fn -> Enum.map(DynamicSupervisor.which_children(sup), &elem(&1, 1)) == [pid] end)
   end
 
   test "a parked agent is tried again by its timer" do

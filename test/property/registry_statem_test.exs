@@ -6,6 +6,8 @@ defmodule Kantoku.RegistryStatemTest do
   alias Kantoku.{EachEngine, RegistryCommands, RegistryModel, Statem}
 
   @moduletag :property
+  # Of what is killed on purpose nothing is reported; a failure says what matters.
+  @moduletag capture_log: [level: :emergency]
   @moduletag timeout: 600_000
 
   for engine <- EachEngine.engines() do

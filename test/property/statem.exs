@@ -78,7 +78,7 @@ defmodule Kantoku.Statem do
   defp verdict(:sequential, module, world, commands) do
     case :proper_statem.run_commands(module, commands, world: world) do
       {_history, states, :ok} -> ends(module, world, states)
-      {history, states, {:postcondition, false}} -> answered(module, commands, history, states)
+      {history, states, {:postcondition, false}} -> answered(module, world, commands, history, states)
       {_history, _states, other} -> inspect(other)
     end
   end
@@ -158,12 +158,20 @@ defmodule Kantoku.Statem do
       """
   end
 
-  defp answered(module, commands, history, states) do
-    {{:set, _var, {:call, _, _, [_, command]}}, {_states, answer}} =
+  defp answered(module, world, commands, history, states) do
+    {{:set, _var, {:call, _, _, [_, command]} = call}, {_states, answer}} =
       commands |> Enum.drop(1) |> Enum.zip(history) |> List.last()
 
-    expected = for state <- states, {answer, _next} <- module.outcomes(state, command), uniq: true, do: answer
-    "#{inspect(command)} answers #{inspect(answer)}, expected #{Enum.map_join(expected, " or ", &inspect/1)}"
+    case module.next_state(states, answer, call) do
+      [] -> "#{inspect(command)} answers #{inspect(answer)}, expected #{expected(module, states, command)}"
+      next -> "after #{inspect(command)}, #{ends(module, world, next) || "all is well, but too late"}"
+    end
+  end
+
+  defp expected(module, states, command) do
+    Enum.map_join(states, " or ", fn state ->
+      state |> module.outcomes(command) |> Enum.map_join(" or ", &inspect(elem(&1, 0)))
+    end)
   end
 
   defp told(branches) do

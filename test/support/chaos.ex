@@ -33,6 +33,9 @@ defmodule Kantoku.Chaos do
   @impl true
   def handle_call(:pid, _from, state), do: {:reply, self(), state}
 
+  @impl true
+  def handle_cast({:stop, reason}, state), do: {:stop, reason, state}
+
   # Supervisors send their exit as a message to those who trap.
   @impl true
   def handle_info({:EXIT, _from, reason}, state), do: {:stop, reason, state}
@@ -123,7 +126,8 @@ defmodule Kantoku.Chaos do
     RuntimeError -> orphans_now(instance, census)
   end
 
-  defp orphans_now(instance, census) do
+  @doc "As `orphans/2`, without waiting."
+  def orphans_now(instance, census) do
     {_rows, book} = tables(instance)
     in_office = for [pid] <- :ets.match(book, {{:seat, {:agents, :_, :_}}, :_, :"$1"}), into: MapSet.new(), do: pid
 

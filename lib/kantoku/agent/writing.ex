@@ -230,7 +230,7 @@ defmodule Kantoku.Agent.Writing do
   end
 
   defp last(holding, deadline) do
-    holding = write(holding)
+    holding = hand_over(holding)
 
     cond do
       over?(holding) -> holding
@@ -240,7 +240,16 @@ defmodule Kantoku.Agent.Writing do
     end
   end
 
-  # With `:async` the store was told not to keep anyone waiting, so nobody waits for it.
+  # What is asked about a store gives up when it fails; what is not it goes on trying for as long as it is open. So with `:async`
+  # the last write is one that nobody waits for, be there another one on its way or not.
+  defp hand_over(%{config: %{options: %{durability: :async, store: {_, _}}}, pending: %{} = pending} = holding) do
+    if pending.flight != nil or pending.handed < holding.revision,
+      do: encode_and_put(%{holding | pending: %{pending | flight: nil}}, nil),
+      else: holding
+  end
+
+  defp hand_over(holding), do: write(holding)
+
   defp over?(%{pending: nil}), do: true
   defp over?(%{config: %{options: %{durability: :sync}}} = holding), do: holding.pending.kept == holding.revision
   defp over?(holding), do: holding.pending.handed == holding.revision

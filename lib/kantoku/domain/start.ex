@@ -65,6 +65,12 @@ defmodule Kantoku.Domain.Start do
   defp living(phase, context, row(due: due) = row) when phase in [:resting, :parked],
     do: if(due?(due), do: again(context, row), else: :ignore)
 
+  # It came to rest while it was being excused: it is started as was asked, and who holds its place is told to leave.
+  defp living(:recover, context, row(part: part, pid: pid, due: due) = row) when due != nil and part != :group do
+    Resting.wake(pid)
+    again(context, row)
+  end
+
   # Whoever excused it for a restart did not get further.
   defp living(:recover, {_instance, rows, _book}, row(id: id)) do
     Rows.put(rows, id, [{phase_at(), :up}])
@@ -272,6 +278,13 @@ defmodule Kantoku.Domain.Start do
   end
 
   defp make_due(_context, _row), do: :ok
+
+  @doc "Wants a stopped agent again, and leaves any other alone. Holds no place."
+  @spec want(atom, term, term) :: :ignore
+  def want(instance, id, gen), do: serially(instance, id, gen, &want_stopped/2)
+
+  defp want_stopped(context, row(phase: :stopped) = row), do: recover(context, row)
+  defp want_stopped(_context, _row), do: :ok
 
   @doc "Lets the next start of an agent go uncharged, or wants a stopped one again. Holds no place."
   @spec excuse(atom, term, term) :: :ignore

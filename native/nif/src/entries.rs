@@ -52,7 +52,7 @@ pub fn introduce<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(opened) = state().find(args[0]) else {
         return Ok(unknown(env));
     };
-    let Some(pid) = Pid::of(args[2]) else {
+    let Some(pid) = registry::living(args[2]) else {
         return Ok(registry::nobody(env));
     };
     let facets = facets(args[5])?;

@@ -217,6 +217,10 @@ impl<W: World> Registry<W> {
                 ledger = Some(self.ledger.lock());
                 continue;
             }
+            // No watch is told of the dead (R6), though their record may still be here to be added to.
+            if description.is_some() && !world.alive(pid) {
+                return Ok(Registered::Dead);
+            }
             let Some((held, first)) = self.own(generation, probe.hash, pid, world)? else {
                 return Ok(Registered::Dead);
             };
