@@ -56,6 +56,7 @@ if Kantoku.Native.loaded?() do
 
     test "a folder that may not be written is refused", context do
       File.chmod!(Path.dirname(context.store), 0o500)
+      on_exit(fn -> File.chmod!(Path.dirname(context.store), 0o700) end)
       vm = MortalVM.start(bound_by_permissions())
       refused!(vm, context, :read_only, "give this user write access to the file and its folder")
       File.chmod!(Path.dirname(context.store), 0o700)
@@ -80,11 +81,10 @@ if Kantoku.Native.loaded?() do
       MortalVM.kill(vm)
     end
 
-    test "a disk without room for a new file is refused, and nothing is left there", context do
+    test "a disk without room for a new file is refused, and served when it has some", context do
       vm = MortalVM.start(told_of_limits())
       MortalVM.limit_files(vm, 8_192)
       refused!(vm, context, :disk_full, "free some or raise the quota")
-      assert {:ok, %File.Stat{type: :directory}} = File.stat(Path.dirname(context.store))
       MortalVM.limit_files(vm, :unlimited)
       assert :ok = MortalVM.run(vm, {Fleet, :restart, []})
       assert File.ls!(Path.dirname(context.store)) == [Path.basename(context.store)]
@@ -125,14 +125,12 @@ if Kantoku.Native.loaded?() do
       MortalVM.kill(vm)
 
       acked = for [id, caller, n] <- Journal.read(context.journal, :acked), into: %{}, do: {{id, caller}, n}
+      assert map_size(acked) == 6
       next = MortalVM.start()
       assert :ok = MortalVM.run(next, {Fleet, :launch, [options(context), agents, context.journal]})
       found = MortalVM.run(next, {Fleet, :states, [[1, 2, 3, 4]]})
-
-      for {id, ledger, _info} <- found,
-          {caller, step} <- ledger.steps,
-          do: assert(step >= Map.get(acked, {id, caller}, 0))
-
+      steps = for {id, ledger, _info} <- found, {caller, n} <- ledger.steps, into: %{}, do: {{id, caller}, n}
+      for {who, n} <- acked, do: assert(Map.get(steps, who, 0) >= n, "#{inspect(who)} had #{n} acknowledged")
       for {_id, ledger, info} <- found, do: assert({ledger.torn, ledger.changes} == {[], info.revision})
       assert Journal.read(context.journal, :failed) == []
       MortalVM.kill(next)
