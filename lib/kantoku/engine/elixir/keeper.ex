@@ -118,13 +118,8 @@ defmodule Kantoku.Engine.Elixir.Keeper do
 
   # Who died while its request waited here must not take a name from the living.
   defp register(state, key, pid, value, from) do
-<<<<<<< HEAD
-    case {server(state, pid), occupant(state, key, from)} do
-      {nil, _occupant} -> {:reply, :unknown, state}
-=======
     case {Tables.alive?(pid) and server(state, pid), occupant(state, key, from)} do
       {none, _occupant} when none in [nil, false] -> {:reply, :unknown, state}
->>>>>>> statem
       {server, nil} -> {:reply, registered(state, pid, server), put(state, key, pid, value)}
       {_server, holder} -> {:reply, {:error, {:already_registered, holder}}, state}
     end
@@ -142,11 +137,7 @@ defmodule Kantoku.Engine.Elixir.Keeper do
 
   defp server(state, pid), do: Map.get(state.seats, :erlang.phash2(pid, state.servers))
 
-<<<<<<< HEAD
   # Asked before the entry is there: who succeeds itself is no newcomer.
-=======
-  # As it was before the registration: who had an entry is linked.
->>>>>>> statem
   defp registered(%{listeners: []} = state, pid, server) do
     if entries(state, pid) == 0, do: {:link, server}, else: {:ok, server}
   end
