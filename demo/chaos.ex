@@ -10,12 +10,27 @@ defmodule Demo.Chaos do
   @tick 20
   # Ids drawn for one victim before it is taken that nobody is up.
   @draws 100
+  # ms between two looks at how many are up.
+  @look 250
 
   @doc "Begins, in a process of its own, linked to the caller."
   @spec start_link(Fleet.t(), rate :: non_neg_integer, deadline :: integer, Witness.t()) :: pid
   def start_link(fleet, rate, deadline, witness) do
     ids = fleet.sizes |> Map.keys() |> Enum.flat_map(&Fleet.ids(fleet, &1)) |> List.to_tuple()
-    state = %{fleet: fleet, ids: ids, rate: rate, deadline: deadline, witness: witness, began: now(), drawn: 0}
+
+    state = %{
+      fleet: fleet,
+      ids: ids,
+      rate: rate,
+      deadline: deadline,
+      witness: witness,
+      began: now(),
+      drawn: 0,
+      dying: 0,
+      spare: nil,
+      looked: deadline - @look
+    }
+
     spawn_link(fn -> rage(state) end)
   end
 
@@ -29,31 +44,57 @@ defmodule Demo.Chaos do
 
   defp rage(state) do
     due = div((now() - state.began) * state.rate, 1_000) - state.drawn
-    kill(state, due, if(due > 0, do: protected(state), else: []))
+    state |> look(now()) |> kill(due) |> Map.update!(:drawn, &(&1 + due)) |> hear(now() + @tick)
+  end
 
+  defp hear(state, until) do
     receive do
-      :stop -> :ok
+      :stop -> bury(state)
+      {:DOWN, _monitor, :process, _pid, reason} -> state |> dead(reason) |> hear(until)
     after
-      @tick -> rage(%{state | drawn: state.drawn + due})
+      max(0, until - now()) -> rage(state)
     end
   end
 
-  # The kinds that are spared for now.
-  defp protected(%{fleet: fleet, deadline: deadline}) do
-    for {kind, size} <- fleet.sizes,
-        now() >= deadline,
-        2 * (Kantoku.count(fleet.instance, capability: kind) - 1) < size,
-        do: kind
+  defp bury(%{dying: 0}), do: :ok
+  defp bury(state), do: receive(do: ({:DOWN, _monitor, :process, _pid, reason} -> state |> dead(reason) |> bury()))
+
+  # Counted when it is dead of this: one that is drawn twice before that is not killed twice.
+  defp dead(state, reason) do
+    if reason == :killed, do: Gauges.add(state.fleet.instance, :kills)
+    %{state | dying: state.dying - 1}
   end
 
-  defp kill(_state, 0, _protected), do: :ok
+  # How many of each kind may be killed until the next look; `nil` while nobody is asked.
+  defp look(%{deadline: deadline, looked: looked} = state, now) when now < deadline or now < looked + @look, do: state
 
-  defp kill(%{fleet: %{instance: instance}} = state, count, protected) do
-    with {{kind, _number} = id, pid} <- draw(state, @draws) do
-      if kind in protected, do: Gauges.add(instance, :spared), else: kill_one(state, id, pid)
+  defp look(%{fleet: fleet} = state, now) do
+    spare =
+      Map.new(fleet.sizes, fn {kind, size} ->
+        {kind, Kantoku.count(fleet.instance, capability: kind) - div(size + 1, 2)}
+      end)
+
+    %{state | spare: spare, looked: now}
+  end
+
+  defp kill(state, 0), do: state
+
+  defp kill(state, count) do
+    case draw(state, @draws) do
+      nil -> state
+      {id, pid} -> state |> kill_one(id, pid) |> kill(count - 1)
     end
+  end
 
-    kill(state, count - 1, protected)
+  defp kill_one(%{spare: nil} = state, id, pid), do: kill_it(state, id, pid)
+
+  defp kill_one(%{spare: spare, fleet: fleet} = state, {kind, _number} = id, pid) do
+    if spare[kind] > 0 do
+      kill_it(%{state | spare: Map.update!(spare, kind, &(&1 - 1))}, id, pid)
+    else
+      Gauges.add(fleet.instance, :spared)
+      state
+    end
   end
 
   defp draw(_state, 0), do: nil
@@ -64,10 +105,11 @@ defmodule Demo.Chaos do
     if pid, do: {id, pid}, else: draw(state, draws - 1)
   end
 
-  defp kill_one(%{fleet: fleet, witness: witness}, id, pid) do
+  defp kill_it(%{witness: witness, dying: dying} = state, id, pid) do
+    Process.monitor(pid)
     Witness.killing(witness, id)
     Process.exit(pid, :kill)
-    Gauges.add(fleet.instance, :kills)
+    %{state | dying: dying + 1}
   end
 
   defp now, do: System.monotonic_time(:millisecond)

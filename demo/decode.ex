@@ -99,5 +99,5 @@ defmodule Demo.Decode do
   end
 
   defp cut(_text, 0), do: @part
-  defp cut(text, at), do: if(:binary.at(text, at - 1) in ' \n\t\r', do: at, else: cut(text, at - 1))
+  defp cut(text, at), do: if(:binary.at(text, at - 1) in [?\s, ?\n, ?\t, ?\r], do: at, else: cut(text, at - 1))
 end

@@ -12,7 +12,7 @@ defmodule Demo.Errand do
   @pause 10
   @look 250
   # Looks at an extractor and an indexer that are both up before the part is given to another extractor.
-  @looks 120
+  @looks 40
 
   @type outcome :: {:text, parts :: non_neg_integer, bytes :: non_neg_integer} | {:skip, Demo.Decode.reason()}
 
@@ -51,12 +51,8 @@ defmodule Demo.Errand do
   end
 
   defp see_through(fleet, {_pass, file, part} = key, text, held_up) do
-    submit(
-      fleet,
-      %{key: key, indexer: Fleet.indexer(fleet, {file, div(part, @together)}), asker: self()},
-      text,
-      held_up
-    )
+    indexer = Fleet.indexer(fleet, {file, div(part, @together)})
+    submit(fleet, %{key: key, indexer: indexer, asker: self()}, text, held_up)
   end
 
   defp submit(fleet, errand, text, held_up) do

@@ -6,8 +6,8 @@ defmodule Demo.Extractor do
 
   alias Demo.{Gauges, Tally}
 
-  # How long a courier waits for an indexer to come back before it leaves the next attempt to the outbox.
-  @looks 240
+  # For so many ms a courier waits for an indexer to come back; then the next attempt is the outbox's.
+  @patience 120_000
   @look_at_least 20
   @look_at_most 500
   @merge 60_000
@@ -30,24 +30,30 @@ defmodule Demo.Extractor do
   end
 
   @impl true
-  def handle_directive({:deliver, errand, tally}, _id, context), do: deliver(errand, tally, context, @looks)
+  def handle_directive({:deliver, errand, tally}, _id, context), do: deliver(errand, tally, context, now() + @patience)
 
-  defp deliver(%{key: key, indexer: indexer} = errand, tally, %{instance: instance} = context, looks) do
+  defp deliver(%{key: key, indexer: indexer} = errand, tally, %{instance: instance} = context, until) do
     case Kantoku.call(instance, indexer, {:merge, key, Gauges.get(instance, :floor), tally}, @merge) do
-      {:ok, answer} ->
-        if answer == :refused, do: Gauges.add(instance, :refused)
-        send(errand.asker, {:merged, key})
-        :ok
-
-      {:error, error} when looks > 0 ->
-        Process.sleep(patience(error))
-        deliver(errand, tally, context, looks - 1)
-
-      {:error, error} ->
-        {:error, error}
+      {:ok, answer} -> delivered(answer, errand, instance)
+      {:error, error} -> away(error, now() < until, fn -> deliver(errand, tally, context, until) end)
     end
+  end
+
+  defp delivered(answer, %{key: key, asker: asker}, instance) do
+    if answer == :refused, do: Gauges.add(instance, :refused)
+    send(asker, {:merged, key})
+    :ok
+  end
+
+  defp away(error, false, _once_more), do: {:error, error}
+
+  defp away(error, true, once_more) do
+    Process.sleep(patience(error))
+    once_more.()
   end
 
   defp patience(%{details: %{retry_in: ms}}) when is_integer(ms), do: ms |> max(@look_at_least) |> min(@look_at_most)
   defp patience(_error), do: @look_at_least
+
+  defp now, do: System.monotonic_time(:millisecond)
 end

@@ -34,7 +34,7 @@ defmodule Demo.Fleet do
       {:ok, _pid} = Kantoku.start_agent(instance, spec(kind), id: {kind, number}, capabilities: [kind])
     end
 
-    {:ok, roster} = Roster.start_link(instance, [:read, :extract])
+    {:ok, roster} = Roster.start_link(instance, Map.take(sizes, [:read, :extract]))
     %{fleet | roster: roster}
   end
 
@@ -60,7 +60,7 @@ defmodule Demo.Fleet do
   def ids(%{sizes: sizes}, kind), do: for(number <- 0..(sizes[kind] - 1), do: {kind, number})
 
   @doc """
-  Runs `work` with the id of an agent that has as little to do as any of its kind, and whose load is one more meanwhile. Waits while
+  Runs `work` with the id of an agent that has less to do than others of its kind, and whose load is one more meanwhile. Waits while
   there is none.
   """
   @spec with_agent(t, kind, (term -> result)) :: result when result: term

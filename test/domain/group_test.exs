@@ -1,7 +1,7 @@
 defmodule Kantoku.Domain.GroupTest do
   use Kantoku.InstanceCase, async: true
 
-  alias Kantoku.Domain.Book
+  alias Kantoku.Domain.{Book, Rows}
 
   @members ["a", "b", "c"]
 
@@ -128,6 +128,15 @@ defmodule Kantoku.Domain.GroupTest do
       pid = Kantoku.whereis(instance, "b")
       assert Enum.frequencies(answers) == %{{:ok, pid} => 1, {:error, {:already_started, pid}} => 3}
     end
+  end
+
+  test "a member whose stopper was killed halfway is stopped all the same" do
+    {instance, pids} = group(:one_for_one)
+    {rows, _book} = tables(instance)
+    Rows.unwant(rows, Rows.get(rows, "b"))
+    assert eventually_error(instance, "b", :not_found)
+    assert eventually(fn -> not Process.alive?(pids["b"]) end)
+    assert {:ok, _pid} = Kantoku.start_agent(instance, {TestWorker, []}, id: "b")
   end
 
   test "a transient member that ends normally is stopped, not restarted" do

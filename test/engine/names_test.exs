@@ -199,6 +199,28 @@ each_engine Kantoku.Engine.NamesTest do
       assert Engine.whereis(instance, :a) == self()
     end
 
+    test "from oneself is a registration anew, of one who is linked already", %{instance: instance, seat: seat} do
+      {:link, ^seat} = Engine.register(instance, :a, 1)
+      assert Engine.take_over(instance, :a, 2, self()) == {:ok, seat}
+      assert Engine.lookup(instance, :a) == [{self(), 2}]
+    end
+
+    # The native engine registers in the caller itself, so nobody waits there.
+    if @engine == :elixir do
+      test "by who died while its request waited takes nothing from the living", %{instance: instance} do
+        old = owner(instance, :a)
+        {:ok, %{keeper: keeper}} = Engine.Elixir.Instances.fetch(instance)
+        :sys.suspend(keeper)
+        thief = TestOwner.start()
+        spawn(fn -> TestOwner.run(thief, fn -> Engine.take_over(instance, :a, 2, old) end) end)
+        TestOwner.eventually(fn -> Process.info(keeper, :message_queue_len) == {:message_queue_len, 1} end)
+        TestOwner.kill(thief)
+        :sys.resume(keeper)
+        assert :sys.get_state(keeper)
+        assert Engine.whereis(instance, :a) == old
+      end
+    end
+
     test "is never seen as a moment without a holder", %{instance: instance} do
       first = owner(instance, :a)
       stop = :atomics.new(1, [])

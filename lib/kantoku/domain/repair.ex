@@ -97,7 +97,7 @@ defmodule Kantoku.Domain.Repair do
 
   defp revive(%{context: {_, rows, _}} = repair, row(id: id)) do
     case Rows.get(rows, id) do
-      row(wanted: false, part: part) = row when part != :group -> forget(repair, row)
+      row(wanted: false, phase: phase) = row when phase != :stopped -> forget(repair, row)
       row(wanted: true, phase: :recover) = row -> start(repair, row)
       row(wanted: {:park, _reason}, pid: nil) = row -> start(repair, row)
       row(wanted: true, phase: phase, pid: nil) = row when phase != :stopped -> start(repair, row)
@@ -105,11 +105,18 @@ defmodule Kantoku.Domain.Repair do
     end
   end
 
+  defp forget(%{place: {_, _, :group}, agents: agents, context: {instance, _, _}}, row(id: id, gen: gen)) do
+    Supervisor.terminate_child(agents, id)
+    Supervisor.start_child(agents, forgetting(instance, id, gen))
+  end
+
   defp forget(%{agents: agents, context: {instance, _, _}}, row(id: id, gen: gen, pid: pid)) do
     if alive?(pid), do: DynamicSupervisor.terminate_child(agents, pid)
-    spec = %{id: id, start: {Start, :forget, [instance, id, gen]}, restart: :temporary}
-    DynamicSupervisor.start_child(agents, spec)
+    DynamicSupervisor.start_child(agents, forgetting(instance, id, gen))
   end
+
+  defp forgetting(instance, id, gen),
+    do: %{id: {:forget, id}, start: {Start, :forget, [instance, id, gen]}, restart: :temporary}
 
   defp start(%{place: {_, _, :group}, agents: agents}, row(id: id)), do: Supervisor.restart_child(agents, id)
 

@@ -116,10 +116,11 @@ defmodule Kantoku.Engine.Elixir.Keeper do
 
   # Names -----------------------------------------------------------------------------------------------------------
 
+  # Who died while its request waited here must not take a name from the living.
   defp register(state, key, pid, value, from) do
-    case {server(state, pid), occupant(state, key, from)} do
-      {nil, _occupant} -> {:reply, :unknown, state}
-      {server, nil} -> state |> put(key, pid, value) |> then(&{:reply, registered(&1, pid, server), &1})
+    case {Tables.alive?(pid) and server(state, pid), occupant(state, key, from)} do
+      {none, _occupant} when none in [nil, false] -> {:reply, :unknown, state}
+      {server, nil} -> {:reply, registered(state, pid, server), put(state, key, pid, value)}
       {_server, holder} -> {:reply, {:error, {:already_registered, holder}}, state}
     end
   end
@@ -136,8 +137,9 @@ defmodule Kantoku.Engine.Elixir.Keeper do
 
   defp server(state, pid), do: Map.get(state.seats, :erlang.phash2(pid, state.servers))
 
+  # Asked before the entry is there: who succeeds itself is no newcomer.
   defp registered(%{listeners: []} = state, pid, server) do
-    if entries(state, pid) == 1, do: {:link, server}, else: {:ok, server}
+    if entries(state, pid) == 0, do: {:link, server}, else: {:ok, server}
   end
 
   defp registered(state, _pid, server), do: {:notify, server, state.listeners}
