@@ -6,7 +6,6 @@ if Kantoku.Native.loaded?() do
     alias Kantoku.Test.Ledger
 
     @moduletag :tmp_dir
-    @moduletag capture_log: true
 
     setup %{tmp_dir: dir} = context do
       Process.flag(:trap_exit, true)
@@ -43,6 +42,8 @@ if Kantoku.Native.loaded?() do
         for id <- 1..3, do: assert({:ok, ^n} = step(context, id, n))
         kill(top)
       end
+
+      assert Supervisor.stop(start(context)) == :ok
     end
   end
 end
