@@ -66,12 +66,15 @@ defmodule Kantoku.MixProject do
     [
       main: "readme",
       source_ref: "v#{@version}",
-      extras: ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] ++ Path.wildcard("guides/*.md"),
+      extras: ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "usage-rules.md"] ++ Path.wildcard("guides/*.md"),
       groups_for_extras: [Guides: ~r"guides/"],
       groups_for_modules: [
-        "Agents and domains": [Kantoku.Agent, Kantoku.Domain],
-        Registry: [Kantoku.Registry, Kantoku.Entry],
-        "State and events": [Kantoku.Store, Kantoku.Store.Memory, Kantoku.Store.Disk, Kantoku.Telemetry]
+        Agents: [Kantoku.Agent, Kantoku.Agent.Options, Kantoku.Agent.Server, Kantoku.Agent.Adapter],
+        Domains: [Kantoku.Domain],
+        Registry: [Kantoku.Registry, Kantoku.Registry.Load, Kantoku.Entry],
+        State: [Kantoku.Store, Kantoku.Store.Memory, Kantoku.Store.Disk],
+        "Events and errors": [Kantoku.Telemetry, Kantoku.Error],
+        Engines: [Kantoku.Engine, Kantoku.Engine.Elixir, Kantoku.Native]
       ]
     ]
   end

@@ -50,11 +50,12 @@ defmodule Kantoku do
     * `:restart` - `:permanent`, `:transient` or `:temporary`, as in OTP; else the child spec's, else the domain's;
     * `:shutdown` - as in OTP;
     * `:tags`, `:capabilities` (lists), `:metadata` (a map) - what `find/2` finds it by;
-    * all others go to the agent: see `Kantoku.Agent` for those of modules with `cmd/2`.
+    * `:restore` - `false` starts a module with `cmd/2` afresh the first time, whatever the store has of that id; default `true`;
+    * all others go to the agent: for modules with `cmd/2` those of `Kantoku.Agent.Options`, for an adapter its own.
 
   Returns what `DynamicSupervisor.start_child/2` does: `{:ok, pid}`, `:ignore`, `{:error, {:already_started, pid}}` or another
-  `{:error, reason}`, a `Kantoku.Error` if the reason is Kantoku's: `:draining`, `:limit`, `:restarting` or `:parked` (who had that
-  name before comes back), `:not_running`. Bad arguments raise `ArgumentError`.
+  `{:error, reason}`, a `Kantoku.Error` if the reason is Kantoku's: `:draining`, `:limit`, `:restarting`, `:parked` or `:stopping` (who
+  had that name before is not gone), `:start_failed`, `:not_running`. Bad arguments raise `ArgumentError`.
   """
   @spec start_agent(instance, spec, keyword) :: DynamicSupervisor.on_start_child()
   defdelegate start_agent(instance, spec, opts \\ []), to: Agents, as: :start

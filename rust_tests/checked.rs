@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kantoku_core::index::{Order, Slot};
-use kantoku_core::registry::{Closed, Cursor, Displace, Held, Registered, Registry, Whereis};
+use kantoku_core::registry::{
+    Closed, Cursor, Describing, Description, Displace, Held, Holding, Registered, Registry, Whereis,
+};
 
 use crate::reference::{Asked, Reference, facets};
 use crate::world::{Event, Monitor, Name, Seen, Stage, World};
@@ -91,6 +93,52 @@ impl Checked {
         answer
     }
 
+    /// Registers and describes in one step; the two answers are those that two steps would have had.
+    pub fn introduce(&mut self, key: u64, pid: u64, value: u64, (attributes, mask): (u64, u8)) -> Registered {
+        let (name, stage, facets) = (self.name(key), self.stage(), facets(mask));
+        let description = Description {
+            attributes,
+            facets: &facets,
+        };
+        let answer = self
+            .registry
+            .introduce(
+                self.generation,
+                name.probe(),
+                pid,
+                value,
+                description,
+                &mut self.world,
+            )
+            .expect("open");
+        if answer == Registered::Dead {
+            assert!(!stage.alive(pid), "R5");
+            return answer;
+        }
+        let alive = |pid| stage.alive(pid);
+        self.reference
+            .registered((key, pid, value), Displace::Dead, &alive, answer);
+        if matches!(answer, Registered::Done { .. }) {
+            let done = self
+                .slot_of(key)
+                .map_or(Describing::NotHeld, |slot| Describing::Done { version: 1, slot });
+            self.reference
+                .described((key, pid), 0, (attributes, mask), true, done);
+        }
+        self.agree_on_what_was_told();
+        answer
+    }
+
+    fn slot_of(&self, key: u64) -> Option<Slot> {
+        let (mut slot, name) = (None, self.name(key));
+        let see =
+            |_: &_, _: &_, holding: &Holding<_>, _| slot = holding.described.as_ref().map(|one| one.slot);
+        self.registry
+            .entry(self.generation, name.probe(), &self.world, see)
+            .expect("open");
+        slot
+    }
+
     pub fn unregister(&mut self, key: u64, pid: u64, only: Option<&[u64]>) {
         let name = self.name(key);
         let world = &mut self.world;
@@ -104,6 +152,7 @@ impl Checked {
     /// The process died; what is to be cleared.
     pub fn forget(&mut self, pid: u64) -> Vec<Held> {
         let forgotten = self.registry.forget(self.generation, pid);
+        let forgotten = forgotten.map(|(monitor, mut remains)| (monitor, remains.piece(usize::MAX)));
         let incarnations =
             |(_, held): &(Monitor, Vec<Held>)| held.iter().map(|held| held.incarnation).collect();
         assert_eq!(
@@ -213,7 +262,8 @@ impl Checked {
             )
             .expect("open");
         let holder = self.reference.holder(key);
-        let wanted = holder.filter(|entry| self.world.stage.alive(entry.pid));
+        let unique = self.reference.unique;
+        let wanted = holder.filter(|entry| unique && self.world.stage.alive(entry.pid));
         assert_eq!(seen, wanted.map(|entry| entry.seen()), "R4");
     }
 

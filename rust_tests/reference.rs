@@ -241,10 +241,10 @@ impl Reference {
         alive: bool,
         answer: Describing,
     ) {
-        let (key, pid) = wanted;
+        let ((key, pid), unique) = (wanted, self.unique);
         let holds = |entry: &&mut Entry| entry.key == key;
         let entry = self.entries.iter_mut().find(holds);
-        let Some(entry) = entry.filter(|entry| entry.pid == pid && alive) else {
+        let Some(entry) = entry.filter(|entry| unique && entry.pid == pid && alive) else {
             return assert_eq!(answer, Describing::NotHeld);
         };
         let version = entry.described.as_ref().map_or(0, |described| described.version);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use kantoku_core::directory::{Binding, Directory};
-use kantoku_core::index::{Order, Slot};
+use kantoku_core::index::{Index, Order, Slot};
 use kantoku_core::registry::{Displace, Held, Registry, What};
 
 use crate::agenda::{Agenda, Chance};
@@ -191,7 +191,7 @@ impl Simulation {
     fn down(&mut self, pid: u64, generation: u32) {
         let held = match self.open.get_mut(&generation) {
             Some(opening) => opening.checked.forget(pid),
-            None => return self.refused(generation),
+            None => return self.refused_death(generation, pid),
         };
         self.clear(generation, held);
     }
@@ -309,6 +309,14 @@ impl Simulation {
         if let Some(checked) = self.closed.iter_mut().find(late) {
             checked.refuses();
         }
+    }
+
+    // The next opening may watch the same process: it hears of the death by its own monitor.
+    fn refused_death(&mut self, generation: u32, pid: u64) {
+        if let Some(late) = self.closed.iter().find(|late| late.generation == generation) {
+            assert!(late.registry.forget(generation, pid).is_none(), "R3");
+        }
+        self.refused(generation);
     }
 
     // Callers ----------------------------------------------------------------------------------------------------------
@@ -584,6 +592,17 @@ impl Simulation {
         for shell in &self.shells {
             let bytes = shell.bytes();
             assert_eq!((bytes.names, bytes.owners, bytes.watches), (0, 0, 0));
+            assert!(
+                bytes.index <= 2 * one_entry_s_index(),
+                "no entry stays in an index"
+            );
         }
     }
+}
+
+// One chunk serves as many entries as ever were at once here; whoever leaves one behind needs more.
+fn one_entry_s_index() -> usize {
+    let index = Index::new(5);
+    index.insert(&[b"facet"], 1);
+    index.native_bytes()
 }

@@ -95,14 +95,20 @@ defmodule Kantoku.BinTest do
   test "a folder given to bin/demo is meant from where its caller stands", %{path: path, tmp_dir: root} do
     stand_in(path, "mix", ~s(echo "mix $*"))
     {output, 0} = run(path, "bin/demo", ["texts", "--engine", "native", "--json", "more", "/abs"])
-    assert output =~ "mix kantoku.demo #{root}/texts --engine native --json #{root}/more /abs"
+    assert output =~ "mix run demo/run.exs -- #{root}/texts --engine native --json #{root}/more /abs"
   end
 
   test "every step is named with the time it began at, and counted", %{path: path} do
     {output, 0} = run(path, "bin/test")
     assert output =~ ~r/^\[\d+:\d\d\] cargo clippy$/m
     assert output =~ ~r/^\[\d+:\d\d\] mix test on one scheduler: passed in/m
-    assert output =~ ~r/\A(.*\n)*8 steps passed, 0 failed\n\z/
+    assert output =~ ~r/\A(.*\n)*7 steps passed, 0 failed\n\z/
+  end
+
+  test "the oldest Elixir alone checks the format, as newer ones format otherwise", %{path: path} do
+    refute elem(run(path, "bin/test"), 0) =~ "mix format"
+    stand_in(path, "elixir", "echo 1.14.5 25 /usr/lib/erlang")
+    assert elem(run(path, "bin/test"), 0) =~ "mix format: passed"
   end
 
   test "the first step that fails ends the run with its name and its exit code", %{path: path} do
@@ -131,13 +137,13 @@ defmodule Kantoku.BinTest do
     stand_in(path, "mix", ~s|case $1 in local.hex) exit 1 ;; esac; echo "$1 without ${KANTOKU_DEPS_DIR:-nothing}"|)
     {output, 0} = run(path, "bin/demo", [], [])
     assert output =~ "Hex cannot be reached"
-    assert output =~ ~r"kantoku\.demo without /.*/_build/no-packages"
+    assert output =~ ~r"run without /.*/_build/no-packages"
   end
 
   test "with Hex they are fetched", %{path: path} do
     stand_in(path, "mix", ~s(echo "$1 without ${KANTOKU_DEPS_DIR:-nothing}"))
     {output, 0} = run(path, "bin/demo", [], [])
-    assert output =~ "kantoku.demo without nothing"
+    assert output =~ "run without nothing"
   end
 
   test "where they do not build they are left out, and not built again", %{path: path, tmp_dir: root} do

@@ -2,15 +2,24 @@ defmodule Kantoku.ErrorTest do
   use ExUnit.Case, async: true
   doctest Kantoku.Error
 
-  test "every reason has a sentence" do
-    details = [id: 1, instance: X, domain: :d, pid: self(), retry_in: 5, timeout: 5, exit: :x, max_agents: 1]
+  alias Kantoku.Error
+
+  # Exception.message/1 would make a sentence of a failure to make one.
+  test "every reason has a sentence that says what to do" do
+    details = [id: 1, instance: X, domain: :d, retry_in: 5, timeout: 5, exit: :x, max_agents: 1]
 
     for reason <-
-          [:not_running, :not_found, :already_started, :restarting, :parked, :stopping] ++
-            [:draining, :limit, :timeout, :crashed, :start_failed, :not_parked] do
-      assert Exception.message(Kantoku.Error.new(reason, details)) =~ " "
+          [:not_running, :restarting, :parked, :stopping, :draining, :limit] ++
+            [:timeout, :crashed, :start_failed, :not_parked] do
+      assert Error.message(Error.new(reason, details)) =~ ~r/(agent 1|instance X|X|domain :d) .{15}/
     end
 
-    assert Exception.message(Kantoku.Error.new(:parked, id: 1, retry_in: :never)) =~ "unpark"
+    assert Error.message(Error.new(:not_found, id: 1)) =~ "start it with"
+    assert Error.message(Error.new(:not_found, domain: :d)) =~ "no domain :d"
+  end
+
+  test "a wait without an end is told as one" do
+    assert Error.message(Error.new(:parked, id: 1, retry_in: :never)) =~ "bring it back with Kantoku.unpark/2"
+    refute Error.message(Error.new(:restarting, id: 1, retry_in: :never)) =~ "never"
   end
 end

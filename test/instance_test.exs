@@ -19,6 +19,15 @@ defmodule Kantoku.InstanceTest do
     Supervisor.stop(pid)
   end
 
+  test "an orderly end closes the store, when all agents have written" do
+    instance = start!(store: {Kantoku.Test.WatchedStore, tell: self()})
+    {:ok, _pid} = Kantoku.start_agent(instance, Kantoku.TestTally, id: "a", snapshot: :on_stop)
+    {:ok, 3} = Kantoku.call(instance, "a", {:add, 3})
+    refute_received {:put, _id, _version}
+    stop_supervised!(instance)
+    assert {:messages, [{:put, "a", {_incarnation, 1}}, :closed]} = Process.info(self(), :messages)
+  end
+
   test "a name that another process has is refused, and that process is left alone" do
     Process.flag(:trap_exit, true)
     stranger = Kantoku.TestOwner.start()

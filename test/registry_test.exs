@@ -237,6 +237,21 @@ each_engine Kantoku.RegistryTest do
       assert_received {:unregister, ^registry, :a, ^owner}
     end
 
+    test "are not told of an owner's death, nor of who takes its name", %{registry: registry, options: options} do
+      stop_supervised!(registry)
+      listener = :"#{registry}_listener"
+      Process.register(self(), listener)
+      start_supervised!({Registry, options ++ [listeners: [listener]]})
+      owner = owner(registry, :a, 1)
+      assert_received {:register, ^registry, :a, ^owner, 1}
+      TestOwner.kill(owner)
+      {:ok, _} = Registry.register(registry, :a, 2)
+      assert_received {:register, ^registry, :a, _, 2}
+      Registry.unregister(registry, :a)
+      assert_received {:unregister, ^registry, :a, me} when me == self()
+      refute_receive {:unregister, _, _, _}, 100
+    end
+
     @tag keys: :duplicate
     test "hear of a partial unregistration only when nothing is left", %{registry: registry, options: options} do
       stop_supervised!(registry)

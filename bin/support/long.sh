@@ -11,6 +11,11 @@ elixir_properties() {
   if has_tests property; then env KANTOKU_TIMES="$1" mix test --only property --trace; fi
 }
 
+# native_nonsense EACH TOTAL: every function of the native library EACH times at least, and TOTAL calls in all, with whatever terms.
+native_nonsense() {
+  env KANTOKU_FUZZ_EACH="$1" KANTOKU_FUZZ_TOTAL="$2" mix test test/native/fuzz_test.exs
+}
+
 # loom_models [BOUND]: every loom model, with at most BOUND preemptions of a run, or as many as the model itself says.
 # A target folder of its own, as the cfg changes every crate.
 loom_models() {

@@ -22,6 +22,7 @@ defmodule Kantoku.Agents do
   end
 
   defp enter({instance, _rows, book} = context, row(id: id, domain: domain) = wish) do
+    Wish.check!(wish, Book.agent_options(book))
     {partitions, chain, restart, shutdown} = entrance!(book, domain)
 
     with :ok <- Gauges.enter(chain, instance) do

@@ -2,7 +2,7 @@ defmodule Kantoku.Config do
   # An instance's options, checked once. What is below trusts the struct. Knows no process.
   @moduledoc false
 
-  alias Kantoku.Domain.{Definition, Policy}
+  alias Kantoku.Domain.{Definition, Policy, Wish}
   alias Kantoku.Options
 
   @drain [
@@ -61,6 +61,8 @@ defmodule Kantoku.Config do
     domains = checked.domains |> with_default() |> Enum.map(&Definition.new!/1)
     unique!("domain", Enum.flat_map(domains, &Definition.names/1))
     unique!("agent", Enum.flat_map(domains, &Definition.agent_ids/1))
+    agent_options = Kantoku.Agent.Options.new!(checked.agents)
+    for domain <- domains, agent <- Definition.agents(domain), do: Wish.check!(agent, agent_options)
     struct!(__MODULE__, %{checked | domains: domains})
   end
 

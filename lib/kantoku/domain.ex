@@ -57,8 +57,8 @@ defmodule Kantoku.Domain do
   @doc """
   What a domain holds now: how many agents in each state, whether it drains.
 
-      iex> Kantoku.Domain.status(MyApp.Agents, :tools)
-      {:ok, %{agents: %{up: 12, parked: 1}, places: 13, draining: false, parent: nil}}
+      {:ok, %{agents: %{up: 12, parked: 1}, places: 13, draining: false, parent: nil}} =
+        Kantoku.Domain.status(MyApp.Agents, :tools)
   """
   @spec status(instance :: atom, domain :: atom) :: {:ok, map} | {:error, Error.t()}
   def status(instance, domain) do

@@ -99,6 +99,12 @@ defmodule Kantoku.Engine do
   @callback claim(instance, key, pid, value) ::
               {:ok, incarnation} | {:error, {:already_registered, pid} | :noproc} | :unknown
 
+  @doc """
+  As `claim/4` and `describe/6` together, in one step: whoever sees the entry sees it described.
+  """
+  @callback introduce(instance, key, pid, value, attributes :: map, [facet]) ::
+              {:ok, incarnation} | {:error, {:already_registered, pid} | :noproc} | :unknown
+
   @doc "Removes the entry under a unique key if `pid` holds it."
   @callback disclaim(instance, key, pid) :: :ok | :unknown
 
@@ -180,8 +186,11 @@ defmodule Kantoku.Engine do
   """
   @callback watch(instance, query, pid) :: {:ok, ref :: reference, [record]} | :unknown
 
-  @doc "Ends a watch. Messages that were sent before may still be in the mailbox."
-  @callback unwatch(instance, reference) :: :ok | :unknown
+  @doc """
+  Ends a watch. Messages that were sent before may still be in the mailbox; with `:pending` some may still be on their way to the
+  calling process, whose watch it is, and `{:kantoku_watch, ref, :end}` comes after the last of them.
+  """
+  @callback unwatch(instance, reference) :: :ok | :pending | :unknown
 
   # Dispatch --------------------------------------------------------------------------------------------------------
 
@@ -272,6 +281,10 @@ defmodule Kantoku.Engine do
           {:ok, incarnation} | {:error, {:already_registered, pid} | :noproc} | :unknown
   dispatch(claim(instance, key, pid, value))
 
+  @spec introduce(instance, key, pid, value, map, [facet]) ::
+          {:ok, incarnation} | {:error, {:already_registered, pid} | :noproc} | :unknown
+  dispatch(introduce(instance, key, pid, value, attributes, facets))
+
   @spec disclaim(instance, key, pid) :: :ok | :unknown
   dispatch(disclaim(instance, key, pid))
 
@@ -327,6 +340,6 @@ defmodule Kantoku.Engine do
   @spec watch(instance, query, pid) :: {:ok, reference, [record]} | :unknown
   dispatch(watch(instance, query, pid))
 
-  @spec unwatch(instance, reference) :: :ok | :unknown
+  @spec unwatch(instance, reference) :: :ok | :pending | :unknown
   dispatch(unwatch(instance, ref))
 end

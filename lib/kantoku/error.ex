@@ -8,11 +8,10 @@ defmodule Kantoku.Error do
   |---|---|---|
   | `:not_running` | no instance of that name runs here | `instance` |
   | `:not_found` | nothing of that name is known | `id` or `domain` |
-  | `:already_started` | the name is taken | `id`, `pid` |
-  | `:restarting` | it crashed and comes back by itself | `id`, `retry_in` (ms) |
+  | `:restarting` | it crashed and comes back by itself | `id`, `retry_in` (ms, or `:never` while it waits behind another of its group) |
   | `:parked` | it crashed too often and waits for its timer or for `Kantoku.unpark/2` | `id`, `retry_in` (ms or `:never`) |
   | `:stopping` | it is being stopped | `id` |
-  | `:draining` | the instance or domain takes no new work | `instance` |
+  | `:draining` | the instance or domain takes no new work | `instance`; when a start is refused also `domain`, `nil` for the instance |
   | `:limit` | a domain holds as many agents as it may | `domain`, `max_agents` |
   | `:timeout` | no answer in time; the work may still be going on | `id`, `timeout` (ms) |
   | `:crashed` | it ended while it worked on this call | `id`, `exit` |
@@ -29,7 +28,6 @@ defmodule Kantoku.Error do
   @type reason ::
           :not_running
           | :not_found
-          | :already_started
           | :restarting
           | :parked
           | :stopping
@@ -62,8 +60,9 @@ defmodule Kantoku.Error do
   defp sentence(:not_found, %{domain: domain}), do: "there is no domain #{inspect(domain)} in this instance"
   defp sentence(:not_found, d), do: "there is no agent #{show(d, :id)}; start it with Kantoku.start_agent/3"
 
-  defp sentence(:already_started, d),
-    do: "agent #{show(d, :id)} runs already as #{show(d, :pid)}; use it, or stop it first"
+  defp sentence(:restarting, %{retry_in: :never} = d) do
+    "agent #{show(d, :id)} is started again when the agent of its group that crashed is back; Kantoku.agents/1 says which that is"
+  end
 
   defp sentence(:restarting, d),
     do: "agent #{show(d, :id)} crashed and is being restarted; try again in #{show(d, :retry_in)} ms"

@@ -25,11 +25,12 @@ defmodule Kantoku.Instance do
     Remains.await(Instances.core(config.name), @patience)
     rows = Rows.new_table()
     book = Book.new_table()
-    Book.put_agent_options(book, Options.new!([store: open(config)] ++ config.agents))
+    store = open(config)
+    Book.put_agent_options(book, Options.new!([store: store] ++ config.agents))
     gauges = enter_domains(config, rows, book)
     Instances.publish(config.name, {rows, book}, gauges)
     flags = %{strategy: :one_for_one, intensity: 3, period: 5, auto_shutdown: :any_significant}
-    {:ok, {flags, children(config)}}
+    {:ok, {flags, closer(store) ++ children(config)}}
   end
 
   # In this process, as a store may live as long as who opened it.
@@ -41,6 +42,10 @@ defmodule Kantoku.Instance do
       {:error, reason} -> exit({:store, store, reason})
     end
   end
+
+  # The first child stops last: when all who write have written. A VM that halts after this has nothing left to lose.
+  defp closer(nil), do: []
+  defp closer(store), do: [Kantoku.Store.child_spec(store)]
 
   # The last child stops first: the drain, while everything still stands.
   defp children(config) do

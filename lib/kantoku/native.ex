@@ -138,6 +138,8 @@ defmodule Kantoku.Native do
   @impl true
   def claim(_instance, _key, _pid, _value), do: without_library()
   @impl true
+  def introduce(_instance, _key, _pid, _value, _attributes, _facets), do: without_library()
+  @impl true
   def disclaim(_instance, _key, _pid), do: without_library()
   @impl true
   def unregister(_instance, _key), do: without_library()

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use kantoku_core::index::Order;
 use kantoku_core::registry::{Describing, Displace, Registered, Registry, What, Whereis};
@@ -14,11 +15,29 @@ use loom::thread;
 const KEY: u64 = 1;
 const OTHER_KEY: u64 = 2;
 
+/// Runs a model in every order that four preemptions can make; there is more than one, or loom does not see the core.
 fn check(model: impl Fn() + Send + Sync + 'static) {
+    check_up_to(4, model);
+}
+
+/// Three threads have so many orders that two preemptions are enough of them.
+fn check_three(model: impl Fn() + Send + Sync + 'static) {
+    check_up_to(2, model);
+}
+
+fn check_up_to(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
-    builder.preemption_bound = Some(2);
+    builder.preemption_bound = Some(preemptions);
     builder.max_branches = 20_000;
-    builder.check(model);
+    let orders = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&orders);
+    builder.check(move || {
+        counted.fetch_add(1, Relaxed);
+        model();
+    });
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    println!("{name}: {} orders", orders.load(Relaxed));
+    assert!(orders.load(Relaxed) > 4, "loom sees the core");
 }
 
 /// A registry as one thread sees it.
@@ -85,9 +104,10 @@ impl Caller {
     /// The process dies, whoever watches it hears of it, and clears.
     fn kill(&mut self, pid: u64) {
         for _ in self.world.stage.kill(pid) {
-            if let Some((monitor, held)) = self.registry.forget(self.generation, pid) {
+            if let Some((monitor, mut remains)) = self.registry.forget(self.generation, pid) {
                 drop(monitor);
-                self.registry.clear(self.generation, &held, &mut self.world);
+                self.registry
+                    .clear(self.generation, &remains.piece(usize::MAX), &mut self.world);
             }
         }
     }
@@ -361,6 +381,45 @@ fn loom_a_watch_that_begins_while_an_owner_dies_hears_of_it_once_or_never_saw_it
         // Late, and refused once the process is dead.
         caller.describe(KEY, 0, 1);
         killer.join().expect("it ends");
+        assert!(caller.replayed(view).is_empty(), "R6");
+        caller.end();
+    });
+}
+
+#[test]
+fn loom_a_holder_that_dies_amid_a_take_over_and_a_registration_leaves_one_owner() {
+    check_three(|| {
+        let mut caller = Caller::new();
+        caller.register(KEY, 0);
+        let killer = caller.spawn(|mut caller| caller.kill(0));
+        let taker = caller.spawn(|mut caller| {
+            caller.try_register(KEY, 1, Displace::Holder(0));
+        });
+        caller.register(KEY, 2);
+        killer.join().expect("it ends");
+        taker.join().expect("it ends");
+        assert_ne!(caller.holder(KEY), Some(0), "R2");
+        assert!(
+            caller.holder(KEY).is_some(),
+            "R3: the one of both who came second found a dead holder or a live one"
+        );
+        caller.owners_agree();
+        caller.end();
+    });
+}
+
+#[test]
+fn loom_a_watch_hears_each_of_an_entry_s_ends_once_amid_describe_and_death() {
+    check_three(|| {
+        let mut caller = Caller::new();
+        caller.register(KEY, 0);
+        let killer = caller.spawn(|mut caller| caller.kill(0));
+        let describing = caller.spawn(|mut caller| {
+            caller.describe(KEY, 0, 0);
+        });
+        let view = caller.watch(1);
+        killer.join().expect("it ends");
+        describing.join().expect("it ends");
         assert!(caller.replayed(view).is_empty(), "R6");
         caller.end();
     });

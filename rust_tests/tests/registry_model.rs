@@ -22,6 +22,11 @@ enum Op {
         pid: u64,
         value: u64,
     },
+    Introduce {
+        key: u64,
+        pid: u64,
+        facets: u8,
+    },
     TakeOver {
         key: u64,
         pid: u64,
@@ -84,6 +89,7 @@ fn name_op() -> impl Strategy<Value = Op> {
     let value = || 0..100u64;
     prop_oneof![
         8 => (key(), pid(), value()).prop_map(|(key, pid, value)| Op::Register { key, pid, value }),
+        3 => (key(), pid(), any::<u8>()).prop_map(|(key, pid, facets)| Op::Introduce { key, pid, facets }),
         3 => (key(), pid(), pid()).prop_map(|(key, pid, from)| Op::TakeOver { key, pid, from }),
         2 => (key(), pid()).prop_map(|(key, pid)| Op::Unregister { key, pid }),
         2 => (pid(), any::<usize>()).prop_map(|(pid, at)| Op::UnregisterSome { pid, at }),
@@ -150,6 +156,7 @@ impl Run {
     fn run(&mut self, op: Op) {
         match op {
             Op::Register { key, pid, value } => self.register(key, pid, value, Displace::Dead),
+            Op::Introduce { key, pid, facets } => self.introduce(key, pid, facets),
             Op::TakeOver { key, pid, from } => self.register(key, pid, 7, Displace::Holder(from)),
             Op::Unregister { key, pid } => self.checked.unregister(key, pid, None),
             Op::UnregisterSome { pid, at } => self.unregister_some(pid, at),
@@ -176,6 +183,13 @@ impl Run {
 
     fn register(&mut self, key: u64, pid: u64, value: u64, displace: Displace) {
         self.checked.register(key, pid, value, displace);
+    }
+
+    fn introduce(&mut self, key: u64, pid: u64, facets: u8) {
+        self.checked
+            .introduce(key, pid, 5, (3, facets & ((1 << FACETS) - 1)));
+        let described = self.described(key).map(|described| described.slot);
+        self.slots.extend(described);
     }
 
     /// One of what there is.

@@ -81,10 +81,10 @@ impl Town {
     fn clean(&self, downs: &Receiver<u64>) {
         let mut world = World::new(&self.stage);
         for pid in downs {
-            let (monitor, held) = self.registry.forget(1, pid).expect("it was watched");
+            let (monitor, mut remains) = self.registry.forget(1, pid).expect("it was watched");
             assert_eq!(monitor.pid, pid);
-            for piece in held.chunks(2) {
-                self.registry.clear(1, piece, &mut world);
+            while !remains.is_empty() {
+                self.registry.clear(1, &remains.piece(2), &mut world);
             }
         }
     }

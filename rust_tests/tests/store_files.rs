@@ -227,6 +227,20 @@ fn what_others_left_unfinished_is_removed_when_the_store_is_made() {
     assert!(!left.exists() && foreign.exists());
 }
 
+#[test]
+fn a_second_name_that_a_killed_maker_left_is_removed_when_the_store_is_opened() {
+    let folder = Folder::new();
+    let path = folder.join("agents.redb");
+    open(&path).close(Duration::from_secs(5)).expect("writes");
+    let left = folder.join("agents.redb.unfinished-1");
+    let foreign = folder.join("agents.redb.unfinished-2");
+    fs::hard_link(&path, &left).expect("is ours");
+    fs::write(&foreign, b"another maker's").expect("is ours");
+    let store = open(&path);
+    assert!(!left.exists() && foreign.exists());
+    store.close(Duration::from_secs(5)).expect("writes");
+}
+
 /// A child that does not outlive its test.
 struct Running {
     child: Child,

@@ -56,6 +56,30 @@ defmodule Kantoku.Agents.DataTest do
     end
   end
 
+  test "options that do not go together are refused where they meet" do
+    message = "option :durability is :sync, which expects snapshot: :every_change, got: {:every, 2}"
+    instance = start!(agents: [durability: :sync])
+
+    assert_raise ArgumentError, message, fn ->
+      Kantoku.start_agent(instance, TestTally, id: "t", snapshot: {:every, 2})
+    end
+
+    assert Kantoku.fetch(instance, "t") |> elem(1) |> Map.get(:reason) == :not_found
+
+    assert_raise ArgumentError, message, fn ->
+      declared = [spec: TestTally, id: "t", snapshot: {:every, 2}]
+      Kantoku.start_link(name: :refused, agents: [durability: :sync], domains: [[name: :team, agents: [declared]]])
+    end
+
+    assert_raise ArgumentError, ~r/unknown option :snapshots/, fn ->
+      Kantoku.start_link(name: :refused, agents: [snapshots: :manual])
+    end
+
+    assert_raise ArgumentError, ~r/option :restore: expected true or false, got: :never/, fn ->
+      Kantoku.start_agent(instance, TestTally, id: "t", restore: :never)
+    end
+  end
+
   test "a drain lets directives on their way be delivered" do
     instance = start!()
     {:ok, _} = Kantoku.start_agent(instance, TestTally, id: {:slow, self()})

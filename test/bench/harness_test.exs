@@ -1,9 +1,5 @@
-[__DIR__, "../../bench/elixir/harness"]
-|> Path.join()
-|> then(
-  &for name <- ~w(statistics side comparison result latencies figure options check), do: Path.join(&1, name <> ".ex")
-)
-|> Kernel.ParallelCompiler.compile(return_diagnostics: true)
+for name <- ~w(statistics side comparison result latencies figure options check),
+    do: Code.require_file("../../bench/elixir/harness/#{name}.ex", __DIR__)
 
 defmodule Bench.HarnessTest do
   use ExUnit.Case, async: true

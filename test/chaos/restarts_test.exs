@@ -3,7 +3,7 @@ defmodule Kantoku.Chaos.RestartsTest do
 
   alias Kantoku.Chaos
 
-  @policy [backoff: [base: 1, cap: 20], budget: [crashes: :infinity]]
+  @policy [backoff: [base: 10, cap: 80], budget: [crashes: :infinity]]
   @strategies [:one_for_one, :rest_for_one, :one_for_all]
 
   # Thirty dynamic agents, of which ten start slowly and deaf, three groups, a nested domain.
@@ -19,10 +19,10 @@ defmodule Kantoku.Chaos.RestartsTest do
     {instance, dynamic ++ inner ++ for(strategy <- @strategies, n <- 1..3, do: {strategy, n})}
   end
 
-  defp members(census, strategy), do: for(n <- 1..3, do: Chaos.agent(census, {strategy, n}, n - 1))
+  defp members(census, strategy), do: for(n <- 1..3, do: Chaos.agent(census, {strategy, n}, 5 * (n - 1)))
 
   defp start(instance, census, id, domain, slow) do
-    spec = Chaos.agent(census, id, if(slow == 0, do: 5, else: 0))
+    spec = Chaos.agent(census, id, if(slow == 0, do: 15, else: 0))
     {:ok, _} = Kantoku.start_agent(instance, spec, domain: domain, shutdown: 200)
     id
   end

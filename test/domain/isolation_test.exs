@@ -83,10 +83,17 @@ defmodule Kantoku.Domain.IsolationTest do
 
   defp try_start(instance, domain), do: Kantoku.start_agent(instance, {TestWorker, []}, id: :extra, domain: domain)
 
-  test "a crash storm in one domain restarts nothing in another, whose calls go on being answered" do
+  # Answers of a thousand calls, and the time in µs within which 99 of 100 came.
+  defp calls(instance) do
+    timed = for _ <- 1..50, n <- 1..20, do: :timer.tc(fn -> Kantoku.call(instance, {:c, n}, :pid, 5_000) end)
+    {Enum.map(timed, &elem(&1, 1)), timed |> Enum.map(&elem(&1, 0)) |> Enum.sort() |> Enum.at(989)}
+  end
+
+  test "a crash storm in one domain restarts nothing in another, nor makes it slow" do
     instance = start!(domains: [[name: :storm] ++ @hasty, [name: :calm]])
     for n <- 1..100, do: worker!(instance, {:s, n}, domain: :storm)
     calm = for n <- 1..20, do: worker!(instance, {:c, n}, domain: :calm)
+    {_answers, quiet} = calls(instance)
 
     storm =
       spawn_link(fn ->
@@ -94,10 +101,12 @@ defmodule Kantoku.Domain.IsolationTest do
         |> Enum.each(fn n -> (pid = Kantoku.whereis(instance, {:s, n})) && Process.exit(pid, :kill) end)
       end)
 
-    answers = for _ <- 1..50, n <- 1..20, do: Kantoku.call(instance, {:c, n}, :pid, 5_000)
+    {answers, stormy} = calls(instance)
     Process.unlink(storm)
     kill(storm)
 
+    # The storm takes processor time, but nobody waits for a process of the other domain: a restart's back-off would show.
+    assert stormy < quiet + 100_000
     assert answers |> Enum.uniq() |> Enum.sort() == calm |> Enum.map(&{:ok, &1}) |> Enum.sort()
     {:ok, agents} = Kantoku.agents(instance)
     assert Enum.all?(agents, &(&1.domain == :storm or &1.restarts == 0))

@@ -57,6 +57,39 @@ each_engine Kantoku.Engine.EntriesTest do
     end
   end
 
+  describe "introduce" do
+    test "names and describes in one step, and a watch hears of one join", %{instance: instance} do
+      owner = TestOwner.start()
+      {:ok, ref, []} = Engine.watch(instance, query([{:tag, :x}]), self())
+      assert {:ok, incarnation} = Engine.introduce(instance, :a, owner, :v, %{n: 1}, [{:tag, :x}])
+      assert {{:a, ^owner, :v, %{n: 1}, 0, ^incarnation}, 1, handle} = Engine.entry(instance, :a)
+      assert Engine.set_load(instance, handle, 3)
+      assert keys(instance, query([{:tag, :x}])) == [:a]
+      assert_receive {:kantoku_watch, ^ref, :join, {:a, ^owner, :v, %{n: 1}, 0, ^incarnation}}
+      TestOwner.kill(owner)
+      assert_receive {:kantoku_watch, ^ref, :leave, {:a, ^owner, ^incarnation}}
+      refute_received {:kantoku_watch, ^ref, _event, _what}
+    end
+
+    test "leaves a live holder as it is, and takes a dead one's place", %{instance: instance} do
+      {owner, _handle} = described(instance, :a, [{:tag, :x}])
+      other = TestOwner.start()
+      assert Engine.introduce(instance, :a, other, nil, %{}, [{:tag, :y}]) == {:error, {:already_registered, owner}}
+      assert keys(instance, query([{:tag, :x}])) == [:a]
+      TestOwner.kill(owner)
+      assert {:ok, _incarnation} = Engine.introduce(instance, :a, other, nil, %{}, [{:tag, :y}])
+      assert {keys(instance, query([{:tag, :x}])), keys(instance, query([{:tag, :y}]))} == {[], [:a]}
+    end
+
+    test "does not name the dead", %{instance: instance} do
+      owner = TestOwner.start()
+      TestOwner.kill(owner)
+      assert Engine.introduce(instance, :a, owner, nil, %{}, [{:tag, :x}]) == {:error, :noproc}
+      assert Engine.entry(instance, :a) == :none
+      assert Engine.count(instance, query([])) == 0
+    end
+  end
+
   describe "load" do
     test "is counted by all at once, and never falls below 0", %{instance: instance} do
       {_owner, handle} = described(instance, :a, [])
@@ -184,6 +217,7 @@ each_engine Kantoku.Engine.EntriesTest do
                {:leave, {:a, ^owner, incarnation}}
              ] = events(ref, 5)
 
+      if Engine.unwatch(instance, ref) == :pending, do: assert_receive({:kantoku_watch, ^ref, :end}, 5_000)
       assert Engine.unwatch(instance, ref) == :ok
       described(instance, :b, [{:tag, :x}])
       refute_received {:kantoku_watch, ^ref, _, _}

@@ -65,6 +65,26 @@ defmodule Kantoku.NativeTest do
     assert eventually(fn -> Native.stats(instance).entries == 0 end)
   end
 
+  test "what is too much for a scheduler is answered all the same" do
+    [unique, duplicate] = for kind <- [:unique, :duplicate], do: open(:"#{__MODULE__}.much.#{kind}", kind)
+    many = Enum.to_list(1..1_000)
+
+    for n <- many do
+      {:ok, _} = Native.introduce(unique, n, self(), nil, %{}, [{:tag, "much"}])
+      Native.register(duplicate, :topic, n)
+    end
+
+    all = {[{:tag, "much"}], [], [], :started_at, :infinity}
+    assert Native.keys(unique, self()) == many
+    assert for({key, _pid} <- Native.find_pids(unique, all), do: key) == many
+    assert length(Native.find(unique, all)) == 1_000
+    assert Native.count(unique, all) == 1_000
+    assert {:ok, _ref, records} = Native.watch(unique, all, self())
+    assert length(records) == 1_000
+    assert for({_pid, value} <- Native.lookup(duplicate, :topic), do: value) == many
+    assert for({_incarnation, value} <- Native.own(duplicate, :topic, self()), do: value) == many
+  end
+
   describe "a library that cannot load" do
     test "is told with what to do, and the Elixir engine serves" do
       for {bytes, expected} <- [
@@ -86,9 +106,10 @@ defmodule Kantoku.NativeTest do
   # A header of an ELF library for another machine.
   defp elf(machine), do: <<0x7F, "ELF", 2, 1, 1, 0::72, 3::little-16, machine::little-16, 1::little-32, 0::size(344)>>
 
-  defp open(instance) do
-    :ok = Native.open(instance, :unique, 1, [])
+  defp open(instance, kind \\ :unique) do
+    :ok = Native.open(instance, kind, 1, [])
     :ok = Native.seat(instance, 0, self())
+    instance
   end
 
   defp eventually(condition, left \\ 400) do

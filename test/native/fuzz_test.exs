@@ -11,6 +11,7 @@ defmodule Kantoku.Native.FuzzTest do
   test "no term, from no process, killed at no moment, ends the VM" do
     seed = "KANTOKU_SEED" |> System.get_env("#{System.unique_integer([:positive])}") |> String.to_integer()
     vm = OtherVM.start()
+    on_exit(fn -> System.tmp_dir!() |> Path.join("kantoku-fuzz-*") |> Path.wildcard() |> Enum.each(&File.rm_rf!/1) end)
     counts = OtherVM.run(vm, {Nonsense, :run, [seed, @each, @total]}, :infinity)
     calls = counts |> Map.values() |> Enum.sum()
 

@@ -288,6 +288,19 @@ each_engine Kantoku.Registry.EntriesTest do
       refute_received {:kantoku_watch, _, _, _}
     end
 
+    test "is over when unwatch has answered: nothing is on its way any more", %{registry: registry} do
+      agent(registry, "ada", tags: ["gpu"])
+
+      for n <- 1..200 do
+        {:ok, ref, _} = Registry.watch(registry, tag: "gpu")
+        :ok = Registry.describe(registry, "ada", metadata: %{n: n})
+        assert Registry.unwatch(registry, ref) == :ok
+      end
+
+      refute_receive {:kantoku_watch, _, _, _}, 100
+      refute_received {:kantoku_watch, _, :end}
+    end
+
     test "refuses what only a query can have", %{registry: registry} do
       assert_raise ArgumentError, "expected :limit to be left out of a watch, got: 1", fn ->
         Registry.watch(registry, limit: 1)

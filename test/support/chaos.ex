@@ -15,7 +15,7 @@ defmodule Kantoku.Chaos do
 
   # The agents ----------------------------------------------------------------------------------------------------------
 
-  @doc "The child spec of an agent that enters itself in `census`; `init` is how many ms it takes to start, deaf to exits."
+  @doc "The child spec of an agent that enters itself in `census`; `init` is how many ms it takes to start, deaf to exits; three times that to stop."
   def agent(census, id, init), do: %{id: id, start: {__MODULE__, :start_link, [census, id, init]}}
 
   def start_link(census, id, init), do: GenServer.start_link(__MODULE__, {census, id, init})
@@ -27,7 +27,7 @@ defmodule Kantoku.Chaos do
     if others != [], do: :ets.insert(census, {:doubles, {id, self(), others}})
     :ets.insert(census, {id, self()})
     if init > 0, do: Process.sleep(init)
-    {:ok, nil}
+    {:ok, init}
   end
 
   @impl true
@@ -39,6 +39,10 @@ defmodule Kantoku.Chaos do
   # Supervisors send their exit as a message to those who trap.
   @impl true
   def handle_info({:EXIT, _from, reason}, state), do: {:stop, reason, state}
+
+  # Who starts slowly stops slowly, too: so it outlives its killed supervisor for a while.
+  @impl true
+  def terminate(_reason, init), do: Process.sleep(3 * init)
 
   @doc "A table in which all agents that ever started are entered."
   def census, do: :ets.new(:census, [:public, :bag, write_concurrency: true])
@@ -54,7 +58,18 @@ defmodule Kantoku.Chaos do
     end
   end
 
-  defp strike(instance) do
+  # Walking down the tree waits for each supervisor to be at leisure; the book finds them at work, too.
+  defp strike(instance), do: if(:rand.uniform(2) == 1, do: strike_by_tree(instance), else: strike_by_book(instance))
+
+  defp strike_by_book(instance) do
+    {_rows, book} = tables(instance)
+    seats = :ets.match(book, {{:seat, {:"$1", :_, :_}}, :_, :"$2"})
+    [kind, pid] = Enum.random(seats)
+    Process.exit(pid, :kill)
+    if kind == :agents, do: :supervisor, else: kind
+  end
+
+  defp strike_by_tree(instance) do
     case instance |> below_domains() |> Enum.flat_map(&victim/1) |> Enum.group_by(&elem(&1, 0)) |> Enum.to_list() do
       [] ->
         :none

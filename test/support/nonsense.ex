@@ -69,9 +69,12 @@ defmodule Kantoku.Nonsense do
 
   # Mostly terms that fit the place, so that calls get past the first check.
   defp arguments(name, arity) do
-    shape = shape(name, arity)
-    for kind <- shape, do: if(:rand.uniform(5) == 1, do: anything(3), else: fitting(kind))
+    for kind <- shape(name, arity), do: harmless(kind, if(:rand.uniform(5) == 1, do: anything(3), else: fitting(kind)))
   end
+
+  # Any text is a path, and would become a file there.
+  defp harmless(:path, text) when is_binary(text), do: if(text =~ "kantoku-fuzz", do: text, else: fitting(:path))
+  defp harmless(_kind, term), do: term
 
   defp shape(:open, 4), do: [:instance, :kind, :small, :listeners]
   defp shape(:seat, 3), do: [:instance, :small, :pid]

@@ -16,9 +16,9 @@ defmodule Kantoku.OtherVM do
 
   def stop(vm), do: :peer.stop(vm)
 
-  # Its log is not ours: what it says there is said on purpose.
-  defp arguments do
-    paths = for path <- :code.get_path(), path != '.', do: path
-    ['-kernel', 'logger_level', 'none', '-pa' | paths]
+  @doc "The arguments of a VM with our code. Its log is not ours: what it says there is said on purpose."
+  def arguments do
+    paths = for path <- :code.get_path(), path != ~c".", do: path
+    [~c"-kernel", ~c"logger_level", ~c"none", ~c"-pa" | paths]
   end
 end

@@ -3,7 +3,7 @@ defmodule Bench.Checks do
   # What has to be counted as zero, however long one looks.
   @behaviour Bench.Suite
 
-  alias Bench.Checks.{ExitStorm, StaleReads}
+  alias Bench.Checks.{ExitStorm, SchedulerHold, StaleReads}
   alias Bench.{Ours, Stage}
 
   @impl true
@@ -11,7 +11,7 @@ defmodule Bench.Checks do
 
   @impl true
   def stages(options) do
-    for item <- [StaleReads.item(options), ExitStorm.item(options)] do
+    for item <- [StaleReads.item(options), ExitStorm.item(options), SchedulerHold.item(options)] do
       %Stage{build: fn -> open(options) end, clear: &Supervisor.stop(&1.supervisor), items: [item]}
     end
   end

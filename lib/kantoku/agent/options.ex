@@ -1,8 +1,10 @@
 defmodule Kantoku.Agent.Options do
   @moduledoc """
-  What can be said about the server of an agent, its snapshots and its directives.
+  What can be said about the server of an agent, its snapshots and its directives: for all agents of an instance by its option
+  `:agents`, for one by the options of `Kantoku.start_agent/3`, which come first.
 
-    * `:store` - `{module, ref}` as `Kantoku.Store.open/2` gives it; `nil` (default): nothing outlives the process;
+    * `:store` - `{module, ref}` as `Kantoku.Store.open/2` gives it; `nil`: nothing outlives the process. In an instance the
+      default is the instance's store, outside of one `nil`;
     * `:snapshot` - when a changed state is written:
       * `:every_change` (default) - at each change, before its caller is answered: a crash forgets nothing that was acknowledged;
       * `{:every, n}` - at every n-th change;
@@ -76,6 +78,11 @@ defmodule Kantoku.Agent.Options do
     options = struct!(__MODULE__, options)
     together!(options)
   end
+
+  @doc "What was given (a map, checked), and for the rest what `defaults` say. Raises `ArgumentError` if the two do not go together."
+  @spec merge!(t, map) :: t
+  def merge!(defaults, given) when given == %{}, do: defaults
+  def merge!(defaults, given), do: defaults |> struct!(given) |> together!()
 
   defp together!(%{durability: :sync, snapshot: snapshot}) when snapshot != :every_change do
     raise ArgumentError, "option :durability is :sync, which expects snapshot: :every_change, got: #{inspect(snapshot)}"

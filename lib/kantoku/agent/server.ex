@@ -169,6 +169,7 @@ defmodule Kantoku.Agent.Server do
   end
 
   # Older Elixir does not know this callback of OTP 25, newer asks for the annotation.
+  @doc false
   if {:format_status, 1} in GenServer.behaviour_info(:callbacks), do: @impl(true)
 
   def format_status(%{state: %Holding{config: %{options: %{redact: true}}} = holding} = status),

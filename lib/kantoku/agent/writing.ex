@@ -195,9 +195,10 @@ defmodule Kantoku.Agent.Writing do
   defp stale?({:stale, _message}), do: true
   defp stale?(_reason), do: false
 
-  # What is too large stays so until the next change.
+  # What is too large stays so until the next change, and a store that is closed for good.
   defp retry_in({:too_large, _bytes, _most}), do: 0
   defp retry_in({:too_large, _message}), do: 0
+  defp retry_in({:closed, _message}), do: 0
   defp retry_in(reason), do: if(stale?(reason), do: 0, else: @retry_in)
 
   defp reply_all([], _fun), do: :ok
@@ -229,7 +230,7 @@ defmodule Kantoku.Agent.Writing do
   end
 
   defp last(holding, deadline) do
-    holding = write(holding)
+    holding = hand_over(holding)
 
     cond do
       over?(holding) -> holding
@@ -239,7 +240,16 @@ defmodule Kantoku.Agent.Writing do
     end
   end
 
-  # With `:async` the store was told not to keep anyone waiting, so nobody waits for it.
+  # What is asked about a store gives up when it fails; what is not it goes on trying for as long as it is open. So with `:async`
+  # the last write is one that nobody waits for, be there another one on its way or not.
+  defp hand_over(%{config: %{options: %{durability: :async, store: {_, _}}}, pending: %{} = pending} = holding) do
+    if pending.flight != nil or pending.handed < holding.revision,
+      do: encode_and_put(%{holding | pending: %{pending | flight: nil}}, nil),
+      else: holding
+  end
+
+  defp hand_over(holding), do: write(holding)
+
   defp over?(%{pending: nil}), do: true
   defp over?(%{config: %{options: %{durability: :sync}}} = holding), do: holding.pending.kept == holding.revision
   defp over?(holding), do: holding.pending.handed == holding.revision

@@ -77,7 +77,11 @@ defmodule Kantoku.Domain.Definition do
 
   @doc "The ids of all agents declared in a domain and those in it."
   @spec agent_ids(t) :: [term]
-  def agent_ids(domain), do: Enum.map(domain.agents, &row(&1, :id)) ++ Enum.flat_map(domain.domains, &agent_ids/1)
+  def agent_ids(domain), do: domain |> agents() |> Enum.map(&row(&1, :id))
+
+  @doc "All agents declared in a domain and those in it."
+  @spec agents(t) :: [Rows.row()]
+  def agents(domain), do: domain.agents ++ Enum.flat_map(domain.domains, &agents/1)
 
   @doc "The options as Markdown."
   @spec docs() :: String.t()

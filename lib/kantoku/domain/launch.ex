@@ -4,12 +4,14 @@ defmodule Kantoku.Domain.Launch do
   import Kantoku.Domain.Rows
 
   alias Kantoku.{Engine, Telemetry}
+  alias Kantoku.Agent.Options
   alias Kantoku.Domain.{Book, Rows, Start}
   alias Kantoku.Registry.{Description, Facet}
 
   @doc "Starts the agent's process: with the monotonic time of its start and its incarnation."
   @spec run(Start.context(), Rows.row()) :: {:ok, pid, integer, pos_integer} | :ignore | {:error, term}
   def run({instance, _rows, _book} = context, row(what: what, incarnation: before) = row) do
+    shorten_ancestry()
     incarnation = max(before + 1, System.os_time(:microsecond))
     started = System.monotonic_time()
 
@@ -27,6 +29,11 @@ defmodule Kantoku.Domain.Launch do
       other ->
         {:error, {:bad_return_from_start, other}}
     end
+  end
+
+  # Every process carries the list of its ancestors. The last two say where an agent is; all eight would cost it 100 bytes.
+  defp shorten_ancestry do
+    with [parent, _ | _] <- Process.get(:"$ancestors"), do: Process.put(:"$ancestors", [parent])
   end
 
   # As OTP's supervisors do, whatever a start function throws is a reason not to have started.
@@ -53,7 +60,7 @@ defmodule Kantoku.Domain.Launch do
       id: id,
       module: module,
       args: args,
-      options: options(options, Book.agent_options(book)),
+      options: Options.merge!(Book.agent_options(book), options),
       incarnation: incarnation,
       restore: restore or phase != :new
     }
@@ -61,21 +68,20 @@ defmodule Kantoku.Domain.Launch do
     {Kantoku.Agent.Server, :start_link, [argument]}
   end
 
-  # What was given was checked when it was given.
-  defp options(given, defaults) when given == %{}, do: defaults
-  defp options(given, defaults), do: struct!(defaults, given)
-
   defp announce(instance, row(id: id) = row, pid, incarnation) do
-    metadata = metadata(row, id: id, pid: pid, incarnation: incarnation)
-    Telemetry.emit(instance, [:agent, :spawned], %{system_time: System.system_time()}, metadata)
+    measurements = %{system_time: System.system_time()}
+    emit(instance, [:agent, :spawned], measurements, row, id: id, pid: pid, incarnation: incarnation)
   end
 
   @doc "Gives a running agent its name and its entry."
   @spec introduce(atom, Rows.row()) :: :ok | {:error, {:already_started, pid} | term}
-  def introduce(instance, row(id: id, pid: pid) = row) do
-    case Engine.claim(instance, id, pid, nil) do
-      {:ok, _incarnation} -> describe(instance, row)
-      {:error, {:already_registered, ^pid}} -> describe(instance, row)
+  def introduce(instance, row(id: id, pid: pid, what: what, entry: entry)) do
+    attributes = Description.change!(%{}, Map.put(entry || %{}, :type, module(what)))
+
+    case Engine.introduce(instance, id, pid, nil, attributes, Facet.of(attributes)) do
+      {:ok, _incarnation} -> :ok
+      # It has registered itself, and so describes itself, or is described here.
+      {:error, {:already_registered, ^pid}} -> describe(instance, id, attributes)
       {:error, {:already_registered, other}} -> {:error, {:already_started, other}}
       # It is dead already: its supervisor will hear of it next.
       {:error, :noproc} -> :ok
@@ -83,15 +89,9 @@ defmodule Kantoku.Domain.Launch do
     end
   end
 
-  # A fresh entry has version 0, so one step does; the process may be dead or have described itself by now.
-  defp describe(instance, row(id: id, pid: pid, what: what, entry: entry)) do
-    attributes = Map.put(Description.change!(%{}, entry || []), :type, module(what))
-
-    case Engine.describe(instance, id, pid, 0, attributes, Facet.of(attributes)) do
-      {:stale, _version} -> Kantoku.Registry.describe(instance, id, entry || [])
-      _done_or_dead -> :ok
-    end
-
+  # It may be dead by now.
+  defp describe(instance, id, attributes) do
+    Kantoku.Registry.describe(instance, id, Map.delete(attributes, :started_at))
     :ok
   end
 
@@ -100,9 +100,13 @@ defmodule Kantoku.Domain.Launch do
   def modules({:otp, _mfa, modules}), do: modules
   def modules({:data, _module, _args, _options}), do: [Kantoku.Agent.Server]
 
-  @doc "What events say of an agent."
-  @spec metadata(Rows.row(), keyword) :: map
-  def metadata(row(domain: domain, what: what, pid: pid, incarnation: incarnation), more) do
+  @doc "Tells of an agent; what is told is only gathered when someone listens."
+  @spec emit(atom, [atom], map, Rows.row(), keyword) :: :ok
+  def emit(instance, name, measurements, row, more) do
+    if Telemetry.listening?(name), do: Telemetry.emit(instance, name, measurements, metadata(row, more)), else: :ok
+  end
+
+  defp metadata(row(domain: domain, what: what, pid: pid, incarnation: incarnation), more) do
     Map.merge(%{domain: domain, module: module(what), pid: pid, incarnation: incarnation}, Map.new(more))
   end
 

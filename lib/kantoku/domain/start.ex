@@ -100,7 +100,7 @@ defmodule Kantoku.Domain.Start do
   def forget({instance, rows, book}, row(id: id, domain: domain) = row) do
     gone? = Rows.delete(rows, row)
     if gone?, do: Gauges.leave(Book.chain(book, domain))
-    if gone?, do: Telemetry.emit(instance, [:agent, :stopped], %{}, Launch.metadata(row, id: id, reason: :stopped))
+    if gone?, do: Launch.emit(instance, [:agent, :stopped], %{}, row, id: id, reason: :stopped)
     gone?
   end
 
@@ -196,7 +196,7 @@ defmodule Kantoku.Domain.Start do
     row = row(row, ledger: ledger, restarts: row(row, :restarts) + 1)
 
     if Rows.advance(rows, row, [{ledger_at(), ledger}, {restarts_at(), row(row, :restarts)}]) do
-      Telemetry.emit(instance, [:agent, :crashed], %{crashes: crashes}, Launch.metadata(row, id: id, reason: reason))
+      Launch.emit(instance, [:agent, :crashed], %{crashes: crashes}, row, id: id, reason: reason)
       follow(escalated(policy, context, row) || decision, context, row, policy, {crashes, reason})
     else
       :ignore
@@ -222,14 +222,14 @@ defmodule Kantoku.Domain.Start do
 
   defp follow({:park, delay}, {instance, _rows, _book} = context, row(id: id) = row, _policy, {crashes, reason}) do
     measurements = %{crashes: crashes, retry_in: delay}
-    Telemetry.emit(instance, [:agent, :parked], measurements, Launch.metadata(row, id: id, reason: reason))
+    Launch.emit(instance, [:agent, :parked], measurements, row, id: id, reason: reason)
     rest(context, row, :parked, if(delay == :never, do: :never, else: now() + delay))
   end
 
   defp follow({:start, delay}, {instance, _rows, book} = context, row(id: id) = row, policy, {crashes, reason}) do
     delay = delay + throttled(instance, book, row, now() + delay, policy)
     measurements = %{delay: delay, crashes: crashes}
-    Telemetry.emit(instance, [:agent, :restarting], measurements, Launch.metadata(row, id: id, reason: reason))
+    Launch.emit(instance, [:agent, :restarting], measurements, row, id: id, reason: reason)
     # A start that was refused is not repeated within the supervisor, however short the delay.
     if delay == 0 and row(row, :started),
       do: again(context, row),
@@ -310,7 +310,7 @@ defmodule Kantoku.Domain.Start do
   # Who was released by someone has a clean ledger.
   defp unparked({instance, _rows, _book}, row(id: id, ledger: ledger, since: since) = row, :parked) do
     by = if ledger == nil, do: :operator, else: :timer
-    Telemetry.emit(instance, [:agent, :unparked], %{parked_for: now() - since}, Launch.metadata(row, id: id, by: by))
+    Launch.emit(instance, [:agent, :unparked], %{parked_for: now() - since}, row, id: id, by: by)
   end
 
   defp unparked(_context, _row, _phase), do: :ok

@@ -3,6 +3,7 @@ defmodule Kantoku.Domain.Wish do
   @moduledoc false
   import Kantoku.Domain.Rows
 
+  alias Kantoku.Agent.Options
   alias Kantoku.Domain.Rows
   alias Kantoku.Registry.Description
 
@@ -74,7 +75,9 @@ defmodule Kantoku.Domain.Wish do
 
   defp data(wish, module, args) do
     options = Map.new(wish.rest)
-    _ = options |> Map.delete(:restore) |> Kantoku.Agent.Options.new!()
+    {restore, agent_options} = Map.pop(options, :restore, true)
+    is_boolean(restore) || refuse!(:restore, "true or false", restore)
+    _ = Options.new!(agent_options)
     new(wish, id!(wish, module), {:data, module, args, options}, {wish.restart, wish.shutdown, :worker})
   end
 
@@ -112,6 +115,15 @@ defmodule Kantoku.Domain.Wish do
     known = [:id, :domain, :restart, :shutdown, :tags, :capabilities, :metadata]
     refuse!(name, "an option that an OTP child takes (#{inspect(known)})", value)
   end
+
+  @doc "Raises `ArgumentError` if the options of a data agent do not go with those of its instance."
+  @spec check!(Rows.row(), Options.t()) :: :ok
+  def check!(row(what: {:data, _module, _args, options}), defaults) do
+    _ = Options.merge!(defaults, Map.delete(options, :restore))
+    :ok
+  end
+
+  def check!(_otp, _defaults), do: :ok
 
   @doc "Fills in what the agent leaves to its domain."
   @spec complete(Rows.row(), atom, timeout | :brutal_kill) :: Rows.row()

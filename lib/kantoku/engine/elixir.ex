@@ -38,6 +38,10 @@ defmodule Kantoku.Engine.Elixir do
   def claim(instance, key, pid, value), do: write(instance, {:claim, key, pid, value})
 
   @impl true
+  def introduce(instance, key, pid, value, attributes, facets),
+    do: write(instance, {:introduce, key, pid, value, attributes, facets})
+
+  @impl true
   def disclaim(instance, key, pid), do: write(instance, {:disclaim, key, pid})
 
   @impl true

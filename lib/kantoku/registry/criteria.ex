@@ -64,7 +64,9 @@ defmodule Kantoku.Registry.Criteria do
 
   @doc "Whether the residual criteria hold for a record's attributes."
   @spec holds?(t, map) :: boolean
-  def holds?(%{residual: residual}, %{metadata: metadata}) do
+  def holds?(%{residual: residual}, attributes) do
+    metadata = Map.get(attributes, :metadata, %{})
+
     Enum.all?(residual, fn {present, key, value} ->
       match?({:ok, found} when found === value, Map.fetch(metadata, key)) == present
     end)

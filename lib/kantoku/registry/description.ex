@@ -1,5 +1,7 @@
 defmodule Kantoku.Registry.Description do
   # The attributes of an entry: what a change may say, and what it makes of them. Knows no registry.
+  #
+  # What is nil or empty is left out: most entries say little, and there are many.
   @moduledoc false
 
   alias Kantoku.Registry.Facet
@@ -10,21 +12,13 @@ defmodule Kantoku.Registry.Description do
   @spec change!(map, keyword | map) :: map
   def change!(attributes, changes) do
     attributes = if attributes == %{}, do: first(), else: attributes
-    Enum.reduce(pairs!(changes), attributes, fn {field, value}, all -> Map.put(all, field, check!(field, value)) end)
+    Enum.reduce(pairs!(changes), attributes, fn {field, value}, all -> put(all, field, check!(field, value)) end)
   end
 
-  defp first do
-    %{
-      type: nil,
-      tags: [],
-      capabilities: [],
-      metadata: %{},
-      status: nil,
-      region: nil,
-      node: node(),
-      started_at: System.system_time(:millisecond)
-    }
-  end
+  defp put(attributes, field, nothing) when nothing in [nil, [], %{}], do: Map.delete(attributes, field)
+  defp put(attributes, field, value), do: Map.put(attributes, field, value)
+
+  defp first, do: %{node: node(), started_at: System.system_time(:millisecond)}
 
   defp pairs!(changes) when is_map(changes) and not is_struct(changes), do: Map.to_list(changes)
 

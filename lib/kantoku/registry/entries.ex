@@ -5,6 +5,9 @@ defmodule Kantoku.Registry.Entries do
   alias Kantoku.{Engine, Entry}
   alias Kantoku.Registry.{Config, Criteria, Description, Facet, Load}
 
+  # For messages that are on their way, in ms. They come at once, unless the machine is very busy.
+  @end_within 5_000
+
   @type changes :: keyword | map | (Entry.t() -> keyword | map)
 
   @spec describe(atom, term, changes) :: :ok | :error
@@ -123,15 +126,18 @@ defmodule Kantoku.Registry.Entries do
 
   @spec unwatch(atom, reference) :: :ok
   def unwatch(registry, ref) do
-    :ok = known!(Engine.unwatch(registry, ref), registry)
-    flush(ref)
+    case known!(Engine.unwatch(registry, ref), registry) do
+      :ok -> flush(ref, 0)
+      :pending -> flush(ref, @end_within)
+    end
   end
 
-  defp flush(ref) do
+  defp flush(ref, patience) do
     receive do
-      {:kantoku_watch, ^ref, _event, _what} -> flush(ref)
+      {:kantoku_watch, ^ref, _event, _what} -> flush(ref, patience)
+      {:kantoku_watch, ^ref, :end} -> :ok
     after
-      0 -> :ok
+      patience -> :ok
     end
   end
 

@@ -23,12 +23,13 @@ defmodule Kantoku.Registry.Facet do
 
   @doc "The facets of a description."
   @spec of(map) :: [Kantoku.Engine.facet()]
-  def of(attributes) do
-    single = for dimension <- [:type, :status, :node, :region], value = attributes[dimension], do: {dimension, value}
-    tags = for tag <- attributes.tags, do: {:tag, tag}
-    capabilities = for capability <- attributes.capabilities, do: {:capability, capability}
-    single ++ tags ++ capabilities ++ of_metadata(attributes.metadata)
-  end
+  def of(attributes), do: Enum.flat_map(attributes, &facets/1)
+
+  defp facets({dimension, value}) when dimension in [:type, :status, :node, :region], do: [{dimension, value}]
+  defp facets({:tags, tags}), do: for(tag <- tags, do: {:tag, tag})
+  defp facets({:capabilities, capabilities}), do: for(capability <- capabilities, do: {:capability, capability})
+  defp facets({:metadata, metadata}), do: of_metadata(metadata)
+  defp facets({:started_at, _time}), do: []
 
   defp of_metadata(metadata) do
     for {key, value} <- metadata, indexable?(key) and indexable?(value), do: {{:metadata, key}, value}

@@ -35,7 +35,9 @@ defmodule Kantoku.Telemetry.Catalogue do
     },
     %{
       name: [:agent, :crashed],
-      doc: "An agent ended for a reason that its restart policy answers with a restart.",
+      doc:
+        "An agent ended and its restart policy answers that with a restart. `reason` is `:unknown`, as OTP tells no start function why " <>
+          "a child ended, or why its start was refused.",
       measurements: [crashes: :count],
       metadata: @agent ++ [:domain, :module, :pid, :incarnation, :reason]
     },

@@ -157,6 +157,12 @@ pub fn reference(env: Env<'_>) -> Term<'_> {
     unsafe { Term::new(env, sys::enif_make_ref(env.as_c_arg())) }
 }
 
+/// Whether this thread may be held: it is no ordinary scheduler.
+pub fn may_be_held() -> bool {
+    // SAFETY: no arguments that could be wrong.
+    unsafe { sys::enif_thread_type() != sys::ERL_NIF_THR_NORMAL_SCHEDULER }
+}
+
 /// Says how much of a timeslice was used up since `start` (of [`now`]).
 pub fn consume(env: Env<'_>, start: i64) {
     const SLICE_NS: i64 = 1_000_000;

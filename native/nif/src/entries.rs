@@ -1,19 +1,20 @@
 //! What an agent's entry adds: describe, load, find, watch. Decodes, makes one core call, encodes.
 
 use kantoku_core::index::{Order, Query, Slot};
-use kantoku_core::registry::{Closed, Describing, Found, OwnedQuery};
+use kantoku_core::registry::{Closed, Describing, Description, Found, Holding, OwnedQuery, Row};
 use kantoku_core::sync::atomic::Ordering::Relaxed;
 use rustler::{Encoder, Env, Term};
 
 use crate::beam::{self, Message, Pid, atom};
-use crate::guard::{Answer, Refusal};
+use crate::errand::Errand;
+use crate::guard::{self, Answer, Refusal};
 use crate::instance::unknown;
 use crate::key::{self, Asked};
 use crate::owner::{self, Role, Watching};
 use crate::state::{Opened, state};
-use crate::terms::Raw;
+use crate::terms::{Bags, Raw};
 use crate::world::{self, Watcher, World};
-use crate::{atoms, state as shared};
+use crate::{atoms, registry, state as shared};
 
 /// `describe(instance, key, pid, expected, attributes, facets)`
 pub fn describe<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
@@ -37,11 +38,38 @@ pub fn describe<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         &facets,
         &mut world,
     ) {
-        Ok(Describing::Done { version, slot }) => Ok((atoms::ok(), version, handle(slot)).encode(env)),
+        Ok(Describing::Done { version, slot }) => {
+            Ok((atoms::ok(), version, handle(slot, opened)).encode(env))
+        }
         Ok(Describing::Stale { version }) => Ok((atoms::stale(), version).encode(env)),
         Ok(Describing::NotHeld) => Ok(atom(env, atoms::none())),
         Err(_) => Ok(unknown(env)),
     }
+}
+
+/// `introduce(instance, key, pid, value, attributes, facets)`: claims a name and describes it, in one step.
+pub fn introduce<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let Some(pid) = registry::living(args[2]) else {
+        return Ok(registry::nobody(env));
+    };
+    let facets = facets(args[5])?;
+    let asked = Asked::new(args[1]);
+    let probe = asked.probe(state().seed);
+    let description = Description {
+        attributes: Raw::of(args[4]),
+        facets: &facets,
+    };
+    let mut world = World::new(env, opened);
+    let value = Raw::of(args[3]);
+    let registered =
+        opened
+            .shell
+            .registry
+            .introduce(opened.generation, probe, pid.0, value, description, &mut world);
+    Ok(registry::claimed(env, registered))
 }
 
 fn facets(list: Term<'_>) -> Result<Vec<Box<[u8]>>, Refusal> {
@@ -65,13 +93,20 @@ fn facet(term: Term<'_>) -> Result<Box<[u8]>, Refusal> {
         .ok_or(Refusal::BadArgument)
 }
 
-fn handle(slot: Slot) -> u64 {
-    slot.to_handle()
+// A handle is only good for the opening that gave it: its slot is veiled with that one's generation, under which a handle
+// of any other names a slot that is not there.
+fn handle(slot: Slot, opened: Opened) -> u64 {
+    slot.to_handle() ^ veil(opened)
 }
 
-fn slot(term: Term<'_>) -> Result<Option<Slot>, Refusal> {
+fn slot(term: Term<'_>, opened: Opened) -> Result<Option<Slot>, Refusal> {
     let handle: u64 = term.decode().map_err(|_| Refusal::BadArgument)?;
-    Ok(Slot::from_handle(handle))
+    Ok(Slot::from_handle(handle ^ veil(opened)))
+}
+
+fn veil(opened: Opened) -> u64 {
+    const SLOT_BITS: u32 = 57;
+    u64::from(opened.generation).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SLOT_BITS)
 }
 
 /// `entry(instance, key)`
@@ -91,8 +126,14 @@ pub fn entry<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
                 let record = world::record(env, key::show(&row.key, terms, env), terms, holding, load);
                 let described = holding.described.as_ref();
                 let version = described.map_or(0, |described| described.version);
-                shown =
-                    Some((record, version, described.map(|described| handle(described.slot))).encode(env));
+                shown = Some(
+                    (
+                        record,
+                        version,
+                        described.map(|described| handle(described.slot, opened)),
+                    )
+                        .encode(env),
+                );
             });
     Ok(looked.map_or_else(
         |_| unknown(env),
@@ -106,7 +147,7 @@ pub fn set_load<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         return Ok(unknown(env));
     };
     let load: u64 = args[2].decode().map_err(|_| Refusal::BadArgument)?;
-    let set = slot(args[1])?.is_some_and(|slot| opened.shell.registry.set_load(slot, load));
+    let set = slot(args[1], opened)?.is_some_and(|slot| opened.shell.registry.set_load(slot, load));
     Ok(set.encode(env))
 }
 
@@ -116,7 +157,7 @@ pub fn add_load<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         return Ok(unknown(env));
     };
     let delta: i64 = args[2].decode().map_err(|_| Refusal::BadArgument)?;
-    let load = slot(args[1])?.and_then(|slot| opened.shell.registry.add_load(slot, delta));
+    let load = slot(args[1], opened)?.and_then(|slot| opened.shell.registry.add_load(slot, delta));
     Ok(load.map_or_else(|| false.encode(env), |load| (atoms::ok(), load).encode(env)))
 }
 
@@ -126,6 +167,20 @@ struct Asking {
     order: Order,
     limit: usize,
 }
+
+impl Asking {
+    // How many entries are about to be looked at: few if few are wanted and the index leads to them.
+    fn reach(&self, entries: usize) -> usize {
+        match self.order {
+            Order::None | Order::Load => entries.min(self.limit),
+            // These orders look at every entry that matches, if only as one bit.
+            Order::StartedAt | Order::Random(_) => entries.min(self.limit).max(entries / 64),
+        }
+    }
+}
+
+// So many are looked at on a scheduler.
+const MOST_LOOKED_AT: usize = 256;
 
 fn asking(term: Term<'_>) -> Result<Asking, Refusal> {
     let items: Vec<Term<'_>> = beam::items(term).collect();
@@ -181,57 +236,42 @@ fn found(env: Env<'_>, opened: Opened, asking: &Asking) -> Result<Vec<Found>, Cl
 
 /// `find(instance, query)`
 pub fn find<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else {
-        return Ok(unknown(env));
-    };
-    let asking = asking(args[1])?;
-    let Ok(found) = found(env, opened, &asking) else {
-        return Ok(unknown(env));
-    };
-    let mut records = Vec::new();
-    for one in found {
-        let shown = opened
-            .shell
-            .registry
-            .show_found(opened.generation, &one, |terms, row, holding, load| {
-                records.push(world::record(
-                    env,
-                    key::show(&row.key, terms, env),
-                    terms,
-                    holding,
-                    load,
-                ));
-            });
-        if shown.is_err() {
-            return Ok(unknown(env));
-        }
-    }
-    Ok(records.encode(env))
+    list(env, args, |key, terms, holding, load| {
+        world::record(env, key, terms, holding, load)
+    })
 }
 
 /// `find_pids(instance, query)`
 pub fn find_pids<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    list(env, args, |key, _, holding, _| {
+        beam::tuple(env, &[key, Pid(holding.pid).term(env)])
+    })
+}
+
+fn list<'a>(
+    env: Env<'a>,
+    args: &[Term<'a>],
+    shape: impl Fn(Term<'a>, &Bags, &Holding<Bags>, u64) -> Term<'a>,
+) -> Answer<'a> {
     let Some(opened) = state().find(args[0]) else {
         return Ok(unknown(env));
     };
     let asking = asking(args[1])?;
+    let registry = &opened.shell.registry;
+    guard::bounded(|| asking.reach(registry.described()), MOST_LOOKED_AT)?;
     let Ok(found) = found(env, opened, &asking) else {
         return Ok(unknown(env));
     };
-    let mut pairs = Vec::new();
+    let mut shown = Vec::with_capacity(found.len());
     for one in found {
-        let shown = opened
-            .shell
-            .registry
-            .show_found(opened.generation, &one, |terms, row, holding, _| {
-                let key = key::show(&row.key, terms, env);
-                pairs.push(beam::tuple(env, &[key, Pid(holding.pid).term(env)]));
-            });
-        if shown.is_err() {
+        let show = |terms: &Bags, row: &Row<Bags>, holding: &Holding<Bags>, load| {
+            shown.push(shape(key::show(&row.key, terms, env), terms, holding, load));
+        };
+        if registry.show_found(opened.generation, &one, show).is_err() {
             return Ok(unknown(env));
         }
     }
-    Ok(pairs.encode(env))
+    Ok(shown.encode(env))
 }
 
 /// `count(instance, query)`
@@ -240,6 +280,7 @@ pub fn count<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         return Ok(unknown(env));
     };
     let asking = asking(args[1])?;
+    guard::bounded(|| opened.shell.registry.described(), MOST_LOOKED_AT)?;
     let world = World::new(env, opened);
     let Opened { shell, generation } = opened;
     let count = asking.query.with(Order::None, |query| {
@@ -254,6 +295,7 @@ pub fn watch<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         return Ok(unknown(env));
     };
     let asking = asking(args[1])?;
+    guard::bounded(|| opened.shell.registry.described(), MOST_LOOKED_AT)?;
     let pid = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
     let id = state().watches.fetch_add(1, Relaxed);
     let place = opened.shell.place;
@@ -290,22 +332,35 @@ pub fn watch<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
             ));
         },
     );
+    // Dead before the watch was there, it was not ended by its death.
+    if !pid.is_alive(env.as_c_arg()) {
+        drop(registry.unwatch(opened.generation, |watcher| watcher.id == id));
+    }
     match watched {
         Ok(()) => Ok((atoms::ok(), shown_reference, records).encode(env)),
         Err(_) => Ok(unknown(env)),
     }
 }
 
-/// `unwatch(instance, reference)`
+/// `unwatch(instance, reference)`: `pending` if the caller is to wait for the end of what is on its way to it.
 pub fn unwatch<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(opened) = state().find(args[0]) else {
         return Ok(unknown(env));
     };
-    drop(
-        opened
-            .shell
-            .registry
-            .unwatch(opened.generation, |watcher| watcher.reference.is(args[1])),
-    );
-    Ok(atom(env, atoms::ok()))
+    let registry = &opened.shell.registry;
+    let ended = registry.unwatch(opened.generation, |watcher| watcher.reference.is(args[1]));
+    let own = ended.iter().find(|watcher| Pid::caller(env) == Some(watcher.pid));
+    let Some(watcher) = own else {
+        return Ok(atom(env, atoms::ok()));
+    };
+    // Behind all that was noted down for this watch.
+    state().errand(Errand::Tell {
+        to: watcher.pid,
+        message: Message::build(|env| {
+            let reference = watcher.reference.show(env);
+            let (watch, end) = (atom(env, atoms::kantoku_watch()), atom(env, atoms::end()));
+            beam::tuple(env, &[watch, reference, end])
+        }),
+    });
+    Ok(atom(env, atoms::pending()))
 }

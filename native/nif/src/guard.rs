@@ -18,6 +18,17 @@ use crate::beam::{self, Message};
 pub enum Refusal {
     /// An argument of the wrong shape.
     BadArgument,
+    /// More than a scheduler may be held for: to be run again on a dirty one.
+    TooLong,
+}
+
+/// Refuses on a scheduler what would touch more than `most` things, each a fraction of a microsecond.
+pub fn bounded(things: impl FnOnce() -> usize, most: usize) -> Result<(), Refusal> {
+    if beam::may_be_held() || things() <= most {
+        Ok(())
+    } else {
+        Err(Refusal::TooLong)
+    }
 }
 
 pub type Answer<'a> = Result<Term<'a>, Refusal>;
@@ -59,13 +70,19 @@ pub fn install() {
     }));
 }
 
-/// Runs a NIF: its answer, `badarg`, or an exception that names the panic.
+/// Runs a NIF: its answer, `badarg`, what `elsewhere` says if it is too long, or an exception that names the panic.
 #[inline]
-pub fn nif<'a>(name: &'static str, env: Env<'a>, run: impl FnOnce() -> Answer<'a>) -> ErlNifTerm {
+pub fn nif<'a>(
+    name: &'static str,
+    env: Env<'a>,
+    run: impl FnOnce() -> Answer<'a>,
+    elsewhere: impl FnOnce() -> ErlNifTerm,
+) -> ErlNifTerm {
     match panic::catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(term)) => term.as_c_arg(),
         // SAFETY: the environment of the running call.
         Ok(Err(Refusal::BadArgument)) => unsafe { sys::enif_make_badarg(env.as_c_arg()) },
+        Ok(Err(Refusal::TooLong)) => elsewhere(),
         Err(payload) => {
             std::mem::forget(payload);
             let text = report(env.as_c_arg(), Entry::Nif(name));

@@ -22,6 +22,7 @@ unsafe fn enter<const TIMED: bool>(
     count: c_int,
     words: *const ErlNifTerm,
     function: for<'a> fn(Env<'a>, &[Term<'a>]) -> Answer<'a>,
+    again: Function,
 ) -> ErlNifTerm {
     let alive = ();
     // SAFETY: this call's environment, which outlives it, and as many words of it as are counted.
@@ -39,11 +40,34 @@ unsafe fn enter<const TIMED: bool>(
     }
     // SAFETY: so many were written; the table has no function with more than `MOST_ARGUMENTS`.
     let arguments = unsafe { std::slice::from_raw_parts(terms.as_ptr().cast::<Term<'_>>(), words.len()) };
-    let answer = guard::nif(name, env, || function(env, arguments));
+    let answer = guard::nif(
+        name,
+        env,
+        || function(env, arguments),
+        || elsewhere(env, again, words),
+    );
     if TIMED {
         beam::consume(env, start);
     }
     answer
+}
+
+type Function = unsafe extern "C" fn(*mut ErlNifEnv, c_int, *const ErlNifTerm) -> ErlNifTerm;
+
+// The same call once more, on a dirty scheduler.
+fn elsewhere(env: Env<'_>, function: Function, words: &[ErlNifTerm]) -> ErlNifTerm {
+    let (name, flags) = (c"kantoku".as_ptr(), sys::ERL_NIF_DIRTY_JOB_CPU_BOUND as c_int);
+    // SAFETY: the environment, the arguments and the function of the running call.
+    unsafe {
+        sys::enif_schedule_nif(
+            env.as_c_arg(),
+            name,
+            flags,
+            function,
+            words.len() as c_int,
+            words.as_ptr(),
+        )
+    }
 }
 
 macro_rules! functions {
@@ -69,7 +93,7 @@ macro_rules! functions {
                     ) -> ErlNifTerm {
                         const { assert!(($arity as usize) < MOST_ARGUMENTS + 1) };
                         // SAFETY: the arguments are the VM's.
-                        unsafe { enter::<{ functions!(@timed $kind) }>($name, env, count, words, $function) }
+                        unsafe { enter::<{ functions!(@timed $kind) }>($name, env, count, words, $function, entry) }
                     }
                     entry
                 },
@@ -93,6 +117,7 @@ functions! {
     cold "find" / 2 => entries::find;
     cold "find_pids" / 2 => entries::find_pids;
     cold "functions" / 0 => functions;
+    hot "introduce" / 6 => entries::introduce;
     cold "keys" / 2 => registry::keys;
     cold "library" / 0 => library;
     cold "lookup" / 2 => registry::lookup;
@@ -105,8 +130,8 @@ functions! {
     cold "seat" / 3 => instance::seat;
     hot "set_load" / 3 => entries::set_load;
     cold "slice" / 3 => registry::slice;
-    cold "stats" / 0 => instance::all_stats;
-    cold "stats" / 1 => instance::stats;
+    long "stats" / 0 => instance::all_stats;
+    long "stats" / 1 => instance::stats;
     disk "store_close" / 1 => store::close;
     cold "store_delete" / 4 => store::delete;
     disk "store_flush" / 1 => store::flush;

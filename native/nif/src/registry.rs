@@ -1,12 +1,12 @@
 //! Names: register, look up, let go. Decodes, makes one core call, encodes.
 
-use kantoku_core::registry::{Cursor, Displace, Held, Registered, Whereis};
+use kantoku_core::registry::{Closed, Cursor, Displace, Held, Registered, Whereis};
 use rustler::sys::ErlNifEnv;
 use rustler::{Encoder, Env, Term};
 
 use crate::beam::{self, Pid};
 use crate::errand::Errand;
-use crate::guard::{Answer, Refusal};
+use crate::guard::{self, Answer, Refusal};
 use crate::instance::unknown;
 use crate::key::{self, Asked};
 use crate::owner::Watching;
@@ -85,24 +85,36 @@ pub fn claim<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(opened) = state().find(args[0]) else {
         return Ok(unknown(env));
     };
-    let pid = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
+    let Some(pid) = living(args[2]) else {
+        return Ok(nobody(env));
+    };
     let asked = Asked::new(args[1]);
     let probe = asked.probe(state().seed);
     let mut world = World::new(env, opened);
+    let value = Raw::of(args[3]);
     let registry = &opened.shell.registry;
-    match registry.register(
-        opened.generation,
-        probe,
-        pid.0,
-        Raw::of(args[3]),
-        Displace::Dead,
-        &mut world,
-    ) {
-        Ok(Registered::Done { incarnation, .. }) => Ok((atoms::ok(), incarnation).encode(env)),
-        Ok(Registered::Taken { pid }) => Ok(taken(env, Pid(pid))),
-        Ok(Registered::Dead) => Ok((atoms::error(), atoms::noproc()).encode(env)),
-        Err(_) => Ok(unknown(env)),
+    let registered = registry.register(opened.generation, probe, pid.0, value, Displace::Dead, &mut world);
+    Ok(claimed(env, registered))
+}
+
+/// What someone who registers another process is answered.
+pub fn claimed(env: Env<'_>, registered: Result<Registered, Closed>) -> Term<'_> {
+    match registered {
+        Ok(Registered::Done { incarnation, .. }) => (atoms::ok(), incarnation).encode(env),
+        Ok(Registered::Taken { pid }) => taken(env, Pid(pid)),
+        Ok(Registered::Dead) => nobody(env),
+        Err(Closed) => unknown(env),
     }
+}
+
+/// The process, if it lives here.
+pub fn living(term: Term<'_>) -> Option<Pid> {
+    Pid::of(term).filter(|pid| pid.is_alive(term.get_env().as_c_arg()))
+}
+
+/// A process that is dead, or of another node.
+pub fn nobody(env: Env<'_>) -> Term<'_> {
+    (atoms::error(), atoms::noproc()).encode(env)
 }
 
 /// `disclaim(instance, key, pid)`
@@ -110,7 +122,9 @@ pub fn disclaim<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(opened) = state().find(args[0]) else {
         return Ok(unknown(env));
     };
-    let pid = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
+    let Some(pid) = Pid::of(args[2]) else {
+        return Ok(atom(env, atoms::ok()));
+    };
     let asked = Asked::new(args[1]);
     let probe = asked.probe(state().seed);
     let removed = opened.shell.registry.unregister(
@@ -188,6 +202,9 @@ pub fn whereis<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     }
 }
 
+// So many are shown on a scheduler.
+const MOST_SHOWN: usize = 256;
+
 /// `lookup(instance, key)`
 pub fn lookup<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(opened) = state().find(args[0]) else {
@@ -197,6 +214,16 @@ pub fn lookup<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let mut pairs = Vec::new();
     let world = World::new(env, opened);
     let probe = asked.probe(state().seed);
+    guard::bounded(
+        || {
+            opened
+                .shell
+                .registry
+                .holders(opened.generation, probe)
+                .unwrap_or(0)
+        },
+        MOST_SHOWN,
+    )?;
     let looked = opened
         .shell
         .registry
@@ -217,6 +244,10 @@ pub fn keys<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(pid) = Pid::of(args[1]) else {
         return Ok(beam::nil(env));
     };
+    guard::bounded(
+        || opened.shell.registry.holdings(opened.generation, pid.0),
+        MOST_SHOWN,
+    )?;
     let mut keys = Vec::new();
     let world = World::new(env, opened);
     let looked = opened
@@ -240,6 +271,16 @@ pub fn own<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let mut mine = Vec::new();
     let world = World::new(env, opened);
     let probe = asked.probe(state().seed);
+    guard::bounded(
+        || {
+            opened
+                .shell
+                .registry
+                .holders(opened.generation, probe)
+                .unwrap_or(0)
+        },
+        MOST_SHOWN,
+    )?;
     let looked = opened
         .shell
         .registry
@@ -329,13 +370,13 @@ const CLEARED_AT_ONCE: usize = 32;
 pub fn owner_died(env: *mut ErlNifEnv, watching: Watching) {
     let opened = opened(watching);
     let registry = &opened.shell.registry;
-    let Some((_monitor, mut held)) = registry.forget(opened.generation, watching.pid.0) else {
+    let Some((_monitor, mut remains)) = registry.forget(opened.generation, watching.pid.0) else {
         return;
     };
-    let rest = held.split_off(held.len().min(CLEARED_AT_ONCE));
+    let held = remains.piece(CLEARED_AT_ONCE);
     registry.clear(opened.generation, &held, &mut World::in_callback(env, opened));
-    if !rest.is_empty() {
-        state().errand(Errand::Clear { opened, held: rest });
+    if !remains.is_empty() {
+        state().errand(Errand::Clear { opened, remains });
     }
 }
 

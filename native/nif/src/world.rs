@@ -53,13 +53,6 @@ impl World {
             opened,
         }
     }
-
-    fn name(&self) -> u64 {
-        self.opened
-            .shell
-            .name
-            .load(kantoku_core::sync::atomic::Ordering::Relaxed)
-    }
 }
 
 impl registry::World for World {
@@ -85,26 +78,8 @@ impl registry::World for World {
         )
     }
 
-    fn gone(&mut self, terms: &Bags, key: &Key<Bags>, holding: &Holding<Bags>) {
-        let seats = self.opened.shell.seats.read();
-        for &to in &seats.listeners {
-            let name = self.name();
-            let message = Message::build(|env| {
-                let key = key::show(key, terms, env);
-                let pid = Pid(holding.pid).term(env);
-                beam::tuple(
-                    env,
-                    &[
-                        beam::atom(env, atoms::unregister()),
-                        beam::immediate(env, name),
-                        key,
-                        pid,
-                    ],
-                )
-            });
-            state().errand(Errand::TellNamed { to, message });
-        }
-    }
+    // Listeners hear of what owners do themselves, as those of Elixir's registry: not of deaths.
+    fn gone(&mut self, _: &Bags, _: &Key<Bags>, _: &Holding<Bags>) {}
 
     // The ledger is held, so errands are noted in the order of the changes (R6), and one thread sends them.
     fn tell(&mut self, told: Told<'_, Bags, Watcher>) {

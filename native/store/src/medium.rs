@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
@@ -49,6 +49,9 @@ impl Medium for FileMedium {
         if !self.path.exists() {
             make_folder(&self.path)?;
             self.make(builder)?;
+        } else if fs::metadata(&self.path)?.nlink() > 1 {
+            // Who may not remove it can use the database all the same.
+            drop(remove_second_name(&self.path));
         }
         builder.create_with_backend(FileBackend::new(private_file(&self.path, OpenOptions::new())?)?)
     }
@@ -91,7 +94,23 @@ fn private_file(path: &Path, mut options: OpenOptions) -> io::Result<File> {
 
 /// Left by processes that ended in the midst of making the database.
 fn remove_unfinished(path: &Path) -> io::Result<()> {
+    unfinished(path)?.iter().try_for_each(fs::remove_file)
+}
+
+/// Left by a process that ended when the database had its name, and still the one that it was made under.
+fn remove_second_name(path: &Path) -> io::Result<()> {
+    let inode = fs::metadata(path)?.ino();
+    for name in unfinished(path)? {
+        if fs::symlink_metadata(&name).is_ok_and(|second| second.ino() == inode) {
+            fs::remove_file(name)?;
+        }
+    }
+    Ok(())
+}
+
+fn unfinished(path: &Path) -> io::Result<Vec<PathBuf>> {
     let prefix = beside(path, UNFINISHED);
+    let mut names = Vec::new();
     for entry in fs::read_dir(folder(path))? {
         let name = folder(path).join(entry?.file_name());
         if name
@@ -99,19 +118,27 @@ fn remove_unfinished(path: &Path) -> io::Result<()> {
             .as_bytes()
             .starts_with(prefix.as_os_str().as_bytes())
         {
-            fs::remove_file(name)?;
+            names.push(name);
         }
     }
-    Ok(())
+    Ok(names)
 }
 
 /// Not by renaming, which would take the place of what another process has published meanwhile.
 fn publish(unfinished: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(unfinished, path) {
-        Ok(()) => fs::remove_file(unfinished),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::remove_file(unfinished),
+        Ok(()) => remove(unfinished),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => remove(unfinished),
         // A file system without hard links.
         Err(_) => fs::rename(unfinished, path),
+    }
+}
+
+/// Whoever opened the database by its name may have been faster.
+fn remove(unfinished: &Path) -> io::Result<()> {
+    match fs::remove_file(unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -71,6 +71,15 @@ if Kantoku.Native.loaded?() do
       for id <- 0..3, do: assert(Server.state(start(%{context | id: id})).count == id + 1)
     end
 
+    test "an agent that outlives its file ends at once, as nothing more can be written", context do
+      pids = for policy <- [[durability: :sync], [snapshot: :on_stop], []], do: start(%{context | id: policy}, policy)
+      for pid <- pids, do: GenServer.call(pid, {:add, 1})
+      :ok = Store.close(context.store)
+      for pid <- pids, do: GenServer.call(pid, {:add, 1})
+      {took, [:shutdown, :shutdown, :shutdown]} = :timer.tc(fn -> Enum.map(pids, &stop/1) end)
+      assert took < 2_000_000
+    end
+
     test "of a successor and one that was given up, the successor's state is in the file", context do
       old = start(context, durability: :sync)
       GenServer.call(old, {:add, 1})

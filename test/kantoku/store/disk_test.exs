@@ -18,12 +18,6 @@ defmodule Kantoku.Store.DiskTest do
     end
   end
 
-  test "a store that is closed says so" do
-    assert {:error, {:closed, message}} = Store.get({Disk, -1}, "a")
-    assert message =~ "open it again"
-    assert Store.close({Disk, -1}) == :ok
-  end
-
   if Kantoku.Native.loaded?() do
     describe "on a file" do
       @describetag :tmp_dir
@@ -73,6 +67,21 @@ defmodule Kantoku.Store.DiskTest do
         assert {:ok, successor} = Store.open(:successor, {Disk, path: path})
         assert {:error, {:closed, _message}} = Store.get(old, "a")
         assert :none = Store.get(successor, "a")
+      end
+
+      test "a store that is closed says so", %{store: store} do
+        assert Store.close(store) == :ok
+        assert Store.close(store) == :ok
+        assert {:error, {:closed, message}} = Store.get(store, "a")
+        assert message =~ "open it again"
+        assert {:error, {:closed, _message}} = Store.put(store, "a", {1, 1}, "", nil)
+      end
+
+      test "large snapshots are kept, up to the limit", %{store: store} do
+        bytes = :binary.copy("x", 16 * 1024 * 1024)
+        assert Store.put(store, "a", {1, 1}, bytes, nil) == :ok
+        assert Store.get(store, "a") == {:ok, {1, 1}, bytes}
+        assert {:error, {:too_large, _message}} = Store.put(store, "a", {1, 2}, bytes <> "x", nil)
       end
 
       test "a file that is in use is not opened twice, and the message says what to do", %{path: path} do

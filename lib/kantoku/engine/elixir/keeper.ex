@@ -48,6 +48,13 @@ defmodule Kantoku.Engine.Elixir.Keeper do
     end
   end
 
+  def handle_call({:introduce, key, pid, value, attributes, facets}, from, state) do
+    with {:reply, {:ok, _incarnation} = claimed, state} <- handle_call({:claim, key, pid, value}, from, state) do
+      {:reply, _described, state} = handle_call({:describe, key, pid, 0, attributes, facets}, from, state)
+      {:reply, claimed, state}
+    end
+  end
+
   def handle_call({:disclaim, key, pid}, _from, %{tables: %{keys: :unique}} = state) do
     case Tables.named(state.tables, key) do
       {incarnation, ^pid} -> {:reply, :ok, remove(state, incarnation, key, pid)}
@@ -130,7 +137,7 @@ defmodule Kantoku.Engine.Elixir.Keeper do
 
   defp server(state, pid), do: Map.get(state.seats, :erlang.phash2(pid, state.servers))
 
-  # As it was before the registration: who had an entry is linked.
+  # Asked before the entry is there: who succeeds itself is no newcomer.
   defp registered(%{listeners: []} = state, pid, server) do
     if entries(state, pid) == 0, do: {:link, server}, else: {:ok, server}
   end

@@ -2,7 +2,7 @@
 
 use super::ledger::{Ledger, OwnedQuery, Told, Watch, What};
 use super::shard::{Described, Shard};
-use super::{Closed, Held, Holding, Registry, Row, World};
+use super::{Closed, Description, Held, Holding, Registry, Row, World};
 use crate::index::{Order, Query, Slot};
 use crate::key::{Key, Probe};
 use crate::terms::Terms;
@@ -81,10 +81,9 @@ impl<W: World> Registry<W> {
     ) -> Result<Describing, Closed> {
         let mut ledger = self.ledger.lock();
         let mut shard = self.write(generation, probe.hash)?;
-        let Some((row, terms)) = shard.find_mut(probe) else {
+        let Some(holding) = shard.find(probe).map(Row::first).filter(|_| shard.unique) else {
             return Ok(Describing::NotHeld);
         };
-        let holding = row.first_mut();
         // Of a dead process's entry a watch that began later was never told, so it must not hear of a change either (R6).
         if holding.pid != pid || !world.alive(pid) {
             return Ok(Describing::NotHeld);
@@ -96,21 +95,41 @@ impl<W: World> Registry<W> {
         if version != expected {
             return Ok(Describing::Stale { version });
         }
-        let kept = terms.keep(attributes);
-        let (slot, before) = self.place_facets(&ledger, probe.hash, holding, facets);
-        let described = Described {
-            slot,
-            version: version + 1,
-            attributes: kept,
-        };
-        if let Some(old) = holding.described.replace(Box::new(described)) {
-            terms.release(old.attributes);
-        }
-        self.tell_changed(&mut ledger, &shard, probe, slot, &before, world);
+        let description = Description { attributes, facets };
+        let slot = self.set_description(&mut ledger, &mut shard, probe, &description, world);
         Ok(Describing::Done {
             version: version + 1,
             slot,
         })
+    }
+
+    /// Describes the holder of a unique key, who is there, and tells the watches.
+    pub(super) fn set_description(
+        &self,
+        ledger: &mut Ledger<W::Watcher>,
+        shard: &mut Shard<W::Terms>,
+        probe: Probe<'_, W::Terms>,
+        description: &Description<'_, W::Terms>,
+        world: &mut W,
+    ) -> Slot {
+        let (row, terms) = shard.find_mut(probe).expect("whoever is described holds the key");
+        let holding = row.first_mut();
+        let version = holding
+            .described
+            .as_ref()
+            .map_or(0, |described| described.version)
+            + 1;
+        let attributes = terms.keep(description.attributes);
+        let (slot, before) = self.place_facets(ledger, probe.hash, holding, description.facets);
+        if let Some(old) = holding.described.replace(Box::new(Described {
+            slot,
+            version,
+            attributes,
+        })) {
+            terms.release(old.attributes);
+        }
+        self.tell_changed(ledger, shard, probe, slot, &before, world);
+        slot
     }
 
     // The slot with its new facets, and which watches named it before.
@@ -220,7 +239,11 @@ impl<W: World> Registry<W> {
         show: impl FnOnce(&W::Terms, &Row<W::Terms>, &Holding<W::Terms>, u64),
     ) -> Result<(), Closed> {
         let shard = self.read(generation, probe.hash)?;
-        if let Some(row) = shard.find(probe).filter(|row| world.alive(row.first().pid)) {
+        if let Some(row) = shard
+            .find(probe)
+            .filter(|_| shard.unique)
+            .filter(|row| world.alive(row.first().pid))
+        {
             show(&shard.terms, row, row.first(), self.load_of(row.first()));
         }
         Ok(())
@@ -244,6 +267,11 @@ impl<W: World> Registry<W> {
     #[inline]
     pub fn add_load(&self, slot: Slot, delta: i64) -> Option<u64> {
         self.index.add_load(slot, delta)
+    }
+
+    /// How many described holdings there are, dead ones that were not cleared yet included.
+    pub fn described(&self) -> usize {
+        self.index.len()
     }
 
     /// The live described holdings that a query names, at most `limit`, in its order.

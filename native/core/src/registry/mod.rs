@@ -25,7 +25,7 @@ use crossbeam_utils::CachePadded;
 
 pub use described::{Describing, Found};
 pub use ledger::{OwnedQuery, Told, What};
-pub use owners::{Added, Closed, Held};
+pub use owners::{Added, Closed, Held, Remains};
 pub use shard::{Described, Holding, Row};
 
 use crate::index::Index;
@@ -65,6 +65,21 @@ pub enum Displace {
     Dead,
     /// This process too.
     Holder(u64),
+}
+
+/// What an entry is, and what it is found by.
+#[derive(Debug)]
+pub struct Description<'a, T: Terms> {
+    pub attributes: T::Given,
+    pub facets: &'a [Box<[u8]>],
+}
+
+// A registration on its way in.
+struct Entering<'a, T: Terms> {
+    pid: u64,
+    value: T::Given,
+    displace: Displace,
+    description: Option<Description<'a, T>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +157,48 @@ impl<W: World> Registry<W> {
         displace: Displace,
         world: &mut W,
     ) -> Result<Registered, Closed> {
-        let mut ledger = None;
+        let entry = Entering {
+            pid,
+            value,
+            displace,
+            description: None,
+        };
+        self.enter(generation, probe, entry, world)
+    }
+
+    /// Registers `pid` under a unique key with its description, in one step: whoever finds the entry finds it described.
+    pub fn introduce(
+        &self,
+        generation: u32,
+        probe: Probe<'_, W::Terms>,
+        pid: u64,
+        value: <W::Terms as Terms>::Given,
+        description: Description<'_, W::Terms>,
+        world: &mut W,
+    ) -> Result<Registered, Closed> {
+        let entry = Entering {
+            pid,
+            value,
+            displace: Displace::Dead,
+            description: Some(description),
+        };
+        self.enter(generation, probe, entry, world)
+    }
+
+    fn enter(
+        &self,
+        generation: u32,
+        probe: Probe<'_, W::Terms>,
+        entering: Entering<'_, W::Terms>,
+        world: &mut W,
+    ) -> Result<Registered, Closed> {
+        let Entering {
+            pid,
+            value,
+            displace,
+            description,
+        } = entering;
+        let mut ledger = description.is_some().then(|| self.ledger.lock());
         loop {
             let mut shard = self.write(generation, probe.hash)?;
             let present = if shard.unique {
@@ -161,12 +217,19 @@ impl<W: World> Registry<W> {
                 ledger = Some(self.ledger.lock());
                 continue;
             }
+            // No watch is told of the dead (R6), though their record may still be here to be added to.
+            if description.is_some() && !world.alive(pid) {
+                return Ok(Registered::Dead);
+            }
             let Some((held, first)) = self.own(generation, probe.hash, pid, world)? else {
                 return Ok(Registered::Dead);
             };
             let value = shard.terms.keep(value);
             let holding = Holding::new(pid, held.incarnation, value);
             self.put(&mut shard, probe, holding, ledger.as_deref_mut(), world);
+            if let (Some(description), Some(ledger), true) = (&description, &mut ledger, shard.unique) {
+                self.set_description(ledger, &mut shard, probe, description, world);
+            }
             drop(shard);
             if let Some((old, incarnation)) = old {
                 self.owners.remove(generation, old, &[incarnation]);
@@ -257,7 +320,7 @@ impl<W: World> Registry<W> {
     }
 
     /// A process died: what the world kept of it, and its holdings, which are to be cleared with [`Registry::clear`].
-    pub fn forget(&self, generation: u32, pid: u64) -> Option<(W::Handle, Vec<Held>)> {
+    pub fn forget(&self, generation: u32, pid: u64) -> Option<(W::Handle, Remains)> {
         self.owners.forget(generation, pid)
     }
 
@@ -303,6 +366,19 @@ impl<W: World> Registry<W> {
         Ok(shard
             .find(probe)
             .map_or(Whereis::Nobody, |row| Whereis::Held(row.first().pid)))
+    }
+
+    /// How many hold a key, dead ones that were not cleared yet included.
+    pub fn holders(&self, generation: u32, probe: Probe<'_, W::Terms>) -> Result<usize, Closed> {
+        Ok(self
+            .read(generation, probe.hash)?
+            .find(probe)
+            .map_or(0, Row::holders))
+    }
+
+    /// How many holdings a process has.
+    pub fn holdings(&self, generation: u32, pid: u64) -> usize {
+        self.owners.holdings(generation, pid)
     }
 
     /// Shows the live holdings under a key, in the order of registration.

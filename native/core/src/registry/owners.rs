@@ -79,6 +79,30 @@ impl Holdings {
     }
 }
 
+/// What a dead process held, to be cleared piece by piece: the many of some would take too long at once.
+#[derive(Debug)]
+pub struct Remains(Holdings);
+
+impl Remains {
+    /// The next `most` at most, in the order they came; empty when nothing is left.
+    pub fn piece(&mut self, most: usize) -> Vec<Held> {
+        match &mut self.0 {
+            Holdings::Few(few) => few.drain(..few.len().min(most)).collect(),
+            Holdings::Many(many) => {
+                let next = || {
+                    many.pop_first()
+                        .map(|(incarnation, hash)| Held { hash, incarnation })
+                };
+                std::iter::from_fn(next).take(most).collect()
+            }
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.len() == 0
+    }
+}
+
 /// Spreads process words, which count up, over the map.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WordHasher(u64);
@@ -214,13 +238,21 @@ impl<H> Owners<H> {
             .map_or_else(Vec::new, |owner| owner.held.list()))
     }
 
+    pub fn holdings(&self, generation: u32, pid: u64) -> usize {
+        let part = self.part(pid).lock();
+        if part.generation != generation {
+            return 0;
+        }
+        part.by_pid.get(&pid).map_or(0, |owner| owner.held.len())
+    }
+
     pub fn holds_any(&self, generation: u32, pid: u64) -> bool {
         let part = self.part(pid).lock();
         part.generation == generation && part.by_pid.get(&pid).is_some_and(|owner| owner.held.len() > 0)
     }
 
-    /// Forgets a process that died.
-    pub fn forget(&self, generation: u32, pid: u64) -> Option<(H, Vec<Held>)> {
+    /// Forgets a process that died, in a time that does not depend on how much it held.
+    pub fn forget(&self, generation: u32, pid: u64) -> Option<(H, Remains)> {
         let mut part = self.part(pid).lock();
         if part.generation != generation {
             return None;
@@ -229,7 +261,7 @@ impl<H> Owners<H> {
         if part.by_pid.is_empty() {
             part.by_pid = HashMap::default();
         }
-        Some((owner.handle, owner.held.list()))
+        Some((owner.handle, Remains(owner.held)))
     }
 
     pub fn bytes(&self) -> usize {

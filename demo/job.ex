@@ -1,0 +1,61 @@
+defmodule Demo.Job do
+  # The main job from the first agent to the report: what happens when, and nothing of how. Prints by its screen only.
+  @moduledoc false
+
+  alias Demo.{Chaos, Fleet, Foreman, Gauges, Operator, Options, Progress, Reference, Report, Screen, Walk, Witness}
+
+  @doc "Runs it over the files of a walk below `dir`, with an instance of that name."
+  @spec run(atom, Options.t(), Path.t(), Walk.t(), Screen.t()) :: Report.t()
+  def run(instance, options, dir, walk, screen) do
+    Screen.say(screen, [heading(options, dir, walk)])
+    fleet = instance |> Fleet.start(options) |> Fleet.man()
+    done = work(fleet, options, walk.files, screen)
+    {took, reference} = :timer.tc(fn -> reference(walk.files, screen) end)
+
+    report = %Report{
+      gauges: Gauges.all(instance),
+      spreads: Gauges.spreads(instance),
+      options: options,
+      dir: dir,
+      walk: walk,
+      passes: done.passes,
+      index: done.index,
+      missed: done.missed,
+      reference: reference,
+      took: %{fleet: done.took, plain: took}
+    }
+
+    Screen.say(screen, Report.lines(report))
+    Fleet.stop(fleet)
+    report
+  end
+
+  defp heading(options, dir, walk) do
+    "#{options.agents} agents on the #{options.engine} engine, #{length(walk.files)} files below #{dir}, " <>
+      "#{options.kill_rate} kills a second, #{options.seconds} s"
+  end
+
+  defp work(fleet, options, paths, screen) do
+    began = System.monotonic_time(:millisecond)
+    deadline = began + options.seconds * 1_000
+    {:ok, witness} = Witness.start_link(fleet)
+    Screen.show(screen, fn -> Progress.work(fleet, length(paths), began) end)
+    chaos = Chaos.start_link(fleet, options.kill_rate, deadline, witness)
+
+    {took, passes} =
+      :timer.tc(fn -> Foreman.run(fleet, numbered(paths), deadline, fn -> Operator.call_back(fleet) end) end)
+
+    Chaos.stop(chaos)
+    Screen.say(screen, [])
+    index = Operator.gather(fleet)
+    %{passes: passes, index: index, missed: Witness.stop(witness), took: took}
+  end
+
+  defp numbered(paths), do: Enum.with_index(paths, &{&2, &1})
+
+  defp reference(paths, screen) do
+    seen = :counters.new(1, [])
+    Screen.show(screen, fn -> Progress.towards("plain computation", seen, length(paths)) end)
+    Reference.run(paths, fn -> :counters.add(seen, 1, 1) end)
+  end
+end

@@ -1,0 +1,69 @@
+defmodule Demo.Options do
+  # What the command line asked for. Knows neither files nor agents.
+  @moduledoc false
+
+  defstruct dir: nil, agents: 2_000, kill_rate: 20, seconds: 30, engine: :native, json: false
+
+  @type t :: %__MODULE__{
+          dir: Path.t() | nil,
+          agents: pos_integer,
+          kill_rate: non_neg_integer,
+          seconds: pos_integer,
+          engine: :native | :elixir,
+          json: boolean
+        }
+
+  @switches [agents: :integer, kill_rate: :integer, seconds: :integer, engine: :string, json: :boolean, help: :boolean]
+  @least [agents: 3, kill_rate: 0, seconds: 1]
+
+  @usage """
+  bin/demo [DIR] [--agents N] [--kill-rate R] [--seconds S] [--engine native|elixir] [--json]
+
+  N supervised agents (2000) work through every file below DIR, pass after pass for S seconds (30), while R of them a second (20)
+  are killed. What they counted is compared with a plain computation. DIR is the system's own documentation if not given.
+
+  Exit code: 0 identical, 1 not identical, 2 the job could not be begun.
+  """
+
+  @doc "How to call it."
+  @spec usage() :: String.t()
+  def usage, do: @usage
+
+  @doc "Reads the arguments."
+  @spec parse([String.t()]) :: {:ok, t} | {:error, String.t()} | :help
+  def parse(argv) do
+    {given, names, invalid} = argv |> Enum.reject(&(&1 == "--")) |> OptionParser.parse(strict: @switches)
+
+    with :ok <- valid(invalid),
+         false <- Keyword.get(given, :help, false),
+         {:ok, dir} <- dir(names),
+         :ok <- large_enough(given),
+         {:ok, engine} <- engine(Keyword.get(given, :engine, "native")) do
+      {:ok, struct!(__MODULE__, Keyword.merge(given, dir: dir, engine: engine) |> Keyword.delete(:help))}
+    else
+      true -> :help
+      {:error, _sentence} = error -> error
+    end
+  end
+
+  defp valid([]), do: :ok
+  defp valid([{switch, nil} | _]), do: {:error, "#{switch} is not an option here, or lacks its value"}
+  defp valid([{switch, value} | _]), do: {:error, "#{switch} takes a whole number, got #{inspect(value)}"}
+
+  defp dir([]), do: {:ok, nil}
+  defp dir([dir]), do: {:ok, Path.expand(dir)}
+  defp dir([_, another | _]), do: {:error, "one folder at a time, got #{inspect(another)} as well"}
+
+  defp large_enough(given) do
+    case Enum.find(@least, fn {name, least} -> Keyword.get(given, name, least) < least end) do
+      nil -> :ok
+      {name, least} -> {:error, "#{switch(name)} is at least #{least}, got #{given[name]}"}
+    end
+  end
+
+  defp switch(name), do: "--" <> String.replace(Atom.to_string(name), "_", "-")
+
+  defp engine("native"), do: {:ok, :native}
+  defp engine("elixir"), do: {:ok, :elixir}
+  defp engine(other), do: {:error, "--engine is native or elixir, got #{inspect(other)}"}
+end

@@ -1,0 +1,53 @@
+Code.require_file("../../demo/load.exs", __DIR__)
+
+defmodule Demo.ReportTest do
+  use ExUnit.Case, async: true
+
+  alias Demo.{Figures, Gauges, Options, Reference, Report, Tally, Walk}
+
+  test "identical is what has every term, figure and file of the plain computation, times the passes" do
+    report = report(Tally.of("one two 3 one two 3"), files: 2, binary: 0)
+    assert Report.identical?(report)
+    assert List.last(Report.lines(report)) == "identical: nothing lost, nothing counted twice"
+    assert Report.json(report) =~ ~r/^{"identical":true,"lost":0,"counted_twice":0,/
+  end
+
+  test "what is lost and what is counted twice is told" do
+    report = report(Tally.of("one one one two 3 3"), files: 2, binary: 0)
+    refute Report.identical?(report)
+    assert List.last(Report.lines(report)) =~ "NOT identical: 1 lost, 1 counted twice"
+    assert Report.json(report) =~ ~r/^{"identical":false,"lost":1,"counted_twice":1,/
+  end
+
+  test "a sum that differs, or a file that was read in one computation only, is no identity" do
+    refute Report.identical?(report(Tally.of("one two 3 one two 4"), files: 2, binary: 0))
+    refute Report.identical?(report(Tally.of("one two 3 one two 3"), files: 2, binary: 1))
+  end
+
+  test "numbers are told as people read them" do
+    assert Enum.map([0, 999, 1_000, 1_234_567], &Figures.count/1) == ["0", "999", "1,000", "1,234,567"]
+    assert Enum.map([850, 12_400, 3_200_000], &Figures.duration/1) == ["0.85 ms", "12 ms", "3.2 s"]
+    assert Figures.per_second(52_000_000, 4_000) == "13.0 MB/s"
+    assert Figures.spread(%{p50: 850, p99: 12_400}) == "p50 0.85 ms p99 12 ms"
+  end
+
+  # Two passes over one file of text.
+  defp report(index, gauges) do
+    instance = :"report#{System.unique_integer([:positive])}"
+    :ok = Gauges.new(instance)
+    for {name, count} <- gauges, do: Gauges.add(instance, name, count)
+
+    %Report{
+      gauges: Gauges.all(instance),
+      spreads: Gauges.spreads(instance),
+      options: %Options{},
+      dir: "/texts",
+      walk: %Walk{files: ["/texts/one"]},
+      passes: 2,
+      index: index,
+      reference: %Reference{tally: Tally.of("one two 3"), outcomes: %{text: 1}},
+      took: %{fleet: 1_000_000, plain: 1_000},
+      missed: 0
+    }
+  end
+end
