@@ -210,8 +210,14 @@ defmodule Kantoku.DomainCommands do
 
   # First all there is is brought up, whichever state it is.
   def unlike(world, %PresenceModel{present: present}) do
-    wait(fn -> all_up?(world) and wrong(world, there(world)) == [] end)
+    quiet(world)
     Enum.reject([{:agents, there(world), present}], &agrees?/1) ++ wrong(world, there(world))
+  end
+
+  # Waited for once, not for each state that may be.
+  defp quiet(%{top: top} = world) do
+    unless Process.get(__MODULE__) == top, do: wait(fn -> all_up?(world) and wrong(world, there(world)) == [] end)
+    Process.put(__MODULE__, top)
   end
 
   defp there(world),

@@ -20,6 +20,8 @@ defmodule Kantoku.Statem do
   # Of two processes each case is a matter of chance: tried so often, and more often once it is being shrunk.
   @tries 2
   @tries_again 25
+  # Seconds.
+  @shrinking 60
 
   @doc "Checks `times` cases, in the longer runs KANTOKU_TIMES as many. `name` tells the property in what it prints."
   @spec check(String.t(), module, mode, map, pos_integer) :: :ok
@@ -44,20 +46,34 @@ defmodule Kantoku.Statem do
   defp type(:sequential, module, state), do: :proper_statem.more_commands(2, :proper_statem.commands(module, [state]))
   defp type(:parallel, module, state), do: :proper_statem.parallel_commands(module, [state])
 
+  # Where shrinking takes too long, what was found so far has to do.
   defp case_holds?(module, mode, commands) do
-    tries = if Process.get(__MODULE__), do: @tries_again, else: @tries
-    holds?(module, mode, commands, if(mode == :parallel, do: tries, else: 1))
+    case Process.get(__MODULE__) do
+      nil -> holds?(module, mode, commands, tries(mode, @tries))
+      {_why, failed} -> now() > failed + @shrinking or holds?(module, mode, commands, tries(mode, @tries_again))
+    end
   end
+
+  defp tries(:sequential, _tries), do: 1
+  defp tries(:parallel, tries), do: tries
+
+  defp now, do: System.monotonic_time(:second)
 
   defp holds?(module, mode, commands, tries), do: Enum.all?(1..tries, fn _ -> why(module, mode, commands) == nil end)
 
   # Nothing may be raised into PropEr 1.2, which stumbles over it on newer OTPs.
   defp why(module, mode, commands) do
     why = run(module, mode, commands)
-    if why, do: Process.put(__MODULE__, why)
+    if why, do: failed(why)
     why
   rescue
-    error -> tap(Exception.format(:error, error, __STACKTRACE__), &Process.put(__MODULE__, &1))
+    error -> failed(Exception.format(:error, error, __STACKTRACE__))
+  end
+
+  defp failed(why) do
+    {_before, since} = Process.get(__MODULE__, {nil, now()})
+    Process.put(__MODULE__, {why, since})
+    why
   end
 
   # Running --------------------------------------------------------------------------------------------------------------
@@ -152,7 +168,7 @@ defmodule Kantoku.Statem do
   defp judge(name, commands, false) do
     raise ExUnit.AssertionError,
       message: """
-      #{name}: #{Process.get(__MODULE__, "it answers false")}
+      #{name}: #{elem(Process.get(__MODULE__), 0)}
       #{shown(commands)}
       To run this again, the same command with KANTOKU_REPLAY=#{packed({name, commands})}
       """
