@@ -16,13 +16,23 @@ native_nonsense() {
   env KANTOKU_FUZZ_EACH="$1" KANTOKU_FUZZ_TOTAL="$2" mix test test/native/fuzz_test.exs
 }
 
+# simulation STEPS: the whole core under one seed.
+simulation() {
+  env KANTOKU_SIM_STEPS="$1" cargo test --locked -p kantoku_rust_tests --test simulation -- --nocapture
+}
+
+# killed_machines TIMES: the VM killed with kill -9 under load, five times TIMES.
+killed_machines() {
+  env KANTOKU_TIMES="$1" mix test --only chaos test/chaos/durability_test.exs
+}
+
 # loom_models [BOUND]: every loom model, with at most BOUND preemptions of a run, or as many as the model itself says.
 # A target folder of its own, as the cfg changes every crate.
 loom_models() {
   local bound=()
   if [ $# -gt 0 ]; then bound=("LOOM_MAX_PREEMPTIONS=$1"); fi
   env "${bound[@]}" RUSTFLAGS="--cfg kantoku_loom" CARGO_TARGET_DIR=_build/cargo-loom \
-    cargo test --locked --release -p kantoku_core -p kantoku_rust_tests -- loom
+    cargo test --locked -p kantoku_core -p kantoku_rust_tests -- loom
 }
 
 # The tests that look for KANTOKU_SOAK do more of the same, those tagged so run only here.
