@@ -190,15 +190,17 @@ pub fn whereis<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         return Ok(unknown(env));
     };
     let asked = Asked::new(args[1]);
-    match opened
-        .shell
-        .registry
-        .whereis(opened.generation, asked.probe(state.seed))
-    {
-        Ok(Whereis::Held(pid)) if Pid(pid).is_alive(env.as_c_arg()) => Ok(Pid(pid).term(env)),
-        Ok(Whereis::Duplicate) => Ok(atom(env, atoms::duplicate())),
-        Ok(_) => Ok(atom(env, atoms::undefined())),
-        Err(_) => Ok(unknown(env)),
+    let probe = asked.probe(state.seed);
+    let mut dead = None;
+    loop {
+        match opened.shell.registry.whereis(opened.generation, probe) {
+            Ok(Whereis::Held(pid)) if Pid(pid).is_alive(env.as_c_arg()) => return Ok(Pid(pid).term(env)),
+            // It may have been taken over before it died: the name was never free then.
+            Ok(Whereis::Held(pid)) if dead != Some(pid) => dead = Some(pid),
+            Ok(Whereis::Duplicate) => return Ok(atom(env, atoms::duplicate())),
+            Ok(_) => return Ok(atom(env, atoms::undefined())),
+            Err(_) => return Ok(unknown(env)),
+        }
     }
 }
 

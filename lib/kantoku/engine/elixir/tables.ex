@@ -66,11 +66,19 @@ defmodule Kantoku.Engine.Elixir.Tables do
   @spec whereis(t, term) :: pid | :undefined | :duplicate
   def whereis(%{keys: :duplicate}, _key), do: :duplicate
 
-  def whereis(tables, key) do
-    with {_incarnation, pid} <- named(tables, key), true <- alive?(pid) do
+  def whereis(tables, key), do: whereis(tables, key, named(tables, key))
+
+  # A dead holder may have been succeeded before it died: the name was never free then, so it is read until it stays.
+  defp whereis(_tables, _key, nil), do: :undefined
+
+  defp whereis(tables, key, {_incarnation, pid} = found) do
+    if alive?(pid) do
       pid
     else
-      _nobody -> :undefined
+      case named(tables, key) do
+        ^found -> :undefined
+        successor -> whereis(tables, key, successor)
+      end
     end
   end
 
