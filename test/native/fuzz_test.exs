@@ -8,11 +8,11 @@ defmodule Kantoku.Native.FuzzTest do
   @total "KANTOKU_FUZZ_TOTAL" |> System.get_env("20000") |> String.to_integer()
 
   @tag timeout: :infinity
-  test "no term, from no process, killed at no moment, ends the VM" do
+  @tag :tmp_dir
+  test "no term, from no process, killed at no moment, ends the VM", %{tmp_dir: folder} do
     seed = "KANTOKU_SEED" |> System.get_env("#{System.unique_integer([:positive])}") |> String.to_integer()
     vm = OtherVM.start()
-    on_exit(fn -> System.tmp_dir!() |> Path.join("kantoku-fuzz-*") |> Path.wildcard() |> Enum.each(&File.rm_rf!/1) end)
-    counts = OtherVM.run(vm, {Nonsense, :run, [seed, @each, @total]}, :infinity)
+    counts = OtherVM.run(vm, {Nonsense, :run, [seed, @each, @total, folder]}, :infinity)
     calls = counts |> Map.values() |> Enum.sum()
 
     IO.puts(

@@ -9,8 +9,9 @@ defmodule Kantoku.Nonsense do
   @callers 8
   @round 250
 
-  @doc "Makes at least `each` calls of each function and `total` in all; how many were made of each."
-  def run(seed, each, total) do
+  @doc "Makes at least `each` calls of each function and `total` in all, with files below `folder`; how many were made of each."
+  def run(seed, each, total, folder) do
+    :persistent_term.put({__MODULE__, :folder}, folder)
     :rand.seed(:exsss, seed)
     functions = for {name, arity} <- Native.functions(), name != :provoke, do: {name, arity}
     per_function = max(each, div(total, length(functions)))
@@ -73,7 +74,7 @@ defmodule Kantoku.Nonsense do
   end
 
   # Any text is a path, and would become a file there.
-  defp harmless(:path, text) when is_binary(text), do: if(text =~ "kantoku-fuzz", do: text, else: fitting(:path))
+  defp harmless(:path, text) when is_binary(text), do: fitting(:path)
   defp harmless(_kind, term), do: term
 
   defp shape(:open, 4), do: [:instance, :kind, :small, :listeners]
@@ -131,7 +132,7 @@ defmodule Kantoku.Nonsense do
   defp fitting(:query),
     do: {few_facets(), Enum.random([[], [few_facets()]]), few_facets(), order(), Enum.random([:infinity, 0, 1, 7])}
 
-  defp fitting(:path), do: Path.join(System.tmp_dir!(), "kantoku-fuzz-#{System.pid()}/#{:rand.uniform(3)}.redb")
+  defp fitting(:path), do: Path.join(:persistent_term.get({__MODULE__, :folder}), "#{:rand.uniform(3)}.redb")
   defp fitting(:store_options), do: Enum.random([%{}, %{cache_bytes: 1_000_000}, %{on_corrupt: :set_aside}])
   defp fitting(:reply), do: Enum.random([nil, make_ref()])
   defp fitting(:binary), do: :rand.bytes(:rand.uniform(100))
