@@ -99,7 +99,6 @@ pub struct Reference {
     pub watches: Vec<Watch>,
     /// What was to be told since this was last emptied.
     pub told: Vec<Event>,
-    pub gone: Vec<Seen>,
     latest: u64,
 }
 
@@ -111,7 +110,6 @@ impl Reference {
             watched: BTreeSet::new(),
             watches: Vec::new(),
             told: Vec::new(),
-            gone: Vec::new(),
             latest,
         }
     }
@@ -157,7 +155,7 @@ impl Reference {
         self.latest = incarnation;
         self.watched.insert(pid);
         if holder.is_some() {
-            self.remove_where(|entry| entry.key == key, true);
+            self.remove_where(|entry| entry.key == key);
         }
         self.entries.push(Entry {
             incarnation,
@@ -176,10 +174,7 @@ impl Reference {
             return true;
         }
         let named = |entry: &Entry| only.is_none_or(|only| only.contains(&entry.incarnation));
-        self.remove_where(
-            |entry| entry.key == key && entry.pid == pid && named(entry),
-            false,
-        );
+        self.remove_where(|entry| entry.key == key && entry.pid == pid && named(entry));
         !self.holds_any(pid)
     }
 
@@ -192,11 +187,11 @@ impl Reference {
 
     pub fn clear(&mut self, incarnations: &[u64]) {
         for incarnation in incarnations {
-            self.remove_where(|entry| entry.incarnation == *incarnation, true);
+            self.remove_where(|entry| entry.incarnation == *incarnation);
         }
     }
 
-    fn remove_where(&mut self, is: impl Fn(&Entry) -> bool, tell_gone: bool) {
+    fn remove_where(&mut self, is: impl Fn(&Entry) -> bool) {
         let (removed, kept) = std::mem::take(&mut self.entries)
             .into_iter()
             .partition(|entry| is(entry));
@@ -204,12 +199,6 @@ impl Reference {
         let removed: Vec<Entry> = removed;
         for entry in removed {
             self.leave(&entry);
-            if tell_gone {
-                self.gone.push(Seen {
-                    load: 0,
-                    ..entry.seen()
-                });
-            }
         }
     }
 

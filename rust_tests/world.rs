@@ -196,7 +196,6 @@ pub struct Event {
 pub struct Stage {
     processes: Box<[Process]>,
     told: PlainMutex<Vec<Event>>,
-    gone: PlainMutex<Vec<Seen>>,
     monitors: AtomicIsize,
 }
 
@@ -215,7 +214,6 @@ impl Stage {
         Arc::new(Self {
             processes: (0..processes).map(|_| process()).collect(),
             told: PlainMutex::default(),
-            gone: PlainMutex::default(),
             monitors: AtomicIsize::new(0),
         })
     }
@@ -234,10 +232,6 @@ impl Stage {
 
     pub fn take_told(&self) -> Vec<Event> {
         std::mem::take(&mut self.told.lock().expect("no panic while telling"))
-    }
-
-    pub fn take_gone(&self) -> Vec<Seen> {
-        std::mem::take(&mut self.gone.lock().expect("no panic while telling"))
     }
 
     /// Monitors that the core holds now.
@@ -295,11 +289,6 @@ impl registry::World for World {
         self.stage.monitors.fetch_add(1, Relaxed);
         let stage = Arc::clone(&self.stage);
         Some(Monitor { pid, stage })
-    }
-
-    fn gone(&mut self, _: &Numbers, key: &Key<Numbers>, holding: &Holding<Numbers>) {
-        let seen = Seen::holding(key, holding, 0);
-        self.stage.gone.lock().expect("no panic while telling").push(seen);
     }
 
     fn tell(&mut self, told: Told<'_, Numbers, u64>) {

@@ -26,6 +26,15 @@ defmodule Kantoku.NativeTest do
     assert [{_, :of_two}] = Native.lookup(two, :key)
   end
 
+  test "nothing is registered before the partitions are seated" do
+    instance = :"#{__MODULE__}.unseated"
+    :ok = Native.open(instance, :unique, 1, [])
+    assert Native.register(instance, :key, 1) == :unknown
+    assert Native.lookup(instance, :key) == []
+    :ok = Native.seat(instance, 0, self())
+    assert {:link, _} = Native.register(instance, :key, 1)
+  end
+
   test "an instance is its holder's: open while that lives, taken over when it is dead" do
     instance = :"#{__MODULE__}.held"
     holder = Kantoku.TestOwner.start(fn -> Native.open(instance, :unique, 1, []) end)

@@ -34,6 +34,10 @@ pub fn take_over<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 
 fn place<'a>(env: Env<'a>, opened: Opened, key: Term<'a>, value: Term<'a>, displace: Displace) -> Answer<'a> {
     let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
+    // Before anything is there: an instance whose partitions are not seated yet is not known yet.
+    let Some(server) = server_of(opened, caller) else {
+        return Ok(unknown(env));
+    };
     let asked = Asked::new(key);
     let probe = asked.probe(state().seed);
     let registry = &opened.shell.registry;
@@ -46,21 +50,22 @@ fn place<'a>(env: Env<'a>, opened: Opened, key: Term<'a>, value: Term<'a>, displ
         displace,
         &mut world,
     ) {
-        Ok(Registered::Done { first, .. }) => Ok(placed(env, opened, caller, first)),
+        Ok(Registered::Done { first, .. }) => Ok(placed(env, opened, server, first)),
         Ok(Registered::Taken { pid }) => Ok(taken(env, Pid(pid))),
         Ok(Registered::Dead) => Err(Refusal::BadArgument),
-        Err(_) => Ok(unknown(env)),
+        Err(Closed) => Ok(unknown(env)),
     }
 }
 
-fn placed<'a>(env: Env<'a>, opened: Opened, caller: Pid, first: bool) -> Term<'a> {
+fn server_of(opened: Opened, caller: Pid) -> Option<Pid> {
     let seats = opened.shell.seats.read();
-    let Some(server) = seats
+    seats
         .server_of(caller)
         .filter(|_| seats.generation == opened.generation)
-    else {
-        return unknown(env);
-    };
+}
+
+fn placed<'a>(env: Env<'a>, opened: Opened, server: Pid, first: bool) -> Term<'a> {
+    let seats = opened.shell.seats.read();
     if !seats.listeners.is_empty() {
         let listeners = words(env, &seats.listeners);
         return beam::tuple(env, &[atom(env, atoms::notify()), server.term(env), listeners]);

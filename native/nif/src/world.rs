@@ -1,6 +1,5 @@
 //! The BEAM as the core's registry sees it: who lives, who is watched, and who is told.
 
-use kantoku_core::key::Key;
 use kantoku_core::registry::{self, Holding, Told, What};
 use rustler::sys::ErlNifEnv;
 use rustler::{Encoder, Env, Term};
@@ -77,9 +76,6 @@ impl registry::World for World {
             },
         )
     }
-
-    // Listeners hear of what owners do themselves, as those of Elixir's registry: not of deaths.
-    fn gone(&mut self, _: &Bags, _: &Key<Bags>, _: &Holding<Bags>) {}
 
     // The ledger is held, so errands are noted in the order of the changes (R6), and one thread sends them.
     fn tell(&mut self, told: Told<'_, Bags, Watcher>) {

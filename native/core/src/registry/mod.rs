@@ -51,9 +51,6 @@ pub trait World {
     /// Has `forget` called when the process dies; `None` if it is dead already.
     fn monitor(&self, pid: u64) -> Option<Self::Handle>;
 
-    /// Called for each holding that goes, but for those that their owner gives up.
-    fn gone(&mut self, terms: &Self::Terms, key: &Key<Self::Terms>, holding: &Holding<Self::Terms>);
-
     /// Called for each change a watch is to hear of, in its order.
     fn tell(&mut self, told: Told<'_, Self::Terms, Self::Watcher>);
 }
@@ -263,7 +260,6 @@ impl<W: World> Registry<W> {
             return shard.add(probe, holding);
         };
         self.left(ledger, &shard.terms, &row.key, row.first(), world);
-        world.gone(&shard.terms, &row.key, row.first());
         if let Some(old) = shard.swap(probe, holding) {
             shard.let_go(old);
         }
@@ -289,7 +285,6 @@ impl<W: World> Registry<W> {
                     hash: probe.hash,
                     incarnation,
                 },
-                false,
                 world,
             );
         }
@@ -327,12 +322,12 @@ impl<W: World> Registry<W> {
     /// Clears holdings of a dead process. Those that are gone or belong to a successor are passed over.
     pub fn clear(&self, generation: u32, held: &[Held], world: &mut W) {
         for &held in held {
-            self.take(generation, held, true, world);
+            self.take(generation, held, world);
         }
     }
 
     // Takes one holding out, under the ledger if it is described.
-    fn take(&self, generation: u32, held: Held, tell_gone: bool, world: &mut W) -> bool {
+    fn take(&self, generation: u32, held: Held, world: &mut W) -> bool {
         let mut ledger = None;
         loop {
             let Ok(mut shard) = self.write(generation, held.hash) else {
@@ -348,9 +343,6 @@ impl<W: World> Registry<W> {
             }
             let seen = |terms: &W::Terms, key: &Key<W::Terms>, holding: &Holding<W::Terms>| {
                 self.left(ledger.as_deref_mut(), terms, key, holding, world);
-                if tell_gone {
-                    world.gone(terms, key, holding);
-                }
             };
             return shard.take(held.hash, held.incarnation, seen);
         }
