@@ -93,7 +93,7 @@ defmodule Demo.TextTest do
 
     test "keeps none of the text alive" do
       text = "word " <> :binary.copy(".", 60_000)
-      for {term, _count} <- Tally.of(text).terms, do: assert(:binary.referenced_byte_size(term) == byte_size(term))
+      for {term, _count} <- Tally.of(text).terms, do: assert(:binary.referenced_byte_size(term) <= 64)
     end
 
     test "of several texts is the same in whatever order they are merged" do
