@@ -97,10 +97,14 @@ defmodule Kantoku.Instances do
     end
   end
 
+  # What is read may be swept or taken before it is replaced; then it is read again, until someone living has the name.
   defp take_over(name, pid) do
     case :ets.lookup(@table, name) do
-      [{^name, top, _tables, core, _gauges}] -> not Process.alive?(top) and replace(name, top, core, pid)
-      [] -> :ets.insert_new(@table, {name, pid, nil, nil, nil})
+      [{^name, top, _tables, core, _gauges}] ->
+        not Process.alive?(top) and (replace(name, top, core, pid) or take_over(name, pid))
+
+      [] ->
+        :ets.insert_new(@table, {name, pid, nil, nil, nil}) or take_over(name, pid)
     end
   end
 
