@@ -416,6 +416,8 @@ fn a_dropped_store_is_written_all_the_same() {
     let ticket = waiting(&store, 1, Durability::Async);
     drop(store);
     ticket.wait(PATIENCE).expect("is answered").expect("is written");
+    // This disk has no lock that would hold back who opens it while the writer still has it open.
+    eventually("the writer gives up the disk", || disk.handles() == 1);
     assert_eq!(
         found(&open(&disk), &1_u64.to_le_bytes()),
         Some((1, b"state".to_vec()))
