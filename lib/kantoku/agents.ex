@@ -5,7 +5,7 @@ defmodule Kantoku.Agents do
   import Kantoku.Domain.Rows
 
   alias Kantoku.{Engine, Error, Instances}
-  alias Kantoku.Domain.{Book, Gauges, Keeper, Rows, Start, Wish}
+  alias Kantoku.Domain.{Book, Gauges, Keeper, Rows, Start, Turn, Wish}
 
   # How long to wait between two looks at what others are doing, in ms; doubles to the second.
   @look 1
@@ -68,8 +68,11 @@ defmodule Kantoku.Agents do
       row(gen: ^gen, phase: :up, pid: pid) ->
         {:ok, pid}
 
-      row(gen: ^gen, phase: phase) = now when phase in [:resting, :parked, :stopped] ->
+      row(gen: ^gen, phase: phase) = now when phase in [:resting, :parked] ->
         {:error, Start.excuse_for(now)}
+
+      row(gen: ^gen, phase: :stopped) ->
+        {:error, Error.new(:stopping, id: id)}
 
       row(gen: ^gen) ->
         Keeper.look(book, domain, part, [id])
@@ -126,16 +129,27 @@ defmodule Kantoku.Agents do
   # What was declared and stopped is started as declared.
   defp declared(context, chain, old) do
     Gauges.leave(chain)
-    if row(old, :phase) == :stopped, do: start_stopped(context, old), else: taken(context, old)
+    in_turn(context, old, &if(row(&1, :phase) == :stopped, do: start_stopped(context, &1), else: taken(context, &1)))
   end
 
-  # Of two who ask at once one starts it, and the other is told that it runs.
-  defp start_stopped({instance, _rows, _book} = context, row(sup: sup, id: id, gen: gen) = old) do
+  defp start_stopped({instance, _rows, _book} = context, row(sup: sup, id: id, gen: gen) = old, look \\ @look) do
     aside(sup, :want, [instance, id, gen], :group)
-    answer = Supervisor.restart_child(sup, id)
-    with {:ok, pid} <- await(context, old), do: if(answer == {:error, :running}, do: already(pid), else: {:ok, pid})
+    Supervisor.restart_child(sup, id)
+    await(context, old)
   catch
-    :exit, _reason -> await(context, old)
+    :exit, _reason -> unless_stopped(context, old, look, &start_stopped/3)
+  end
+
+  # The supervisor was killed. If it was not told of the wish before, its successor is.
+  defp unless_stopped({_instance, rows, _book} = context, row(id: id) = old, look, again) do
+    case Rows.get(rows, id) do
+      row(phase: :stopped) = row ->
+        Process.sleep(look)
+        again.(context, row, min(look * 2, @longest_look))
+
+      _wanted_or_gone ->
+        await(context, old)
+    end
   end
 
   defp already(pid), do: {:error, {:already_started, pid}}
@@ -145,14 +159,12 @@ defmodule Kantoku.Agents do
   @doc "See `Kantoku.stop_agent/2`."
   @spec stop(atom, term) :: :ok | {:error, Error.t()}
   def stop(instance, id) do
-    on_row(instance, id, &stop_row(&1, &2))
+    on_row(instance, id, fn context, row -> in_turn(context, row, &stop_row(context, &1)) end)
   end
 
-  @doc "Stops the agent of a row, and answers when it is off the books."
-  @spec stop_row(Start.context(), Rows.row()) :: :ok | {:error, Error.t()}
-  def stop_row(_context, row(phase: :stopped, id: id)), do: {:error, Error.new(:not_found, id: id)}
+  defp stop_row(_context, row(phase: :stopped, id: id)), do: {:error, Error.new(:not_found, id: id)}
 
-  def stop_row({_instance, rows, _book} = context, row) do
+  defp stop_row({_instance, rows, _book} = context, row) do
     _ = Rows.unwant(rows, row)
     take_down(context, row, @look)
   end
@@ -199,15 +211,15 @@ defmodule Kantoku.Agents do
   @doc "See `Kantoku.restart_agent/2`."
   @spec restart(atom, term) :: {:ok, pid} | {:error, Error.t() | term}
   def restart(instance, id) do
-    on_row(instance, id, &restart_row(&1, &2))
+    on_row(instance, id, fn context, row -> in_turn(context, row, &restart_row(context, &1, @look)) end)
   end
 
-  defp restart_row({instance, _rows, _book} = context, row(sup: sup, id: id, gen: gen, part: part) = row) do
+  defp restart_row({instance, _rows, _book} = context, row(sup: sup, id: id, gen: gen, part: part) = row, look) do
     aside(sup, :excuse, [instance, id, gen], kind(part))
     start_again(context, row)
     await(context, row)
   catch
-    :exit, _reason -> await(context, row)
+    :exit, _reason -> unless_stopped(context, row, look, &restart_row/3)
   end
 
   defp start_again(_context, row(part: :group, sup: sup, id: id)) do
@@ -246,16 +258,22 @@ defmodule Kantoku.Agents do
 
   @doc "See `Kantoku.unpark/2`."
   @spec unpark(atom, term) :: :ok | {:error, Error.t()}
-  def unpark(instance, id), do: on_row(instance, id, &unpark_row/2)
+  def unpark(instance, id), do: unpark(instance, id, @look)
+
+  # A supervisor that was killed has a successor soon.
+  defp unpark(instance, id, look) do
+    with :supervisor_killed <- on_row(instance, id, &unpark_row/2) do
+      Process.sleep(look)
+      unpark(instance, id, min(look * 2, @longest_look))
+    end
+  end
 
   defp unpark_row({instance, _rows, _book}, row(phase: phase, sup: sup, id: id, gen: gen, part: part))
        when phase in [:parked, :resting] do
     aside(sup, :release, [instance, id, gen], kind(part))
     :ok
   catch
-    :exit, _supervisor_killed ->
-      Process.sleep(@look)
-      unpark(instance, id)
+    :exit, _reason -> :supervisor_killed
   end
 
   defp unpark_row(_context, row(id: id)), do: {:error, Error.new(:not_parked, id: id)}
@@ -302,6 +320,12 @@ defmodule Kantoku.Agents do
   def status(phase) when phase in [:new, :starting], do: :starting
   def status(phase) when phase in [:resting, :behind, :recover], do: :restarting
   def status(phase), do: phase
+
+  # With a declared agent, `fun` is run when it is the caller's turn, on the row as it is then.
+  defp in_turn({_instance, rows, book}, row(part: :group, id: id), fun),
+    do: Turn.take(book, id, fn -> fun.(Rows.get(rows, id)) end)
+
+  defp in_turn(_context, row, fun), do: fun.(row)
 
   defp on_row(instance, id, fun) do
     Instances.reading(instance, fn rows, book ->

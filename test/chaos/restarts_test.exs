@@ -27,16 +27,18 @@ defmodule Kantoku.Chaos.RestartsTest do
     id
   end
 
-  # Clients that start and stop agents of their own and are killed at it.
+  # Clients that start and stop agents, their own or declared ones, and are killed at it.
   defp clients(instance, census) do
-    for n <- 1..3, do: spawn(fn -> client(instance, census, n) end)
+    own = for n <- 1..3, do: fn -> work(instance, census, {:c, n, Enum.random(1..5)}) end
+    declared = for _ <- 1..2, do: fn -> work(instance, census, {Enum.random(@strategies), Enum.random(1..3)}) end
+    for work <- own ++ declared, do: spawn(fn -> client(work) end)
   end
 
-  defp client(instance, census, n) do
-    worker = spawn(fn -> work(instance, census, {:c, n, Enum.random(1..5)}) end)
+  defp client(work) do
+    worker = spawn(work)
     Process.sleep(Enum.random(0..10))
     Process.exit(worker, :kill)
-    client(instance, census, n)
+    client(work)
   end
 
   defp work(instance, census, id) do
@@ -51,6 +53,7 @@ defmodule Kantoku.Chaos.RestartsTest do
     clients = clients(instance, census)
     hits = Chaos.storm(instance, rounds)
     Enum.each(clients, &kill/1)
+    for id <- ids, do: Kantoku.start_agent(instance, Chaos.agent(census, id, 0), [])
 
     assert Chaos.all_back(instance, ids)
     assert Chaos.doubles(census) == []

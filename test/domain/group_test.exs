@@ -1,7 +1,9 @@
 defmodule Kantoku.Domain.GroupTest do
   use Kantoku.InstanceCase, async: true
 
-  alias Kantoku.Domain.{Book, Rows}
+  import Kantoku.Domain.Rows, only: [row: 2]
+
+  alias Kantoku.Domain.{Book, Group, Rows, Start}
 
   @members ["a", "b", "c"]
 
@@ -137,6 +139,51 @@ defmodule Kantoku.Domain.GroupTest do
     assert eventually_error(instance, "b", :not_found)
     assert eventually(fn -> not Process.alive?(pids["b"]) end)
     assert {:ok, _pid} = Kantoku.start_agent(instance, {TestWorker, []}, id: "b")
+  end
+
+  test "a member that was excused for a restart that nobody asked for then goes on" do
+    {instance, pids} = group(:one_for_one)
+    {rows, _book} = tables(instance)
+
+    excuse = %{
+      id: :excuse,
+      start: {Start, :excuse, [instance, "b", row(Rows.get(rows, "b"), :gen)]},
+      restart: :temporary
+    }
+
+    Supervisor.start_child(supervisor(instance), excuse)
+    assert eventually(fn -> row(Rows.get(rows, "b"), :phase) == :up end)
+    assert pids(instance) == pids
+  end
+
+  test "who was cut off from above takes no member from a successor" do
+    {instance, pids} = group(:one_for_all)
+    {rows, book} = tables(instance)
+    before = for id <- @members, do: Rows.get(rows, id)
+    Process.flag(:trap_exit, true)
+    assert Group.start_link({instance, rows, book}, :team, fn -> false end) == {:error, :superseded}
+    assert_received {:EXIT, _group, :shutdown}
+    assert for(id <- @members, do: Rows.get(rows, id)) == before
+    assert pids(instance) == pids
+  end
+
+  test "a member is started, stopped and restarted by one at a time, in whatever order" do
+    {instance, _pids} = group(:one_for_one)
+
+    for _ <- 1..20 do
+      stop = Task.async(fn -> Kantoku.stop_agent(instance, "b") end)
+      start = Task.async(fn -> Kantoku.start_agent(instance, {TestWorker, []}, id: "b", domain: :team) end)
+      restart = Task.async(fn -> Kantoku.restart_agent(instance, "b") end)
+      Enum.each([stop, start, restart], &Task.await/1)
+
+      case Kantoku.fetch(instance, "b") do
+        {:ok, pid} ->
+          assert {:error, {:already_started, ^pid}} = Kantoku.start_agent(instance, {TestWorker, []}, id: "b")
+
+        {:error, %Error{reason: :not_found}} ->
+          assert {:ok, _} = Kantoku.start_agent(instance, {TestWorker, []}, id: "b")
+      end
+    end
   end
 
   test "a transient member that ends normally is stopped, not restarted" do

@@ -168,18 +168,20 @@ defmodule Kantoku.DomainCommands do
 
   defp victims(world, domain, :supervisors), do: places(world, domain, :supervisors)
   defp victims(world, domain, :pairs), do: for(part <- parts(domain, :pairs), do: pair(world, domain, part))
-  defp victims(world, domain, :tree), do: [tree(world, domain)]
-  defp victims(world, domain, :partitions), do: [parent(pair(world, domain, 0))]
+  defp victims(world, domain, :tree), do: [above_pair(world, domain, 2)]
+  defp victims(world, domain, :partitions), do: [above_pair(world, domain, 1)]
 
   defp pair(world, domain, part), do: Book.seated(book(world), {:pair, domain, part})
-  defp tree(world, domain), do: world |> pair(domain, 0) |> parent() |> parent()
 
-  # Of a dead process there is nothing to be had: then what killed it killed the one above too, or it is being replaced.
-  defp parent(pid) do
-    case :erlang.process_info(pid, :parent) do
-      {:parent, parent} -> parent
-      :undefined -> pid
-    end
+  # Of a dead process there is nothing to be had: then there will be another soon.
+  defp above_pair(world, domain, levels) do
+    ancestor(pair(world, domain, 0), levels) || (Process.sleep(1) && above_pair(world, domain, levels))
+  end
+
+  defp ancestor(pid, 0), do: pid
+
+  defp ancestor(pid, levels) do
+    with {:parent, parent} <- :erlang.process_info(pid, :parent), do: ancestor(parent, levels - 1), else: (_dead -> nil)
   end
 
   defp members(supervisor) do

@@ -23,9 +23,7 @@ defmodule Kantoku.DomainStatemAtOnceTest do
 
   alias Kantoku.{DomainCommands, EachEngine, PresenceModel, Statem}
 
-  # Fails about every second time: a declared agent that is stopped and started again while its domain's supervisors are
-  # killed may stay away (CHANGELOG, "Known"). It belongs among the properties again when that is mended.
-  @moduletag :soak
+  @moduletag :property
   @moduletag capture_log: [level: :emergency]
   @moduletag timeout: 600_000
 

@@ -12,22 +12,46 @@ defmodule Kantoku.Domain.Group do
 
   alias Kantoku.Domain.{Book, Remains, Rows, Start}
 
-  @doc "Starts the group's supervisor, once nothing of the one before it is left."
-  @spec start_link(atom, :ets.tid(), :ets.tid(), atom) :: Supervisor.on_start()
-  def start_link(instance, rows, book, domain) do
+  @doc """
+  Starts the group's supervisor. It comes empty, takes the rows of the one before it, of which nothing is left by then, and only
+  then starts anybody. `in_office?` says whether the calling process is still the one that is to start it.
+  """
+  @spec start_link(Start.context(), domain :: atom, in_office? :: (() -> boolean)) :: Supervisor.on_start()
+  def start_link({instance, rows, book}, domain, in_office?) do
     %{strategy: strategy, declared: declared} = Book.shape(book, domain)
-    settle(rows, Enum.map(declared, &Rows.get(rows, &1)))
-    children = for id <- declared, do: Start.child(instance, Rows.get(rows, id))
-    Supervisor.start_link(children, strategy: strategy, max_restarts: 1_000_000, max_seconds: 1)
+    {:ok, group} = Supervisor.start_link([], strategy: strategy, max_restarts: 1_000_000, max_seconds: 1)
+
+    with :ok <- take_over(rows, declared, group, in_office?),
+         :ok <- start_all(group, for(id <- declared, do: Start.child(instance, Rows.get(rows, id)))) do
+      {:ok, group}
+    else
+      error ->
+        Process.exit(group, :shutdown)
+        Remains.await(group, :infinity)
+        error
+    end
   end
 
-  defp settle(rows, members) do
-    left = for row(sup: sup) = row when sup != nil <- members, do: row
-    supervisors = left |> Enum.map(&row(&1, :sup)) |> Enum.uniq()
+  # T1  A row passes from one supervisor to the next by compare and swap, and only when the one before is dead.
+  # T2  Rows are read before it is asked who is in office. So who was cut off from above, and is still at it, never sees his successor's
+  #     supervisor in a row and thinks it one of before.
+  defp take_over(rows, declared, group, in_office?) do
+    left = for id <- declared, row(sup: sup) = row when sup != group <- [Rows.get(rows, id)], do: row
+
+    cond do
+      left == [] -> :ok
+      in_office?.() -> settle(rows, left, group) && take_over(rows, declared, group, in_office?)
+      true -> {:error, :superseded}
+    end
+  end
+
+  defp settle(rows, left, group) do
+    supervisors = for row(sup: sup) when sup != nil <- left, uniq: true, do: sup
     Enum.each(supervisors, &Remains.await(&1, patience(left)))
     Remains.kill_strays(supervisors)
+    left = for row(id: id, sup: sup) <- left, row(sup: ^sup) = row <- [Rows.get(rows, id)], do: row
     Remains.kill_all(for row(pid: pid) when is_pid(pid) <- left, do: pid)
-    for row(id: id) <- left, now = Rows.get(rows, id), do: Rows.hand_over(rows, now, nil, after_settling(now))
+    Enum.each(left, &Rows.hand_over(rows, &1, group, after_settling(&1)))
   end
 
   defp patience(rows), do: rows |> Enum.map(&allowed/1) |> Enum.max(fn -> 0 end) |> Kernel.+(1_000)
@@ -40,14 +64,17 @@ defmodule Kantoku.Domain.Group do
   def after_settling(row(phase: phase)) when phase in [:new, :resting, :parked, :stopped], do: phase
   def after_settling(_row), do: :recover
 
-  @doc "Enters the calling supervisor as the one of a declared agent."
-  @spec seat(:ets.tid(), Rows.row()) :: Rows.row()
-  def seat(rows, row(part: :group, id: id, sup: sup) = row) when sup != self() do
-    Rows.put(rows, id, [{sup_at(), self()}])
-    row(row, sup: self())
+  # As OTP does, it ends at the first that does not start, and says which. The supervisor may be killed at any time.
+  defp start_all(group, children) do
+    Enum.reduce_while(children, :ok, fn %{id: id} = child, :ok ->
+      case Supervisor.start_child(group, child) do
+        {:error, {reason, _child}} -> {:halt, {:error, {:shutdown, {:failed_to_start_child, id, reason}}}}
+        _started_or_ignored -> {:cont, :ok}
+      end
+    end)
+  catch
+    :exit, reason -> {:error, reason}
   end
-
-  def seat(_rows, row), do: row
 
   @doc "Why a restart of this agent happens: its own doing, or that of the group."
   @spec cause(:ets.tid(), :ets.tid(), Rows.row()) :: :own | :collateral | :behind

@@ -33,21 +33,23 @@ defmodule Kantoku.Domain.Pair do
     Supervisor.init([agents, {Keeper, {place, epoch}}], [strategy: :rest_for_one] ++ @unlimited)
   end
 
-  @doc "Starts the supervisor of a place and says so in the book."
+  @doc "Starts the supervisor of a place, unless the pair of a later epoch has it, and says so in the book."
   @spec start_agents(place, Book.epoch()) :: Supervisor.on_start()
   def start_agents({instance, domain, part}, epoch) do
     {rows, book} = Instances.tables!(instance)
+    Book.seat(book, {:pair, domain, part}, Book.next_epoch(epoch), self())
 
-    with {:ok, agents} <- start(instance, rows, book, domain, part) do
-      epoch = Book.next_epoch(epoch)
-      Book.seat(book, {:agents, domain, part}, epoch, agents)
-      Book.seat(book, {:pair, domain, part}, epoch, self())
+    with {:ok, agents} <- start({instance, rows, book}, domain, part) do
+      Book.seat(book, {:agents, domain, part}, Book.next_epoch(epoch), agents)
       {:ok, agents}
     end
   end
 
-  defp start(instance, rows, book, domain, :group), do: Group.start_link(instance, rows, book, domain)
+  defp start({_instance, _rows, book} = context, domain, :group) do
+    pair = self()
+    Group.start_link(context, domain, fn -> Book.seated(book, {:pair, domain, :group}) == pair end)
+  end
 
-  defp start(_instance, _rows, _book, _domain, _index),
+  defp start(_context, _domain, _index),
     do: DynamicSupervisor.start_link([strategy: :one_for_one, hibernate_after: @idle] ++ @unlimited)
 end

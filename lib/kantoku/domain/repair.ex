@@ -8,7 +8,7 @@ defmodule Kantoku.Domain.Repair do
   @moduledoc false
   import Kantoku.Domain.Rows
 
-  alias Kantoku.Domain.{Group, Pair, Remains, Rows, Start}
+  alias Kantoku.Domain.{Group, Pair, Remains, Rows, Start, Turn}
 
   @enforce_keys [:context, :place, :agents]
   defstruct @enforce_keys
@@ -38,7 +38,7 @@ defmodule Kantoku.Domain.Repair do
 
   # Of another supervisor -------------------------------------------------------------------------------------------------
 
-  # A group's supervisor takes its own rows, before it starts (`Group.start_link/4`).
+  # A group's supervisor takes its rows before it starts anybody (`Group.start_link/3`).
   defp take_over(%{place: {_, _, :group}}, _foreign), do: []
   defp take_over(_repair, []), do: []
 
@@ -105,23 +105,36 @@ defmodule Kantoku.Domain.Repair do
     end
   end
 
-  defp forget(%{place: {_, _, :group}, agents: agents, context: {instance, _, _}}, row(id: id, gen: gen)) do
-    Supervisor.terminate_child(agents, id)
-    Supervisor.start_child(agents, forgetting(instance, id, gen))
+  # Whoever is at it will finish, or be found dead when this is asked for again.
+  defp forget(%{place: {_, _, :group}, context: {_, rows, book}} = repair, row(id: id)) do
+    Turn.try_take(book, id, fn ->
+      with row(wanted: false, phase: phase, gen: gen) when phase != :stopped <- Rows.get(rows, id) do
+        Supervisor.terminate_child(repair.agents, id)
+        aside(repair, :forget, id, gen)
+      end
+    end)
   end
 
-  defp forget(%{agents: agents, context: {instance, _, _}}, row(id: id, gen: gen, pid: pid)) do
+  defp forget(%{agents: agents} = repair, row(id: id, gen: gen, pid: pid)) do
     if alive?(pid), do: DynamicSupervisor.terminate_child(agents, pid)
-    DynamicSupervisor.start_child(agents, forgetting(instance, id, gen))
+    aside(repair, :forget, id, gen)
   end
 
-  defp forgetting(instance, id, gen),
-    do: %{id: {:forget, id}, start: {Start, :forget, [instance, id, gen]}, restart: :temporary}
-
-  defp start(%{place: {_, _, :group}, agents: agents}, row(id: id)), do: Supervisor.restart_child(agents, id)
+  defp start(%{place: {_, _, :group}, agents: agents} = repair, row(id: id, gen: gen)) do
+    with {:error, :running} <- Supervisor.restart_child(agents, id), do: aside(repair, :go_on, id, gen)
+  end
 
   defp start(%{agents: agents, context: {instance, _, _}}, row),
     do: DynamicSupervisor.start_child(agents, Start.child(instance, row))
+
+  # Has the supervisor run one of `Start`'s functions between its other work.
+  defp aside(%{agents: agents, place: place, context: {instance, _, _}}, function, id, gen) do
+    spec = %{id: {function, id}, start: {Start, function, [instance, id, gen]}, restart: :temporary}
+
+    if elem(place, 2) == :group,
+      do: Supervisor.start_child(agents, spec),
+      else: DynamicSupervisor.start_child(agents, spec)
+  end
 
   defp alive?(pid), do: is_pid(pid) and Process.alive?(pid)
 end

@@ -31,8 +31,7 @@ defmodule Kantoku.Domain.Start do
   @spec agent(atom, term, term) :: Supervisor.on_start_child() | :ignore
   def agent(instance, id, gen) do
     with {:ok, {rows, book}} <- Instances.tables(instance),
-         row(gen: ^gen) = row <- Rows.get(rows, id),
-         row(sup: sup) = row when sup == self() <- Group.seat(rows, row) do
+         row(gen: ^gen, sup: sup) = row when sup == self() <- Rows.get(rows, id) do
       decide({instance, rows, book}, row)
     else
       _ -> :ignore
@@ -72,8 +71,8 @@ defmodule Kantoku.Domain.Start do
   end
 
   # Whoever excused it for a restart did not get further.
-  defp living(:recover, {_instance, rows, _book}, row(id: id)) do
-    Rows.put(rows, id, [{phase_at(), :up}])
+  defp living(:recover, context, row) do
+    go_on_living(context, row)
     :ignore
   end
 
@@ -297,6 +296,16 @@ defmodule Kantoku.Domain.Start do
     do: Rows.put(rows, id, [{phase_at(), :recover}, {ledger_at(), nil}])
 
   defp recover(_context, _row), do: :ok
+
+  @doc "Lets an agent go on that was excused for a restart which nobody asked for then. Holds no place."
+  @spec go_on(atom, term, term) :: :ignore
+  def go_on(instance, id, gen), do: serially(instance, id, gen, &go_on_living/2)
+
+  defp go_on_living({_instance, rows, _book}, row(phase: :recover, due: nil, id: id, pid: pid)),
+    do: alive?(pid) && Rows.put(rows, id, [{phase_at(), :up}])
+
+  defp go_on_living(_context, row(phase: :recover, pid: pid)), do: is_pid(pid) && Resting.wake(pid)
+  defp go_on_living(_context, _row), do: :ok
 
   defp serially(instance, id, gen, fun) do
     with {:ok, {rows, book}} <- Instances.tables(instance),
