@@ -10,7 +10,8 @@
 //!    stamp a new one.
 //! 5. A mover sets the new bit before it clears the old one, and looks at the cell again in the very step that ends
 //!    its move. So nobody waits for it: others just swap the cell, even to free the slot and use it again.
-//! 6. `occupied` of a level is the count of its words that are not empty; where it lags, the word's stamp counts a mover.
+//! 6. `filled` of a level says which of its words are not empty; where it lags, the word's stamp counts a mover: whoever
+//!    wrote it looks at the word again before it ends.
 //!
 //! So a reader that finds a word settled, reads bits, and then finds the stamp unchanged has read levels that all held at
 //! one time. One that does not asks the cells of that word instead.
@@ -18,8 +19,8 @@
 use super::level::{LEVELS, level_of};
 use super::slot::{MAX_GENERATION, MAX_INDEX, Slot};
 use crate::sync::OnceLock;
+use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Release};
-use crate::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Slots of a chunk. Few under loom, whose every atomic is dear.
 pub(super) const SPAN: usize = if cfg!(kantoku_loom) { 4 } else { 4096 };
@@ -91,7 +92,7 @@ impl Cell {
 pub(super) struct Chunk {
     cells: Box<[AtomicU64]>,
     levels: Box<[[AtomicU64; WORDS]]>,
-    occupied: [AtomicU32; LEVELS],
+    filled: [AtomicU64; LEVELS],
     stamps: [AtomicU64; WORDS],
 }
 
@@ -143,7 +144,7 @@ impl Chunk {
             levels: (0..LEVELS)
                 .map(|_| std::array::from_fn(|_| AtomicU64::new(0)))
                 .collect(),
-            occupied: std::array::from_fn(|_| AtomicU32::new(0)),
+            filled: std::array::from_fn(|_| AtomicU64::new(0)),
             stamps: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
@@ -232,17 +233,34 @@ impl Chunk {
         }
     }
 
-    // AcqRel in both: transitions of a word between empty and not are seen in order, and pair with `level_word`.
+    // AcqRel in both: pairs with `level_word`.
     fn mark(&self, level: usize, at: usize) {
         if self.levels[level][at / 64].fetch_or(1 << (at % 64), AcqRel) == 0 {
-            self.occupied[level].fetch_add(1, AcqRel);
+            self.sum_up(level, at / 64);
         }
     }
 
     fn unmark(&self, level: usize, at: usize) {
         let bit = 1 << (at % 64);
         if self.levels[level][at / 64].fetch_and(!bit, AcqRel) == bit {
-            self.occupied[level].fetch_sub(1, AcqRel);
+            self.sum_up(level, at / 64);
+        }
+    }
+
+    // Others fill and empty the word meanwhile. Who wrote last saw, through the AcqRel of the writes before its own, all that
+    // they had seen, and leaves only if it was right.
+    fn sum_up(&self, level: usize, word: usize) {
+        let (filled, bit) = (&self.filled[level], 1 << word);
+        loop {
+            let empty = self.level_word(level, word) == 0;
+            if empty {
+                filled.fetch_and(!bit, AcqRel);
+            } else {
+                filled.fetch_or(bit, AcqRel);
+            }
+            if (self.level_word(level, word) == 0) == empty {
+                return;
+            }
         }
     }
 
@@ -252,16 +270,26 @@ impl Chunk {
         Stamp(self.stamps[word].load(Acquire))
     }
 
-    /// Acquire pairs with `mark` and `unmark`.
+    /// Which words of a level are not empty. Acquire pairs with `sum_up`.
     #[inline]
-    pub(super) fn is_occupied(&self, level: usize) -> bool {
-        self.occupied[level].load(Acquire) != 0
+    pub(super) fn filled(&self, level: usize) -> u64 {
+        self.filled[level].load(Acquire)
     }
 
     /// Acquire pairs with `mark` and `unmark`.
     #[inline]
     pub(super) fn level_word(&self, level: usize, word: usize) -> u64 {
         self.levels[level][word].load(Acquire)
+    }
+
+    /// A level of this chunk, as it is read.
+    #[inline]
+    pub(super) fn level(&self, level: usize) -> Level<'_> {
+        Level {
+            chunk: self,
+            level,
+            filled: self.filled(level),
+        }
     }
 
     /// Whether a mover is at work, and the level that the load is on; `None` if free.
@@ -273,6 +301,27 @@ impl Chunk {
     #[inline]
     pub(super) fn load_at(&self, at: usize) -> u64 {
         self.read(at).load()
+    }
+}
+
+/// Who is on a level, of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Level<'a> {
+    chunk: &'a Chunk,
+    level: usize,
+    /// Which words were not empty.
+    pub(super) filled: u64,
+}
+
+impl Level<'_> {
+    #[inline]
+    pub(super) fn word(&self, word: usize) -> u64 {
+        self.chunk.level_word(self.level, word)
+    }
+
+    #[inline]
+    pub(super) fn has(&self, at: u16) -> bool {
+        self.filled >> (at / 64) & 1 == 1 && self.word(at as usize / 64) >> (at % 64) & 1 == 1
     }
 }
 
@@ -316,9 +365,10 @@ impl Cells {
         bytes
     }
 
+    /// A chunk that was grown.
     #[inline]
-    fn known(&self, index: u32) -> &Chunk {
-        self.chunk(index as usize >> SHIFT)
+    pub(super) fn grown(&self, chunk: usize) -> &Chunk {
+        self.chunk(chunk)
             .expect("a slot in use lies in a chunk that was grown")
     }
 
@@ -346,7 +396,7 @@ impl Cells {
     /// Starts a tenancy, load 0. Only by who took the index from the free ones.
     pub(super) fn occupy(&self, index: u32) -> Slot {
         let turned = self
-            .known(index)
+            .grown(index as usize >> SHIFT)
             .turn(index as usize % SPAN, |generation| generation & 1 == 0);
         Slot::new(index, turned.expect("a free slot has an even generation"))
     }
