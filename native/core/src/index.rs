@@ -21,6 +21,7 @@
 mod ascent;
 mod audit;
 mod catalogue;
+mod cell;
 mod cells;
 mod least;
 mod ledger;
@@ -34,7 +35,7 @@ mod sheet;
 mod slot;
 mod sweep;
 
-pub use cells::MAX_LOAD;
+pub use cell::MAX_LOAD;
 pub use query::{Facet, Order, Query};
 pub use slot::Slot;
 

@@ -16,8 +16,9 @@
 //! So a reader that finds a word settled, reads bits, and then finds the stamp unchanged has read levels that all held at
 //! one time. One that does not asks the cells of that word instead.
 
+use super::cell::{Cell, MAX_LOAD};
 use super::level::{LEVELS, level_of};
-use super::slot::{MAX_GENERATION, MAX_INDEX, Slot};
+use super::slot::{MAX_INDEX, Slot};
 use crate::sync::OnceLock;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Release};
@@ -27,66 +28,6 @@ pub(super) const SPAN: usize = if cfg!(kantoku_loom) { 4 } else { 4096 };
 pub(super) const SHIFT: u32 = SPAN.trailing_zeros();
 pub(super) const WORDS: usize = SPAN.div_ceil(64);
 const SEGMENTS: usize = 20;
-
-/// The highest load; what is above counts as this.
-pub const MAX_LOAD: u64 = (1 << LOAD_BITS) - 1;
-const LOAD_BITS: u32 = 37;
-const MOVING: u64 = 1 << LOAD_BITS;
-
-/// The value of a cell.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Cell(u64);
-
-impl Cell {
-    const fn new(generation: u32, load: u64) -> Self {
-        Self((generation as u64) << (LOAD_BITS + 1) | load)
-    }
-
-    const fn generation(self) -> u32 {
-        (self.0 >> (LOAD_BITS + 1)) as u32
-    }
-
-    const fn load(self) -> u64 {
-        self.0 & MAX_LOAD
-    }
-
-    const fn is_moving(self) -> bool {
-        self.0 & MOVING != 0
-    }
-
-    const fn moving(self) -> Self {
-        Self(self.0 | MOVING)
-    }
-
-    const fn settled(self) -> Self {
-        Self(self.0 & !MOVING)
-    }
-
-    const fn with_load(self, load: u64) -> Self {
-        Self(self.0 & !MAX_LOAD | load)
-    }
-
-    const fn level(self) -> Option<usize> {
-        if self.generation() & 1 == 1 {
-            Some(level_of(self.load()))
-        } else {
-            None
-        }
-    }
-
-    /// The next tenant, or none: generations are not used twice, so after the last one the slot stays free.
-    const fn next(self) -> Self {
-        let generation = self.generation();
-        Self::new(
-            if generation == MAX_GENERATION {
-                0
-            } else {
-                generation + 1
-            },
-            0,
-        )
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Chunk {
