@@ -247,9 +247,12 @@ defmodule Kantoku.Engine do
     Kantoku.Engine.Elixir.close(instance)
   end
 
+  # `**` is a loop where it is not said at compile time, and each change of a load asks for this.
+  @max_load 2 ** 37 - 1
+
   @doc "The largest load that is kept; what would be more is held there."
   @spec max_load() :: pos_integer
-  def max_load, do: 2 ** 37 - 1
+  def max_load, do: @max_load
 
   @doc "Which engine keeps an instance; `:unknown` if none does."
   @spec kind(instance) :: kind | :unknown

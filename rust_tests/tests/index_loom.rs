@@ -156,6 +156,39 @@ fn loom_a_neighbour_that_empties_a_word_hides_nobody() {
 }
 
 #[test]
+fn loom_a_level_that_is_emptied_and_filled_at_once_is_summed_up() {
+    model(|| {
+        let (index, slot, neighbour) = pair(1, 2);
+        let other = index.clone();
+        let filler = thread::spawn(move || assert!(other.set_load(neighbour, 1)));
+        assert!(index.set_load(slot, 3));
+        filler.join().expect("the filler ends");
+        // Reads what `filled` says of each level (6).
+        quiet(&index);
+        assert_eq!(by_load(&index, 2), [(neighbour, 1), (slot, 3)], "6, 9");
+    });
+}
+
+#[test]
+fn loom_who_is_offered_idle_is_not_offered_again_when_it_moves() {
+    model(|| {
+        let (index, slot, second) = pair(0, 0);
+        let other = index.clone();
+        let setter = thread::spawn(move || assert!(other.set_load(slot, 2)));
+        let found = by_load(&index, usize::MAX);
+        let mut slots: Vec<Slot> = found.iter().map(|one| one.0).collect();
+        slots.sort_unstable();
+        assert_eq!(slots, [slot, second], "7");
+        assert!(
+            found[0].1 == 0 && found.is_sorted_by_key(|one| one.1),
+            "8: {found:?}"
+        );
+        setter.join().expect("the setter ends");
+        quiet(&index);
+    });
+}
+
+#[test]
 fn loom_a_late_change_never_touches_a_successor() {
     model(|| {
         let (index, slot, _) = pair(2, 4);

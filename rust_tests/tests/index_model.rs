@@ -317,6 +317,40 @@ fn crowd(seed: u64) -> Model {
     model
 }
 
+fn least_of_the_rare(index: &Index, limit: usize) -> Vec<u64> {
+    let mut found = Vec::new();
+    let query = Query {
+        all: &[b"rare"],
+        order: Order::Load,
+        ..Query::default()
+    };
+    index.find(&query, limit, &mut |_, load| {
+        found.push(load);
+        true
+    });
+    found
+}
+
+#[test]
+fn the_least_of_few_in_each_chunk_are_found_wherever_their_loads_lie() {
+    for lowest in [0, 1, 12, 300, MAX_LOAD - 50] {
+        let index = Index::tuned(7, 0);
+        let mut wanted = Vec::new();
+        for at in 0..12_000_u64 {
+            let (rare, load) = (at % 97 == 0, lowest + at * 7919 % 41);
+            let facets: &[&[u8]] = if rare { &[b"all", b"rare"] } else { &[b"all"] };
+            let slot = index.insert(facets, at);
+            assert!(index.set_load(slot, if rare { load } else { at % 20 }));
+            wanted.extend(rare.then_some(load));
+        }
+        wanted.sort_unstable();
+        for limit in [1, 7, 60, usize::MAX] {
+            let found = least_of_the_rare(&index, limit);
+            assert_eq!(found, wanted[..limit.min(wanted.len())], "8: from {lowest}");
+        }
+    }
+}
+
 #[test]
 fn an_integer_that_is_no_handle_is_refused() {
     let index = Index::new(1);

@@ -34,20 +34,34 @@ defmodule Kantoku.Registry.Criteria do
   @spec compile!(keyword) :: t
   def compile!(criteria) do
     expect!(Keyword.keyword?(criteria), "criteria", criteria, "a keyword list")
-    Enum.each(criteria, &known!/1)
-    {results, conditions} = Keyword.split(criteria, @results)
-    {any, conditions} = Keyword.pop_values(conditions, :any)
-    {none, all} = Keyword.pop_values(conditions, :not)
-    all = Enum.flat_map(all, &facets!/1)
-    none = none |> Enum.flat_map(&nested!(:not, &1)) |> Enum.flat_map(&facets!/1)
-    any = any |> Enum.flat_map(&nested!(:any, &1)) |> Enum.map(&choice!/1)
+    known!(criteria)
+    {all, any, none, results} = sorted!(criteria, [], [], [], [])
 
     %__MODULE__{
       query: {indexed(all), any, indexed(none), order!(results), limit!(results)},
-      residual: residual(all, true) ++ residual(none, false),
+      residual: residual(all, true, residual(none, false, [])),
       return: one_of!(results, :return, :pairs, [:pairs, :pids, :keys, :entries])
     }
   end
+
+  # One walk, as this is a good part of what a query of few costs.
+  defp sorted!([], all, any, none, results), do: {all, any, none, results}
+
+  defp sorted!([{key, _value} = result | rest], all, any, none, results) when key in @results,
+    do: sorted!(rest, all, any, none, results ++ [result])
+
+  defp sorted!([{:any, value} | rest], all, any, none, results) do
+    choices = :any |> nested!(value) |> Enum.map(&choice!/1)
+    sorted!(rest, all, any ++ choices, none, results)
+  end
+
+  defp sorted!([{:not, value} | rest], all, any, none, results) do
+    refused = :not |> nested!(value) |> Enum.flat_map(&facets!/1)
+    sorted!(rest, all, any, none ++ refused, results)
+  end
+
+  defp sorted!([condition | rest], all, any, none, results),
+    do: sorted!(rest, all ++ facets!(condition), any, none, results)
 
   @doc "Compiles what to watch: criteria of which all can be indexed, and without an order, limit or return."
   @spec compile_watch!(keyword) :: t
@@ -72,8 +86,9 @@ defmodule Kantoku.Registry.Criteria do
     end)
   end
 
-  defp known!({key, _value}) when key in @known, do: :ok
-  defp known!({key, value}), do: unknown!(key, value, Enum.sort(@known))
+  defp known!([]), do: :ok
+  defp known!([{key, _value} | rest]) when key in @known, do: known!(rest)
+  defp known!([{key, value} | _rest]), do: unknown!(key, value, Enum.sort(@known))
 
   defp nested!(key, value) do
     expect!(Keyword.keyword?(value), key, value, "a keyword list as [tags: [...]]")
@@ -114,13 +129,17 @@ defmodule Kantoku.Registry.Criteria do
     for {key, value} <- metadata, do: {{:metadata, key}, value}
   end
 
-  defp facets!({key, value}), do: values!(key, [value])
+  defp facets!({key, value}), do: [{dimension(key), value!(key, value)}]
 
   defp values!(:metadata, maps) when is_list(maps), do: Enum.flat_map(maps, &facets!({:metadata, &1}))
 
   defp values!(key, values) do
     expect!(proper?(values), key, values, "a list")
-    for value <- values, do: {@dimensions[key], value!(key, value)}
+    for value <- values, do: {dimension(key), value!(key, value)}
+  end
+
+  for {key, dimension} <- @dimensions do
+    defp dimension(unquote(key)), do: unquote(dimension)
   end
 
   defp proper?(values), do: is_list(values) and not List.improper?(values)
@@ -135,10 +154,15 @@ defmodule Kantoku.Registry.Criteria do
     value
   end
 
+  defp indexed([]), do: []
+  defp indexed([facet]), do: if(indexed?(facet), do: [facet], else: [])
   defp indexed(facets), do: facets |> Enum.filter(&indexed?/1) |> Enum.uniq()
 
-  defp residual(facets, present) do
-    for {{:metadata, key}, value} = facet <- facets, not indexed?(facet), do: {present, key, value}
+  defp residual([], _present, rest), do: rest
+
+  defp residual([{dimension, value} = facet | facets], present, rest) do
+    rest = residual(facets, present, rest)
+    if indexed?(facet), do: rest, else: [{present, elem(dimension, 1), value} | rest]
   end
 
   defp indexed?({{:metadata, key}, value}), do: Facet.indexable?(key) and Facet.indexable?(value)

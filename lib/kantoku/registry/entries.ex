@@ -64,24 +64,32 @@ defmodule Kantoku.Registry.Entries do
   end
 
   @spec set_load(atom, Load.t() | term, non_neg_integer) :: :ok | :error
-  def set_load(registry, key_or_load, load) do
-    loaded(registry, key_or_load, fn handle ->
-      with true <- known!(Engine.set_load(registry, handle, load), registry), do: :ok
-    end)
+  def set_load(registry, %Load{handle: handle}, load) do
+    case Engine.set_load(registry, handle, load) do
+      true -> :ok
+      false -> :error
+      :unknown -> Config.unknown_registry!(registry)
+    end
   end
+
+  def set_load(registry, key, load), do: by_key(registry, key, &set_load(registry, &1, load))
 
   @spec add_load(atom, Load.t() | term, integer) :: {:ok, non_neg_integer} | :error
-  def add_load(registry, key_or_load, change) do
-    loaded(registry, key_or_load, fn handle -> known!(Engine.add_load(registry, handle, change), registry) end)
+  def add_load(registry, %Load{handle: handle}, change) do
+    case Engine.add_load(registry, handle, change) do
+      {:ok, _load} = added -> added
+      false -> :error
+      :unknown -> Config.unknown_registry!(registry)
+    end
   end
 
-  defp loaded(_registry, %Load{handle: handle}, fun), do: fun.(handle) || :error
+  def add_load(registry, key, change), do: by_key(registry, key, &add_load(registry, &1, change))
 
   # The registration may end between the two steps; then its successor, if any, is looked up in its place.
-  defp loaded(registry, key, fun) do
-    with {:ok, %Load{handle: handle}} <- load_handle(registry, key) do
-      fun.(handle) || loaded(registry, key, fun)
-    end
+  defp by_key(registry, key, fun) do
+    with {:ok, load} <- load_handle(registry, key),
+         :error <- fun.(load),
+         do: by_key(registry, key, fun)
   end
 
   # Queries ---------------------------------------------------------------------------------------------------------
@@ -90,6 +98,7 @@ defmodule Kantoku.Registry.Entries do
   def find(registry, criteria) do
     case Criteria.compile!(criteria) do
       %{residual: [], return: :entries} = compiled -> registry |> records(compiled.query) |> shaped(:entries)
+      %{residual: [], return: :pairs} = compiled -> pairs(registry, compiled.query)
       %{residual: []} = compiled -> registry |> pairs(compiled.query) |> shaped(compiled.return)
       compiled -> registry |> filtered(compiled) |> shaped(compiled.return)
     end

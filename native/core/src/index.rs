@@ -18,8 +18,10 @@
 //!     until the index is dropped, for a late caller may hold a slot; all else goes when the last entry goes, or by
 //!     [`Index::shrink`].
 
+mod ascent;
 mod audit;
 mod catalogue;
+mod cell;
 mod cells;
 mod least;
 mod ledger;
@@ -29,10 +31,11 @@ mod offer;
 mod query;
 mod random;
 mod set;
+mod sheet;
 mod slot;
 mod sweep;
 
-pub use cells::MAX_LOAD;
+pub use cell::MAX_LOAD;
 pub use query::{Facet, Order, Query};
 pub use slot::Slot;
 
@@ -46,6 +49,9 @@ use sweep::Sweep;
 
 /// Up to so many candidates, reading each is cheaper than bitmaps.
 const LISTED: usize = 2048;
+
+/// In the order of load, an eighth of that, or so many of each chunk: to open a chunk's bitmaps costs about as much.
+const LISTED_OF_CHUNK: usize = 16;
 
 /// Entries, by facet and load. See the module for what holds.
 #[derive(Debug)]
@@ -137,7 +143,7 @@ impl Index {
         let Some(plan) = Plan::new(&catalogue, query) else {
             return;
         };
-        let _enough = match plan.members(self.listed) {
+        let _enough = match plan.members(self.listed(query.order, catalogue.chunks())) {
             Some(members) => listed::offer_all(members, query.order, &catalogue, &mut offer),
             None => Sweep::new(&plan, &self.cells, catalogue.chunks()).offer_all(
                 query.order,
@@ -195,6 +201,15 @@ impl Index {
     /// Checks what must hold while no other call runs; the first violation as a sentence. Reads everything: for tests.
     pub fn audit(&self) -> Result<(), String> {
         audit::audit(&self.cells, &self.catalogue.read())
+    }
+
+    /// Up to how many candidates are listed. By load, bitmaps lead to the least ones past all others, once there are more
+    /// than a few in each chunk.
+    fn listed(&self, order: Order, chunks: usize) -> usize {
+        match order {
+            Order::Load => self.listed.min((self.listed / 8).max(chunks * LISTED_OF_CHUNK)),
+            _ => self.listed,
+        }
     }
 
     fn grow(&self, catalogue: &mut Catalogue) {

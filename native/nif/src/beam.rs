@@ -4,6 +4,7 @@
 //! word says all, in any environment.
 
 use std::ptr;
+use std::time::Instant;
 
 use rustler::sys::{self, ErlNifEnv, ErlNifPid, ErlNifTerm};
 use rustler::types::atom::Atom;
@@ -163,10 +164,11 @@ pub fn may_be_held() -> bool {
     unsafe { sys::enif_thread_type() != sys::ERL_NIF_THR_NORMAL_SCHEDULER }
 }
 
-/// Says how much of a timeslice was used up since `start` (of [`now`]).
-pub fn consume(env: Env<'_>, start: i64) {
-    const SLICE_NS: i64 = 1_000_000;
-    let percent = ((now() - start) * 100 / SLICE_NS).clamp(1, 100);
+/// Says how much of a timeslice was used up since `start`. Not by the VM's clock: that is behind a lock that all
+/// schedulers share.
+pub fn consume(env: Env<'_>, start: Instant) {
+    const SLICE_NS: u128 = 1_000_000;
+    let percent = (start.elapsed().as_nanos() * 100 / SLICE_NS).clamp(1, 100);
     // SAFETY: the environment of a NIF call on a scheduler.
     unsafe { sys::enif_consume_timeslice(env.as_c_arg(), percent as i32) };
 }

@@ -169,12 +169,17 @@ struct Asking {
 }
 
 impl Asking {
-    // How many entries are about to be looked at: few if few are wanted and the index leads to them.
-    fn reach(&self, entries: usize) -> usize {
+    // How many of the entries are about to be looked at: few if few are wanted and the index leads to them.
+    fn reach(&self, entries: impl FnOnce() -> usize) -> usize {
         match self.order {
-            Order::None | Order::Load => entries.min(self.limit),
+            // Not counted where the answer is known: the count is behind a lock.
+            Order::None | Order::Load if self.limit <= MOST_LOOKED_AT => self.limit,
+            Order::None | Order::Load => entries().min(self.limit),
             // These orders look at every entry that matches, if only as one bit.
-            Order::StartedAt | Order::Random(_) => entries.min(self.limit).max(entries / 64),
+            Order::StartedAt | Order::Random(_) => {
+                let entries = entries();
+                entries.min(self.limit).max(entries / 64)
+            }
         }
     }
 }
@@ -183,10 +188,8 @@ impl Asking {
 const MOST_LOOKED_AT: usize = 256;
 
 fn asking(term: Term<'_>) -> Result<Asking, Refusal> {
-    let items: Vec<Term<'_>> = beam::items(term).collect();
-    let [all, any, none, order, limit] = items[..] else {
-        return Err(Refusal::BadArgument);
-    };
+    let (all, any, none, order, limit): (Term<'_>, Term<'_>, Term<'_>, Term<'_>, Term<'_>) =
+        term.decode().map_err(|_| Refusal::BadArgument)?;
     let query = OwnedQuery {
         all: facets(all)?,
         any: groups(any)?,
@@ -258,7 +261,7 @@ fn list<'a>(
     };
     let asking = asking(args[1])?;
     let registry = &opened.shell.registry;
-    guard::bounded(|| asking.reach(registry.described()), MOST_LOOKED_AT)?;
+    guard::bounded(|| asking.reach(|| registry.described()), MOST_LOOKED_AT)?;
     let Ok(found) = found(env, opened, &asking) else {
         return Ok(unknown(env));
     };

@@ -4,6 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::mem::MaybeUninit;
 use std::os::raw::{c_int, c_void};
+use std::time::Instant;
 
 use rustler::sys::{self, ErlNifEntry, ErlNifEnv, ErlNifFunc, ErlNifTerm};
 use rustler::{Encoder, Env, Term};
@@ -32,7 +33,7 @@ unsafe fn enter<const TIMED: bool>(
             std::slice::from_raw_parts(words, count as usize),
         )
     };
-    let start = if TIMED { beam::now() } else { 0 };
+    let start = TIMED.then(Instant::now);
     let mut terms = [MaybeUninit::<Term<'_>>::uninit(); MOST_ARGUMENTS];
     for (place, &word) in terms.iter_mut().zip(words) {
         // SAFETY: the words are terms of this environment.
@@ -46,7 +47,7 @@ unsafe fn enter<const TIMED: bool>(
         || function(env, arguments),
         || elsewhere(env, again, words),
     );
-    if TIMED {
+    if let Some(start) = start {
         beam::consume(env, start);
     }
     answer

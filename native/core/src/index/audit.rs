@@ -3,7 +3,6 @@
 use super::catalogue::Catalogue;
 use super::cells::{Cells, Chunk, SHIFT, SPAN, WORDS};
 use super::level::LEVELS;
-use super::set::ones;
 
 /// The first violation, as a sentence.
 pub(super) fn audit(cells: &Cells, catalogue: &Catalogue) -> Result<(), String> {
@@ -13,7 +12,7 @@ pub(super) fn audit(cells: &Cells, catalogue: &Catalogue) -> Result<(), String> 
             .ok_or("a chunk of records has no chunk of cells")?;
         (0..WORDS).try_for_each(|word| settled(chunk, word))?;
         (0..SPAN).try_for_each(|at| placed(chunk, at))?;
-        (0..LEVELS).try_for_each(|level| counted(chunk, level))?;
+        (0..LEVELS).try_for_each(|level| summed_up(chunk, level))?;
         (0..SPAN).try_for_each(|at| known(catalogue, chunk, (number << SHIFT) as u32, at))?;
     }
     catalogue.audit()
@@ -38,10 +37,11 @@ fn placed(chunk: &Chunk, at: usize) -> Result<(), String> {
     })
 }
 
-fn counted(chunk: &Chunk, level: usize) -> Result<(), String> {
-    let filled = (0..WORDS).any(|word| ones(chunk.level_word(level, word)).next().is_some());
-    ensure(filled == chunk.is_occupied(level), || {
-        format!("6: level {level} is filled: {filled}")
+fn summed_up(chunk: &Chunk, level: usize) -> Result<(), String> {
+    let is = |&word: &usize| chunk.level_word(level, word) != 0;
+    let filled = (0..WORDS).filter(is).fold(0_u64, |all, word| all | 1 << word);
+    ensure(filled == chunk.filled(level), || {
+        format!("6: of level {level} the words {filled:b} are filled")
     })
 }
 

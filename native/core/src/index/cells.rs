@@ -10,16 +10,18 @@
 //!    stamp a new one.
 //! 5. A mover sets the new bit before it clears the old one, and looks at the cell again in the very step that ends
 //!    its move. So nobody waits for it: others just swap the cell, even to free the slot and use it again.
-//! 6. `occupied` of a level is the count of its words that are not empty; where it lags, the word's stamp counts a mover.
+//! 6. `filled` of a level says which of its words are not empty; where it lags, the word's stamp counts a mover: whoever
+//!    wrote it looks at the word again before it ends.
 //!
 //! So a reader that finds a word settled, reads bits, and then finds the stamp unchanged has read levels that all held at
 //! one time. One that does not asks the cells of that word instead.
 
+use super::cell::{Cell, MAX_LOAD};
 use super::level::{LEVELS, level_of};
-use super::slot::{MAX_GENERATION, MAX_INDEX, Slot};
+use super::slot::{MAX_INDEX, Slot};
 use crate::sync::OnceLock;
+use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Release};
-use crate::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Slots of a chunk. Few under loom, whose every atomic is dear.
 pub(super) const SPAN: usize = if cfg!(kantoku_loom) { 4 } else { 4096 };
@@ -27,71 +29,11 @@ pub(super) const SHIFT: u32 = SPAN.trailing_zeros();
 pub(super) const WORDS: usize = SPAN.div_ceil(64);
 const SEGMENTS: usize = 20;
 
-/// The highest load; what is above counts as this.
-pub const MAX_LOAD: u64 = (1 << LOAD_BITS) - 1;
-const LOAD_BITS: u32 = 37;
-const MOVING: u64 = 1 << LOAD_BITS;
-
-/// The value of a cell.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Cell(u64);
-
-impl Cell {
-    const fn new(generation: u32, load: u64) -> Self {
-        Self((generation as u64) << (LOAD_BITS + 1) | load)
-    }
-
-    const fn generation(self) -> u32 {
-        (self.0 >> (LOAD_BITS + 1)) as u32
-    }
-
-    const fn load(self) -> u64 {
-        self.0 & MAX_LOAD
-    }
-
-    const fn is_moving(self) -> bool {
-        self.0 & MOVING != 0
-    }
-
-    const fn moving(self) -> Self {
-        Self(self.0 | MOVING)
-    }
-
-    const fn settled(self) -> Self {
-        Self(self.0 & !MOVING)
-    }
-
-    const fn with_load(self, load: u64) -> Self {
-        Self(self.0 & !MAX_LOAD | load)
-    }
-
-    const fn level(self) -> Option<usize> {
-        if self.generation() & 1 == 1 {
-            Some(level_of(self.load()))
-        } else {
-            None
-        }
-    }
-
-    /// The next tenant, or none: generations are not used twice, so after the last one the slot stays free.
-    const fn next(self) -> Self {
-        let generation = self.generation();
-        Self::new(
-            if generation == MAX_GENERATION {
-                0
-            } else {
-                generation + 1
-            },
-            0,
-        )
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Chunk {
     cells: Box<[AtomicU64]>,
     levels: Box<[[AtomicU64; WORDS]]>,
-    occupied: [AtomicU32; LEVELS],
+    filled: [AtomicU64; LEVELS],
     stamps: [AtomicU64; WORDS],
 }
 
@@ -143,7 +85,7 @@ impl Chunk {
             levels: (0..LEVELS)
                 .map(|_| std::array::from_fn(|_| AtomicU64::new(0)))
                 .collect(),
-            occupied: std::array::from_fn(|_| AtomicU32::new(0)),
+            filled: std::array::from_fn(|_| AtomicU64::new(0)),
             stamps: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
@@ -232,17 +174,34 @@ impl Chunk {
         }
     }
 
-    // AcqRel in both: transitions of a word between empty and not are seen in order, and pair with `level_word`.
+    // AcqRel in both: pairs with `level_word`.
     fn mark(&self, level: usize, at: usize) {
         if self.levels[level][at / 64].fetch_or(1 << (at % 64), AcqRel) == 0 {
-            self.occupied[level].fetch_add(1, AcqRel);
+            self.sum_up(level, at / 64);
         }
     }
 
     fn unmark(&self, level: usize, at: usize) {
         let bit = 1 << (at % 64);
         if self.levels[level][at / 64].fetch_and(!bit, AcqRel) == bit {
-            self.occupied[level].fetch_sub(1, AcqRel);
+            self.sum_up(level, at / 64);
+        }
+    }
+
+    // Others fill and empty the word meanwhile. Who wrote last saw, through the AcqRel of the writes before its own, all that
+    // they had seen, and leaves only if it was right.
+    fn sum_up(&self, level: usize, word: usize) {
+        let (filled, bit) = (&self.filled[level], 1 << word);
+        loop {
+            let empty = self.level_word(level, word) == 0;
+            if empty {
+                filled.fetch_and(!bit, AcqRel);
+            } else {
+                filled.fetch_or(bit, AcqRel);
+            }
+            if (self.level_word(level, word) == 0) == empty {
+                return;
+            }
         }
     }
 
@@ -252,16 +211,26 @@ impl Chunk {
         Stamp(self.stamps[word].load(Acquire))
     }
 
-    /// Acquire pairs with `mark` and `unmark`.
+    /// Which words of a level are not empty. Acquire pairs with `sum_up`.
     #[inline]
-    pub(super) fn is_occupied(&self, level: usize) -> bool {
-        self.occupied[level].load(Acquire) != 0
+    pub(super) fn filled(&self, level: usize) -> u64 {
+        self.filled[level].load(Acquire)
     }
 
     /// Acquire pairs with `mark` and `unmark`.
     #[inline]
     pub(super) fn level_word(&self, level: usize, word: usize) -> u64 {
         self.levels[level][word].load(Acquire)
+    }
+
+    /// A level of this chunk, as it is read.
+    #[inline]
+    pub(super) fn level(&self, level: usize) -> Level<'_> {
+        Level {
+            chunk: self,
+            level,
+            filled: self.filled(level),
+        }
     }
 
     /// Whether a mover is at work, and the level that the load is on; `None` if free.
@@ -273,6 +242,27 @@ impl Chunk {
     #[inline]
     pub(super) fn load_at(&self, at: usize) -> u64 {
         self.read(at).load()
+    }
+}
+
+/// Who is on a level, of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Level<'a> {
+    chunk: &'a Chunk,
+    level: usize,
+    /// Which words were not empty.
+    pub(super) filled: u64,
+}
+
+impl Level<'_> {
+    #[inline]
+    pub(super) fn word(&self, word: usize) -> u64 {
+        self.chunk.level_word(self.level, word)
+    }
+
+    #[inline]
+    pub(super) fn has(&self, at: u16) -> bool {
+        self.filled >> (at / 64) & 1 == 1 && self.word(at as usize / 64) >> (at % 64) & 1 == 1
     }
 }
 
@@ -316,9 +306,10 @@ impl Cells {
         bytes
     }
 
+    /// A chunk that was grown.
     #[inline]
-    fn known(&self, index: u32) -> &Chunk {
-        self.chunk(index as usize >> SHIFT)
+    pub(super) fn grown(&self, chunk: usize) -> &Chunk {
+        self.chunk(chunk)
             .expect("a slot in use lies in a chunk that was grown")
     }
 
@@ -346,7 +337,7 @@ impl Cells {
     /// Starts a tenancy, load 0. Only by who took the index from the free ones.
     pub(super) fn occupy(&self, index: u32) -> Slot {
         let turned = self
-            .known(index)
+            .grown(index as usize >> SHIFT)
             .turn(index as usize % SPAN, |generation| generation & 1 == 0);
         Slot::new(index, turned.expect("a free slot has an even generation"))
     }

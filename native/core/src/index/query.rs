@@ -1,8 +1,10 @@
 //! What a query asks, and what of it is known.
 
+use std::ops::ControlFlow;
+
 use super::catalogue::Catalogue;
-use super::cells::WORDS;
-use super::set::{Set, Words};
+use super::cells::{Level, WORDS};
+use super::set::{Set, Words, filled};
 
 /// The canonical bytes of a dimension and a value. Opaque here: two are one if their bytes are equal.
 pub type Facet = [u8];
@@ -106,23 +108,44 @@ impl<'a> Plan<'a> {
             && !self.none.iter().any(|set| set.contains(index))
     }
 
-    /// The matches in a chunk.
-    pub(super) fn words(&self, chunk: usize) -> Words {
-        let mut found = self.all[0].with_words(chunk, |words| *words);
+    /// Puts the matches in a chunk into bits that were empty. Which words have some.
+    pub(super) fn put(&self, chunk: usize, into: &mut Words) -> u64 {
+        let most = self.all[0].put(chunk, into);
+        if most == 0 || self.is_one_set() {
+            return most;
+        }
         for set in &self.all[1..] {
-            set.with_words(chunk, |words| each(&mut found, words, |a, b| a & b));
+            set.with_words(chunk, |words| each(into, words, |a, b| a & b));
         }
         for group in &self.any {
             let mut union: Words = [0; WORDS];
-            group
-                .iter()
-                .for_each(|set| set.with_words(chunk, |words| each(&mut union, words, |a, b| a | b)));
-            each(&mut found, &union, |a, b| a & b);
+            for set in group {
+                set.put(chunk, &mut union);
+            }
+            each(into, &union, |a, b| a & b);
         }
         for set in &self.none {
-            set.with_words(chunk, |words| each(&mut found, words, |a, b| a & !b));
+            set.with_words(chunk, |words| each(into, words, |a, b| a & !b));
         }
-        found
+        filled(into)
+    }
+
+    /// The matches on a level, given for each chunk, until `each` breaks. None if it takes more than one set to tell them:
+    /// then bitmaps are quicker.
+    pub(super) fn try_each_on<'l>(
+        &self,
+        level: impl Fn(usize) -> Level<'l>,
+        each: &mut impl FnMut(u32) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        if self.is_one_set() {
+            self.all[0].try_each_on(level, each)
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    fn is_one_set(&self) -> bool {
+        self.all.len() == 1 && self.any.is_empty() && self.none.is_empty()
     }
 }
 

@@ -1,12 +1,12 @@
 //! A set of slot indexes: a sorted list while small, else a part for each chunk, itself a list or a bitmap.
 
-use super::cells::{SHIFT, SPAN, WORDS};
+use std::ops::ControlFlow;
+
+use super::cells::{Level, SHIFT, SPAN, WORDS};
 use super::ledger::Ledger;
 
 /// A bitmap of one chunk.
 pub(super) type Words = [u64; WORDS];
-
-const NO_WORDS: &Words = &[0; WORDS];
 
 /// Up to here members are listed; lists come back at half of it, so that no set swings between two forms.
 const LISTED: usize = 64;
@@ -130,13 +130,51 @@ impl Set {
     /// The members of a chunk.
     #[inline]
     pub(super) fn with_words<R>(&self, chunk: usize, then: impl FnOnce(&Words) -> R) -> R {
+        if let Some(Form::Bits { words, .. }) = self.form(chunk) {
+            return then(words);
+        }
+        let mut words = [0; WORDS];
+        self.put(chunk, &mut words);
+        then(&words)
+    }
+
+    /// Adds the members of a chunk to bits. Which words have some.
+    #[inline]
+    pub(super) fn put(&self, chunk: usize, into: &mut Words) -> u64 {
+        match (self, self.form(chunk)) {
+            (Self::Few(list), _) => put_all(few(list, chunk as u32), into),
+            (_, Some(Form::List(list))) => put_all(list.iter().copied(), into),
+            (_, Some(Form::Bits { words, .. })) => {
+                into.iter_mut()
+                    .zip(&**words)
+                    .for_each(|(into, &word)| *into |= word);
+                filled(words)
+            }
+            (_, None) => 0,
+        }
+    }
+
+    fn form(&self, chunk: usize) -> Option<&Form> {
+        let Self::Many { parts, .. } = self else {
+            return None;
+        };
+        part_of(parts, chunk as u32).ok().map(|found| &parts[found].form)
+    }
+
+    /// The members that are on a level, given for each chunk, until `each` breaks.
+    pub(super) fn try_each_on<'l>(
+        &self,
+        level: impl Fn(usize) -> Level<'l>,
+        each: &mut impl FnMut(u32) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         match self {
-            Self::Few(list) => then(&few_words(list, chunk as u32)),
-            Self::Many { parts, .. } => match part_of(parts, chunk as u32).map(|found| &parts[found].form) {
-                Ok(Form::Bits { words, .. }) => then(words),
-                Ok(Form::List(list)) => then(&bits_of(list.iter().copied())),
-                Err(_) => then(NO_WORDS),
-            },
+            Self::Few(list) => list
+                .iter()
+                .filter(|&&index| level(split(index).0 as usize).has(split(index).1))
+                .try_for_each(|&index| each(index)),
+            Self::Many { parts, .. } => parts
+                .iter()
+                .try_for_each(|part| part.try_each_on(level(part.chunk as usize), each)),
         }
     }
 
@@ -192,21 +230,26 @@ fn shrink<T>(vec: &mut Vec<T>, ledger: &mut Ledger) {
     }
 }
 
-fn bits_of(members: impl Iterator<Item = u16>) -> Words {
-    let mut words = [0; WORDS];
-    members.for_each(|at| words[at as usize / 64] |= 1 << (at % 64));
-    words
+fn put_all(members: impl Iterator<Item = u16>, into: &mut Words) -> u64 {
+    members.fold(0, |filled, at| {
+        into[at as usize / 64] |= 1 << (at % 64);
+        filled | 1 << (at / 64)
+    })
 }
 
-fn few_words(list: &[u32], chunk: u32) -> Words {
+/// Which words are not empty.
+pub(super) fn filled(words: &Words) -> u64 {
+    let bit = |(at, &word): (usize, &u64)| u64::from(word != 0) << at;
+    words.iter().enumerate().map(bit).fold(0, |all, bit| all | bit)
+}
+
+fn few(list: &[u32], chunk: u32) -> impl Iterator<Item = u16> {
     let from = list.partition_point(|&index| split(index).0 < chunk);
-    bits_of(
-        list[from..]
-            .iter()
-            .map(|&index| split(index))
-            .take_while(|of| of.0 == chunk)
-            .map(|of| of.1),
-    )
+    list[from..]
+        .iter()
+        .map(|&index| split(index))
+        .take_while(move |of| of.0 == chunk)
+        .map(|of| of.1)
 }
 
 /// The places of the bits that are set, ascending.
@@ -227,6 +270,24 @@ impl Part {
         match &self.form {
             Form::List(list) => list.iter().for_each(|&at| each(join(self.chunk, at))),
             Form::Bits { words, .. } => places(words).for_each(|at| each(join(self.chunk, at))),
+        }
+    }
+
+    #[inline]
+    fn try_each_on(
+        &self,
+        level: Level<'_>,
+        each: &mut impl FnMut(u32) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        match &self.form {
+            Form::List(list) => list
+                .iter()
+                .filter(|&&at| level.has(at))
+                .try_for_each(|&at| each(join(self.chunk, at))),
+            Form::Bits { words, .. } => ones(level.filled).try_for_each(|word| {
+                ones(words[word as usize] & level.word(word as usize))
+                    .try_for_each(|bit| each(join(self.chunk, (word * 64 + bit) as u16)))
+            }),
         }
     }
 }
@@ -261,7 +322,8 @@ impl Form {
                 ledger.track(list, |list| list.insert(place, at));
             }
             Self::List(list) => {
-                let words = Box::new(bits_of(list.iter().copied()));
+                let mut words = Box::new([0; WORDS]);
+                put_all(list.iter().copied(), &mut words);
                 let len = list.len() as u32;
                 self.become_form(Self::Bits { len, words }, ledger);
                 self.insert(at, ledger);

@@ -283,33 +283,49 @@ impl<W: World> Registry<W> {
         world: &W,
     ) -> Result<Vec<Found>, Closed> {
         let mut found = Vec::new();
-        self.index.find(query, limit, &mut |slot, load| {
-            let one = self.live_in(generation, slot, world);
-            found.extend(one.map(|(held, pid)| Found { held, pid, load }));
-            one.is_some()
-        });
-        self.still(generation).map(|()| found)
+        self.live(
+            generation,
+            world,
+            |accept| self.index.find(query, limit, accept),
+            |one| found.push(one),
+        )
+        .map(|()| found)
     }
 
     /// How many live described holdings a query names.
     pub fn count(&self, generation: u32, query: &Query<'_>, world: &W) -> Result<usize, Closed> {
-        let live = &mut |slot, _load| self.live_in(generation, slot, world).is_some();
-        let count = self.index.count(query, live);
-        self.still(generation).map(|()| count)
+        let mut count = 0;
+        self.live(
+            generation,
+            world,
+            |accept| count = self.index.count(query, accept),
+            |_| (),
+        )
+        .map(|()| count)
     }
 
-    fn live_in(&self, generation: u32, slot: Slot, world: &W) -> Option<(Held, u64)> {
-        let located = self.slots.read().get(generation, slot);
-        located.filter(|&(_, pid)| world.alive(pid))
-    }
-
-    // The index does not know openings: what it found counts only if the opening lasted.
-    fn still(&self, generation: u32) -> Result<(), Closed> {
-        if self.slots.read().generation == generation {
-            Ok(())
-        } else {
-            Err(Closed)
-        }
+    // Hands over what of the index's answer is live. Where it lies is locked once, from the first match on; always after
+    // the index.
+    fn live(
+        &self,
+        generation: u32,
+        world: &W,
+        ask: impl FnOnce(&mut dyn FnMut(Slot, u64) -> bool),
+        mut take: impl FnMut(Found),
+    ) -> Result<(), Closed> {
+        let mut slots = None;
+        ask(&mut |slot, load| {
+            let slots = slots.get_or_insert_with(|| self.slots.read());
+            let located = slots.get(generation, slot);
+            let live = located.filter(|&(_, pid)| world.alive(pid));
+            if let Some((held, pid)) = live {
+                take(Found { held, pid, load });
+            }
+            live.is_some()
+        });
+        // The index does not know openings: what it found counts only if the opening lasted.
+        let lasted = slots.unwrap_or_else(|| self.slots.read()).generation == generation;
+        if lasted { Ok(()) } else { Err(Closed) }
     }
 
     /// Shows what was found, as it is now; `false` if it is gone.
