@@ -307,3 +307,52 @@ impl<H> Owners<H> {
         &self.parts[(pid.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize & (self.parts.len() - 1)]
     }
 }
+
+#[cfg(all(test, not(kantoku_loom)))]
+mod tests {
+    use super::*;
+
+    fn held(incarnation: u64) -> Held {
+        Held {
+            hash: incarnation * 7,
+            incarnation,
+        }
+    }
+
+    #[test]
+    fn what_one_watch_leaves_the_next_finds_until_the_instance_closes() {
+        let owners = Owners::<u64>::new(1);
+        owners.open(1);
+        let found = |owners: &Owners<u64>, generation, pid| {
+            let mut found = None;
+            let watch = |shared: &mut Option<u64>| {
+                found = shared.replace(pid);
+                Some(100 + pid)
+            };
+            let added = owners.add(generation, pid, held(pid), watch);
+            assert_eq!(added, Ok(Some(Added::First)));
+            found
+        };
+        assert_eq!((found(&owners, 1, 1), found(&owners, 1, 2)), (None, Some(1)));
+        let mut handles = owners.close();
+        handles.sort_unstable();
+        assert_eq!(handles, [2, 101, 102]);
+        owners.open(2);
+        assert_eq!(found(&owners, 2, 3), None);
+    }
+
+    #[test]
+    fn holdings_are_the_same_whatever_their_form() {
+        let mut holdings = Holdings::NONE;
+        for count in (1..=FEW as u64 + 3).chain((1..=3).rev()) {
+            (1..=FEW as u64 + 3).for_each(|incarnation| holdings.remove(incarnation));
+            assert_eq!((holdings.len(), holdings.list()), (0, Vec::new()));
+            (1..=count).for_each(|incarnation| holdings.add(held(incarnation)));
+            assert_eq!(holdings.list(), (1..=count).map(held).collect::<Vec<_>>());
+        }
+        let mut remains = Remains(holdings);
+        assert_eq!(remains.piece(0), []);
+        assert_eq!(remains.piece(9), [held(1)]);
+        assert!(remains.is_empty());
+    }
+}
