@@ -279,7 +279,7 @@ impl registry::World for World {
         self.stage.alive(pid)
     }
 
-    fn monitor(&self, pid: u64) -> Option<Monitor> {
+    fn monitor(&self, pid: u64, _shared: &mut Option<Monitor>) -> Option<Monitor> {
         let process = &self.stage.processes[pid as usize];
         let mut watched_by = process.watched_by.lock();
         if !process.alive.load(Ordering::SeqCst) {

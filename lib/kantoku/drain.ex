@@ -5,7 +5,7 @@ defmodule Kantoku.Drain do
   import Kantoku.Domain.Rows
 
   alias Kantoku.{Agents, Instances, Telemetry}
-  alias Kantoku.Domain.{Book, Gauges, Rows, Start}
+  alias Kantoku.Domain.{Book, Gauges, Launch, Rows, Start}
   alias Kantoku.Drain.Work
 
   @type report :: %{agents: non_neg_integer, stopped: non_neg_integer, cut_off: [term], duration: non_neg_integer}
@@ -58,7 +58,7 @@ defmodule Kantoku.Drain do
   defp up(rows, domains) do
     for domain <- domains,
         row(phase: :up, id: id, pid: pid, what: what) <- Rows.of(rows, domain),
-        do: {id, pid, elem(what, 0)}
+        do: {id, pid, Launch.kind(what)}
   end
 
   # Work in flight -------------------------------------------------------------------------------------------------------

@@ -16,6 +16,11 @@ each_engine Kantoku.Registry.EntriesTest do
     owner
   end
 
+  defp entry!(registry, key) do
+    {:ok, entry} = Registry.entry(registry, key)
+    entry
+  end
+
   defp keys(registry, criteria), do: registry |> Registry.find([return: :keys] ++ criteria) |> Enum.sort()
 
   describe "an entry" do
@@ -59,6 +64,37 @@ each_engine Kantoku.Registry.EntriesTest do
       assert second.incarnation > first.incarnation
       assert second.tags == []
     end
+
+    test "among many that say the same keeps its own start, and loses nothing when the others change or go", %{
+      registry: registry
+    } do
+      owners = for n <- 1..400, do: {n, agent(registry, n, type: Writer, tags: ["gpu"])}
+      started = Map.new(1..400, fn n -> {n, entry!(registry, n).started_at} end)
+      for {n, owner} <- owners, rem(n, 3) == 0, do: TestOwner.kill(owner)
+      for n <- 1..400, rem(n, 3) == 1, do: :ok = Registry.describe(registry, n, status: :busy)
+
+      for n <- 1..400 do
+        expected = started[n]
+
+        case rem(n, 3) do
+          0 -> assert Registry.entry(registry, n) == :error
+          1 -> assert %{started_at: ^expected, tags: ["gpu"], status: :busy} = entry!(registry, n)
+          2 -> assert %{started_at: ^expected, tags: ["gpu"], type: Writer, status: nil} = entry!(registry, n)
+        end
+      end
+    end
+
+    test "is not taken for another whose metadata only compares equal", %{registry: registry} do
+      values = [0.0, -0.0, 1, 1.0, "1", ~c"1", [[]], %{a: 0.0}, %{a: -0.0}]
+      owners = for {value, n} <- Enum.with_index(values), do: agent(registry, n, metadata: %{v: value})
+
+      for {value, n} <- Enum.with_index(values),
+          do: assert(spelled(entry!(registry, n).metadata) == spelled(%{v: value}))
+
+      Enum.each(owners, &TestOwner.kill/1)
+    end
+
+    defp spelled(term), do: :erlang.term_to_binary(term, minor_version: 2)
 
     test "loses no change of many made at once", %{registry: registry} do
       agent(registry, "ada")

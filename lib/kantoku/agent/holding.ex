@@ -19,6 +19,13 @@ defmodule Kantoku.Agent.Holding do
           pending: Pending.t() | nil
         }
 
+  @doc "The holding of an agent that is not born yet."
+  @spec new(Config.t(), id :: term, incarnation :: pos_integer) :: t
+  # Updated from a literal it shares its keys with all others; put together here, each would have keys of its own (72 bytes).
+  def new(config, id, incarnation), do: %{blank() | config: config, id: id, incarnation: incarnation}
+
+  defp blank, do: %__MODULE__{config: nil, id: nil, incarnation: nil}
+
   @doc "The agent in its next revision, with the directives that this one makes."
   @spec change(t, Kantoku.Agent.t(), [Kantoku.Agent.directive()]) :: t
   def change(holding, agent, directives) do

@@ -96,7 +96,7 @@ defmodule Kantoku.Agent.Server do
   def init({arg, started}) do
     Process.flag(:trap_exit, true)
     config = Config.shared(arg.instance, arg.module, arg.options)
-    holding = %Holding{config: config, id: arg.id, incarnation: arg.incarnation}
+    holding = Holding.new(config, arg.id, arg.incarnation)
     {:ok, holding, {:continue, {:restore, arg.args, arg.restore, started}}}
   end
 

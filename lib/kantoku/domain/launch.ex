@@ -52,6 +52,9 @@ defmodule Kantoku.Domain.Launch do
 
   defp mfa({:otp, mfa, _modules}, _context, _row, _incarnation), do: mfa
 
+  defp mfa(module, context, row, incarnation) when is_atom(module),
+    do: mfa({:data, module, %{}, %{}}, context, row, incarnation)
+
   defp mfa({:data, module, args, options}, {instance, _rows, book}, row(id: id, phase: phase), incarnation) do
     {restore, options} = Map.pop(options, :restore, true)
 
@@ -98,7 +101,12 @@ defmodule Kantoku.Domain.Launch do
   @doc "The modules of a child spec."
   @spec modules(term) :: [module] | :dynamic
   def modules({:otp, _mfa, modules}), do: modules
-  def modules({:data, _module, _args, _options}), do: [Kantoku.Agent.Server]
+  def modules(_data), do: [Kantoku.Agent.Server]
+
+  @doc "Whether an agent is one of data, held by our own server, or any child of OTP."
+  @spec kind(term) :: :data | :otp
+  def kind({:otp, _mfa, _modules}), do: :otp
+  def kind(_data), do: :data
 
   @doc "Tells of an agent; what is told is only gathered when someone listens."
   @spec emit(atom, [atom], map, Rows.row(), keyword) :: :ok
@@ -112,6 +120,7 @@ defmodule Kantoku.Domain.Launch do
 
   @doc "What an agent is, for people and for the registry's `type`."
   @spec module(term) :: module
+  def module(module) when is_atom(module), do: module
   def module({:data, module, _args, _options}), do: module
   def module({:otp, {module, _function, _args}, _modules}), do: module
 end

@@ -21,7 +21,7 @@ defmodule Kantoku.Domain.Rows do
     # Index of the partition, or :group for a declared agent.
     :part,
     :sup,
-    # {:data, module, args, options} or {:otp, mfa, modules}
+    # {:data, module, args, options}, or the module alone if it was given neither, which most are; or {:otp, mfa, modules}
     :what,
     # {restart, shutdown, type}
     :child,

@@ -78,8 +78,11 @@ defmodule Kantoku.Domain.Wish do
     {restore, agent_options} = Map.pop(options, :restore, true)
     is_boolean(restore) || refuse!(:restore, "true or false", restore)
     _ = Options.new!(agent_options)
-    new(wish, id!(wish, module), {:data, module, args, options}, {wish.restart, wish.shutdown, :worker})
+    new(wish, id!(wish, module), what(module, args, options), {wish.restart, wish.shutdown, :worker})
   end
+
+  defp what(module, args, options) when args == %{} and options == %{}, do: module
+  defp what(module, args, options), do: {:data, module, args, options}
 
   defp otp(wish, spec, child) do
     {_module, _function, _args} = mfa = start!(child)

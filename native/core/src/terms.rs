@@ -11,6 +11,11 @@ pub trait Terms: Debug + Default {
 
     fn keep(&mut self, given: Self::Given) -> Self::Kept;
 
+    /// As `keep`, for a term of which there are many like it.
+    fn share(&mut self, given: Self::Given) -> Self::Kept {
+        self.keep(given)
+    }
+
     /// Whether the two are one term, as `===/2` says.
     fn same(&self, kept: &Self::Kept, given: Self::Given) -> bool;
 

@@ -68,6 +68,13 @@ impl Pid {
         let pid = ErlNifPidWord(self.0 as usize);
         with(ptr::from_ref(&pid).cast())
     }
+
+    /// # Safety
+    /// `pid` is one that the VM gave, and alive.
+    pub unsafe fn from_raw(pid: *const ErlNifPid) -> Self {
+        // SAFETY: as the caller says, and of the same layout.
+        unsafe { Pid((*pid.cast::<ErlNifPidWord>()).0 as u64) }
+    }
 }
 
 // `ErlNifPid` with its field in the open: `repr(C)` over one term word.

@@ -15,6 +15,7 @@ mod key;
 mod library;
 mod owner;
 mod registry;
+mod shape;
 mod state;
 mod store;
 mod terms;

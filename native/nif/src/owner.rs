@@ -1,13 +1,15 @@
-//! Standing monitors: one resource for each process that an instance keeps something of.
+//! Standing monitors: on each process that an instance keeps something of. A resource costs 170 bytes, so owners share theirs.
 //!
-//! O1. `down` frees what belongs to the opening (place, generation) and process it was made for, and nothing else.
+//! O1. `down` frees what belongs to the opening (place, generation) it was made for and to the process that died, and
+//!     nothing else.
 //! O2. The destructor touches no lock: it may run wherever the last reference goes.
+//! O3. Each owner holds a reference to the resource that watches it, so none goes while one of its owners is watched.
 
 use std::os::raw::c_void;
 use std::ptr;
 use std::sync::OnceLock;
 
-use kantoku_core::sync::atomic::{AtomicPtr, Ordering};
+use kantoku_core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use rustler::sys::{self, ErlNifEnv, ErlNifMonitor, ErlNifPid, ErlNifResourceFlags, ErlNifResourceType};
 
 use crate::beam::Pid;
@@ -34,9 +36,20 @@ pub enum Role {
 pub struct Watching {
     pub place: u32,
     pub generation: u32,
+    /// In a resource that owners share: the first of them.
     pub pid: Pid,
     pub role: Role,
 }
+
+#[derive(Debug)]
+struct Place {
+    watching: Watching,
+    /// How many were ever watched by this resource.
+    watched: AtomicU32,
+}
+
+// The VM keeps a resource's monitors in a tree under a lock: so few that neither is felt.
+const TOGETHER: u32 = 64;
 
 /// A reference to a monitor's resource; dropping it ends the monitor.
 #[derive(Debug)]
@@ -85,33 +98,80 @@ pub fn register_kind(env: *mut ErlNifEnv) -> bool {
     false
 }
 
+impl Watched {
+    fn place(&self) -> &Place {
+        // SAFETY: written by `new` before there was a `Watched`, and alive while we hold a reference.
+        unsafe { &*self.0.cast::<Place>() }
+    }
+
+    fn share(&self) -> Self {
+        // SAFETY: alive; the new reference is the returned one's.
+        unsafe { sys::enif_keep_resource(self.0) };
+        Watched(self.0)
+    }
+
+    fn new(watching: Watching) -> Option<Self> {
+        let kind = KIND.get()?.load(Ordering::Acquire);
+        // SAFETY: the type is registered; the memory has its size and is written before anything can read it, as monitors
+        // come after. The reference of `enif_alloc_resource` becomes the returned one.
+        unsafe {
+            let place = sys::enif_alloc_resource(kind, size_of::<Place>());
+            if place.is_null() {
+                return None;
+            }
+            let watched = AtomicU32::new(0);
+            place.cast::<Place>().write(Place { watching, watched });
+            Some(Watched(place))
+        }
+    }
+
+    /// Whether the process lives and is watched from now on.
+    fn monitor(&self, env: *mut ErlNifEnv, pid: Pid) -> bool {
+        // SAFETY: the resource is alive, and its type has a `down`.
+        pid.with_raw(|pid| unsafe { sys::enif_monitor_process(env, self.0, pid, ptr::null_mut()) == 0 })
+    }
+}
+
 /// Watches a process; `None` if it is dead.
 pub fn watch(env: *mut ErlNifEnv, watching: Watching) -> Option<Watched> {
-    let kind = KIND.get()?.load(Ordering::Acquire);
-    // SAFETY: the type is registered; the memory has its size and is written before anything can read it, as the monitor
-    // comes after. The reference of `enif_alloc_resource` becomes the returned one.
-    unsafe {
-        let place = sys::enif_alloc_resource(kind, size_of::<Watching>());
-        if place.is_null() {
-            return None;
-        }
-        place.cast::<Watching>().write(watching);
-        let watched = Watched(place);
-        let failed = watching
-            .pid
-            .with_raw(|pid| sys::enif_monitor_process(env, place, pid, ptr::null_mut()));
-        (failed == 0).then_some(watched)
-    }
+    let watched = Watched::new(watching)?;
+    watched.monitor(env, watching.pid).then_some(watched)
+}
+
+/// Watches an owner with the resource that the last ones of its opening were watched with, while that has room; `shared` is
+/// the caller's alone for the call.
+pub fn watch_together(
+    env: *mut ErlNifEnv,
+    watching: Watching,
+    shared: &mut Option<Watched>,
+) -> Option<Watched> {
+    // Relaxed: only who has `shared` counts.
+    let room = shared
+        .take()
+        .filter(|shared| shared.place().watched.load(Ordering::Relaxed) < TOGETHER);
+    let watched = match room {
+        Some(room) => room,
+        None => Watched::new(watching)?,
+    };
+    let alive = watched.monitor(env, watching.pid);
+    watched
+        .place()
+        .watched
+        .fetch_add(u32::from(alive), Ordering::Relaxed);
+    let owned = alive.then(|| watched.share());
+    *shared = Some(watched);
+    owned
 }
 
 unsafe extern "C" fn down(
     env: *mut ErlNifEnv,
     place: *mut c_void,
-    _: *const ErlNifPid,
+    pid: *const ErlNifPid,
     _: *const ErlNifMonitor,
 ) {
-    // SAFETY: written by `watch` before the monitor was set.
-    let watching = unsafe { *place.cast::<Watching>() };
+    // SAFETY: written by `Watched::new` before a monitor was set; and the VM says who died.
+    let (mut watching, pid) = unsafe { ((*place.cast::<Place>()).watching, Pid::from_raw(pid)) };
+    watching.pid = pid;
     guard::callback(Entry::Down, env, || match watching.role {
         Role::Owner => registry::owner_died(env, watching),
         Role::Holder => instance::holder_died(watching),
@@ -124,7 +184,7 @@ unsafe extern "C" fn down(
 
 unsafe extern "C" fn destructor(env: *mut ErlNifEnv, place: *mut c_void) {
     // SAFETY: as in `down`.
-    let watching = unsafe { *place.cast::<Watching>() };
+    let watching = unsafe { (*place.cast::<Place>()).watching };
     guard::callback(Entry::Destructor, env, || match watching.role {
         #[cfg(feature = "faults")]
         Role::Fault(fault) => crate::fault::in_destructor(fault),

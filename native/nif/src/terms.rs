@@ -4,14 +4,20 @@
 //! when three quarters of what it held are gone, the rest moves to the open bag and the environment is freed. A large
 //! term has a bag to itself and is freed with it at once. Immediates need no bag: their word says all.
 //!
+//! What many entries say alike is kept once. Attributes differ in when their entry was first described, so that is kept beside
+//! the copy, and put into it again when it is shown.
+//!
 //! T1. A kept term reads the same from `keep` to `release`, wherever it was moved.
 //! T2. Environments hold at most four times as many terms as live, the open one and its 64 places aside.
+//! T3. A copy that is shared lives as long as the last kept term it stands for.
 
 use kantoku_core::terms::Terms;
 use rustler::sys::{self, ErlNifEnv, ErlNifTerm};
-use rustler::{Env, Term, TermType};
+use rustler::{Env, Term};
 
-use crate::beam::{self, Pid};
+use crate::atoms;
+use crate::beam;
+use crate::shape::{MOST_SHARED, is_immediate, is_plain, weigh, without_start};
 
 /// A kept copy.
 #[derive(Clone, Copy, Debug)]
@@ -20,11 +26,15 @@ pub enum Kept {
     Word(u64),
     /// A place in a bag.
     Place(u32),
+    /// A place in a bag, with a map in which this is the value of `started_at`.
+    Started { at: u32, started_at: i64 },
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Place {
     bag: u32,
+    /// How many kept terms it stands for (T3).
+    uses: u32,
     term: ErlNifTerm,
 }
 
@@ -49,6 +59,30 @@ pub struct Bags {
     bags: Vec<Option<Bag>>,
     free_bags: Vec<u32>,
     open: Option<u32>,
+    recent: Recent,
+}
+
+/// Places of terms that may be shared, by their hash: the last one of each.
+#[derive(Debug)]
+struct Recent([u32; 16]);
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self([FREE; 16])
+    }
+}
+
+impl Recent {
+    fn of(&mut self, term: Term<'_>) -> &mut u32 {
+        &mut self.0[term.hash_internal(0) as usize % 16]
+    }
+
+    fn forget(&mut self, at: u32) {
+        self.0
+            .iter_mut()
+            .filter(|recent| **recent == at)
+            .for_each(|recent| *recent = FREE);
+    }
 }
 
 // SAFETY: environments that no process owns may move between threads; `&Bags` only reads them (T1), and all that
@@ -63,9 +97,18 @@ impl Bags {
     pub fn show<'a>(&self, kept: &Kept, env: Env<'a>) -> Term<'a> {
         match *kept {
             Kept::Word(word) => beam::immediate(env, word),
-            // SAFETY: the place's term lives in its bag (T1).
-            Kept::Place(at) => unsafe { Term::new(env, sys::enif_make_copy(env.as_c_arg(), self.term(at))) },
+            Kept::Place(at) => self.copy(at, env),
+            Kept::Started { at, started_at } => self
+                .copy(at, env)
+                .map_update(atoms::started_at(), started_at)
+                .expect("a map that was kept with its start has one"),
         }
+    }
+
+    #[inline]
+    fn copy<'a>(&self, at: u32, env: Env<'a>) -> Term<'a> {
+        // SAFETY: the place's term lives in its bag (T1).
+        unsafe { Term::new(env, sys::enif_make_copy(env.as_c_arg(), self.term(at))) }
     }
 
     #[inline]
@@ -73,15 +116,33 @@ impl Bags {
         self.places[at as usize].term
     }
 
+    // Where a term like it is kept already, there.
+    fn put_shared(&mut self, given: Term<'_>) -> u32 {
+        if !is_plain(given, &mut { MOST_SHARED }) {
+            return self.put(given);
+        }
+        let at = *self.recent.of(given);
+        // SAFETY: both terms live: one in its bag (a place that is freed is forgotten), the other in the call.
+        if at != FREE && unsafe { sys::enif_is_identical(self.term(at), given.as_c_arg()) != 0 } {
+            self.places[at as usize].uses += 1;
+            return at;
+        }
+        let at = self.put(given);
+        *self.recent.of(given) = at;
+        at
+    }
+
     fn put(&mut self, given: Term<'_>) -> u32 {
         let weight = weigh(given, OWN_BAG_WEIGHT);
         let at = self.free_places.pop().unwrap_or_else(|| {
             self.places.push(Place {
                 bag: FREE,
+                uses: 0,
                 term: given.as_c_arg(),
             });
             self.places.len() as u32 - 1
         });
+        self.places[at as usize].uses = 1;
         let bag = if weight >= OWN_BAG_WEIGHT {
             self.new_bag()
         } else {
@@ -96,7 +157,9 @@ impl Bags {
             let into = self.bags[bag as usize].as_mut().expect("an open bag is there");
             // SAFETY: the bag's environment is alive, and only we write to it (`&mut self`).
             let copy = unsafe { sys::enif_make_copy(into.env, term) };
-            self.places[at as usize] = Place { bag, term: copy };
+            let uses = self.places[at as usize].uses;
+            let term = copy;
+            self.places[at as usize] = Place { bag, uses, term };
             into.members.push(at);
             into.live += 1;
             into.weight += weight;
@@ -131,6 +194,14 @@ impl Bags {
         }
         self.bags.push(bag);
         self.bags.len() as u32 - 1
+    }
+
+    fn release_place(&mut self, at: u32) {
+        self.places[at as usize].uses -= 1;
+        if self.places[at as usize].uses == 0 {
+            self.recent.forget(at);
+            self.take(at);
+        }
     }
 
     fn take(&mut self, at: u32) {
@@ -202,18 +273,31 @@ impl Terms for Bags {
         }
     }
 
+    fn share(&mut self, given: Raw) -> Kept {
+        match without_start(given.term()) {
+            Some((map, started_at)) => Kept::Started {
+                at: self.put_shared(map),
+                started_at,
+            },
+            None => self.keep(given),
+        }
+    }
+
     #[inline]
     fn same(&self, kept: &Kept, given: Raw) -> bool {
         match *kept {
             Kept::Word(word) => word == beam::word(given.term().as_c_arg()),
             // SAFETY: both terms live: one in its bag, the other in the call.
             Kept::Place(at) => unsafe { sys::enif_is_identical(self.term(at), given.term().as_c_arg()) != 0 },
+            // What is compared is a key, and keys are not shared.
+            Kept::Started { .. } => false,
         }
     }
 
     fn release(&mut self, kept: Kept) {
-        if let Kept::Place(at) = kept {
-            self.take(at);
+        match kept {
+            Kept::Word(_) => {}
+            Kept::Place(at) | Kept::Started { at, .. } => self.release_place(at),
         }
     }
 
@@ -245,67 +329,5 @@ impl Raw {
         // SAFETY: made from a term of the running call (`of`), and dropped before it ends: only this crate makes them, as
         // arguments of core functions, none of which keeps a `Given`.
         unsafe { Term::new(Env::new(self, self.env), self.term) }
-    }
-}
-
-fn is_immediate(term: Term<'_>) -> bool {
-    match term.get_type() {
-        TermType::Atom => true,
-        TermType::Integer => term.decode::<i64>().is_ok_and(|n| (-SMALL..SMALL).contains(&n)),
-        TermType::Pid => Pid::of(term).is_some(),
-        TermType::List => term.is_empty_list(),
-        _ => false,
-    }
-}
-
-// Integers of 60 bits are immediates on a 64-bit machine.
-const SMALL: i64 = 1 << 59;
-
-/// A term's size in words, about; stops counting at `limit`.
-fn weigh(term: Term<'_>, limit: usize) -> usize {
-    let mut weight = 0;
-    weigh_into(term, limit, &mut weight);
-    weight.min(limit)
-}
-
-fn weigh_into(term: Term<'_>, limit: usize, weight: &mut usize) {
-    *weight += 2;
-    if *weight >= limit {
-        return;
-    }
-    match term.get_type() {
-        TermType::Binary => {
-            *weight += term
-                .decode::<rustler::Binary>()
-                .map_or(1, |binary| binary.len() / 8)
-        }
-        TermType::Tuple => {
-            for item in beam::items(term).take(limit) {
-                weigh_into(item, limit, weight);
-            }
-        }
-        TermType::Map => {
-            for (key, value) in rustler::MapIterator::new(term).into_iter().flatten() {
-                weigh_into(key, limit, weight);
-                weigh_into(value, limit, weight);
-                if *weight >= limit {
-                    return;
-                }
-            }
-        }
-        TermType::List => weigh_list(term, limit, weight),
-        TermType::Fun => *weight += limit,
-        _ => {}
-    }
-}
-
-fn weigh_list(list: Term<'_>, limit: usize, weight: &mut usize) {
-    let mut rest = list;
-    while let Ok((head, tail)) = rest.list_get_cell() {
-        weigh_into(head, limit, weight);
-        if *weight >= limit {
-            return;
-        }
-        rest = tail;
     }
 }

@@ -64,17 +64,15 @@ impl registry::World for World {
         Pid(pid).is_alive(self.env)
     }
 
-    fn monitor(&self, pid: u64) -> Option<Watched> {
+    fn monitor(&self, pid: u64, shared: &mut Option<Watched>) -> Option<Watched> {
         let Opened { shell, generation } = self.opened;
-        owner::watch(
-            self.env,
-            Watching {
-                place: shell.place,
-                generation,
-                pid: Pid(pid),
-                role: Role::Owner,
-            },
-        )
+        let watching = Watching {
+            place: shell.place,
+            generation,
+            pid: Pid(pid),
+            role: Role::Owner,
+        };
+        owner::watch_together(self.env, watching, shared)
     }
 
     // The ledger is held, so errands are noted in the order of the changes (R6), and one thread sends them.

@@ -249,10 +249,30 @@ defmodule Kantoku.Agent.SnapshotTest do
     test "is what a snapshot of another module, format or version is called", context do
       pid = start(context)
       GenServer.call(pid, {:add, 1})
-      {:ok, version, <<"KTKU", 1, rest::binary>> = bytes} = stored(context)
+      {:ok, version, <<"KTKU", 2, rest::binary>> = bytes} = stored(context)
       assert {:damaged, {:other_module, Account}} = Snapshot.decode(bytes, version, Enum)
+      assert {:damaged, :checksum} = Snapshot.decode(bytes, {9, 9}, Account)
+      assert {:damaged, {:unknown_format, 3}} = Snapshot.decode(<<"KTKU", 3, rest::binary>>, version, Account)
+    end
+
+    test "is told where the format is wrong, and an agent that is a struct reads the same from both" do
+      agent = Account.new(%{})
+      version = {1, 1}
+      whole = :erlang.term_to_binary({Account, 1, version, agent, []})
+      bytes = <<"KTKU", 1, :erlang.crc32(whole)::32, whole::binary>>
+      assert {:ok, %{agent: ^agent}} = Snapshot.decode(bytes, version, Account)
       assert {:damaged, {:other_version, ^version}} = Snapshot.decode(bytes, {9, 9}, Account)
-      assert {:damaged, {:unknown_format, 2}} = Snapshot.decode(<<"KTKU", 2, rest::binary>>, version, Account)
+
+      for other <- [[count: 1], nil, 7] do
+        body = :erlang.term_to_binary({Account, 1, other, []})
+        bytes = <<"KTKU", 2, :erlang.crc32([<<2, 1::64, 1::64>>, body])::32, body::binary>>
+        assert {:damaged, :undecodable} = Snapshot.decode(bytes, version, Account)
+      end
+
+      {:ok, bytes} = Snapshot.encode(%Snapshot{module: Account, vsn: 1, agent: agent, outbox: []}, version, 10_000)
+      assert {:ok, %{agent: ^agent}} = Snapshot.decode(bytes, version, Account)
+      <<"KTKU", 2, rest::binary>> = bytes
+      assert {:damaged, :checksum} = Snapshot.decode(<<"KTKU", 1, rest::binary>>, version, Account)
     end
 
     test "a store that does not answer is no damage: the agent crashes, to be tried again", context do

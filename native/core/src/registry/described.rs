@@ -2,6 +2,7 @@
 
 use super::ledger::{Ledger, OwnedQuery, Told, Watch, What};
 use super::shard::{Described, Shard};
+use super::slab::make_room;
 use super::{Closed, Description, Held, Holding, Registry, Row, World};
 use crate::index::{Order, Query, Slot};
 use crate::key::{Key, Probe};
@@ -34,7 +35,26 @@ pub struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     generation: u32,
-    places: Vec<Option<(Slot, Held, u64)>>,
+    places: Vec<Place>,
+}
+
+// Whose slot it is, at the slot's own index; its generation is odd while there is somebody.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    generation: u32,
+    held: Held,
+    pid: u64,
+}
+
+impl Place {
+    const NOBODY: Self = Self {
+        generation: 0,
+        held: Held {
+            hash: 0,
+            incarnation: 0,
+        },
+        pid: 0,
+    };
 }
 
 impl Slots {
@@ -45,24 +65,30 @@ impl Slots {
     fn put(&mut self, slot: Slot, held: Held, pid: u64) {
         let at = slot.index() as usize;
         if self.places.len() <= at {
-            self.places.resize(at + 1, None);
+            make_room(&mut self.places, at + 1);
+            self.places.resize(at + 1, Place::NOBODY);
         }
-        self.places[at] = Some((slot, held, pid));
+        self.places[at] = Place {
+            generation: slot.generation(),
+            held,
+            pid,
+        };
     }
 
     fn clear(&mut self, slot: Slot) {
         if let Some(place) = self.places.get_mut(slot.index() as usize) {
-            *place = None;
+            *place = Place::NOBODY;
         }
     }
 
     fn get(&self, generation: u32, slot: Slot) -> Option<(Held, u64)> {
-        let (present, held, pid) = (*self.places.get(slot.index() as usize)?)?;
-        (present == slot && self.generation == generation).then_some((held, pid))
+        let place = self.places.get(slot.index() as usize)?;
+        (place.generation == slot.generation() && self.generation == generation)
+            .then_some((place.held, place.pid))
     }
 
     pub fn bytes(&self) -> usize {
-        self.places.capacity() * size_of::<Option<(Slot, Held, u64)>>()
+        self.places.capacity() * size_of::<Place>()
     }
 }
 
@@ -119,7 +145,7 @@ impl<W: World> Registry<W> {
             .as_ref()
             .map_or(0, |described| described.version)
             + 1;
-        let attributes = terms.keep(description.attributes);
+        let attributes = terms.share(description.attributes);
         let (slot, before) = self.place_facets(ledger, probe.hash, holding, description.facets);
         if let Some(old) = holding.described.replace(Box::new(Described {
             slot,

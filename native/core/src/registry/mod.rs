@@ -48,8 +48,9 @@ pub trait World {
 
     fn alive(&self, pid: u64) -> bool;
 
-    /// Has `forget` called when the process dies; `None` if it is dead already.
-    fn monitor(&self, pid: u64) -> Option<Self::Handle>;
+    /// Has `forget` called when the process dies; `None` if it is dead already. What is left in `shared` is there again
+    /// for a later process of the same opening, and is given back when that closes; no two calls have the same one at a time.
+    fn monitor(&self, pid: u64, shared: &mut Option<Self::Handle>) -> Option<Self::Handle>;
 
     /// Called for each change a watch is to hear of, in its order.
     fn tell(&mut self, told: Told<'_, Self::Terms, Self::Watcher>);
@@ -243,7 +244,8 @@ impl<W: World> Registry<W> {
     fn own(&self, generation: u32, hash: u64, pid: u64, world: &W) -> Result<Option<(Held, bool)>, Closed> {
         let incarnation = self.incarnations.fetch_add(1, Ordering::Relaxed);
         let held = Held { hash, incarnation };
-        let added = self.owners.add(generation, pid, held, || world.monitor(pid))?;
+        let watch = |shared: &mut Option<W::Handle>| world.monitor(pid, shared);
+        let added = self.owners.add(generation, pid, held, watch)?;
         Ok(added.map(|added| (held, added == Added::First)))
     }
 

@@ -24,20 +24,28 @@ pub struct Owner<H> {
 
 const FEW: usize = 16;
 
-// A process has one name or few; the one that has many must not search for the one to give up.
+// Nearly every process has one name, which lies here; the one that has many must not search for the one to give up.
 #[derive(Debug)]
 enum Holdings {
+    One(Held),
     Few(Vec<Held>),
-    Many(BTreeMap<u64, u64>),
+    // Boxed, for it would make the record of every owner larger.
+    #[allow(clippy::box_collection)]
+    Many(Box<BTreeMap<u64, u64>>),
 }
 
 impl Holdings {
+    const NONE: Self = Holdings::Few(Vec::new());
+
     fn add(&mut self, held: Held) {
         match self {
+            Holdings::Few(few) if few.is_empty() => *self = Holdings::One(held),
+            Holdings::One(one) => *self = Holdings::Few(vec![*one, held]),
             Holdings::Few(few) if few.len() < FEW => few.push(held),
             Holdings::Few(few) => {
                 let all = few.iter().chain([&held]);
-                *self = Holdings::Many(all.map(|held| (held.incarnation, held.hash)).collect());
+                let all = all.map(|held| (held.incarnation, held.hash)).collect();
+                *self = Holdings::Many(Box::new(all));
             }
             Holdings::Many(many) => {
                 many.insert(held.incarnation, held.hash);
@@ -47,6 +55,8 @@ impl Holdings {
 
     fn remove(&mut self, incarnation: u64) {
         match self {
+            Holdings::One(one) if one.incarnation == incarnation => *self = Self::NONE,
+            Holdings::One(_) => {}
             Holdings::Few(few) => few.retain(|held| held.incarnation != incarnation),
             Holdings::Many(many) => {
                 many.remove(&incarnation);
@@ -56,6 +66,7 @@ impl Holdings {
 
     fn len(&self) -> usize {
         match self {
+            Holdings::One(_) => 1,
             Holdings::Few(few) => few.len(),
             Holdings::Many(many) => many.len(),
         }
@@ -63,6 +74,7 @@ impl Holdings {
 
     fn list(&self) -> Vec<Held> {
         match self {
+            Holdings::One(one) => vec![*one],
             Holdings::Few(few) => few.clone(),
             Holdings::Many(many) => many
                 .iter()
@@ -73,8 +85,9 @@ impl Holdings {
 
     fn bytes(&self) -> usize {
         match self {
+            Holdings::One(_) => 0,
             Holdings::Few(few) => few.capacity() * size_of::<Held>(),
-            Holdings::Many(many) => many.len() * size_of::<(u64, u64)>(),
+            Holdings::Many(many) => size_of_val(&**many) + many.len() * size_of::<(u64, u64)>(),
         }
     }
 }
@@ -87,6 +100,12 @@ impl Remains {
     /// The next `most` at most, in the order they came; empty when nothing is left.
     pub fn piece(&mut self, most: usize) -> Vec<Held> {
         match &mut self.0 {
+            Holdings::One(one) if most > 0 => {
+                let held = *one;
+                self.0 = Holdings::NONE;
+                vec![held]
+            }
+            Holdings::One(_) => Vec::new(),
             Holdings::Few(few) => few.drain(..few.len().min(most)).collect(),
             Holdings::Many(many) => {
                 let next = || {
@@ -129,6 +148,8 @@ impl Hasher for WordHasher {
 struct Part<H> {
     generation: u32,
     by_pid: HashMap<u64, Owner<H>, BuildHasherDefault<WordHasher>>,
+    // What the caller shares between processes that are watched one after the other.
+    shared: Option<H>,
 }
 
 /// The instance is closed, or another opening than the caller was sent for.
@@ -155,6 +176,7 @@ impl<H> Owners<H> {
         let part = || Part {
             generation: 0,
             by_pid: HashMap::default(),
+            shared: None,
         };
         Self {
             parts: (0..parts).map(|_| CachePadded::new(Mutex::new(part()))).collect(),
@@ -167,12 +189,13 @@ impl<H> Owners<H> {
             .for_each(|part| part.lock().generation = generation);
     }
 
-    /// Closes, and gives back the handles of all owners.
+    /// Closes, and gives back the handles of all owners, and those that were shared.
     pub fn close(&self) -> Vec<H> {
         let mut handles = Vec::new();
         for part in &*self.parts {
             let mut part = part.lock();
             part.generation = 0;
+            handles.extend(part.shared.take());
             handles.extend(
                 std::mem::take(&mut part.by_pid)
                     .into_values()
@@ -182,24 +205,26 @@ impl<H> Owners<H> {
         handles
     }
 
-    /// Adds a holding; a process not seen before is watched with `watch`, and `None` from it (it is dead) refuses.
+    /// Adds a holding; a process not seen before is watched with `watch`, and `None` from it (it is dead) refuses. What
+    /// `watch` leaves in the place it is given it finds there the next time, for some process of the same opening.
     pub fn add(
         &self,
         generation: u32,
         pid: u64,
         held: Held,
-        watch: impl FnOnce() -> Option<H>,
+        watch: impl FnOnce(&mut Option<H>) -> Option<H>,
     ) -> Result<Option<Added>, Closed> {
         let mut part = self.part(pid).lock();
         if part.generation != generation {
             return Err(Closed);
         }
-        let owner = match part.by_pid.entry(pid) {
+        let Part { by_pid, shared, .. } = &mut *part;
+        let owner = match by_pid.entry(pid) {
             Entry::Occupied(found) => found.into_mut(),
-            Entry::Vacant(place) => match watch() {
+            Entry::Vacant(place) => match watch(shared) {
                 Some(handle) => place.insert(Owner {
                     handle,
-                    held: Holdings::Few(Vec::with_capacity(1)),
+                    held: Holdings::NONE,
                 }),
                 None => return Ok(None),
             },
@@ -280,5 +305,54 @@ impl<H> Owners<H> {
     fn part(&self, pid: u64) -> &Mutex<Part<H>> {
         // Process words end in a tag: the low bits say nothing.
         &self.parts[(pid.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize & (self.parts.len() - 1)]
+    }
+}
+
+#[cfg(all(test, not(kantoku_loom)))]
+mod tests {
+    use super::*;
+
+    fn held(incarnation: u64) -> Held {
+        Held {
+            hash: incarnation * 7,
+            incarnation,
+        }
+    }
+
+    #[test]
+    fn what_one_watch_leaves_the_next_finds_until_the_instance_closes() {
+        let owners = Owners::<u64>::new(1);
+        owners.open(1);
+        let found = |owners: &Owners<u64>, generation, pid| {
+            let mut found = None;
+            let watch = |shared: &mut Option<u64>| {
+                found = shared.replace(pid);
+                Some(100 + pid)
+            };
+            let added = owners.add(generation, pid, held(pid), watch);
+            assert_eq!(added, Ok(Some(Added::First)));
+            found
+        };
+        assert_eq!((found(&owners, 1, 1), found(&owners, 1, 2)), (None, Some(1)));
+        let mut handles = owners.close();
+        handles.sort_unstable();
+        assert_eq!(handles, [2, 101, 102]);
+        owners.open(2);
+        assert_eq!(found(&owners, 2, 3), None);
+    }
+
+    #[test]
+    fn holdings_are_the_same_whatever_their_form() {
+        let mut holdings = Holdings::NONE;
+        for count in (1..=FEW as u64 + 3).chain((1..=3).rev()) {
+            (1..=FEW as u64 + 3).for_each(|incarnation| holdings.remove(incarnation));
+            assert_eq!((holdings.len(), holdings.list()), (0, Vec::new()));
+            (1..=count).for_each(|incarnation| holdings.add(held(incarnation)));
+            assert_eq!(holdings.list(), (1..=count).map(held).collect::<Vec<_>>());
+        }
+        let mut remains = Remains(holdings);
+        assert_eq!(remains.piece(0), []);
+        assert_eq!(remains.piece(9), [held(1)]);
+        assert!(remains.is_empty());
     }
 }

@@ -15,6 +15,13 @@ enum Place<V> {
 
 const NONE: u32 = u32::MAX;
 
+/// Room for `len` values, and for a quarter more: doubling would leave half of it empty.
+pub(super) fn make_room<T>(places: &mut Vec<T>, len: usize) {
+    if len > places.capacity() {
+        places.reserve_exact(len + len / 4 + 3 - places.len());
+    }
+}
+
 impl<V> Default for Slab<V> {
     fn default() -> Self {
         Self {
@@ -29,6 +36,8 @@ impl<V> Slab<V> {
     pub fn insert(&mut self, value: V) -> u32 {
         self.len += 1;
         if self.free == NONE {
+            let len = self.places.len() + 1;
+            make_room(&mut self.places, len);
             self.places.push(Place::Taken(value));
             return self.places.len() as u32 - 1;
         }
