@@ -76,7 +76,7 @@ defmodule Kantoku.Domain.Launch do
   @doc "Gives a running agent its name and its entry."
   @spec introduce(atom, Rows.row()) :: :ok | {:error, {:already_started, pid} | term}
   def introduce(instance, row(id: id, pid: pid, what: what, entry: entry)) do
-    attributes = Description.change!(%{}, Map.put(entry || %{}, :type, module(what)))
+    attributes = attributes(entry, module(what))
 
     case Engine.introduce(instance, id, pid, nil, attributes, Facet.of(attributes)) do
       {:ok, _incarnation} -> :ok
@@ -88,6 +88,9 @@ defmodule Kantoku.Domain.Launch do
       :unknown -> {:error, :registry_not_running}
     end
   end
+
+  defp attributes(nil, module), do: Description.first(module)
+  defp attributes(entry, module), do: Description.change!(%{}, Map.put(entry, :type, module))
 
   # It may be dead by now.
   defp describe(instance, id, attributes) do
