@@ -69,8 +69,10 @@ defmodule Kantoku.Domain.Launch do
   end
 
   defp announce(instance, row(id: id) = row, pid, incarnation) do
-    measurements = %{system_time: System.system_time()}
-    emit(instance, [:agent, :spawned], measurements, row, id: id, pid: pid, incarnation: incarnation)
+    if Telemetry.listening?([:agent, :spawned]) do
+      measurements = %{system_time: System.system_time()}
+      emit(instance, [:agent, :spawned], measurements, row, id: id, pid: pid, incarnation: incarnation)
+    end
   end
 
   @doc "Gives a running agent its name and its entry."
