@@ -7,7 +7,7 @@ defmodule Kantoku.Domain.GaugesTest do
 
   @partitions 4
   # As many follow one another into one partition.
-  @run 32
+  @run 64
 
   defp chain, do: [Gauges.new(:a, :infinity)]
 

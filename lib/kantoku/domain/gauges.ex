@@ -17,7 +17,7 @@ defmodule Kantoku.Domain.Gauges do
 
   # So many starts follow one another into one partition: with more of them a start costs little less, and agents who come
   # together would all wait for the same supervisor's slowest child.
-  @run 32
+  @run 64
 
   @type t :: {domain :: atom | nil, :atomics.atomics_ref()}
   @type chain :: [t, ...]
