@@ -22,13 +22,13 @@ defmodule Kantoku.Agents do
   end
 
   defp enter({instance, _rows, book} = context, row(id: id, domain: domain) = wish) do
-    Wish.check!(wish, Book.agent_options(book))
+    if Wish.own_options?(wish), do: Wish.check!(wish, Book.agent_options(book))
     {partitions, chain, restart, shutdown} = entrance!(book, domain)
 
     with :ok <- Gauges.enter(chain, instance) do
-      wish = Wish.complete(wish, restart, shutdown)
-      wish = row(wish, gen: :erlang.unique_integer([:positive]), part: :erlang.phash2(id, partitions))
-      insert(context, chain, place(book, wish))
+      Gauges.with_partition(chain, id, partitions, fn part ->
+        insert(context, chain, wish |> Wish.complete(restart, shutdown) |> place(book, part))
+      end)
     end
   end
 
@@ -37,7 +37,10 @@ defmodule Kantoku.Agents do
       raise ArgumentError, "option :domain: expected one of #{inspect(Book.domains(book))}, got: #{inspect(domain)}"
   end
 
-  defp place(book, row(domain: domain, part: part) = row), do: row(row, sup: Book.supervisor(book, domain, part))
+  defp place(row(domain: domain) = row, book, part) do
+    gen = :erlang.unique_integer([:positive])
+    row(row, gen: gen, part: part, sup: Book.supervisor(book, domain, part))
+  end
 
   defp insert({_instance, rows, _book} = context, chain, wish) do
     if Rows.insert_new(rows, wish), do: request(context, wish), else: existing(context, chain, wish)

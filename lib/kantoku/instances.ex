@@ -30,10 +30,12 @@ defmodule Kantoku.Instances do
   @doc "The tables of a running instance."
   @spec tables(atom) :: {:ok, tables} | {:error, Error.t()}
   def tables(name) do
-    case :ets.lookup(@table, name) do
-      [{_name, _top, {_, _} = tables, _core, _gauges}] -> {:ok, tables}
-      _ -> {:error, Error.new(:not_running, instance: name)}
+    case :ets.lookup_element(@table, name, 3) do
+      {_, _} = tables -> {:ok, tables}
+      nil -> {:error, Error.new(:not_running, instance: name)}
     end
+  rescue
+    ArgumentError -> {:error, Error.new(:not_running, instance: name)}
   end
 
   @doc "Runs `fun` with the tables, for those outside: an instance that ends meanwhile is one that does not run."

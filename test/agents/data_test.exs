@@ -14,11 +14,10 @@ defmodule Kantoku.Agents.DataTest do
   test "its state outlives a crash, a kill, its supervisor and its domain" do
     instance = start!()
     {:ok, _} = Kantoku.start_agent(instance, TestTally, id: "t")
-    {_rows, book} = tables(instance)
 
     for {n, victim} <- [
           {1, fn -> Kantoku.whereis(instance, "t") end},
-          {2, fn -> Kantoku.Domain.Book.supervisor(book, :default, :erlang.phash2("t", 2)) end},
+          {2, fn -> supervisor_of(instance, "t") end},
           {3,
            fn -> instance |> processes() |> Enum.find_value(&(elem(&1, 0) == {:domain, :default} && elem(&1, 1))) end}
         ] do

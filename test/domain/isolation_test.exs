@@ -2,7 +2,6 @@ defmodule Kantoku.Domain.IsolationTest do
   use Kantoku.InstanceCase, async: true
 
   alias Kantoku.Domain
-  alias Kantoku.Domain.Book
 
   @hasty [backoff: [base: 1, cap: 1], budget: [crashes: :infinity]]
   @escalating [backoff: [base: 1, cap: 1], on_exhausted: :escalate, max_restarts: 2, max_seconds: 60]
@@ -126,8 +125,7 @@ defmodule Kantoku.Domain.IsolationTest do
   test "a killed top supervisor: its successor waits until nothing of it is left" do
     instance = start!(domains: [[name: :a]])
     pid = worker!(instance, "slow", domain: :a, trap: true, linger: 200)
-    {_rows, book} = tables(instance)
-    agents = Book.supervisor(book, :a, :erlang.phash2("slow", 2))
+    agents = supervisor_of(instance, "slow")
     kill(GenServer.whereis(Kantoku.Instance.address(instance)))
     assert eventually(fn -> Kantoku.agents(instance) == {:ok, []} end)
     assert eventually(fn -> match?({:ok, _}, Kantoku.start_agent(instance, {TestWorker, []}, id: "slow")) end)

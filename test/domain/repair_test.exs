@@ -1,12 +1,9 @@
 defmodule Kantoku.Domain.RepairTest do
   use Kantoku.InstanceCase, async: true
 
-  alias Kantoku.Domain.{Book, Start}
+  import Kantoku.Domain.Rows, only: [row: 1]
 
-  defp supervisor(instance, id) do
-    {_rows, book} = tables(instance)
-    Book.supervisor(book, :default, :erlang.phash2(id, 2))
-  end
+  alias Kantoku.Domain.{Book, Rows, Start}
 
   # What K1 promises: when the second process begins, the first one is dead.
   defp assert_only_one_at_a_time(id) do
@@ -24,7 +21,7 @@ defmodule Kantoku.Domain.RepairTest do
     instance = start!()
     starter = Task.async(fn -> Kantoku.start_agent(instance, slow(self_of_test()), id: "a") end)
     second = assert_only_one_at_a_time("a")
-    kill(supervisor(instance, "a"))
+    kill(supervisor_of(instance, "a"))
     pid = second.()
     assert Task.await(starter) == {:ok, pid}
     assert Kantoku.whereis(instance, "a") == pid
@@ -40,7 +37,7 @@ defmodule Kantoku.Domain.RepairTest do
     assert_received {:started, "a", ^old}
     kill(old)
     second = assert_only_one_at_a_time("a")
-    kill(supervisor(instance, "a"))
+    kill(supervisor_of(instance, "a"))
     pid = second.()
     assert eventually(fn -> Kantoku.whereis(instance, "a") == pid end)
   end
@@ -61,7 +58,7 @@ defmodule Kantoku.Domain.RepairTest do
     instance = start!()
     worker!(instance, "a", trap: true, linger: 400)
     second = assert_only_one_at_a_time("a")
-    kill(supervisor(instance, "a"))
+    kill(supervisor_of(instance, "a"))
     second.()
   end
 
@@ -69,17 +66,18 @@ defmodule Kantoku.Domain.RepairTest do
     instance = start!()
     worker!(instance, "a", trap: true, linger: 200)
     second = assert_only_one_at_a_time("a")
-    {_rows, book} = tables(instance)
-    old = supervisor(instance, "a")
-    kill(Book.seated(book, {:pair, :default, :erlang.phash2("a", 2)}))
+    {rows, book} = tables(instance)
+    row(sup: old, part: part) = Rows.get(rows, "a")
+    kill(Book.seated(book, {:pair, :default, part}))
     second.()
     refute Process.alive?(old)
-    assert supervisor(instance, "a") != old
+    assert supervisor_of(instance, "a") != old
   end
 
   test "a starter that is killed after it wished leaves an agent that is started all the same" do
-    instance = start!()
-    agents = supervisor(instance, "a")
+    instance = start!(domains: [[name: :default, partitions: 1]])
+    {_rows, book} = tables(instance)
+    agents = Book.supervisor(book, :default, 0)
     :sys.suspend(agents)
     starter = spawn(fn -> Kantoku.start_agent(instance, {TestWorker, []}, id: "a") end)
     assert eventually(fn -> match?({:ok, [%{status: :starting}]}, Kantoku.agents(instance)) end)
@@ -92,7 +90,7 @@ defmodule Kantoku.Domain.RepairTest do
     instance = start!()
     pid = worker!(instance, "a")
     {rows, _book} = tables(instance)
-    assert Kantoku.Domain.Rows.unwant(rows, Kantoku.Domain.Rows.get(rows, "a"))
+    assert Rows.unwant(rows, Rows.get(rows, "a"))
     assert eventually(fn -> Kantoku.agents(instance) == {:ok, []} end)
     refute Process.alive?(pid)
     assert eventually(fn -> match?({:ok, %{agents: 0}}, Kantoku.status(instance)) end)
@@ -101,9 +99,9 @@ defmodule Kantoku.Domain.RepairTest do
   test "who wanted an agent restarted and was killed at it leaves it running" do
     instance = start!()
     pid = worker!(instance, "a")
-    agents = supervisor(instance, "a")
+    agents = supervisor_of(instance, "a")
     {rows, _book} = tables(instance)
-    gen = Kantoku.Domain.Rows.get(rows, "a") |> elem(2)
+    gen = Rows.get(rows, "a") |> elem(2)
     aside = %{id: :aside, start: {Start, :excuse, [instance, "a", gen]}, restart: :temporary}
     assert DynamicSupervisor.start_child(agents, aside) == :ignore
     DynamicSupervisor.terminate_child(agents, pid)
@@ -115,9 +113,9 @@ defmodule Kantoku.Domain.RepairTest do
     instance = start!()
     pid = worker!(instance, "a")
     {rows, _book} = tables(instance)
-    child = Start.child(instance, Kantoku.Domain.Rows.get(rows, "a"))
-    assert DynamicSupervisor.start_child(supervisor(instance, "a"), child) == :ignore
-    assert [{:undefined, ^pid, :worker, _}] = DynamicSupervisor.which_children(supervisor(instance, "a"))
+    child = Start.child(instance, Rows.get(rows, "a"))
+    assert DynamicSupervisor.start_child(supervisor_of(instance, "a"), child) == :ignore
+    assert [{:undefined, ^pid, :worker, _}] = DynamicSupervisor.which_children(supervisor_of(instance, "a"))
   end
 
   test "a resting process that is killed leaves its agent waiting for the rest of its time" do
@@ -136,7 +134,7 @@ defmodule Kantoku.Domain.RepairTest do
   end
 
   defp resting(instance, id) do
-    for {_, pid, _, [module]} <- DynamicSupervisor.which_children(supervisor(instance, id)),
+    for {_, pid, _, [module]} <- DynamicSupervisor.which_children(supervisor_of(instance, id)),
         module == TestWorker,
         is_pid(pid) do
       if :proc_lib.translate_initial_call(pid) == {Kantoku.Domain.Resting, :init, 1}, do: pid
@@ -147,7 +145,7 @@ defmodule Kantoku.Domain.RepairTest do
   test "an agent taken from its supervisor by hand is off the books" do
     instance = start!()
     pid = worker!(instance, "a")
-    DynamicSupervisor.terminate_child(supervisor(instance, "a"), pid)
+    DynamicSupervisor.terminate_child(supervisor_of(instance, "a"), pid)
     assert eventually_error(instance, "a", :not_found)
   end
 

@@ -80,7 +80,7 @@ defmodule Kantoku.Domain.RestartTest do
     # What a restart asks of the supervisor, had it last seen the agent up.
     {rows, _book} = tables(instance)
     row = eventually(fn -> Enum.find([Domain.Rows.get(rows, "a")], &(Domain.Rows.row(&1, :phase) == :resting)) end)
-    sup = supervisor_of_place(instance, "a")
+    sup = supervisor_of(instance, "a")
     gen = Domain.Rows.row(row, :gen)
     excuse = %{id: :excuse, start: {Domain.Start, :excuse, [instance, "a", gen]}, restart: :temporary}
     assert DynamicSupervisor.start_child(sup, excuse) == :ignore
@@ -125,21 +125,14 @@ defmodule Kantoku.Domain.RestartTest do
   test "a name that is taken meanwhile delays the restart until it is free" do
     instance = instance(@hasty ++ [budget: [crashes: :infinity]])
     pid = worker!(instance, "a")
-    :sys.suspend(supervisor_of(pid))
+    :sys.suspend(supervisor_of(instance, "a"))
     kill(pid)
     {:ok, _} = Kantoku.Registry.register(instance, "a", :mine)
-    :sys.resume(supervisor_of_place(instance, "a"))
+    :sys.resume(supervisor_of(instance, "a"))
     assert eventually(fn -> match?({:ok, [%{restarts: n}]} when n > 3, Kantoku.agents(instance)) end)
     assert Kantoku.whereis(instance, "a") == self()
     Kantoku.Registry.unregister(instance, "a")
     assert eventually(fn -> Kantoku.whereis(instance, "a") end) != self()
-  end
-
-  defp supervisor_of(pid), do: pid |> :erlang.process_info(:parent) |> elem(1)
-
-  defp supervisor_of_place(instance, id) do
-    {_rows, book} = tables(instance)
-    Domain.Book.supervisor(book, :default, :erlang.phash2(id, 2))
   end
 
   test "temporary agents are never restarted, transient ones after a crash only, permanent ones always" do

@@ -4,6 +4,8 @@ defmodule Kantoku.InstanceCase do
   """
   use ExUnit.CaseTemplate
 
+  require Kantoku.Domain.Rows
+
   alias Kantoku.{TestOwner, TestWorker}
 
   using do
@@ -71,6 +73,12 @@ defmodule Kantoku.InstanceCase do
   def tables(instance) do
     {:ok, tables} = Kantoku.Instances.tables(instance)
     tables
+  end
+
+  @doc "The supervisor that an agent's row names, dead or alive."
+  def supervisor_of(instance, id) do
+    {rows, _book} = tables(instance)
+    rows |> Kantoku.Domain.Rows.get(id) |> Kantoku.Domain.Rows.row(:sup)
   end
 
   @doc "Every process below an instance, with what it is."

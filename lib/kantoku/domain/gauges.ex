@@ -12,16 +12,23 @@ defmodule Kantoku.Domain.Gauges do
   @max_agents 4
   # Of the instance itself only: how many levels drain.
   @drains 5
+  # 1 + where the run of starts that share a partition has got to; 0 while someone starts there.
+  @cursor 6
+
+  # At most so many starts follow one another into one partition, and never more than a partition's share of the agents: agents
+  # that come together would all wait for the same supervisor's slowest child.
+  @run 64
 
   @type t :: {domain :: atom | nil, :atomics.atomics_ref()}
   @type chain :: [t, ...]
 
   @spec new(atom | nil, pos_integer | :infinity) :: t
   def new(domain, max_agents) do
-    gauges = {domain, :atomics.new(5, [])}
+    gauges = {domain, :atomics.new(6, [])}
     put_max_agents(gauges, max_agents)
     # Monotonic time is negative at first; a bucket that was never used lies before all of it.
     :atomics.put(elem(gauges, 1), @bucket, -(2 ** 62))
+    :atomics.put(elem(gauges, 1), @cursor, 1)
     gauges
   end
 
@@ -41,7 +48,7 @@ defmodule Kantoku.Domain.Gauges do
     max = :atomics.get(cells, @max_agents)
 
     cond do
-      draining?([gauges]) -> refuse([gauges | entered], :draining, instance: instance, domain: domain)
+      :atomics.get(cells, @draining) == 1 -> refuse([gauges | entered], :draining, instance: instance, domain: domain)
       max > 0 and agents > max -> refuse([gauges | entered], :limit, domain: domain, max_agents: max)
       true -> enter(above, instance, [gauges | entered])
     end
@@ -55,6 +62,35 @@ defmodule Kantoku.Domain.Gauges do
   @doc "Gives the place back."
   @spec leave([t]) :: :ok
   def leave(chain), do: Enum.each(chain, fn {_domain, cells} -> :atomics.sub(cells, @agents, 1) end)
+
+  @doc """
+  Runs `fun` with a partition out of the domain's `count` for a new agent. Starts that follow one another share one for a while, which
+  saves most of what waking another supervisor costs; those that overlap are spread by `key`, so that a slow start delays few.
+
+  Whoever is killed in `fun` takes the cursor along; the next one that ends its start puts it back where that was.
+  """
+  @spec with_partition(chain, key :: term, count :: pos_integer, (non_neg_integer -> result)) :: result
+        when result: term
+  def with_partition([{_domain, cells} | _above], key, count, fun) do
+    case :atomics.exchange(cells, @cursor, 0) do
+      0 ->
+        part = :erlang.phash2(key, count)
+        result = fun.(part)
+        _ = :atomics.compare_exchange(cells, @cursor, 0, part * @run + 1)
+        result
+
+      at ->
+        part = div(at - 1, @run)
+        result = fun.(part)
+        :atomics.put(cells, @cursor, following(at, part, count, div(:atomics.get(cells, @agents), count)))
+        result
+    end
+  end
+
+  # `at` counts the starts of all runs, from 1 on.
+  defp following(at, part, count, share) do
+    if at - part * @run < min(share, @run), do: at + 1, else: rem(part + 1, count) * @run + 1
+  end
 
   @doc "How many agents hold a place."
   @spec agents(t) :: integer

@@ -72,14 +72,16 @@ defmodule Kantoku.Domain.Launch do
   end
 
   defp announce(instance, row(id: id) = row, pid, incarnation) do
-    measurements = %{system_time: System.system_time()}
-    emit(instance, [:agent, :spawned], measurements, row, id: id, pid: pid, incarnation: incarnation)
+    if Telemetry.listening?([:agent, :spawned]) do
+      measurements = %{system_time: System.system_time()}
+      emit(instance, [:agent, :spawned], measurements, row, id: id, pid: pid, incarnation: incarnation)
+    end
   end
 
   @doc "Gives a running agent its name and its entry."
   @spec introduce(atom, Rows.row()) :: :ok | {:error, {:already_started, pid} | term}
   def introduce(instance, row(id: id, pid: pid, what: what, entry: entry)) do
-    attributes = Description.change!(%{}, Map.put(entry || %{}, :type, module(what)))
+    attributes = attributes(entry, module(what))
 
     case Engine.introduce(instance, id, pid, nil, attributes, Facet.of(attributes)) do
       {:ok, _incarnation} -> :ok
@@ -91,6 +93,9 @@ defmodule Kantoku.Domain.Launch do
       :unknown -> {:error, :registry_not_running}
     end
   end
+
+  defp attributes(nil, module), do: Description.first(module)
+  defp attributes(entry, module), do: Description.change!(%{}, Map.put(entry, :type, module))
 
   # It may be dead by now.
   defp describe(instance, id, attributes) do

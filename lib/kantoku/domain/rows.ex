@@ -54,7 +54,8 @@ defmodule Kantoku.Domain.Rows do
   @doc "Makes the table, which lives as long as the calling process."
   @spec new_table() :: :ets.tid()
   def new_table do
-    :ets.new(__MODULE__, [:public, keypos: @keypos, read_concurrency: true, write_concurrency: true])
+    # Every start and restart writes as often as it reads, which is what :read_concurrency makes dear.
+    :ets.new(__MODULE__, [:public, keypos: @keypos, write_concurrency: true])
   end
 
   @spec get(:ets.tid(), term) :: row | nil

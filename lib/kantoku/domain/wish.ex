@@ -54,13 +54,15 @@ defmodule Kantoku.Domain.Wish do
     end
   end
 
-  defp kind(module) when is_atom(module), do: if(data?(module), do: {:data, module, %{}}, else: :otp)
+  defp kind(module) when is_atom(module),
+    do: if(Code.ensure_loaded?(module) and data?(module), do: {:data, module, %{}}, else: :otp)
 
   defp kind(spec) when is_tuple(spec) and is_atom(elem(spec, 0)) do
     module = elem(spec, 0)
 
     cond do
-      exports?(module, :child, 4) -> {:adapter, module}
+      not Code.ensure_loaded?(module) -> :otp
+      function_exported?(module, :child, 4) -> {:adapter, module}
       tuple_size(spec) == 2 and data?(module) -> {:data, module, elem(spec, 1)}
       true -> :otp
     end
@@ -69,17 +71,20 @@ defmodule Kantoku.Domain.Wish do
   defp kind(%{start: {_, _, _}}), do: :otp
   defp kind(other), do: refuse!("agent", "a module, an adapter's tuple or a child spec", other)
 
-  defp data?(module), do: exports?(module, :cmd, 2) and exports?(module, :new, 1)
+  defp data?(module), do: function_exported?(module, :cmd, 2) and function_exported?(module, :new, 1)
 
-  defp exports?(module, name, arity), do: Code.ensure_loaded?(module) and function_exported?(module, name, arity)
+  defp data(%{rest: []} = wish, module, args), do: data(wish, module, args, %{})
 
   defp data(wish, module, args) do
     options = Map.new(wish.rest)
     {restore, agent_options} = Map.pop(options, :restore, true)
     is_boolean(restore) || refuse!(:restore, "true or false", restore)
     _ = Options.new!(agent_options)
-    new(wish, id!(wish, module), what(module, args, options), {wish.restart, wish.shutdown, :worker})
+    data(wish, module, args, options)
   end
+
+  defp data(wish, module, args, options),
+    do: new(wish, id!(wish, module), what(module, args, options), {wish.restart, wish.shutdown, :worker})
 
   defp what(module, args, options) when args == %{} and options == %{}, do: module
   defp what(module, args, options), do: {:data, module, args, options}
@@ -118,6 +123,11 @@ defmodule Kantoku.Domain.Wish do
     known = [:id, :domain, :restart, :shutdown, :tags, :capabilities, :metadata]
     refuse!(name, "an option that an OTP child takes (#{inspect(known)})", value)
   end
+
+  @doc "Whether the agent has options of its own, which are to be checked against those of its instance."
+  @spec own_options?(Rows.row()) :: boolean
+  def own_options?(row(what: {:data, _module, _args, options})), do: options != %{}
+  def own_options?(_otp), do: false
 
   @doc "Raises `ArgumentError` if the options of a data agent do not go with those of its instance."
   @spec check!(Rows.row(), Options.t()) :: :ok

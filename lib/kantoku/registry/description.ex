@@ -18,6 +18,10 @@ defmodule Kantoku.Registry.Description do
   defp put(attributes, field, nothing) when nothing in [nil, [], %{}], do: Map.delete(attributes, field)
   defp put(attributes, field, value), do: Map.put(attributes, field, value)
 
+  @doc "What there is to say of something of which nothing was said but its type."
+  @spec first(module) :: map
+  def first(type) when is_atom(type) and type != nil, do: Map.put(first(), :type, type)
+
   defp first, do: %{node: node(), started_at: System.system_time(:millisecond)}
 
   defp pairs!(changes) when is_map(changes) and not is_struct(changes), do: Map.to_list(changes)

@@ -23,9 +23,15 @@ defmodule Kantoku.Registry.Facet do
 
   @doc "The facets of a description."
   @spec of(map) :: [Kantoku.Engine.facet()]
-  def of(attributes), do: Enum.flat_map(attributes, &facets/1)
+  def of(attributes), do: attributes |> Map.to_list() |> gather()
 
-  defp facets({dimension, value}) when dimension in [:type, :status, :node, :region], do: [{dimension, value}]
+  # Most attributes are one facet each, and then it is what they are already.
+  defp gather([{dimension, _value} = facet | rest]) when dimension in [:type, :status, :node, :region],
+    do: [facet | gather(rest)]
+
+  defp gather([attribute | rest]), do: facets(attribute) ++ gather(rest)
+  defp gather([]), do: []
+
   defp facets({:tags, tags}), do: for(tag <- tags, do: {:tag, tag})
   defp facets({:capabilities, capabilities}), do: for(capability <- capabilities, do: {:capability, capability})
   defp facets({:metadata, metadata}), do: of_metadata(metadata)
