@@ -39,7 +39,7 @@ defmodule Kantoku.Registry do
   found by any conjunction of these: `describe/3`, `find/2`, `count/2`, `watch/2`. `Kantoku.Entry` says what is known of each.
   """
 
-  alias Kantoku.{Engine, Entry}
+  alias Kantoku.{Engine, Entry, Native}
   alias Kantoku.Registry.{Config, Dispatcher, Entries, Load, MatchSpec, Names, Partition}
 
   @typedoc "The name that a registry was started under."
@@ -154,7 +154,16 @@ defmodule Kantoku.Registry do
   def whereis_name({registry, key}), do: whereis(registry, key)
   def whereis_name({registry, key, _value}), do: whereis(registry, key)
 
+  # The native engine is asked at once: a look-up there is so short that the way through `Engine` would show.
   defp whereis(registry, key) do
+    case Native.whereis(registry, key) do
+      pid when is_pid(pid) -> pid
+      :undefined -> :undefined
+      _unknown_or_duplicate -> whereis_elsewhere(registry, key)
+    end
+  end
+
+  defp whereis_elsewhere(registry, key) do
     case Engine.whereis(registry, key) do
       :duplicate -> raise ArgumentError, ":via is not supported for duplicate registries"
       :unknown -> Config.unknown_registry!(registry)

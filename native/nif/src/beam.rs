@@ -117,7 +117,7 @@ pub fn tuple<'a>(env: Env<'a>, items: &[Term<'a>]) -> Term<'a> {
 }
 
 /// A tuple's items; none if it is no tuple.
-pub fn items(term: Term<'_>) -> impl Iterator<Item = Term<'_>> {
+pub fn items(term: Term<'_>) -> impl ExactSizeIterator<Item = Term<'_>> {
     let env = term.get_env();
     // SAFETY: the terms live as long as the tuple.
     raw_items(term)

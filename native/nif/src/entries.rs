@@ -9,7 +9,7 @@ use crate::beam::{self, Message, Pid, atom};
 use crate::errand::Errand;
 use crate::guard::{self, Answer, Refusal};
 use crate::instance::unknown;
-use crate::key::{self, Asked};
+use crate::key::{self, Room};
 use crate::owner::{self, Role, Watching};
 use crate::state::{Opened, state};
 use crate::terms::{Bags, Raw};
@@ -24,8 +24,8 @@ pub fn describe<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let pid = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
     let expected: u64 = args[3].decode().map_err(|_| Refusal::BadArgument)?;
     let facets = facets(args[5])?;
-    let asked = Asked::new(args[1]);
-    let probe = asked.probe(state().seed);
+    let mut room = Room::new();
+    let probe = room.probe(args[1], state().seed);
     let mut world = World::new(env, opened);
     let attributes = Raw::of(args[4]);
     let registry = &opened.shell.registry;
@@ -56,8 +56,8 @@ pub fn introduce<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         return Ok(registry::nobody(env));
     };
     let facets = facets(args[5])?;
-    let asked = Asked::new(args[1]);
-    let probe = asked.probe(state().seed);
+    let mut room = Room::new();
+    let probe = room.probe(args[1], state().seed);
     let description = Description {
         attributes: Raw::of(args[4]),
         facets: &facets,
@@ -87,8 +87,8 @@ fn facets(list: Term<'_>) -> Result<Vec<Box<[u8]>>, Refusal> {
 }
 
 fn facet(term: Term<'_>) -> Result<Box<[u8]>, Refusal> {
-    Asked::new(term)
-        .spelling()
+    Room::new()
+        .spelling(term)
         .map(Into::into)
         .ok_or(Refusal::BadArgument)
 }
@@ -114,10 +114,10 @@ pub fn entry<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(opened) = state().find(args[0]) else {
         return Ok(unknown(env));
     };
-    let asked = Asked::new(args[1]);
+    let mut room = Room::new();
     let mut shown = None;
     let world = World::new(env, opened);
-    let probe = asked.probe(state().seed);
+    let probe = room.probe(args[1], state().seed);
     let looked =
         opened
             .shell

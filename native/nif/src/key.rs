@@ -21,105 +21,121 @@ const INTEGER: u8 = 2;
 const BINARY: u8 = 3;
 const TUPLE: u8 = 4;
 
-/// A caller's key, spelled if it can be.
-pub struct Asked<'a> {
-    term: Term<'a>,
-    // Written up to `len`. Left as it lies beyond: to clear it would cost more than to spell most keys.
-    bytes: [MaybeUninit<u8>; LONGEST],
+// The kind of a part, in the low bits of the byte it begins with. Above: how many bytes its number has.
+const KIND: u8 = 7;
+const HEAD: usize = 1 + size_of::<u64>();
+
+/// Where a caller's key is spelled. Made where it stays, as to move it would cost more than to spell most keys.
+pub struct Room {
+    // Written up to `len`, and a little beyond. Left as it lies: to clear it would cost as much.
+    bytes: [MaybeUninit<u8>; LONGEST + HEAD],
     len: usize,
-    spelled: bool,
 }
 
-impl<'a> Asked<'a> {
-    #[inline]
-    pub fn new(term: Term<'a>) -> Self {
-        let mut asked = Asked {
-            term,
-            bytes: [const { MaybeUninit::uninit() }; LONGEST],
+impl Room {
+    #[inline(always)]
+    pub fn new() -> Self {
+        Room {
+            bytes: [const { MaybeUninit::uninit() }; LONGEST + HEAD],
             len: 0,
-            spelled: false,
-        };
-        asked.spelled = asked.spell(term, 0);
-        asked
+        }
     }
 
-    /// How to look the key up.
+    /// How to look the key up: spelled if it can be.
     #[inline]
-    pub fn probe(&self, seed: u64) -> Probe<'_, Bags> {
-        if self.spelled {
-            let bytes = self.written();
-            return Probe {
+    pub fn probe(&mut self, term: Term<'_>, seed: u64) -> Probe<'_, Bags> {
+        match self.spelling(term) {
+            Some(bytes) => Probe {
                 hash: hash(seed, bytes),
                 form: Form::Spelled(bytes),
-            };
-        }
-        // The VM's own hash goes with `===`, but has 32 bits only.
-        // SAFETY: the term is of the running call.
-        let own = unsafe {
-            sys::enif_hash(
-                ErlNifHash::ERL_NIF_INTERNAL_HASH,
-                self.term.as_c_arg(),
-                seed >> 32,
-            )
-        };
-        Probe {
-            hash: hash(seed, &own.to_le_bytes()),
-            form: Form::Term(Raw::of(self.term)),
+            },
+            None => as_term(term, seed),
         }
     }
 
-    pub fn spelling(&self) -> Option<&[u8]> {
-        self.spelled.then(|| self.written())
+    /// The one spelling of a term, if it has one.
+    #[inline]
+    pub fn spelling(&mut self, term: Term<'_>) -> Option<&[u8]> {
+        self.len = 0;
+        self.spell(term, 0).then(|| self.written())
     }
 
     fn spell(&mut self, term: Term<'_>, depth: u32) -> bool {
         match term.get_type() {
-            TermType::Atom => self.add(ATOM, &beam::word(term.as_c_arg()).to_le_bytes()),
+            TermType::Binary => Binary::from_term(term).is_ok_and(|binary| self.add_binary(&binary)),
+            TermType::Atom => self.add(ATOM, beam::word(term.as_c_arg())),
             TermType::Integer => term
                 .decode::<i64>()
-                .is_ok_and(|integer| self.add(INTEGER, &integer.to_le_bytes())),
-            TermType::Binary => Binary::from_term(term).is_ok_and(|binary| self.add_binary(&binary)),
+                .is_ok_and(|integer| self.add(INTEGER, folded(integer))),
             TermType::Tuple if depth < DEEPEST => self.add_tuple(term, depth),
             _ => false,
         }
     }
 
-    fn add(&mut self, kind: u8, bytes: &[u8]) -> bool {
-        self.write(&[kind]) && self.write(bytes)
+    // In as few bytes as the number has, so that the usual keys fit beside their entry. All eight are written, and those
+    // that are none of it are written over.
+    #[inline]
+    fn add(&mut self, kind: u8, number: u64) -> bool {
+        let count = (u64::BITS - number.leading_zeros()).div_ceil(8) as usize;
+        let Some(place) = self.bytes.get_mut(self.len..self.len + HEAD) else {
+            return false;
+        };
+        place[0].write(kind | (count as u8) << KIND.count_ones());
+        place[1..].copy_from_slice(&number.to_le_bytes().map(MaybeUninit::new));
+        self.len += 1 + count;
+        self.len <= LONGEST
     }
 
     fn add_binary(&mut self, binary: &[u8]) -> bool {
-        // A length that does not fit its two bytes does not fit the spelling either.
-        let len = binary.len() as u16;
-        self.add(BINARY, &len.to_le_bytes()) && self.write(binary)
+        self.add(BINARY, binary.len() as u64) && self.write(binary)
     }
 
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> bool {
         let end = self.len + bytes.len();
-        let Some(place) = self.bytes.get_mut(self.len..end) else {
+        if end > LONGEST {
             return false;
-        };
+        }
         // SAFETY: a byte that is there is also one that may be there.
         let bytes = unsafe { &*(std::ptr::from_ref(bytes) as *const [MaybeUninit<u8>]) };
-        place.copy_from_slice(bytes);
+        self.bytes[self.len..end].copy_from_slice(bytes);
         self.len = end;
         true
     }
 
     #[inline]
     fn written(&self) -> &[u8] {
-        // SAFETY: `write` has written all up to `len`.
+        // SAFETY: `add` and `write` have written all up to `len`.
         unsafe { &*(std::ptr::from_ref(&self.bytes[..self.len]) as *const [u8]) }
     }
 
     fn add_tuple(&mut self, term: Term<'_>, depth: u32) -> bool {
-        let arity = beam::items(term).count();
-        arity < 32
-            && self.add(TUPLE, &[arity as u8])
-            && beam::items(term).all(|item| self.spell(item, depth + 1))
+        let mut items = beam::items(term);
+        let arity = items.len();
+        arity < 32 && self.add(TUPLE, arity as u64) && items.all(|item| self.spell(item, depth + 1))
     }
 }
 
+// The VM's own hash goes with `===`, but has 32 bits only.
+fn as_term<'r>(term: Term<'_>, seed: u64) -> Probe<'r, Bags> {
+    // SAFETY: the term is of the running call.
+    let own = unsafe { sys::enif_hash(ErlNifHash::ERL_NIF_INTERNAL_HASH, term.as_c_arg(), seed >> 32) };
+    Probe {
+        hash: hash(seed, &own.to_le_bytes()),
+        form: Form::Term(Raw::of(term)),
+    }
+}
+
+// Integers near zero have few bytes, on either side of it.
+fn folded(integer: i64) -> u64 {
+    (integer << 1 ^ integer >> (i64::BITS - 1)) as u64
+}
+
+fn unfolded(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}
+
+#[inline]
 fn hash(seed: u64, bytes: &[u8]) -> u64 {
     FixedState::with_seed(seed).hash_one(bytes)
 }
@@ -136,30 +152,35 @@ struct Reader<'b>(&'b [u8]);
 
 impl<'b> Reader<'b> {
     fn term<'a>(&mut self, env: Env<'a>) -> Term<'a> {
-        match self.take::<1>()[0] {
-            ATOM => beam::immediate(env, u64::from_le_bytes(self.take())),
-            INTEGER => i64::from_le_bytes(self.take()).encode(env),
-            BINARY => self.binary(env),
+        let (kind, number) = self.head();
+        match kind {
+            ATOM => beam::immediate(env, number),
+            INTEGER => unfolded(number).encode(env),
+            BINARY => binary(env, self.take(number as usize)),
             _ => {
-                let arity = usize::from(self.take::<1>()[0]);
-                let items: Vec<Term<'a>> = (0..arity).map(|_| self.term(env)).collect();
+                let items: Vec<Term<'a>> = (0..number).map(|_| self.term(env)).collect();
                 rustler::types::tuple::make_tuple(env, &items)
             }
         }
     }
 
-    fn binary<'a>(&mut self, env: Env<'a>) -> Term<'a> {
-        let len = usize::from(u16::from_le_bytes(self.take()));
-        let (bytes, rest) = self.0.split_at(len);
-        self.0 = rest;
-        let mut binary = rustler::NewBinary::new(env, len);
-        binary.as_mut_slice().copy_from_slice(bytes);
-        binary.into()
+    fn head(&mut self) -> (u8, u64) {
+        let first = self.take(1)[0];
+        let mut number = [0; size_of::<u64>()];
+        let count = usize::from(first >> KIND.count_ones());
+        number[..count].copy_from_slice(self.take(count));
+        (first & KIND, u64::from_le_bytes(number))
     }
 
-    fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (bytes, rest) = self.0.split_first_chunk().expect("what was spelled reads back");
+    fn take(&mut self, count: usize) -> &'b [u8] {
+        let (bytes, rest) = self.0.split_at(count);
         self.0 = rest;
-        *bytes
+        bytes
     }
+}
+
+fn binary<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
+    let mut binary = rustler::NewBinary::new(env, bytes.len());
+    binary.as_mut_slice().copy_from_slice(bytes);
+    binary.into()
 }

@@ -8,7 +8,7 @@ use crate::beam::{self, Pid};
 use crate::errand::Errand;
 use crate::guard::{self, Answer, Refusal};
 use crate::instance::unknown;
-use crate::key::{self, Asked};
+use crate::key::{self, Room};
 use crate::owner::Watching;
 use crate::state::{Opened, state};
 use crate::terms::Raw;
@@ -38,8 +38,8 @@ fn place<'a>(env: Env<'a>, opened: Opened, key: Term<'a>, value: Term<'a>, displ
     let Some(server) = server_of(opened, caller) else {
         return Ok(unknown(env));
     };
-    let asked = Asked::new(key);
-    let probe = asked.probe(state().seed);
+    let mut room = Room::new();
+    let probe = room.probe(key, state().seed);
     let registry = &opened.shell.registry;
     let mut world = World::new(env, opened);
     match registry.register(
@@ -93,8 +93,8 @@ pub fn claim<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(pid) = living(args[2]) else {
         return Ok(nobody(env));
     };
-    let asked = Asked::new(args[1]);
-    let probe = asked.probe(state().seed);
+    let mut room = Room::new();
+    let probe = room.probe(args[1], state().seed);
     let mut world = World::new(env, opened);
     let value = Raw::of(args[3]);
     let registry = &opened.shell.registry;
@@ -130,8 +130,8 @@ pub fn disclaim<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(pid) = Pid::of(args[2]) else {
         return Ok(atom(env, atoms::ok()));
     };
-    let asked = Asked::new(args[1]);
-    let probe = asked.probe(state().seed);
+    let mut room = Room::new();
+    let probe = room.probe(args[1], state().seed);
     let removed = opened.shell.registry.unregister(
         opened.generation,
         probe,
@@ -158,8 +158,8 @@ fn remove<'a>(env: Env<'a>, args: &[Term<'a>], only: Option<&[u64]>) -> Answer<'
         return Ok(unknown(env));
     };
     let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
-    let asked = Asked::new(args[1]);
-    let probe = asked.probe(state().seed);
+    let mut room = Room::new();
+    let probe = room.probe(args[1], state().seed);
     let mut world = World::new(env, opened);
     match opened
         .shell
@@ -194,8 +194,8 @@ pub fn whereis<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(opened) = state.find(args[0]) else {
         return Ok(unknown(env));
     };
-    let asked = Asked::new(args[1]);
-    let probe = asked.probe(state.seed);
+    let mut room = Room::new();
+    let probe = room.probe(args[1], state.seed);
     let mut dead = None;
     loop {
         match opened.shell.registry.whereis(opened.generation, probe) {
@@ -217,10 +217,10 @@ pub fn lookup<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(opened) = state().find(args[0]) else {
         return Ok(unknown(env));
     };
-    let asked = Asked::new(args[1]);
+    let mut room = Room::new();
     let mut pairs = Vec::new();
     let world = World::new(env, opened);
-    let probe = asked.probe(state().seed);
+    let probe = room.probe(args[1], state().seed);
     guard::bounded(
         || {
             opened
@@ -274,10 +274,10 @@ pub fn own<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(pid) = Pid::of(args[2]) else {
         return Ok(beam::nil(env));
     };
-    let asked = Asked::new(args[1]);
+    let mut room = Room::new();
     let mut mine = Vec::new();
     let world = World::new(env, opened);
-    let probe = asked.probe(state().seed);
+    let probe = room.probe(args[1], state().seed);
     guard::bounded(
         || {
             opened
@@ -307,7 +307,7 @@ pub fn put_value<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
     let incarnation: u64 = args[2].decode().map_err(|_| Refusal::BadArgument)?;
     let held = Held {
-        hash: Asked::new(args[1]).probe(state().seed).hash,
+        hash: Room::new().probe(args[1], state().seed).hash,
         incarnation,
     };
     let put = opened

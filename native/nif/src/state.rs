@@ -119,9 +119,7 @@ impl State {
     /// The instance of a name, if it is open here.
     #[inline]
     pub fn find(&self, name: Term<'_>) -> Option<Opened> {
-        if !beam::is_atom(name) {
-            return None;
-        }
+        // Only atoms are bound, and an atom's word is no other term's.
         self.find_word(beam::word(name.as_c_arg()))
     }
 
