@@ -26,6 +26,19 @@ defmodule Kantoku.NativeTest do
     assert [{_, :of_two}] = Native.lookup(two, :key)
   end
 
+  test "keys of every width are each other's no more than their own, and read back as they were" do
+    instance = open(:"#{__MODULE__}.widths")
+    near = for bits <- 0..70, off <- -2..2, sign <- [-1, 1], do: sign * (Bitwise.bsl(1, bits) + off)
+    binaries = for size <- Enum.concat(0..40, 250..330), do: :binary.copy("k", size)
+    keys = Enum.uniq(near) ++ binaries
+    all = Enum.shuffle(keys ++ Enum.map(keys, &{:agent, &1}) ++ Enum.map(keys, &{&1, {&1}}))
+    for key <- all, do: assert(elem(Native.register(instance, key, nil), 0) in [:link, :ok])
+    for key <- all, do: assert(Native.whereis(instance, key) == self())
+    assert Native.keys(instance, self()) == all
+    for key <- all, do: Native.unregister(instance, key)
+    assert Native.keys(instance, self()) == []
+  end
+
   test "nothing is registered before the partitions are seated" do
     instance = :"#{__MODULE__}.unseated"
     :ok = Native.open(instance, :unique, 1, [])
