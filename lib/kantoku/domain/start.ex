@@ -329,8 +329,9 @@ defmodule Kantoku.Domain.Start do
   def excuse_for(row(id: id, phase: :parked, due: due)), do: Error.new(:parked, id: id, retry_in: left(due))
   def excuse_for(row(id: id, due: due)), do: Error.new(:restarting, id: id, retry_in: left(due))
 
-  defp left(due) when is_integer(due), do: max(0, due - now())
-  defp left(nil), do: 0
+  # Never 0, so that whoever waits that long and asks again does not spin.
+  defp left(due) when is_integer(due), do: max(1, due - now())
+  defp left(nil), do: 1
   defp left(:never), do: :never
 
   defp now, do: System.monotonic_time(:millisecond)
