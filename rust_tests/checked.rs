@@ -341,6 +341,8 @@ impl Checked {
         let now: BTreeSet<Seen> = self.live().map(without_load).collect();
         scan.stayed
             .retain(|stayed| now.iter().any(|seen| seen.incarnation == *stayed));
+        let mut shown = Vec::new();
+        let widest = self.registry.slice_holders(self.generation, scan.next);
         let next = self
             .registry
             .slice(
@@ -352,9 +354,19 @@ impl Checked {
                     let seen = Seen::row(row, holding, 0);
                     assert!(now.contains(&seen), "R4");
                     assert!(scan.met.insert(seen.incarnation), "met once");
+                    shown.push(seen.key);
                 },
             )
             .expect("open");
+        assert!(
+            shown.len() <= limit.max(widest.expect("open")),
+            "no longer than asked for"
+        );
+        shown.dedup();
+        assert!(
+            shown.len() <= limit.max(1),
+            "a key of more holders is shown alone"
+        );
         match next {
             Some(next) => self.scan = Some(Scan { next, ..scan }),
             None => assert!(scan.stayed.is_subset(&scan.met), "who stays is met"),

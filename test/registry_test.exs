@@ -187,6 +187,16 @@ each_engine Kantoku.RegistryTest do
         TestOwner.kill(live)
       end
     end
+
+    @tag keys: :duplicate
+    test "are counted and selected whole where thousands hold one key", %{registry: registry} do
+      for n <- 1..3_000, do: Registry.register(registry, :crowded, n)
+      for n <- 1..300, do: Registry.register(registry, n, n)
+      assert Registry.count(registry) == 3_300
+      assert registry |> Registry.lookup(:crowded) |> Enum.map(&elem(&1, 1)) == Enum.to_list(1..3_000)
+      found = Registry.select(registry, [{{:"$1", :_, :"$2"}, [], [{{:"$1", :"$2"}}]}])
+      assert Enum.sort(found) == Enum.sort(for(n <- 1..3_000, do: {:crowded, n}) ++ for(n <- 1..300, do: {n, n}))
+    end
   end
 
   describe "links" do

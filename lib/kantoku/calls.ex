@@ -46,7 +46,7 @@ defmodule Kantoku.Calls do
   defp gone(instance, id) do
     case Agents.fetch(instance, id) do
       {:error, error} -> error
-      {:ok, _successor} -> Error.new(:restarting, id: id, retry_in: 0)
+      {:ok, _successor} -> Error.new(:restarting, id: id, retry_in: 1)
     end
   end
 end

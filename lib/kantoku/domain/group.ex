@@ -47,17 +47,12 @@ defmodule Kantoku.Domain.Group do
 
   defp settle(rows, left, group) do
     supervisors = for row(sup: sup) when sup != nil <- left, uniq: true, do: sup
-    Enum.each(supervisors, &Remains.await(&1, patience(left)))
+    Enum.each(supervisors, &Remains.await(&1, Rows.patience(left)))
     Remains.kill_strays(supervisors)
     left = for row(id: id, sup: sup) <- left, row(sup: ^sup) = row <- [Rows.get(rows, id)], do: row
     Remains.kill_all(for row(pid: pid) when is_pid(pid) <- left, do: pid)
     Enum.each(left, &Rows.hand_over(rows, &1, group, after_settling(&1)))
   end
-
-  defp patience(rows), do: rows |> Enum.map(&allowed/1) |> Enum.max(fn -> 0 end) |> Kernel.+(1_000)
-
-  defp allowed(row(child: {_restart, shutdown, _type})) when is_integer(shutdown), do: shutdown
-  defp allowed(_row), do: 5_000
 
   @doc "The phase in which a row passes to the next supervisor."
   @spec after_settling(Rows.row()) :: Rows.phase()

@@ -43,7 +43,7 @@ defmodule Kantoku.Domain.Repair do
   defp take_over(_repair, []), do: []
 
   defp take_over(repair, foreign) do
-    foreign |> Enum.group_by(&row(&1, :sup)) |> Enum.each(fn {sup, rows} -> Remains.await(sup, patience(rows)) end)
+    foreign |> Enum.group_by(&row(&1, :sup)) |> Enum.each(fn {sup, rows} -> Remains.await(sup, Rows.patience(rows)) end)
     foreign = reread(repair, foreign)
 
     Remains.kill_strays(
@@ -58,11 +58,6 @@ defmodule Kantoku.Domain.Repair do
   defp reread(%{context: {_, rows, _}, agents: agents}, foreign) do
     for row(id: id) <- foreign, row(sup: sup) = row when sup != agents <- [Rows.get(rows, id)], not alive?(sup), do: row
   end
-
-  defp patience(rows), do: Enum.max(Enum.map(rows, &allowed/1)) + 1_000
-
-  defp allowed(row(child: {_restart, shutdown, _type})) when is_integer(shutdown), do: shutdown
-  defp allowed(_row), do: 5_000
 
   # As in OTP, a temporary agent ends with its supervisor.
   defp hand_over(%{context: context}, row(wanted: wanted, phase: phase, child: {restart, _, _}) = row)

@@ -117,6 +117,13 @@ defmodule Kantoku.Domain.Rows do
   defp seen(row(gen: gen, sup: sup, pid: pid, phase: phase)),
     do: [{gen_at(), gen}, {sup_at(), sup}, {pid_at(), pid}, {phase_at(), phase}]
 
+  @doc "How long the supervisor of these rows may take to end, in ms: as long as the slowest of them, and a second."
+  @spec patience([row, ...]) :: pos_integer
+  def patience(rows), do: Enum.max(Enum.map(rows, &allowed/1)) + 1_000
+
+  defp allowed(row(child: {_restart, shutdown, _type})) when is_integer(shutdown), do: shutdown
+  defp allowed(_row), do: 5_000
+
   @doc "All rows of a place: a domain, or one of its partitions."
   @spec of(:ets.tid(), atom, :_ | non_neg_integer | :group) :: [row]
   def of(rows, domain, part \\ :_), do: :ets.match_object(rows, pattern(:_, [{domain_at(), domain}, {part_at(), part}]))

@@ -14,6 +14,7 @@ mod instance;
 mod key;
 mod library;
 mod owner;
+mod reading;
 mod registry;
 mod shape;
 mod state;

@@ -10,7 +10,7 @@ use rustler::sys::{self, ErlNifEntry, ErlNifEnv, ErlNifFunc, ErlNifTerm};
 use rustler::{Encoder, Env, Term};
 
 use crate::guard::{self, Answer, Entry};
-use crate::{beam, entries, errand, instance, owner, registry, state, store};
+use crate::{beam, entries, errand, instance, owner, reading, registry, state, store};
 
 // The most arguments a function of the table takes.
 const MOST_ARGUMENTS: usize = 6;
@@ -111,7 +111,7 @@ functions! {
     hot "claim" / 4 => registry::claim;
     long "close" / 1 => instance::close;
     cold "count" / 2 => entries::count;
-    cold "count_slice" / 3 => registry::count_slice;
+    cold "count_slice" / 3 => reading::count_slice;
     cold "describe" / 6 => entries::describe;
     hot "disclaim" / 3 => registry::disclaim;
     hot "entry" / 2 => entries::entry;
@@ -119,18 +119,18 @@ functions! {
     cold "find_pids" / 2 => entries::find_pids;
     cold "functions" / 0 => functions;
     hot "introduce" / 6 => entries::introduce;
-    cold "keys" / 2 => registry::keys;
+    cold "keys" / 2 => reading::keys;
     cold "library" / 0 => library;
-    cold "lookup" / 2 => registry::lookup;
+    cold "lookup" / 2 => reading::lookup;
     cold "open" / 4 => instance::open;
-    cold "own" / 3 => registry::own;
+    cold "own" / 3 => reading::own;
     #[cfg(feature = "faults")]
     cold "provoke" / 1 => crate::fault::provoke;
     hot "put_value" / 4 => registry::put_value;
     hot "register" / 3 => registry::register;
     cold "seat" / 3 => instance::seat;
     hot "set_load" / 3 => entries::set_load;
-    cold "slice" / 3 => registry::slice;
+    cold "slice" / 3 => reading::slice;
     long "stats" / 0 => instance::all_stats;
     long "stats" / 1 => instance::stats;
     disk "store_close" / 1 => store::close;
@@ -148,7 +148,7 @@ functions! {
     cold "unregister" / 3 => registry::unregister_some;
     cold "unwatch" / 2 => entries::unwatch;
     cold "watch" / 3 => entries::watch;
-    hot "whereis" / 2 => registry::whereis;
+    hot "whereis" / 2 => reading::whereis;
 }
 
 /// `functions()`: what the table holds, to be compared with the stubs.

@@ -1,14 +1,14 @@
-//! Names: register, look up, let go. Decodes, makes one core call, encodes.
+//! Names: register, change, let go. Decodes, makes one core call, encodes.
 
-use kantoku_core::registry::{Closed, Cursor, Displace, Held, Registered, Whereis};
+use kantoku_core::registry::{Closed, Displace, Held, Registered};
 use rustler::sys::ErlNifEnv;
 use rustler::{Encoder, Env, Term};
 
 use crate::beam::{self, Pid};
 use crate::errand::Errand;
-use crate::guard::{self, Answer, Refusal};
+use crate::guard::{Answer, Refusal};
 use crate::instance::unknown;
-use crate::key::{self, Room};
+use crate::key::Room;
 use crate::owner::Watching;
 use crate::state::{Opened, state};
 use crate::terms::Raw;
@@ -187,118 +187,6 @@ fn removed<'a>(env: Env<'a>, opened: Opened, caller: Pid, none_left: bool) -> Te
     )
 }
 
-/// `whereis(instance, key)`
-#[inline]
-pub fn whereis<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let state = state();
-    let Some(opened) = state.find(args[0]) else {
-        return Ok(unknown(env));
-    };
-    let mut room = Room::new();
-    let probe = room.probe(args[1], state.seed);
-    let mut dead = None;
-    loop {
-        match opened.shell.registry.whereis(opened.generation, probe) {
-            Ok(Whereis::Held(pid)) if Pid(pid).is_alive(env.as_c_arg()) => return Ok(Pid(pid).term(env)),
-            // It may have been taken over before it died: the name was never free then.
-            Ok(Whereis::Held(pid)) if dead != Some(pid) => dead = Some(pid),
-            Ok(Whereis::Duplicate) => return Ok(atom(env, atoms::duplicate())),
-            Ok(_) => return Ok(atom(env, atoms::undefined())),
-            Err(_) => return Ok(unknown(env)),
-        }
-    }
-}
-
-// So many are shown on a scheduler.
-const MOST_SHOWN: usize = 256;
-
-/// `lookup(instance, key)`
-pub fn lookup<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else {
-        return Ok(unknown(env));
-    };
-    let mut room = Room::new();
-    let mut pairs = Vec::new();
-    let world = World::new(env, opened);
-    let probe = room.probe(args[1], state().seed);
-    guard::bounded(
-        || {
-            opened
-                .shell
-                .registry
-                .holders(opened.generation, probe)
-                .unwrap_or(0)
-        },
-        MOST_SHOWN,
-    )?;
-    let looked = opened
-        .shell
-        .registry
-        .lookup(opened.generation, probe, &world, |terms, _, holding| {
-            pairs.push(beam::tuple(
-                env,
-                &[Pid(holding.pid).term(env), terms.show(&holding.value, env)],
-            ));
-        });
-    Ok(looked.map_or_else(|_| unknown(env), |()| pairs.encode(env)))
-}
-
-/// `keys(instance, pid)`
-pub fn keys<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else {
-        return Ok(unknown(env));
-    };
-    let Some(pid) = Pid::of(args[1]) else {
-        return Ok(beam::nil(env));
-    };
-    guard::bounded(
-        || opened.shell.registry.holdings(opened.generation, pid.0),
-        MOST_SHOWN,
-    )?;
-    let mut keys = Vec::new();
-    let world = World::new(env, opened);
-    let looked = opened
-        .shell
-        .registry
-        .held(opened.generation, pid.0, &world, |terms, row, _| {
-            keys.push(key::show(&row.key, terms, env));
-        });
-    Ok(looked.map_or_else(|_| unknown(env), |()| keys.encode(env)))
-}
-
-/// `own(instance, key, pid)`
-pub fn own<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else {
-        return Ok(unknown(env));
-    };
-    let Some(pid) = Pid::of(args[2]) else {
-        return Ok(beam::nil(env));
-    };
-    let mut room = Room::new();
-    let mut mine = Vec::new();
-    let world = World::new(env, opened);
-    let probe = room.probe(args[1], state().seed);
-    guard::bounded(
-        || {
-            opened
-                .shell
-                .registry
-                .holders(opened.generation, probe)
-                .unwrap_or(0)
-        },
-        MOST_SHOWN,
-    )?;
-    let looked = opened
-        .shell
-        .registry
-        .lookup(opened.generation, probe, &world, |terms, _, holding| {
-            if holding.pid == pid.0 {
-                mine.push((holding.incarnation, terms.show(&holding.value, env)));
-            }
-        });
-    Ok(looked.map_or_else(|_| unknown(env), |()| mine.encode(env)))
-}
-
 /// `put_value(instance, key, incarnation, value)`
 pub fn put_value<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(opened) = state().find(args[0]) else {
@@ -315,59 +203,6 @@ pub fn put_value<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         .registry
         .put_value(opened.generation, held, caller.0, Raw::of(args[3]));
     Ok(put.map_or_else(|_| unknown(env), |put| put.encode(env)))
-}
-
-/// `slice(instance, cursor, limit)`
-pub fn slice<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else {
-        return Ok(unknown(env));
-    };
-    let (cursor, limit) = bounds(args)?;
-    let mut entries = Vec::new();
-    let world = World::new(env, opened);
-    let next =
-        opened
-            .shell
-            .registry
-            .slice(opened.generation, cursor, limit, &world, |terms, row, holding| {
-                let key = key::show(&row.key, terms, env);
-                entries.push(beam::tuple(
-                    env,
-                    &[key, Pid(holding.pid).term(env), terms.show(&holding.value, env)],
-                ));
-            });
-    Ok(next.map_or_else(
-        |_| unknown(env),
-        |next| (entries, next_term(env, next)).encode(env),
-    ))
-}
-
-/// `count_slice(instance, cursor, limit)`
-pub fn count_slice<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let Some(opened) = state().find(args[0]) else {
-        return Ok(unknown(env));
-    };
-    let (cursor, limit) = bounds(args)?;
-    let mut count = 0_u64;
-    let world = World::new(env, opened);
-    let next = opened
-        .shell
-        .registry
-        .slice(opened.generation, cursor, limit, &world, |_, _, _| count += 1);
-    Ok(next.map_or_else(|_| unknown(env), |next| (count, next_term(env, next)).encode(env)))
-}
-
-// More would hold the scheduler, however many are asked for.
-const LONGEST_SLICE: usize = 1024;
-
-fn bounds(args: &[Term<'_>]) -> Result<(Cursor, usize), Refusal> {
-    let cursor = args[1].decode().map_err(|_| Refusal::BadArgument)?;
-    let limit: usize = args[2].decode().map_err(|_| Refusal::BadArgument)?;
-    Ok((cursor, limit.min(LONGEST_SLICE)))
-}
-
-fn next_term(env: Env<'_>, next: Option<Cursor>) -> Term<'_> {
-    next.map_or_else(|| atom(env, atoms::done()), |next| next.encode(env))
 }
 
 // So many names are cleared on the scheduler that sees their owner die; more go to the background.

@@ -13,8 +13,10 @@
 //! under a lock it only notes down.
 
 mod described;
+mod finding;
 mod ledger;
 mod owners;
+mod reading;
 mod shard;
 mod slab;
 mod table;
@@ -23,9 +25,11 @@ use std::fmt::Debug;
 
 use crossbeam_utils::CachePadded;
 
-pub use described::{Describing, Found};
+pub use described::Describing;
+pub use finding::Found;
 pub use ledger::{OwnedQuery, Told, What};
 pub use owners::{Added, Closed, Held, Remains};
+pub use reading::{Bytes, Cursor, Whereis};
 pub use shard::{Described, Holding, Row};
 
 use crate::index::Index;
@@ -89,9 +93,6 @@ pub enum Registered {
     /// The process to register is dead.
     Dead,
 }
-
-/// Where a scan in slices stands: 0 at the start.
-pub type Cursor = u64;
 
 #[derive(Debug)]
 pub struct Registry<W: World> {
@@ -350,68 +351,6 @@ impl<W: World> Registry<W> {
         }
     }
 
-    /// The live holder of a unique key; `None` in `Ok` if there is none. `Err(Closed)` also tells other generations.
-    #[inline]
-    pub fn whereis(&self, generation: u32, probe: Probe<'_, W::Terms>) -> Result<Whereis, Closed> {
-        let shard = self.read(generation, probe.hash)?;
-        if !shard.unique {
-            return Ok(Whereis::Duplicate);
-        }
-        Ok(shard
-            .find(probe)
-            .map_or(Whereis::Nobody, |row| Whereis::Held(row.first().pid)))
-    }
-
-    /// How many hold a key, dead ones that were not cleared yet included.
-    pub fn holders(&self, generation: u32, probe: Probe<'_, W::Terms>) -> Result<usize, Closed> {
-        Ok(self
-            .read(generation, probe.hash)?
-            .find(probe)
-            .map_or(0, Row::holders))
-    }
-
-    /// How many holdings a process has.
-    pub fn holdings(&self, generation: u32, pid: u64) -> usize {
-        self.owners.holdings(generation, pid)
-    }
-
-    /// Shows the live holdings under a key, in the order of registration.
-    pub fn lookup(
-        &self,
-        generation: u32,
-        probe: Probe<'_, W::Terms>,
-        world: &W,
-        mut show: impl FnMut(&W::Terms, &Row<W::Terms>, &Holding<W::Terms>),
-    ) -> Result<(), Closed> {
-        let shard = self.read(generation, probe.hash)?;
-        if let Some(row) = shard.find(probe) {
-            let live = row.holdings().filter(|holding| world.alive(holding.pid));
-            live.for_each(|holding| show(&shard.terms, row, holding));
-        }
-        Ok(())
-    }
-
-    /// Shows what a process holds, in the order of registration. Nothing if it is dead.
-    pub fn held(
-        &self,
-        generation: u32,
-        pid: u64,
-        world: &W,
-        mut show: impl FnMut(&W::Terms, &Row<W::Terms>, &Holding<W::Terms>),
-    ) -> Result<(), Closed> {
-        let held = self.owners.held(generation, pid)?;
-        if held.is_empty() || !world.alive(pid) {
-            return Ok(());
-        }
-        for held in held {
-            let shard = self.read(generation, held.hash)?;
-            if let Some((row, holding)) = shard.find_incarnation(held.hash, held.incarnation) {
-                show(&shard.terms, row, holding);
-            }
-        }
-        Ok(())
-    }
-
     /// Replaces the value of a holding if it is `pid`'s.
     pub fn put_value(
         &self,
@@ -430,53 +369,6 @@ impl<W: World> Registry<W> {
         let kept = terms.keep(value);
         terms.release(std::mem::replace(&mut holding.value, kept));
         Ok(true)
-    }
-
-    /// Shows live holdings from a cursor on, until about `limit` rows were looked at; the next cursor, or `None` at the end.
-    pub fn slice(
-        &self,
-        generation: u32,
-        cursor: Cursor,
-        limit: usize,
-        world: &W,
-        mut show: impl FnMut(&W::Terms, &Row<W::Terms>, &Holding<W::Terms>),
-    ) -> Result<Option<Cursor>, Closed> {
-        let (mut part, mut place) = ((cursor >> 32) as usize, cursor as u32 as usize);
-        let mut left = limit.max(1);
-        while let Some(shard) = self.shards.get(part) {
-            let shard = Self::check(generation, shard.read())?;
-            for (at, row) in shard.rows_from(place) {
-                if left == 0 {
-                    return Ok(Some((part as u64) << 32 | at as u64));
-                }
-                left -= 1;
-                let live = row.holdings().filter(|holding| world.alive(holding.pid));
-                live.for_each(|holding| show(&shard.terms, row, holding));
-            }
-            (part, place) = (part + 1, 0);
-        }
-        Ok(None)
-    }
-
-    pub fn holds_any(&self, generation: u32, pid: u64) -> bool {
-        self.owners.holds_any(generation, pid)
-    }
-
-    /// Native bytes of the content, by kind.
-    pub fn bytes(&self) -> Bytes {
-        // One after the other: a guard that lived on in this expression would turn the order of locks around.
-        let slots = self.slots.read().bytes();
-        let watches = self.ledger.lock().bytes();
-        Bytes {
-            names: self.shards.iter().map(|shard| shard.read().bytes()).sum(),
-            owners: self.owners.bytes(),
-            index: self.index.native_bytes() + slots,
-            watches,
-        }
-    }
-
-    pub fn rows(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().rows()).sum()
     }
 
     #[inline]
@@ -505,26 +397,3 @@ impl<W: World> Registry<W> {
 }
 
 const MANY: usize = 64;
-
-/// What a look-up found. Whether the holder lives is for the caller to ask: outside the lock, once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whereis {
-    Held(u64),
-    Nobody,
-    Duplicate,
-}
-
-/// Native bytes of an instance, by what they are for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bytes {
-    pub names: usize,
-    pub owners: usize,
-    pub index: usize,
-    pub watches: usize,
-}
-
-impl Bytes {
-    pub fn total(&self) -> usize {
-        self.names + self.owners + self.index + self.watches
-    }
-}
