@@ -39,9 +39,15 @@ defmodule Kantoku.Domain.Group do
     left = for id <- declared, row(sup: sup) = row when sup != group <- [Rows.get(rows, id)], do: row
 
     cond do
-      left == [] -> :ok
-      in_office?.() -> settle(rows, left, group) && take_over(rows, declared, group, in_office?)
-      true -> {:error, :superseded}
+      left == [] ->
+        :ok
+
+      in_office?.() ->
+        settle(rows, left, group)
+        take_over(rows, declared, group, in_office?)
+
+      true ->
+        {:error, :superseded}
     end
   end
 
