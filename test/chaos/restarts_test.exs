@@ -30,8 +30,8 @@ defmodule Kantoku.Chaos.RestartsTest do
   # Clients that start and stop agents, their own or declared ones, and are killed at it.
   defp clients(instance, census) do
     own = for n <- 1..3, do: fn -> work(instance, census, {:c, n, Enum.random(1..5)}) end
-    declared = for _ <- 1..2, do: fn -> work(instance, census, {Enum.random(@strategies), Enum.random(1..3)}) end
-    for work <- own ++ declared, do: spawn(fn -> client(work) end)
+    declared = fn -> work(instance, census, {Enum.random(@strategies), Enum.random(1..3)}) end
+    for work <- [declared | own], do: spawn(fn -> client(work) end)
   end
 
   defp client(work) do
