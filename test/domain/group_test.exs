@@ -156,6 +156,33 @@ defmodule Kantoku.Domain.GroupTest do
     assert pids(instance) == pids
   end
 
+  test "a member that rests when it is excused is started, though nobody asks for that then" do
+    {instance, pids} = group(:one_for_one, backoff: [base: 1_000_000, cap: 1_000_000])
+    {rows, _book} = tables(instance)
+    for _ <- 1..2, do: kill(eventually(fn -> Kantoku.whereis(instance, "b") end))
+    eventually_error(instance, "b", :restarting)
+    assert eventually(fn -> row(Rows.get(rows, "b"), :phase) == :resting end)
+
+    excuse = %{
+      id: :excuse,
+      start: {Start, :excuse, [instance, "b", row(Rows.get(rows, "b"), :gen)]},
+      restart: :temporary
+    }
+
+    Supervisor.start_child(supervisor(instance), excuse)
+    assert eventually(fn -> Kantoku.whereis(instance, "b") end)
+    assert Map.delete(pids(instance), "b") == Map.delete(pids, "b")
+  end
+
+  test "the reason why a declared agent does not start is told as OTP tells it" do
+    Process.flag(:trap_exit, true)
+    taken = {:error, {:already_started, self()}}
+    agents = [[spec: %{id: "x", start: {Function, :identity, [taken]}}, id: "x"]]
+    opts = [name: :kantoku_taken, engine: :elixir, domains: [[name: :team, agents: agents, partitions: 1]]]
+    assert {:error, reason} = Kantoku.start_link(opts)
+    assert inspect(reason) =~ inspect({:failed_to_start_child, "x", {:already_started, self()}})
+  end
+
   test "who was cut off from above takes no member from a successor" do
     {instance, pids} = group(:one_for_all)
     {rows, book} = tables(instance)

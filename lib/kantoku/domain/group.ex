@@ -69,13 +69,16 @@ defmodule Kantoku.Domain.Group do
   defp start_all(group, children) do
     Enum.reduce_while(children, :ok, fn %{id: id} = child, :ok ->
       case Supervisor.start_child(group, child) do
-        {:error, {reason, _child}} -> {:halt, {:error, {:shutdown, {:failed_to_start_child, id, reason}}}}
+        {:error, {:already_started, _pid} = reason} -> {:halt, not_started(id, reason)}
+        {:error, {reason, _child}} -> {:halt, not_started(id, reason)}
         _started_or_ignored -> {:cont, :ok}
       end
     end)
   catch
     :exit, reason -> {:error, reason}
   end
+
+  defp not_started(id, reason), do: {:error, {:shutdown, {:failed_to_start_child, id, reason}}}
 
   @doc "Why a restart of this agent happens: its own doing, or that of the group."
   @spec cause(:ets.tid(), :ets.tid(), Rows.row()) :: :own | :collateral | :behind
