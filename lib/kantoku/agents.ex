@@ -136,7 +136,7 @@ defmodule Kantoku.Agents do
   end
 
   defp start_stopped({instance, _rows, _book} = context, row(sup: sup, id: id, gen: gen) = old, look \\ @look) do
-    aside(sup, :want, [instance, id, gen], :group)
+    Start.aside(sup, :group, :want, [instance, id, gen])
     Supervisor.restart_child(sup, id)
     await(context, old)
   catch
@@ -191,22 +191,16 @@ defmodule Kantoku.Agents do
 
   defp terminate({instance, _rows, _book}, row(part: :group, sup: sup, id: id, gen: gen)) do
     Supervisor.terminate_child(sup, id)
-    aside(sup, :forget, [instance, id, gen], :group)
+    Start.aside(sup, :group, :forget, [instance, id, gen])
   catch
     :exit, _reason -> :ok
   end
 
-  defp terminate({instance, _rows, _book}, row(sup: sup, id: id, gen: gen, pid: pid)) do
+  defp terminate({instance, _rows, _book}, row(part: part, sup: sup, id: id, gen: gen, pid: pid)) do
     if is_pid(pid), do: DynamicSupervisor.terminate_child(sup, pid)
-    aside(sup, :forget, [instance, id, gen], :dynamic)
+    Start.aside(sup, part, :forget, [instance, id, gen])
   catch
     :exit, _reason -> :ok
-  end
-
-  # Has the supervisor run one of `Start`'s functions between its other work.
-  defp aside(sup, function, arguments, kind) do
-    spec = %{id: {Start, make_ref()}, start: {Start, function, arguments}, restart: :temporary}
-    if kind == :group, do: Supervisor.start_child(sup, spec), else: DynamicSupervisor.start_child(sup, spec)
   end
 
   # Restarting -----------------------------------------------------------------------------------------------------------
@@ -218,7 +212,7 @@ defmodule Kantoku.Agents do
   end
 
   defp restart_row({instance, _rows, _book} = context, row(sup: sup, id: id, gen: gen, part: part) = row, look) do
-    aside(sup, :excuse, [instance, id, gen], kind(part))
+    Start.aside(sup, part, :excuse, [instance, id, gen])
     start_again(context, row)
     await(context, row)
   catch
@@ -234,9 +228,6 @@ defmodule Kantoku.Agents do
     if is_pid(pid), do: DynamicSupervisor.terminate_child(sup, pid)
     with row() = row <- Rows.get(rows, id), do: DynamicSupervisor.start_child(sup, Start.child(instance, row))
   end
-
-  defp kind(:group), do: :group
-  defp kind(_index), do: :dynamic
 
   @doc """
   For an agent that cannot go on: has its supervisor park it when it ends, which it should do next. `incarnation` tells its row from
@@ -273,7 +264,7 @@ defmodule Kantoku.Agents do
 
   defp unpark_row({instance, _rows, _book}, row(phase: phase, sup: sup, id: id, gen: gen, part: part))
        when phase in [:parked, :resting] do
-    aside(sup, :release, [instance, id, gen], kind(part))
+    Start.aside(sup, part, :release, [instance, id, gen])
     :ok
   catch
     :exit, _reason -> :supervisor_killed

@@ -122,14 +122,8 @@ defmodule Kantoku.Domain.Repair do
   defp start(%{agents: agents, context: {instance, _, _}}, row),
     do: DynamicSupervisor.start_child(agents, Start.child(instance, row))
 
-  # Has the supervisor run one of `Start`'s functions between its other work.
-  defp aside(%{agents: agents, place: place, context: {instance, _, _}}, function, id, gen) do
-    spec = %{id: {function, id}, start: {Start, function, [instance, id, gen]}, restart: :temporary}
-
-    if elem(place, 2) == :group,
-      do: Supervisor.start_child(agents, spec),
-      else: DynamicSupervisor.start_child(agents, spec)
-  end
+  defp aside(%{agents: agents, place: {_, _, part}, context: {instance, _, _}}, function, id, gen),
+    do: Start.aside(agents, part, function, [instance, id, gen])
 
   defp alive?(pid), do: is_pid(pid) and Process.alive?(pid)
 end

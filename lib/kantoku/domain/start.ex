@@ -260,6 +260,16 @@ defmodule Kantoku.Domain.Start do
 
   # Run by the supervisor on others' behalf ------------------------------------------------------------------------------
 
+  @doc "Has a supervisor run one of the functions below between its other work."
+  @spec aside(pid | nil, Book.part(), atom, [term]) :: DynamicSupervisor.on_start_child()
+  def aside(supervisor, part, function, arguments) do
+    spec = %{id: {__MODULE__, make_ref()}, start: {__MODULE__, function, arguments}, restart: :temporary}
+
+    if part == :group,
+      do: Supervisor.start_child(supervisor, spec),
+      else: DynamicSupervisor.start_child(supervisor, spec)
+  end
+
   @doc "Forgets an agent that is unwanted and not there any more. Holds no place."
   @spec forget(atom, term, term) :: :ignore
   def forget(instance, id, gen), do: serially(instance, id, gen, &forget_unwanted/2)
