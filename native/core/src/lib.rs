@@ -6,6 +6,7 @@
 pub mod directory;
 pub mod index;
 pub mod key;
+pub mod pool;
 pub mod registry;
 pub mod sync;
 pub mod terms;

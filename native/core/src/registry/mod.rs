@@ -28,7 +28,7 @@ use crossbeam_utils::CachePadded;
 pub use described::Describing;
 pub use finding::Found;
 pub use ledger::{OwnedQuery, Told, What};
-pub use owners::{Added, Closed, Held, Remains};
+pub use owners::{Added, Closed, Held, Remains, WordHasher};
 pub use reading::{Bytes, Cursor, Whereis};
 pub use shard::{Described, Holding, Row};
 

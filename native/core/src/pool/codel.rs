@@ -1,0 +1,68 @@
+//! Overload by how long requests wait, not by how many do: the controller of Facebook's `folly::Codel` (Maurer, "Fail at Scale",
+//! ACM Queue 2015), after Nichols and Jacobson's CoDel.
+//!
+//! If even the least wait within an interval lies above the target, the queue is standing and not a burst: the next interval is
+//! overloaded, and whoever waited longer than twice the target is refused.
+
+#[derive(Debug)]
+pub struct Codel {
+    end: i64,
+    least: Option<i64>,
+    overloaded: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Nanoseconds; `None`: never overloaded.
+    pub target: Option<i64>,
+    pub interval: i64,
+}
+
+impl Codel {
+    pub fn new() -> Self {
+        Self {
+            end: i64::MIN,
+            least: None,
+            overloaded: false,
+        }
+    }
+
+    pub fn overloaded(&self) -> bool {
+        self.overloaded
+    }
+
+    /// A request that waited so long was handed over.
+    pub fn handed_over(&mut self, now: i64, waited: i64, limits: Limits) {
+        self.turn(now, limits, None);
+        self.least = Some(self.least.map_or(waited, |least| least.min(waited)));
+    }
+
+    /// Nothing was handed over, and the oldest has waited so long.
+    pub fn look(&mut self, now: i64, oldest: Option<i64>, limits: Limits) {
+        self.turn(now, limits, oldest);
+    }
+
+    fn turn(&mut self, now: i64, limits: Limits, oldest: Option<i64>) {
+        if now < self.end {
+            return;
+        }
+        let least = self.least.take().or(oldest);
+        self.overloaded = match (limits.target, least) {
+            (Some(target), Some(least)) => least > target,
+            _ => false,
+        };
+        self.end = now.saturating_add(limits.interval);
+    }
+
+    /// Whether who has waited so long is refused.
+    pub fn too_long(&self, waited: i64, limits: Limits) -> bool {
+        let slough = limits.target.map(|target| target.saturating_mul(2));
+        self.overloaded && slough.is_some_and(|slough| waited > slough)
+    }
+}
+
+impl Default for Codel {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,303 @@
+//! How tickets end: given back, cancelled, answered, and with the deaths of owners and workers.
+
+use super::config::Config;
+use super::state::Inner;
+use super::telling::{Effect, Effects, Notice, Refusal};
+use super::tickets::{Kind, Name, Of, Stage, Ticket};
+use super::{Cancelled, Joined, Outcome, Returned, World};
+
+impl<W: World> Inner<W> {
+    // Tickets --------------------------------------------------------------------------------------------------------
+
+    /// Takes a ticket, which neither waits nor has a worker, out of its owner's chain and out of the world.
+    pub fn end(&mut self, at: u32) -> Ticket<W::Content> {
+        let owner = self.tickets.get(at).owner;
+        if let Some(chain) = self.owners.tickets(owner) {
+            self.tickets.unchain(chain, Of::Owner, at);
+        }
+        self.tickets.remove(at)
+    }
+
+    // The permit is free again. A leaving worker with nothing left goes.
+    fn release(&mut self, at: u32, effects: &mut Effects<W::Content>) {
+        let (worker, stage) = {
+            let ticket = self.tickets.get(at);
+            (ticket.worker, ticket.stage)
+        };
+        self.uncount(stage);
+        self.tickets
+            .unchain(&mut self.workers.get_mut(worker).tickets, Of::Worker, at);
+        let holder = self.workers.get_mut(worker);
+        holder.ongoing -= 1;
+        let ready = !holder.leaving && holder.ongoing < self.config.max_ongoing;
+        self.workers.set_ready(worker, ready);
+        self.let_go(worker, effects);
+    }
+
+    fn uncount(&mut self, stage: Stage) {
+        self.counts.ongoing -= 1;
+        if stage == Stage::Abandoned {
+            self.counts.abandoned -= 1;
+        }
+    }
+
+    fn let_go(&mut self, worker: u32, effects: &mut Effects<W::Content>) {
+        let gone = self.workers.get(worker);
+        if gone.leaving && gone.ongoing == 0 {
+            let pid = self.workers.remove(worker).pid;
+            effects.push(Effect::Tell(Notice::Left { worker: pid }));
+        }
+    }
+
+    // Its owner does not wait for it any more, but the worker may be busy with it (P5).
+    fn abandon(&mut self, at: u32, effects: &mut Effects<W::Content>) {
+        let owner = std::mem::take(&mut self.tickets.get_mut(at).owner);
+        if let Some(chain) = self.owners.tickets(owner) {
+            self.tickets.unchain(chain, Of::Owner, at);
+        }
+        self.counts.abandoned += 1;
+        let ticket = self.tickets.get_mut(at);
+        ticket.stage = Stage::Abandoned;
+        // P6: who delivers it tells the manager, unless that was before. A check-out has nothing to deliver.
+        let sent = match (&ticket.parcel, ticket.kind) {
+            (Some(parcel), Kind::Call) => parcel.abandon(),
+            _ => true,
+        };
+        if sent {
+            let (ticket, worker) = (ticket.name, ticket.worker);
+            let worker = self.workers.get(worker).pid;
+            effects.push(Effect::Tell(Notice::Abandoned { ticket, worker }));
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub fn give_back(
+        &mut self,
+        name: Name,
+        owner: u64,
+        outcome: Outcome,
+        now: i64,
+        world: &W,
+        effects: &mut Effects<W::Content>,
+    ) -> Returned {
+        let Some(at) = self.tickets.find(name) else {
+            return Returned::Gone;
+        };
+        let ticket = self.tickets.get(at);
+        match ticket.stage {
+            Stage::Abandoned => return Returned::Gone,
+            Stage::Served | Stage::Held if ticket.owner == owner => {}
+            // Of one that waits nothing was given that could come back.
+            _ => return Returned::Foreign,
+        }
+        if outcome == Outcome::Abandoned {
+            self.abandon(at, effects);
+            return Returned::Done;
+        }
+        let (worker, held) = (ticket.worker, now.saturating_sub(ticket.since));
+        self.measure(worker, held, now);
+        self.release(at, effects);
+        drop(self.end(at));
+        self.serve(now, world, effects);
+        Returned::Done
+    }
+
+    pub fn cancel(
+        &mut self,
+        name: Name,
+        owner: u64,
+        now: i64,
+        world: &W,
+        effects: &mut Effects<W::Content>,
+    ) -> Cancelled {
+        let Some(at) = self.tickets.find(name) else {
+            return Cancelled::Gone;
+        };
+        let ticket = self.tickets.get(at);
+        match ticket.stage {
+            Stage::Abandoned => Cancelled::Gone,
+            _ if ticket.owner != owner => Cancelled::Foreign,
+            Stage::Waiting => {
+                self.counts.cancelled += 1;
+                self.waiting.remove(&mut self.tickets, at);
+                drop(self.end(at));
+                Cancelled::Withdrawn
+            }
+            Stage::Served => {
+                self.abandon(at, effects);
+                Cancelled::Abandoned
+            }
+            Stage::Held => {
+                self.release(at, effects);
+                drop(self.end(at));
+                self.serve(now, world, effects);
+                Cancelled::Returned
+            }
+        }
+    }
+
+    pub fn answered(&mut self, name: Name, now: i64, world: &W, effects: &mut Effects<W::Content>) -> bool {
+        let Some(at) = self.tickets.find(name) else {
+            return false;
+        };
+        if self.tickets.get(at).stage != Stage::Abandoned {
+            return false;
+        }
+        self.release(at, effects);
+        drop(self.end(at));
+        self.serve(now, world, effects);
+        true
+    }
+
+    pub fn owner_died(&mut self, pid: u64, effects: &mut Effects<W::Content>) -> Option<W::Handle> {
+        let chain = self.owners.tickets(pid).copied()?;
+        let tickets: Vec<u32> = self.tickets.walk(chain, Of::Owner).collect();
+        for at in tickets {
+            match self.tickets.get(at).stage {
+                Stage::Waiting => {
+                    self.counts.cancelled += 1;
+                    self.waiting.remove(&mut self.tickets, at);
+                    drop(self.end(at));
+                }
+                _ => self.abandon(at, effects),
+            }
+        }
+        self.owners.remove(pid).map(|owner| owner.handle)
+    }
+
+    // Workers --------------------------------------------------------------------------------------------------------
+
+    pub fn join(
+        &mut self,
+        pid: u64,
+        member: u64,
+        handle: W::Handle,
+        now: i64,
+        world: &W,
+        effects: &mut Effects<W::Content>,
+    ) -> Joined {
+        if !world.alive(pid) {
+            return Joined::Dead;
+        }
+        if let Some(known) = self.workers.of_pid(pid) {
+            // It was leaving, and is wanted again.
+            let worker = self.workers.get_mut(known);
+            worker.leaving = false;
+            let ready = worker.ongoing < self.config.max_ongoing;
+            self.workers.set_ready(known, ready);
+        } else {
+            if let Some(before) = self.workers.of_member(member) {
+                let before_pid = self.workers.get(before).pid;
+                if world.alive(before_pid) && !self.workers.get(before).leaving {
+                    return Joined::Taken(before_pid);
+                }
+                if !world.alive(before_pid) {
+                    self.bury(before, effects);
+                }
+            }
+            let worker = self.workers.add(pid, member, handle);
+            self.workers.set_ready(worker, true);
+        }
+        self.serve(now, world, effects);
+        Joined::Done
+    }
+
+    pub fn leave(&mut self, pid: u64, effects: &mut Effects<W::Content>) -> bool {
+        let Some(worker) = self.workers.of_pid(pid) else {
+            return false;
+        };
+        self.workers.get_mut(worker).leaving = true;
+        self.workers.set_ready(worker, false);
+        self.let_go(worker, effects);
+        true
+    }
+
+    /// A dead worker: its tickets end with it (P4).
+    pub fn bury(&mut self, worker: u32, effects: &mut Effects<W::Content>) {
+        let chain = self.workers.get(worker).tickets;
+        let tickets: Vec<u32> = self.tickets.walk(chain, Of::Worker).collect();
+        for at in tickets {
+            let stage = self.tickets.get(at).stage;
+            self.uncount(stage);
+            let ticket = self.end(at);
+            if stage == Stage::Served
+                && let Some(parcel) = ticket.parcel
+            {
+                effects.push(Effect::Lost {
+                    owner: ticket.owner,
+                    parcel,
+                });
+            }
+        }
+        let pid = self.workers.remove(worker).pid;
+        effects.push(Effect::Tell(Notice::Down { worker: pid }));
+    }
+
+    /// Abandoned tickets whose request was sent.
+    pub fn abandoned(&self) -> Vec<(Name, u64)> {
+        self.tickets
+            .iter()
+            .filter(|ticket| ticket.stage == Stage::Abandoned)
+            .filter(|ticket| ticket.parcel.as_ref().is_none_or(|parcel| parcel.was_sent()))
+            .map(|ticket| (ticket.name, self.workers.get(ticket.worker).pid))
+            .collect()
+    }
+
+    // The pool -------------------------------------------------------------------------------------------------------
+
+    pub fn configure(
+        &mut self,
+        generation: u32,
+        config: Config,
+        now: i64,
+        world: &W,
+        effects: &mut Effects<W::Content>,
+    ) {
+        self.generation = generation;
+        self.workers.set_strategy(config.strategy);
+        if config.quotas != self.config.quotas {
+            self.buckets.reset();
+        }
+        self.config = config;
+        self.waiting.weigh(|tenant| self.config.weight(tenant));
+        let all: Vec<u32> = self.workers.iter().map(|(at, _)| at).collect();
+        for at in all {
+            let worker = self.workers.get(at);
+            let ready = !worker.leaving && worker.ongoing < self.config.max_ongoing;
+            self.workers.set_ready(at, ready);
+        }
+        self.serve(now, world, effects);
+    }
+
+    pub fn close(&mut self, effects: &mut Effects<W::Content>) -> Vec<W::Handle> {
+        self.generation = 0;
+        for at in self.waiting.all(&self.tickets) {
+            self.turn_away(at, Refusal::Closed, 0, effects);
+        }
+        let served: Vec<u32> = self
+            .workers
+            .iter()
+            .flat_map(|(_, worker)| self.tickets.walk(worker.tickets, Of::Worker))
+            .collect();
+        for at in served {
+            let stage = self.tickets.get(at).stage;
+            let ticket = self.end(at);
+            if stage == Stage::Served
+                && let Some(parcel) = ticket.parcel
+            {
+                effects.push(Effect::Refuse {
+                    owner: ticket.owner,
+                    parcel,
+                    reason: Refusal::Closed,
+                    retry_in: 0,
+                });
+            }
+        }
+        self.counts = Default::default();
+        self.buckets.reset();
+        self.codel = Default::default();
+        let workers = self.workers.take().into_iter().map(|worker| worker.handle);
+        let owners = self.owners.take();
+        workers.chain(owners).collect()
+    }
+}

@@ -1,0 +1,378 @@
+//! A pool: which worker may take a request now, and who is next when none may.
+//!
+//! A permit is a worker's readiness for one request; each worker has so many as the pool's `max_ongoing` says. A request is a
+//! ticket from its arrival to its end. All is behind one short lock; what is to be sent comes back as effects, for the caller
+//! to carry out after it.
+//!
+//! P1. A ticket that is served, held or abandoned uses exactly one permit of one worker; one that waits uses none.
+//! P2. Nobody waits while a permit is free.
+//! P3. A ticket ends once: what comes under its name after that finds nothing.
+//! P4. An owner's death ends or abandons all its tickets; a worker's death ends all that it has.
+//! P5. A worker that may still be busy with an abandoned ticket is not given its permit again before someone says that it has
+//!     answered, or it died.
+//! P6. Nobody asks a worker whether it has answered before the request was sent to it (`parcel`).
+//! P7. No request is handed to a worker that is dead at that moment.
+
+mod audit;
+mod choosing;
+mod codel;
+mod config;
+mod ending;
+mod owners;
+mod parcel;
+mod quota;
+mod random;
+mod state;
+mod telling;
+mod tickets;
+mod waiting;
+mod workers;
+
+use std::fmt;
+
+use crate::sync::{Mutex, MutexGuard};
+
+pub use config::{Config, Strategy};
+pub use parcel::{Parcel, Sealed};
+pub use quota::{Quota, Tenant, What, Who};
+pub use telling::{Effect, Effects, Notice, Refusal};
+pub use tickets::{Kind, Name, Stage};
+pub use workers::mix;
+
+use owners::Owners;
+use state::{Admitted, Inner};
+
+/// The generation is not the one that the pool is open for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+/// What a pool needs to know of processes, and what it keeps of requests.
+pub trait World {
+    /// What comes along with a request.
+    type Content: fmt::Debug;
+    /// What is kept of a watched process; dropped when it is not watched any more.
+    type Handle: fmt::Debug;
+
+    fn alive(&self, pid: u64) -> bool;
+}
+
+/// A request as it arrives.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    pub kind: Kind,
+    /// 0 is nobody.
+    pub owner: u64,
+    pub tenant: &'a [u8],
+    pub priority: u8,
+    pub cost: u32,
+    /// How long it may wait at most, in nanoseconds.
+    pub wait: i64,
+    pub hash: Option<u64>,
+    /// This worker, if it can take it now.
+    pub wanted: Option<u64>,
+}
+
+/// What became of a request at its arrival.
+#[derive(Debug)]
+pub enum Asked {
+    /// A worker is there for it now.
+    Taken {
+        ticket: Name,
+        worker: u64,
+    },
+    Queued {
+        ticket: Name,
+    },
+    Refused {
+        reason: Refusal,
+        retry_in: i64,
+    },
+    /// The owner is dead.
+    NoOwner,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Returned {
+    Done,
+    Gone,
+    Foreign,
+}
+
+/// How a held or served ticket ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Ok,
+    Error,
+    /// The worker may still be busy with it.
+    Abandoned,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It was waiting.
+    Withdrawn,
+    /// A worker has it.
+    Abandoned,
+    /// It was granted meanwhile; that went back.
+    Returned,
+    Gone,
+    Foreign,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joined {
+    Done,
+    /// The member is a living process already.
+    Taken(u64),
+    Dead,
+}
+
+/// Numbers of a pool, in one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub workers: u64,
+    pub ready: u64,
+    pub leaving: u64,
+    pub free: u64,
+    pub ongoing: u64,
+    pub abandoned: u64,
+    pub queue: u64,
+    pub tenants: u64,
+    pub served: u64,
+    pub refused: u64,
+    pub expired: u64,
+    pub cancelled: u64,
+    pub overloaded: u64,
+    /// Nanoseconds, exponentially weighted means.
+    pub wait: u64,
+    pub hold: u64,
+    pub arrived: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub pid: u64,
+    pub member: u64,
+    pub leaving: bool,
+    pub busy: bool,
+    pub ongoing: u32,
+    /// Nanoseconds.
+    pub latency: u64,
+    pub served: u64,
+}
+
+#[derive(Debug)]
+pub struct Pool<W: World> {
+    inner: Mutex<Inner<W>>,
+}
+
+impl<W: World> Pool<W> {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            inner: Mutex::new(Inner::new(seed)),
+        }
+    }
+
+    /// Opens for a generation that was never used, or changes the configuration of the one that is open.
+    pub fn open(&self, generation: u32, config: Config, now: i64, world: &W) -> Effects<W::Content> {
+        let mut effects = Effects::default();
+        let mut inner = self.inner.lock();
+        inner.configure(generation, config, now, world, &mut effects);
+        effects
+    }
+
+    /// Ends everything; gives back what was kept of processes.
+    pub fn close(&self, generation: u32) -> (Effects<W::Content>, Vec<W::Handle>) {
+        let mut effects = Effects::default();
+        let mut inner = self.inner.lock();
+        if inner.generation != generation {
+            return (effects, Vec::new());
+        }
+        let handles = inner.close(&mut effects);
+        (effects, handles)
+    }
+
+    // Members --------------------------------------------------------------------------------------------------------
+
+    /// A worker takes work from now on. `handle` watches it.
+    pub fn join(
+        &self,
+        generation: u32,
+        pid: u64,
+        member: u64,
+        handle: W::Handle,
+        now: i64,
+        world: &W,
+    ) -> After<W, Joined> {
+        let mut effects = Effects::default();
+        let joined = self
+            .enter(generation)?
+            .join(pid, member, handle, now, world, &mut effects);
+        Ok((joined, effects))
+    }
+
+    /// No new work for a worker; `false` if it is none.
+    pub fn leave(&self, generation: u32, pid: u64) -> After<W, bool> {
+        let mut effects = Effects::default();
+        let known = self.enter(generation)?.leave(pid, &mut effects);
+        Ok((known, effects))
+    }
+
+    /// A worker died.
+    pub fn worker_died(&self, generation: u32, pid: u64, now: i64, world: &W) -> After<W, ()> {
+        let mut effects = Effects::default();
+        let mut inner = self.enter(generation)?;
+        if let Some(worker) = inner.workers.of_pid(pid) {
+            inner.bury(worker, &mut effects);
+            inner.serve(now, world, &mut effects);
+        }
+        Ok(((), effects))
+    }
+
+    // Requests -------------------------------------------------------------------------------------------------------
+
+    /// A request arrives. `watch` starts to watch an owner that is not known yet, and is called outside the lock, as is `pack`,
+    /// which makes what is kept of the request: for one that waits, with the request itself.
+    pub fn ask(
+        &self,
+        generation: u32,
+        asking: &Asking<'_>,
+        now: i64,
+        world: &W,
+        mut watch: impl FnMut() -> Option<W::Handle>,
+        mut pack: impl FnMut(bool) -> Option<W::Content>,
+    ) -> After<W, Asked> {
+        let mut effects = Effects::default();
+        // A call's owner is told when its worker dies, so something of it is always kept.
+        let mut parcel = (asking.kind == Kind::Call).then(|| pack(false)).flatten();
+        let mut handle = None;
+        let mut packed_to_wait = false;
+        loop {
+            let mut inner = self.enter(generation)?;
+            if asking.owner != 0 && !inner.owners.knows(asking.owner) {
+                match handle.take() {
+                    Some(handle) => inner.owners.add(asking.owner, handle),
+                    None => {
+                        drop(inner);
+                        handle = watch();
+                        if handle.is_none() {
+                            return Ok((Asked::NoOwner, effects));
+                        }
+                        continue;
+                    }
+                }
+            }
+            match inner.admit(asking, now, world, &mut effects) {
+                Admitted::Refused { reason, retry_in } => {
+                    return Ok((Asked::Refused { reason, retry_in }, effects));
+                }
+                Admitted::To(worker) => {
+                    let asked = inner.take(asking, worker, parcel.map(Parcel::seal), now);
+                    return Ok((asked, effects));
+                }
+                Admitted::ToWait if packed_to_wait => {
+                    let asked = inner.queue(asking, parcel.map(Parcel::seal), now, &mut effects);
+                    return Ok((asked, effects));
+                }
+                Admitted::ToWait => {
+                    drop(inner);
+                    parcel = pack(true);
+                    packed_to_wait = true;
+                }
+            }
+        }
+    }
+
+    /// An owner gives back what it holds, or says that a call was answered.
+    pub fn give_back(
+        &self,
+        generation: u32,
+        ticket: Name,
+        owner: u64,
+        outcome: Outcome,
+        now: i64,
+        world: &W,
+    ) -> After<W, Returned> {
+        let mut effects = Effects::default();
+        let returned = self
+            .enter(generation)?
+            .give_back(ticket, owner, outcome, now, world, &mut effects);
+        Ok((returned, effects))
+    }
+
+    /// An owner waits no longer.
+    pub fn cancel(
+        &self,
+        generation: u32,
+        ticket: Name,
+        owner: u64,
+        now: i64,
+        world: &W,
+    ) -> After<W, Cancelled> {
+        let mut effects = Effects::default();
+        let cancelled = self
+            .enter(generation)?
+            .cancel(ticket, owner, now, world, &mut effects);
+        Ok((cancelled, effects))
+    }
+
+    /// A worker is done with an abandoned ticket; `false` if there is none of that name.
+    pub fn answered(&self, generation: u32, ticket: Name, now: i64, world: &W) -> After<W, bool> {
+        let mut effects = Effects::default();
+        let known = self.enter(generation)?.answered(ticket, now, world, &mut effects);
+        Ok((known, effects))
+    }
+
+    /// An owner died; gives back what was kept of it.
+    pub fn owner_died(&self, generation: u32, pid: u64) -> After<W, Option<W::Handle>> {
+        let mut effects = Effects::default();
+        let handle = self.enter(generation)?.owner_died(pid, &mut effects);
+        Ok((handle, effects))
+    }
+
+    /// Refuses who waits too long. To be called now and then.
+    pub fn tick(&self, generation: u32, now: i64) -> After<W, ()> {
+        let mut effects = Effects::default();
+        self.enter(generation)?.tick(now, &mut effects);
+        Ok(((), effects))
+    }
+
+    // Looking --------------------------------------------------------------------------------------------------------
+
+    pub fn status(&self, generation: u32) -> Result<Status, Closed> {
+        Ok(self.enter(generation)?.status())
+    }
+
+    pub fn members(&self, generation: u32) -> Result<Vec<Member>, Closed> {
+        Ok(self.enter(generation)?.members())
+    }
+
+    /// Abandoned tickets whose request was sent, with their workers.
+    pub fn abandoned(&self, generation: u32) -> Result<Vec<(Name, u64)>, Closed> {
+        Ok(self.enter(generation)?.abandoned())
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.inner.lock().bytes()
+    }
+
+    /// Panics where an invariant does not hold. For tests.
+    pub fn check(&self) {
+        self.inner.lock().check();
+    }
+
+    fn enter(&self, generation: u32) -> Result<Entered<'_, W>, Closed> {
+        let inner = self.inner.lock();
+        if inner.generation == generation {
+            Ok(inner)
+        } else {
+            Err(Closed)
+        }
+    }
+}
+
+/// What a change answers, and what is to be sent after it.
+pub type After<W, T> = Result<(T, Effects<<W as World>::Content>), Closed>;
+
+type Entered<'a, W> = MutexGuard<'a, Inner<W>>;
+type OwnersOf<W> = Owners<<W as World>::Handle>;

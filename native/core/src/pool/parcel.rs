@@ -1,0 +1,45 @@
+//! What a caller hands in with a request, and the one word that says whether it is on its way.
+//!
+//! A parcel is delivered outside the pool's lock, as its content may be large. Whoever abandons the request meanwhile must
+//! not have the worker asked whether it is done before the request is in its mailbox. So of the two, the one who
+//! comes second sees to that: each leaves its mark in one step, and is told of the other's.
+
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicU8, Ordering};
+
+#[derive(Debug)]
+pub struct Parcel<C> {
+    mark: AtomicU8,
+    pub content: C,
+}
+
+/// A parcel that its ticket and whoever delivers it share.
+pub type Sealed<C> = Arc<Parcel<C>>;
+
+const SENT: u8 = 1;
+const ABANDONED: u8 = 2;
+
+impl<C> Parcel<C> {
+    pub fn seal(content: C) -> Sealed<C> {
+        Arc::new(Self {
+            mark: AtomicU8::new(0),
+            content,
+        })
+    }
+
+    /// After it was delivered: whether it was abandoned meanwhile, so that the manager is to be told now.
+    ///
+    /// `AcqRel`: who comes second sees what the first did before.
+    pub fn sent(&self) -> bool {
+        self.mark.fetch_or(SENT, Ordering::AcqRel) & ABANDONED != 0
+    }
+
+    /// When nobody waits for it any more: whether it was delivered, so that the manager is to be told now.
+    pub(super) fn abandon(&self) -> bool {
+        self.mark.fetch_or(ABANDONED, Ordering::AcqRel) & SENT != 0
+    }
+
+    pub(super) fn was_sent(&self) -> bool {
+        self.mark.load(Ordering::Acquire) & SENT != 0
+    }
+}

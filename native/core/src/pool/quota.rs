@@ -1,0 +1,121 @@
+//! How much may be asked for in a minute: token buckets by the generic cell rate algorithm, whose whole state is one time.
+
+use std::collections::HashMap;
+
+/// What a tenant is called: the spelling of its term.
+pub type Tenant = Box<[u8]>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    Pool,
+    /// Every tenant for itself.
+    Each,
+    One(Tenant),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    Requests,
+    /// As many as a request costs.
+    Tokens,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    pub who: Who,
+    pub what: What,
+    pub per_minute: u64,
+    /// So many at once, before the rate applies.
+    pub burst: u64,
+}
+
+const MINUTE: i128 = 60_000_000_000;
+
+impl Quota {
+    fn concerns(&self, tenant: &[u8]) -> bool {
+        match &self.who {
+            Who::Pool | Who::Each => true,
+            Who::One(one) => **one == *tenant,
+        }
+    }
+
+    // Nanoseconds that `amount` takes to come in again.
+    fn span(&self, amount: u64) -> i64 {
+        let span = i128::from(amount) * MINUTE / i128::from(self.per_minute.max(1));
+        i64::try_from(span).unwrap_or(i64::MAX / 4)
+    }
+}
+
+/// When each bucket will be full again.
+#[derive(Debug, Default)]
+pub struct Buckets {
+    shared: HashMap<usize, i64>,
+    each: HashMap<(usize, Tenant), i64>,
+}
+
+impl Buckets {
+    /// How long, in nanoseconds, until so much is there for the tenant under all quotas; `None`: it is there now.
+    pub fn wait(&self, quotas: &[Quota], tenant: &[u8], cost: u32, now: i64) -> Option<i64> {
+        quotas
+            .iter()
+            .enumerate()
+            .filter(|(_, quota)| quota.concerns(tenant))
+            .filter_map(|(at, quota)| {
+                // What costs more than the bucket holds waits until that is full.
+                let needed = amount(quota, cost).min(quota.burst);
+                let full = self.full_at(at, quota, tenant).max(now);
+                let wait = full.saturating_sub(now) - quota.span(quota.burst - needed);
+                (wait > 0).then_some(wait)
+            })
+            .max()
+    }
+
+    /// Takes it.
+    pub fn charge(&mut self, quotas: &[Quota], tenant: &[u8], cost: u32, now: i64) {
+        for (at, quota) in quotas.iter().enumerate() {
+            if !quota.concerns(tenant) {
+                continue;
+            }
+            let full = self
+                .full_at(at, quota, tenant)
+                .max(now)
+                .saturating_add(quota.span(amount(quota, cost)));
+            match quota.who {
+                Who::Each => self.each.insert((at, tenant.into()), full),
+                _ => self.shared.insert(at, full),
+            };
+        }
+    }
+
+    fn full_at(&self, at: usize, quota: &Quota, tenant: &[u8]) -> i64 {
+        let full = match quota.who {
+            Who::Each => self.each.get(&(at, tenant.into())),
+            _ => self.shared.get(&at),
+        };
+        full.copied().unwrap_or(i64::MIN)
+    }
+
+    /// Forgets what is full.
+    pub fn sweep(&mut self, now: i64) {
+        self.each.retain(|_, full| *full > now);
+    }
+
+    /// Starts anew, under other quotas.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    pub fn bytes(&self) -> usize {
+        let each: usize = self.each.keys().map(|(_, tenant)| tenant.len()).sum();
+        self.shared.capacity() * size_of::<(usize, i64)>()
+            + self.each.capacity() * size_of::<((usize, Tenant), i64)>()
+            + each
+    }
+}
+
+fn amount(quota: &Quota, cost: u32) -> u64 {
+    match quota.what {
+        What::Requests => 1,
+        What::Tokens => u64::from(cost),
+    }
+}

@@ -1,0 +1,335 @@
+//! What the lock guards, and a request's way in.
+
+use super::codel::Codel;
+use super::config::Config;
+use super::parcel::Sealed;
+use super::quota::Buckets;
+use super::telling::{Effect, Effects, Notice, Refusal};
+use super::tickets::{Fresh, Kind, MOST, Of, Stage, Tickets};
+use super::waiting::Waiting;
+use super::workers::Workers;
+use super::{Asked, Asking, Member, OwnersOf, Status, World};
+
+#[derive(Debug)]
+pub struct Inner<W: World> {
+    pub generation: u32,
+    pub config: Config,
+    pub workers: Workers<W::Handle>,
+    pub tickets: Tickets<W::Content>,
+    pub owners: OwnersOf<W>,
+    pub waiting: Waiting,
+    pub codel: Codel,
+    pub buckets: Buckets,
+    pub counts: Counts,
+    pressed: bool,
+}
+
+/// What happened since the pool was opened.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub arrived: u64,
+    pub served: u64,
+    pub refused: u64,
+    pub expired: u64,
+    pub cancelled: u64,
+    pub abandoned: u64,
+    pub ongoing: u64,
+    wait: Mean,
+    hold: Mean,
+}
+
+/// An exponentially weighted mean, of which each new value is a sixteenth.
+#[derive(Debug, Default)]
+struct Mean(i64);
+
+impl Mean {
+    fn add(&mut self, value: i64) {
+        self.0 += (value - self.0) / 16;
+    }
+}
+
+/// What is to become of a request.
+#[derive(Debug)]
+pub enum Admitted {
+    To(u32),
+    ToWait,
+    Refused { reason: Refusal, retry_in: i64 },
+}
+
+const MS: i64 = 1_000_000;
+
+impl<W: World> Inner<W> {
+    pub fn new(seed: u64) -> Self {
+        let config = Config::default();
+        Self {
+            generation: 0,
+            workers: Workers::new(config.strategy, seed),
+            config,
+            tickets: Tickets::default(),
+            owners: OwnersOf::<W>::default(),
+            waiting: Waiting::default(),
+            codel: Codel::new(),
+            buckets: Buckets::default(),
+            counts: Counts::default(),
+            pressed: false,
+        }
+    }
+
+    // In -------------------------------------------------------------------------------------------------------------
+
+    /// Whether a request may come in, and where to.
+    pub fn admit(
+        &mut self,
+        asking: &Asking<'_>,
+        now: i64,
+        world: &W,
+        effects: &mut Effects<W::Content>,
+    ) -> Admitted {
+        if self.config.draining {
+            return self.refuse(Refusal::Draining, 0);
+        }
+        let quotas = &self.config.quotas;
+        if let Some(wait) = self.buckets.wait(quotas, asking.tenant, asking.cost, now) {
+            return self.refuse(Refusal::Quota, in_ms(wait));
+        }
+        if self.waiting.is_empty()
+            && let Some(worker) = self.pick(asking.hash, asking.wanted, world, effects)
+        {
+            return Admitted::To(worker);
+        }
+        if asking.wait <= 0 || self.waiting.len() >= self.config.max_queue || self.tickets.len() >= MOST {
+            self.press(effects);
+            let retry_in = self.patience();
+            return self.refuse(Refusal::QueueFull, retry_in);
+        }
+        Admitted::ToWait
+    }
+
+    fn refuse(&mut self, reason: Refusal, retry_in: i64) -> Admitted {
+        self.counts.arrived += 1;
+        self.counts.refused += 1;
+        Admitted::Refused { reason, retry_in }
+    }
+
+    // Tells the manager once between two ticks that there are not workers enough.
+    fn press(&mut self, effects: &mut Effects<W::Content>) {
+        if !std::mem::replace(&mut self.pressed, true) {
+            effects.push(Effect::Tell(Notice::Pressed));
+        }
+    }
+
+    /// How long, in ms, until someone who comes now may hope to be served.
+    pub fn patience(&self) -> i64 {
+        let permits = self.workers.len() as i64 * i64::from(self.config.max_ongoing);
+        if permits == 0 {
+            return in_ms(self.config.queue_interval);
+        }
+        let before = self.waiting.len() as i64 + 1;
+        in_ms(self.counts.hold.0.saturating_mul(before) / permits)
+    }
+
+    fn enter(&mut self, asking: &Asking<'_>, parcel: Option<Sealed<W::Content>>, now: i64) -> u32 {
+        self.counts.arrived += 1;
+        self.buckets
+            .charge(&self.config.quotas, asking.tenant, asking.cost, now);
+        let at = self.tickets.insert(Fresh {
+            kind: asking.kind,
+            owner: asking.owner,
+            priority: asking.priority,
+            cost: asking.cost,
+            deadline: now.saturating_add(asking.wait),
+            since: now,
+            parcel,
+        });
+        if let Some(chain) = self.owners.tickets(asking.owner) {
+            self.tickets.append(chain, Of::Owner, at);
+        }
+        at
+    }
+
+    /// The request is the worker's at once; its owner sends it.
+    pub fn take(
+        &mut self,
+        asking: &Asking<'_>,
+        worker: u32,
+        parcel: Option<Sealed<W::Content>>,
+        now: i64,
+    ) -> Asked {
+        // Nobody can abandon it before it was sent: its owner is at it.
+        if let Some(parcel) = &parcel {
+            parcel.sent();
+        }
+        let at = self.enter(asking, parcel, now);
+        self.hand_over(at, worker, now);
+        Asked::Taken {
+            ticket: self.tickets.get(at).name,
+            worker: self.workers.get(worker).pid,
+        }
+    }
+
+    /// The request waits.
+    pub fn queue(
+        &mut self,
+        asking: &Asking<'_>,
+        parcel: Option<Sealed<W::Content>>,
+        now: i64,
+        effects: &mut Effects<W::Content>,
+    ) -> Asked {
+        self.press(effects);
+        let at = self.enter(asking, parcel, now);
+        let weight = self.config.weight(asking.tenant);
+        self.waiting.push(&mut self.tickets, at, asking.tenant, weight);
+        Asked::Queued {
+            ticket: self.tickets.get(at).name,
+        }
+    }
+
+    // Handing over ---------------------------------------------------------------------------------------------------
+
+    /// The ticket, which is in no queue, uses a permit of the worker.
+    pub fn hand_over(&mut self, at: u32, worker: u32, now: i64) {
+        let ticket = self.tickets.get_mut(at);
+        let waited = now.saturating_sub(ticket.since);
+        ticket.since = now;
+        ticket.worker = worker;
+        ticket.stage = match ticket.kind {
+            Kind::Call => Stage::Served,
+            Kind::Checkout => Stage::Held,
+            Kind::Cast => Stage::Abandoned,
+        };
+        let chain = &mut self.workers.get_mut(worker).tickets;
+        self.tickets.append(chain, Of::Worker, at);
+        let holder = self.workers.get_mut(worker);
+        holder.ongoing += 1;
+        holder.served += 1;
+        let full = holder.ongoing >= self.config.max_ongoing;
+        self.workers.set_ready(worker, !full);
+        self.counts.ongoing += 1;
+        self.counts.served += 1;
+        if self.tickets.get(at).stage == Stage::Abandoned {
+            self.counts.abandoned += 1;
+        }
+        self.counts.wait.add(waited);
+        self.codel.handed_over(now, waited, self.config.codel());
+    }
+
+    /// A permit was given back, or a worker came: whoever is next gets it (P2).
+    pub fn serve(&mut self, now: i64, world: &W, effects: &mut Effects<W::Content>) {
+        while !self.waiting.is_empty() && self.workers.any_ready() {
+            let Some(at) = self.next(now, effects) else {
+                return;
+            };
+            // Who is dead goes, and the next one is looked at (P7).
+            let Some(worker) = self.pick(None, None, world, effects) else {
+                return;
+            };
+            self.waiting.served(&mut self.tickets, at);
+            self.hand_over(at, worker, now);
+            let ticket = self.tickets.get(at);
+            let (name, owner) = (ticket.name, ticket.owner);
+            let Some(parcel) = ticket.parcel.clone() else {
+                continue;
+            };
+            let worker = self.workers.get(worker).pid;
+            effects.push(match ticket.kind {
+                Kind::Checkout => Effect::Grant {
+                    owner,
+                    worker,
+                    parcel,
+                },
+                Kind::Call | Kind::Cast => Effect::Deliver {
+                    ticket: name,
+                    worker,
+                    parcel,
+                },
+            });
+            if ticket.kind == Kind::Cast
+                && let Some(parcel) = &self.tickets.get(at).parcel
+            {
+                // Whoever delivers it tells the manager.
+                parcel.abandon();
+            }
+        }
+    }
+
+    /// A permit was given back for what was held so long.
+    pub fn measure(&mut self, worker: u32, held: i64, now: i64) {
+        self.counts.hold.add(held);
+        let decay_time = self.config.decay_time.max(1) as f64;
+        let worker = self.workers.get_mut(worker);
+        let (sample, since) = (held as f64, (now - worker.measured).max(0) as f64);
+        worker.latency = if sample > worker.latency {
+            sample
+        } else {
+            let kept = (-since / decay_time).exp();
+            worker.latency * kept + sample * (1.0 - kept)
+        };
+        worker.measured = now;
+    }
+
+    // Looking --------------------------------------------------------------------------------------------------------
+
+    pub fn tick(&mut self, now: i64, effects: &mut Effects<W::Content>) {
+        self.pressed = false;
+        let oldest = self.waiting.oldest(&self.tickets);
+        let waited = oldest.map(|since| now.saturating_sub(since));
+        self.codel.look(now, waited, self.config.codel());
+        self.buckets.sweep(now);
+        for at in self.waiting.all(&self.tickets) {
+            self.refuse_if_late(at, now, effects);
+        }
+    }
+
+    pub fn status(&self) -> Status {
+        let leaving = self.workers.iter().filter(|(_, worker)| worker.leaving).count() as u64;
+        let free = |worker: &super::workers::Worker<_>| {
+            u64::from(self.config.max_ongoing.saturating_sub(worker.ongoing))
+        };
+        let takes = |worker: &&super::workers::Worker<_>| !worker.leaving;
+        let all = || self.workers.iter().map(|(_, worker)| worker);
+        Status {
+            workers: self.workers.len() as u64,
+            ready: self.workers.len() as u64 - leaving,
+            leaving,
+            free: all().filter(takes).map(free).sum(),
+            ongoing: self.counts.ongoing,
+            abandoned: self.counts.abandoned,
+            queue: self.waiting.len() as u64,
+            tenants: self.waiting.tenants() as u64,
+            served: self.counts.served,
+            refused: self.counts.refused,
+            expired: self.counts.expired,
+            cancelled: self.counts.cancelled,
+            overloaded: u64::from(self.codel.overloaded()),
+            wait: self.counts.wait.0.max(0) as u64,
+            hold: self.counts.hold.0.max(0) as u64,
+            arrived: self.counts.arrived,
+        }
+    }
+
+    pub fn members(&self) -> Vec<Member> {
+        let member = |(at, worker): (u32, &super::workers::Worker<_>)| Member {
+            pid: worker.pid,
+            member: worker.member,
+            leaving: worker.leaving,
+            busy: !self.workers.is_ready(at),
+            ongoing: worker.ongoing,
+            latency: worker.latency as u64,
+            served: worker.served,
+        };
+        self.workers.iter().map(member).collect()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.tickets.bytes()
+            + self.workers.bytes()
+            + self.owners.bytes()
+            + self.waiting.bytes()
+            + self.buckets.bytes()
+    }
+}
+
+/// Rounded up, and never 0: whoever waits that long and asks again does not spin.
+pub fn in_ms(nanoseconds: i64) -> i64 {
+    (nanoseconds.saturating_add(MS - 1) / MS).max(1)
+}

@@ -1,0 +1,103 @@
+//! What is to be sent after a change: to workers, to those that wait, to the pool's manager.
+
+use super::parcel::Sealed;
+use super::tickets::Name;
+
+/// Why a request is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    QueueFull,
+    Overloaded,
+    Quota,
+    /// It waited longer than it may.
+    Deadline,
+    Draining,
+    Closed,
+}
+
+/// For the pool's manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Nobody waits for this any more; is the worker done with it?
+    Abandoned {
+        ticket: Name,
+        worker: u64,
+    },
+    /// A leaving worker has nothing left to do.
+    Left {
+        worker: u64,
+    },
+    Down {
+        worker: u64,
+    },
+    /// A request has to wait, or is refused, for the first time since the last tick.
+    Pressed,
+}
+
+#[derive(Debug)]
+pub enum Effect<C> {
+    /// The request is the worker's. After it was sent, [`super::Parcel::sent`] says whether `Abandoned` is to be told.
+    Deliver {
+        ticket: Name,
+        worker: u64,
+        parcel: Sealed<C>,
+    },
+    /// The worker is the owner's.
+    Grant {
+        owner: u64,
+        worker: u64,
+        parcel: Sealed<C>,
+    },
+    /// `owner` 0 is nobody.
+    Refuse {
+        owner: u64,
+        parcel: Sealed<C>,
+        reason: Refusal,
+        retry_in: i64,
+    },
+    /// The worker died with the call.
+    Lost {
+        owner: u64,
+        parcel: Sealed<C>,
+    },
+    Tell(Notice),
+}
+
+/// In the order in which they are to be carried out. Nearly always one at most, which lies here.
+#[derive(Debug)]
+pub struct Effects<C> {
+    first: Option<Effect<C>>,
+    rest: Vec<Effect<C>>,
+}
+
+impl<C> Default for Effects<C> {
+    fn default() -> Self {
+        Self {
+            first: None,
+            rest: Vec::new(),
+        }
+    }
+}
+
+impl<C> Effects<C> {
+    pub(super) fn push(&mut self, effect: Effect<C>) {
+        if self.first.is_none() {
+            self.first = Some(effect);
+        } else {
+            self.rest.push(effect);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+}
+
+impl<C> IntoIterator for Effects<C> {
+    type Item = Effect<C>;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<Effect<C>>, std::vec::IntoIter<Effect<C>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.rest)
+    }
+}

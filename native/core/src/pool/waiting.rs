@@ -1,0 +1,236 @@
+//! Who is next: deficit round-robin between tenants, priorities and age within one.
+//!
+//! W1. A tenant is in the ring exactly while tickets of it wait.
+//! W2. Between two tenants that wait all the while, what is served of them differs from their weights by no more than the largest cost
+//!     and one weight: nobody starves, and nobody gains by asking more.
+//! W3. Within a tenant the highest priority is served first, but each eighth ticket is the oldest of all, so that no priority starves.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::quota::Tenant;
+use super::tickets::{Chain, Of, Tickets};
+
+pub const PRIORITIES: usize = 3;
+const OLDEST_EACH: u64 = 8;
+
+#[derive(Debug)]
+struct Row {
+    tenant: Tenant,
+    weight: i64,
+    credit: i64,
+    levels: [Chain; PRIORITIES],
+    served: u64,
+}
+
+/// Which end of a line is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    Oldest,
+    /// Under overload: the oldest would be too late anyhow.
+    Newest,
+}
+
+#[derive(Debug, Default)]
+pub struct Waiting {
+    rows: Vec<Option<Row>>,
+    free: Vec<u32>,
+    by_tenant: HashMap<Tenant, u32>,
+    ring: VecDeque<u32>,
+    len: usize,
+}
+
+impl Waiting {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub fn tenants(&self) -> usize {
+        self.ring.len()
+    }
+
+    fn row(&self, at: u32) -> &Row {
+        self.rows[at as usize]
+            .as_ref()
+            .expect("a tenant that waits has a row")
+    }
+
+    fn row_mut(&mut self, at: u32) -> &mut Row {
+        self.rows[at as usize]
+            .as_mut()
+            .expect("a tenant that waits has a row")
+    }
+
+    /// Lines a ticket up.
+    pub fn push<C>(&mut self, tickets: &mut Tickets<C>, at: u32, tenant: &[u8], weight: i64) {
+        let row = match self.by_tenant.get(tenant) {
+            Some(&row) => row,
+            None => self.enter(tenant, weight),
+        };
+        let ticket = tickets.get_mut(at);
+        ticket.tenant = row;
+        let level = usize::from(ticket.priority);
+        tickets.append(&mut self.row_mut(row).levels[level], Of::Queue, at);
+        self.len += 1;
+    }
+
+    fn enter(&mut self, tenant: &[u8], weight: i64) -> u32 {
+        let row = Some(Row {
+            tenant: tenant.into(),
+            weight,
+            credit: 0,
+            levels: Default::default(),
+            served: 0,
+        });
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.rows[at as usize] = row;
+                at
+            }
+            None => {
+                self.rows.push(row);
+                self.rows.len() as u32 - 1
+            }
+        };
+        self.by_tenant.insert(tenant.into(), at);
+        self.ring.push_back(at);
+        at
+    }
+
+    /// Takes a ticket out of the line, wherever it stands.
+    pub fn remove<C>(&mut self, tickets: &mut Tickets<C>, at: u32) {
+        let (row, level) = {
+            let ticket = tickets.get(at);
+            (ticket.tenant, usize::from(ticket.priority))
+        };
+        tickets.unchain(&mut self.row_mut(row).levels[level], Of::Queue, at);
+        self.len -= 1;
+        if self.row(row).levels.iter().all(Chain::is_empty) {
+            self.leave(row);
+        }
+    }
+
+    fn leave(&mut self, at: u32) {
+        // Who was just served stands at one of the ends.
+        if self.ring.front() == Some(&at) {
+            self.ring.pop_front();
+        } else if self.ring.back() == Some(&at) {
+            self.ring.pop_back();
+        } else {
+            self.ring.retain(|&row| row != at);
+        }
+        if let Some(row) = self.rows[at as usize].take() {
+            self.by_tenant.remove(&row.tenant);
+        }
+        self.free.push(at);
+    }
+
+    /// The tenant whose turn it is. It stays its turn until [`Waiting::served`] or the tenant's leaving.
+    pub fn turn(&mut self) -> Option<u32> {
+        let mut passed = 0;
+        while let Some(&at) = self.ring.front() {
+            let row = self.row_mut(at);
+            if row.credit <= 0 {
+                row.credit += row.weight;
+            }
+            if row.credit > 0 {
+                return Some(at);
+            }
+            self.ring.rotate_left(1);
+            passed += 1;
+            if passed == self.ring.len() {
+                self.skip_turns();
+                passed = 0;
+            }
+        }
+        None
+    }
+
+    // All are in debt after a whole turn: adds the turns that would serve nobody.
+    fn skip_turns(&mut self) {
+        let turns_needed = |row: &Row| (-row.credit) / row.weight;
+        let turns = self
+            .ring
+            .iter()
+            .map(|&at| turns_needed(self.row(at)))
+            .min()
+            .unwrap_or(0);
+        for place in 0..self.ring.len() {
+            let row = self.row_mut(self.ring[place]);
+            row.credit += turns * row.weight;
+        }
+    }
+
+    /// The next ticket of a tenant.
+    pub fn next<C>(&self, tickets: &Tickets<C>, tenant: u32, first: First) -> u32 {
+        let row = self.row(tenant);
+        let ends = row.levels.iter().filter_map(|level| match first {
+            First::Oldest => level.first(),
+            First::Newest => level.last(),
+        });
+        if !(row.served + 1).is_multiple_of(OLDEST_EACH) {
+            return { ends }.next().expect("a tenant in the ring has a ticket");
+        }
+        let age = |&at: &u32| (tickets.get(at).since, tickets.get(at).priority);
+        match first {
+            First::Oldest => ends.min_by_key(age),
+            First::Newest => ends.max_by_key(age),
+        }
+        .expect("a tenant in the ring has a ticket")
+    }
+
+    /// The oldest ticket of a tenant.
+    pub fn oldest_of<C>(&self, tickets: &Tickets<C>, tenant: u32) -> Option<u32> {
+        let heads = self.row(tenant).levels.iter().filter_map(Chain::first);
+        heads.min_by_key(|&at| (tickets.get(at).since, tickets.get(at).priority))
+    }
+
+    /// When the oldest of all came.
+    pub fn oldest<C>(&self, tickets: &Tickets<C>) -> Option<i64> {
+        let oldest = self.ring.iter().filter_map(|&at| self.oldest_of(tickets, at));
+        oldest.map(|at| tickets.get(at).since).min()
+    }
+
+    /// A ticket of the tenant whose turn it is is handed over: charges the tenant, takes the ticket out of the line.
+    pub fn served<C>(&mut self, tickets: &mut Tickets<C>, at: u32) {
+        let (row, cost) = {
+            let ticket = tickets.get(at);
+            (ticket.tenant, i64::from(ticket.cost))
+        };
+        let tenant = self.row_mut(row);
+        tenant.served += 1;
+        tenant.credit -= cost;
+        let in_debt = tenant.credit <= 0;
+        if in_debt {
+            self.ring.rotate_left(1);
+        }
+        self.remove(tickets, at);
+    }
+
+    /// Whether the ticket's tenant is still in line.
+    pub fn waits(&self, tenant: u32) -> bool {
+        self.rows.get(tenant as usize).is_some_and(Option::is_some)
+    }
+
+    /// The weight of each tenant in line is asked for again.
+    pub fn weigh(&mut self, weight: impl Fn(&[u8]) -> i64) {
+        for row in self.rows.iter_mut().flatten() {
+            row.weight = weight(&row.tenant);
+        }
+    }
+
+    /// All that wait, tenant by tenant.
+    pub fn all<C>(&self, tickets: &Tickets<C>) -> Vec<u32> {
+        let levels = self.ring.iter().flat_map(|&at| self.row(at).levels);
+        levels.flat_map(|level| tickets.walk(level, Of::Queue)).collect()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.rows.capacity() * size_of::<Option<Row>>()
+            + self.ring.capacity() * size_of::<u32>()
+            + self.by_tenant.capacity() * size_of::<(Tenant, u32)>()
+    }
+}

@@ -1,0 +1,341 @@
+//! The workers of a pool, and which of those that have a permit free is taken.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::random::Random;
+use super::tickets::{Chain, NONE};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// The next in order of number after the last one taken.
+    RoundRobin,
+    Random,
+    /// The fewest ongoing.
+    LeastLoaded,
+    /// Of two random ones that with fewer ongoing.
+    PowerOfTwo,
+    /// Of two random ones that with the lower latency times what it would have ongoing.
+    PeakEwma,
+    /// The highest rendezvous weight for the request's hash.
+    Hash,
+    /// The one that became free last: its caches are warm.
+    Lifo,
+}
+
+#[derive(Debug)]
+pub struct Worker<H> {
+    pub pid: u64,
+    pub member: u64,
+    pub leaving: bool,
+    pub ongoing: u32,
+    pub tickets: Chain,
+    /// Nanoseconds.
+    pub latency: f64,
+    pub measured: i64,
+    pub served: u64,
+    /// Ends with the worker.
+    pub handle: H,
+    // Where it stands among the ready.
+    at: u32,
+    stamp: u64,
+}
+
+// In the order that the strategy takes them in.
+#[derive(Debug)]
+enum Ready {
+    Any(Vec<u32>),
+    Ordered(BTreeSet<(u64, u32)>),
+}
+
+#[derive(Debug)]
+pub struct Workers<H> {
+    places: Vec<Option<Worker<H>>>,
+    free: Vec<u32>,
+    by_pid: HashMap<u64, u32>,
+    by_member: HashMap<u64, u32>,
+    strategy: Strategy,
+    ready: Ready,
+    stamps: u64,
+    last: u64,
+    random: Random,
+}
+
+impl<H> Workers<H> {
+    pub fn new(strategy: Strategy, seed: u64) -> Self {
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+            by_pid: HashMap::new(),
+            by_member: HashMap::new(),
+            strategy,
+            ready: Ready::of(strategy),
+            stamps: 0,
+            last: u64::MAX,
+            random: Random::new(seed),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_pid.len()
+    }
+
+    pub fn get(&self, at: u32) -> &Worker<H> {
+        self.places[at as usize]
+            .as_ref()
+            .expect("a ticket's worker is there")
+    }
+
+    pub fn get_mut(&mut self, at: u32) -> &mut Worker<H> {
+        self.places[at as usize]
+            .as_mut()
+            .expect("a ticket's worker is there")
+    }
+
+    pub fn of_pid(&self, pid: u64) -> Option<u32> {
+        self.by_pid.get(&pid).copied()
+    }
+
+    pub fn of_member(&self, member: u64) -> Option<u32> {
+        self.by_member.get(&member).copied()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Worker<H>)> {
+        let places = self.places.iter().enumerate();
+        places.filter_map(|(at, worker)| Some((at as u32, worker.as_ref()?)))
+    }
+
+    pub fn add(&mut self, pid: u64, member: u64, handle: H) -> u32 {
+        let worker = Some(Worker {
+            pid,
+            member,
+            leaving: false,
+            ongoing: 0,
+            tickets: Chain::default(),
+            latency: 0.0,
+            measured: 0,
+            served: 0,
+            handle,
+            at: NONE,
+            stamp: 0,
+        });
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.places[at as usize] = worker;
+                at
+            }
+            None => {
+                self.places.push(worker);
+                self.places.len() as u32 - 1
+            }
+        };
+        self.by_pid.insert(pid, at);
+        self.by_member.insert(member, at);
+        at
+    }
+
+    pub fn remove(&mut self, at: u32) -> Worker<H> {
+        self.unready(at);
+        let worker = self.places[at as usize].take().expect("who is removed is there");
+        self.by_pid.remove(&worker.pid);
+        if self.by_member.get(&worker.member) == Some(&at) {
+            self.by_member.remove(&worker.member);
+        }
+        self.free.push(at);
+        worker
+    }
+
+    /// All, for a pool that closes.
+    pub fn take(&mut self) -> Vec<Worker<H>> {
+        let seed = self.random.below(usize::MAX) as u64;
+        let old = std::mem::replace(self, Self::new(self.strategy, seed));
+        old.places.into_iter().flatten().collect()
+    }
+
+    // The ready ------------------------------------------------------------------------------------------------------
+
+    pub fn any_ready(&self) -> bool {
+        match &self.ready {
+            Ready::Any(ready) => !ready.is_empty(),
+            Ready::Ordered(ready) => !ready.is_empty(),
+        }
+    }
+
+    pub fn is_ready(&self, at: u32) -> bool {
+        self.get(at).at != NONE
+    }
+
+    /// Says whether a worker has a permit free.
+    pub fn set_ready(&mut self, at: u32, ready: bool) {
+        match (ready, self.is_ready(at)) {
+            (true, false) => self.make_ready(at),
+            (false, true) => self.unready(at),
+            _ => {}
+        }
+    }
+
+    fn make_ready(&mut self, at: u32) {
+        self.stamps += 1;
+        let stamp = self.stamps;
+        let strategy = self.strategy;
+        let worker = self.places[at as usize].as_mut().expect("who is ready is there");
+        match &mut self.ready {
+            Ready::Any(ready) => {
+                worker.at = ready.len() as u32;
+                ready.push(at);
+            }
+            Ready::Ordered(ready) => {
+                worker.at = 0;
+                worker.stamp = if strategy == Strategy::Lifo {
+                    stamp
+                } else {
+                    worker.member
+                };
+                ready.insert((worker.stamp, at));
+            }
+        }
+    }
+
+    fn unready(&mut self, at: u32) {
+        let worker = self.places[at as usize].as_mut().expect("who was ready is there");
+        let place = std::mem::replace(&mut worker.at, NONE);
+        if place == NONE {
+            return;
+        }
+        match &mut self.ready {
+            Ready::Any(ready) => {
+                ready.swap_remove(place as usize);
+                if let Some(&moved) = ready.get(place as usize) {
+                    self.get_mut(moved).at = place;
+                }
+            }
+            Ready::Ordered(ready) => {
+                ready.remove(&(worker.stamp, at));
+            }
+        }
+    }
+
+    pub fn set_strategy(&mut self, strategy: Strategy) {
+        if strategy == self.strategy {
+            return;
+        }
+        let ready: Vec<u32> = self
+            .iter()
+            .filter(|(_, worker)| worker.at != NONE)
+            .map(|(at, _)| at)
+            .collect();
+        ready.iter().for_each(|&at| self.unready(at));
+        self.strategy = strategy;
+        self.ready = Ready::of(strategy);
+        ready.iter().for_each(|&at| self.make_ready(at));
+    }
+
+    // Choosing -------------------------------------------------------------------------------------------------------
+
+    /// One that has a permit free.
+    pub fn choose(&mut self, hash: Option<u64>) -> Option<u32> {
+        if !self.any_ready() {
+            return None;
+        }
+        let chosen = match self.strategy {
+            Strategy::RoundRobin => self.following(),
+            Strategy::Lifo => self.latest(),
+            Strategy::Random => self.any(),
+            Strategy::LeastLoaded => self.least(|worker| f64::from(worker.ongoing)),
+            Strategy::PowerOfTwo => self.better_of_two(|worker| f64::from(worker.ongoing)),
+            Strategy::PeakEwma => {
+                self.better_of_two(|worker| (worker.latency + 1.0) * (f64::from(worker.ongoing) + 1.0))
+            }
+            Strategy::Hash => match hash {
+                Some(hash) => self.heaviest(hash),
+                None => self.any(),
+            },
+        };
+        self.last = self.get(chosen).member;
+        Some(chosen)
+    }
+
+    fn unordered(&self) -> &[u32] {
+        match &self.ready {
+            Ready::Any(ready) => ready,
+            Ready::Ordered(_) => unreachable!("kept in order only for those that take in order"),
+        }
+    }
+
+    fn ordered(&self) -> &BTreeSet<(u64, u32)> {
+        match &self.ready {
+            Ready::Ordered(ready) => ready,
+            Ready::Any(_) => unreachable!("kept in order for those that take in order"),
+        }
+    }
+
+    fn following(&self) -> u32 {
+        let ready = self.ordered();
+        let after = self.last.checked_add(1).map(|next| (next, 0));
+        let next = after.and_then(|after| ready.range(after..).next());
+        next.or_else(|| ready.first()).expect("someone is ready").1
+    }
+
+    fn latest(&self) -> u32 {
+        self.ordered().last().expect("someone is ready").1
+    }
+
+    fn any(&mut self) -> u32 {
+        let count = self.unordered().len();
+        let at = self.random.below(count);
+        self.unordered()[at]
+    }
+
+    fn better_of_two(&mut self, cost: impl Fn(&Worker<H>) -> f64) -> u32 {
+        let (one, other) = (self.any(), self.any());
+        if cost(self.get(other)) < cost(self.get(one)) {
+            other
+        } else {
+            one
+        }
+    }
+
+    // From a random one on, so that equals share.
+    fn least(&mut self, cost: impl Fn(&Worker<H>) -> f64) -> u32 {
+        let count = self.unordered().len();
+        let start = self.random.below(count);
+        let (before, after) = self.unordered().split_at(start);
+        let all = after.iter().chain(before).copied();
+        all.min_by(|&one, &other| cost(self.get(one)).total_cmp(&cost(self.get(other))))
+            .expect("someone is ready")
+    }
+
+    fn heaviest(&self, hash: u64) -> u32 {
+        let weight = |&at: &u32| mix(hash, self.get(at).member);
+        let heaviest = self.unordered().iter().max_by_key(|at| weight(at));
+        *heaviest.expect("someone is ready")
+    }
+
+    pub fn bytes(&self) -> usize {
+        let ready = match &self.ready {
+            Ready::Any(ready) => ready.capacity() * size_of::<u32>(),
+            Ready::Ordered(ready) => ready.len() * 2 * size_of::<(u64, u32)>(),
+        };
+        self.places.capacity() * size_of::<Option<Worker<H>>>()
+            + (self.by_pid.capacity() + self.by_member.capacity()) * size_of::<(u64, u32)>()
+            + ready
+    }
+}
+
+impl Ready {
+    fn of(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::RoundRobin | Strategy::Lifo => Ready::Ordered(BTreeSet::new()),
+            _ => Ready::Any(Vec::new()),
+        }
+    }
+}
+
+/// The rendezvous weight of a member for a hash (splitmix64's finish over both).
+pub fn mix(hash: u64, member: u64) -> u64 {
+    let mut mixed = hash
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .wrapping_add(member.wrapping_add(1).wrapping_mul(0xd1b5_4a32_d192_ed03));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}

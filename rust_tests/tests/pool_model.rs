@@ -1,0 +1,582 @@
+//! Pools against a plain list of tickets, one call after the other. P1 to P7 are `kantoku_core::pool`'s, and its `check` looks at
+//! them from inside after each call.
+#![cfg(not(kantoku_loom))]
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use kantoku_core::pool::{
+    Asked, Asking, Cancelled, Config, Effect, Joined, Kind, Name, Notice, Outcome, Pool, Returned,
+    Strategy as Choice,
+};
+use kantoku_rust_tests::cases;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const GENERATION: u32 = 7;
+const MS: i64 = 1_000_000;
+
+#[derive(Debug, Default)]
+struct World {
+    dead: RefCell<BTreeSet<u64>>,
+}
+
+impl kantoku_core::pool::World for World {
+    type Content = u64;
+    type Handle = u64;
+
+    fn alive(&self, pid: u64) -> bool {
+        !self.dead.borrow().contains(&pid)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Join {
+        pid: u64,
+        member: u64,
+    },
+    Leave {
+        pid: u64,
+    },
+    /// The process is dead, but nobody has heard of it.
+    Die {
+        pid: u64,
+    },
+    /// It is heard of.
+    Hear {
+        pid: u64,
+    },
+    Ask {
+        kind: Kind,
+        owner: u64,
+        tenant: u8,
+        priority: u8,
+        cost: u32,
+        wait: i64,
+    },
+    GiveBack {
+        at: usize,
+        foreign: bool,
+        outcome: Outcome,
+    },
+    Cancel {
+        at: usize,
+        foreign: bool,
+    },
+    Answered {
+        at: usize,
+    },
+    Tick,
+    Pass {
+        ms: i64,
+    },
+    Configure {
+        strategy: Choice,
+        max_ongoing: u32,
+        max_queue: usize,
+        target: Option<i64>,
+    },
+}
+
+const WORKERS: std::ops::Range<u64> = 1..7;
+const OWNERS: std::ops::Range<u64> = 11..16;
+
+fn op() -> impl Strategy<Value = Op> {
+    let kind = prop_oneof![Just(Kind::Call), Just(Kind::Checkout), Just(Kind::Cast)];
+    let outcome =
+        prop_oneof![3 => Just(Outcome::Ok), 1 => Just(Outcome::Error), 1 => Just(Outcome::Abandoned)];
+    let wait = prop_oneof![4 => Just(i64::MAX), 1 => 0..200 * MS];
+    let target = prop_oneof![Just(None), Just(Some(20 * MS))];
+    prop_oneof![
+        4 => (WORKERS, 0..5_u64).prop_map(|(pid, member)| Op::Join { pid, member }),
+        1 => WORKERS.prop_map(|pid| Op::Leave { pid }),
+        1 => (1..16_u64).prop_map(|pid| Op::Die { pid }),
+        1 => (1..16_u64).prop_map(|pid| Op::Hear { pid }),
+        12 => (kind, OWNERS, 0..4_u8, 0..3_u8, 1..5_u32, wait).prop_map(
+            |(kind, owner, tenant, priority, cost, wait)| Op::Ask { kind, owner, tenant, priority, cost, wait }
+        ),
+        8 => (0..64_usize, prop::bool::weighted(0.1), outcome)
+            .prop_map(|(at, foreign, outcome)| Op::GiveBack { at, foreign, outcome }),
+        3 => (0..64_usize, prop::bool::weighted(0.1)).prop_map(|(at, foreign)| Op::Cancel { at, foreign }),
+        4 => (0..64_usize).prop_map(|at| Op::Answered { at }),
+        2 => Just(Op::Tick),
+        4 => (0..120_i64).prop_map(|ms| Op::Pass { ms }),
+        1 => (strategy(), 1..4_u32, 0..12_usize, target).prop_map(|(strategy, max_ongoing, max_queue, target)| {
+            Op::Configure { strategy, max_ongoing, max_queue, target }
+        }),
+    ]
+}
+
+fn strategy() -> impl Strategy<Value = Choice> {
+    prop::sample::select(vec![
+        Choice::RoundRobin,
+        Choice::Random,
+        Choice::LeastLoaded,
+        Choice::PowerOfTwo,
+        Choice::PeakEwma,
+        Choice::Hash,
+        Choice::Lifo,
+    ])
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    With(u64),
+    Abandoned(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    kind: Kind,
+    owner: u64,
+    state: State,
+}
+
+/// What a list of tickets and workers says.
+#[derive(Debug, Default)]
+struct Model {
+    tickets: BTreeMap<u64, Known>,
+    /// Ended ones too: names are not used again.
+    names: Vec<Name>,
+    /// Content of parcels, which is the number of the asking, to names.
+    contents: BTreeMap<u64, Name>,
+    leaving: BTreeSet<u64>,
+    workers: BTreeMap<u64, u64>,
+    max_ongoing: usize,
+}
+
+impl Model {
+    fn ongoing(&self, worker: u64) -> usize {
+        let has =
+            |known: &&Known| matches!(known.state, State::With(pid) | State::Abandoned(pid) if pid == worker);
+        self.tickets.values().filter(has).count()
+    }
+
+    fn name(&self, at: usize) -> Option<Name> {
+        (!self.names.is_empty()).then(|| self.names[at % self.names.len()])
+    }
+
+    fn hand_over(&mut self, name: Name, worker: u64, world: &World) {
+        assert!(world_alive(world, worker), "P7: {worker} is dead");
+        assert!(
+            !self.leaving.contains(&worker) && self.workers.contains_key(&worker),
+            "{worker} takes work"
+        );
+        assert!(
+            self.ongoing(worker) < self.max_ongoing,
+            "P1: {worker} has a permit free"
+        );
+        let known = self
+            .tickets
+            .get_mut(&name.word())
+            .expect("who is served is there");
+        assert_eq!(known.state, State::Waiting);
+        known.state = match known.kind {
+            Kind::Cast => State::Abandoned(worker),
+            _ => State::With(worker),
+        };
+    }
+
+    fn worker_ended(&mut self, worker: u64) {
+        self.workers.remove(&worker);
+        self.leaving.remove(&worker);
+        self.tickets.retain(
+            |_, known| !matches!(known.state, State::With(pid) | State::Abandoned(pid) if pid == worker),
+        );
+    }
+}
+
+fn world_alive(world: &World, pid: u64) -> bool {
+    kantoku_core::pool::World::alive(world, pid)
+}
+
+struct Run {
+    pool: Pool<World>,
+    world: World,
+    model: Model,
+    now: i64,
+    asked: u64,
+    config: Config,
+}
+
+impl Run {
+    fn new() -> Self {
+        let run = Self {
+            pool: Pool::new(3),
+            world: World::default(),
+            model: Model {
+                max_ongoing: 1,
+                ..Model::default()
+            },
+            now: 0,
+            asked: 0,
+            config: Config::default(),
+        };
+        let effects = run.pool.open(GENERATION, run.config.clone(), 0, &run.world);
+        assert!(effects.is_empty());
+        run
+    }
+
+    // In the order in which they come. Deaths first change what the model knows, so that what comes after fits.
+    fn carry_out(&mut self, effects: impl IntoIterator<Item = Effect<u64>>) {
+        for effect in effects {
+            match effect {
+                Effect::Deliver {
+                    ticket,
+                    worker,
+                    parcel,
+                } => {
+                    assert_eq!(self.model.contents[&parcel.content], ticket);
+                    let cast = self.model.tickets[&ticket.word()].kind == Kind::Cast;
+                    self.model.hand_over(ticket, worker, &self.world);
+                    assert_eq!(parcel.sent(), cast, "only casts are nobody's at once");
+                }
+                Effect::Grant {
+                    owner,
+                    worker,
+                    parcel,
+                } => {
+                    let name = self.model.contents[&parcel.content];
+                    assert_eq!(self.model.tickets[&name.word()].owner, owner);
+                    self.model.hand_over(name, worker, &self.world);
+                }
+                Effect::Refuse { owner, parcel, .. } => {
+                    let name = self.model.contents[&parcel.content];
+                    let known = self.model.tickets.remove(&name.word()).expect("P3: it was there");
+                    assert_eq!((known.owner, known.state), (owner, State::Waiting));
+                }
+                Effect::Lost { owner, parcel } => {
+                    let name = self.model.contents[&parcel.content];
+                    let known = self.model.tickets.remove(&name.word()).expect("P3: it was there");
+                    assert!(matches!(known.state, State::With(_)) && known.owner == owner);
+                }
+                Effect::Tell(Notice::Down { worker }) => {
+                    assert!(!world_alive(&self.world, worker));
+                    self.model.worker_ended(worker);
+                }
+                Effect::Tell(Notice::Left { worker }) => {
+                    assert!(self.model.leaving.contains(&worker));
+                    assert_eq!(self.model.ongoing(worker), 0, "it left with work");
+                    self.model.worker_ended(worker);
+                }
+                Effect::Tell(Notice::Abandoned { ticket, worker }) => {
+                    assert_eq!(
+                        self.model.tickets[&ticket.word()].state,
+                        State::Abandoned(worker),
+                        "P5"
+                    );
+                }
+                Effect::Tell(Notice::Pressed) => {}
+            }
+        }
+    }
+
+    fn step(&mut self, op: Op) {
+        match op {
+            Op::Join { pid, member } => self.join(pid, member),
+            Op::Leave { pid } => {
+                let known = self.model.workers.contains_key(&pid);
+                if known {
+                    self.model.leaving.insert(pid);
+                }
+                let (left, effects) = self.pool.leave(GENERATION, pid).expect("open");
+                assert_eq!(left, known);
+                self.carry_out(effects);
+            }
+            Op::Die { pid } => {
+                self.world.dead.borrow_mut().insert(pid);
+            }
+            Op::Hear { pid } => self.hear(pid),
+            Op::Ask {
+                kind,
+                owner,
+                tenant,
+                priority,
+                cost,
+                wait,
+            } => {
+                self.ask(&Asking {
+                    kind,
+                    owner: if kind == Kind::Cast { 0 } else { owner },
+                    tenant: &[tenant],
+                    priority,
+                    cost,
+                    wait,
+                    hash: Some(u64::from(cost)),
+                    wanted: (cost == 2).then_some(3),
+                });
+            }
+            Op::GiveBack { at, foreign, outcome } => self.give_back(at, foreign, outcome),
+            Op::Cancel { at, foreign } => self.cancel(at, foreign),
+            Op::Answered { at } => self.answered(at),
+            Op::Tick => {
+                let ((), effects) = self.pool.tick(GENERATION, self.now).expect("open");
+                self.carry_out(effects);
+            }
+            Op::Pass { ms } => self.now += ms * MS,
+            Op::Configure {
+                strategy,
+                max_ongoing,
+                max_queue,
+                target,
+            } => {
+                self.config = Config {
+                    strategy,
+                    max_ongoing,
+                    max_queue,
+                    queue_target: target,
+                    queue_interval: 100 * MS,
+                    ..self.config.clone()
+                };
+                self.model.max_ongoing = max_ongoing as usize;
+                let effects = self
+                    .pool
+                    .open(GENERATION, self.config.clone(), self.now, &self.world);
+                self.carry_out(effects);
+            }
+        }
+        self.pool.check();
+    }
+
+    fn join(&mut self, pid: u64, member: u64) {
+        let known = self.model.workers.contains_key(&pid);
+        let (joined, effects) = self
+            .pool
+            .join(GENERATION, pid, member, pid, self.now, &self.world)
+            .expect("open");
+        let mut effects = Some(effects);
+        match joined {
+            Joined::Dead => assert!(!world_alive(&self.world, pid)),
+            Joined::Taken(by) => {
+                assert!(!known && world_alive(&self.world, by) && self.model.workers[&by] == member);
+            }
+            Joined::Done => {
+                // Who is buried for it was there before it.
+                let all: Vec<_> = effects.take().into_iter().flatten().collect();
+                let deaths = |effect: &Effect<u64>| {
+                    matches!(effect, Effect::Tell(Notice::Down { .. }) | Effect::Lost { .. })
+                };
+                let first = all.iter().take_while(|effect| deaths(effect)).count();
+                let mut all = all.into_iter();
+                self.carry_out(all.by_ref().take(first));
+                self.model.leaving.remove(&pid);
+                self.model.workers.entry(pid).or_insert(member);
+                self.carry_out(all);
+            }
+        }
+        effects
+            .into_iter()
+            .for_each(|effects| assert!(effects.is_empty()));
+    }
+
+    fn hear(&mut self, pid: u64) {
+        if world_alive(&self.world, pid) {
+            return;
+        }
+        let ((), effects) = self
+            .pool
+            .worker_died(GENERATION, pid, self.now, &self.world)
+            .expect("open");
+        self.carry_out(effects);
+        assert!(!self.model.workers.contains_key(&pid));
+        // P4
+        let of_owner: Vec<u64> = self
+            .model
+            .tickets
+            .iter()
+            .filter(|(_, known)| known.owner == pid)
+            .map(|(&name, _)| name)
+            .collect();
+        for name in of_owner {
+            let known = self.model.tickets.get_mut(&name).expect("just seen");
+            match known.state {
+                State::With(worker) => {
+                    *known = Known {
+                        owner: 0,
+                        state: State::Abandoned(worker),
+                        ..*known
+                    }
+                }
+                _ => drop(self.model.tickets.remove(&name)),
+            }
+        }
+        let (_handle, effects) = self.pool.owner_died(GENERATION, pid).expect("open");
+        self.carry_out(effects);
+    }
+
+    fn ask(&mut self, asking: &Asking<'_>) {
+        self.asked += 1;
+        let number = self.asked;
+        let alive = asking.owner == 0 || world_alive(&self.world, asking.owner);
+        let (asked, effects) = self
+            .pool
+            .ask(
+                GENERATION,
+                asking,
+                self.now,
+                &self.world,
+                || alive.then_some(asking.owner),
+                |_| Some(number),
+            )
+            .expect("open");
+        self.carry_out(effects);
+        let known = |state| Known {
+            kind: asking.kind,
+            owner: asking.owner,
+            state,
+        };
+        match asked {
+            Asked::Taken { ticket, worker } => {
+                assert!(
+                    self.model
+                        .tickets
+                        .insert(ticket.word(), known(State::Waiting))
+                        .is_none()
+                );
+                self.remember(ticket, number);
+                self.model.hand_over(ticket, worker, &self.world);
+            }
+            Asked::Queued { ticket } => {
+                assert!(
+                    self.model
+                        .tickets
+                        .insert(ticket.word(), known(State::Waiting))
+                        .is_none()
+                );
+                self.remember(ticket, number);
+                assert!(asking.wait > 0);
+            }
+            Asked::Refused { retry_in, .. } => assert!(retry_in > 0),
+            Asked::NoOwner => assert!(!alive),
+        }
+    }
+
+    fn remember(&mut self, name: Name, number: u64) {
+        assert!(!self.model.names.contains(&name), "names are not used again");
+        self.model.names.push(name);
+        self.model.contents.insert(number, name);
+    }
+
+    fn give_back(&mut self, at: usize, foreign: bool, outcome: Outcome) {
+        let Some(name) = self.model.name(at) else { return };
+        let known = self.model.tickets.get(&name.word()).copied();
+        let owner = known.map_or(11, |known| known.owner) + u64::from(foreign);
+        let expected = match known {
+            None
+            | Some(Known {
+                state: State::Abandoned(_),
+                ..
+            }) => Returned::Gone,
+            Some(Known {
+                state: State::With(_),
+                ..
+            }) if !foreign => Returned::Done,
+            Some(_) => Returned::Foreign,
+        };
+        if let (
+            Returned::Done,
+            Some(Known {
+                state: State::With(worker),
+                ..
+            }),
+        ) = (expected, known)
+        {
+            match outcome {
+                Outcome::Abandoned => {
+                    let known = self.model.tickets.get_mut(&name.word()).expect("just seen");
+                    *known = Known {
+                        owner: 0,
+                        state: State::Abandoned(worker),
+                        ..*known
+                    };
+                }
+                _ => drop(self.model.tickets.remove(&name.word())),
+            }
+        }
+        let (returned, effects) = self
+            .pool
+            .give_back(GENERATION, name, owner, outcome, self.now, &self.world)
+            .expect("open");
+        assert_eq!(returned, expected);
+        self.carry_out(effects);
+    }
+
+    fn cancel(&mut self, at: usize, foreign: bool) {
+        let Some(name) = self.model.name(at) else { return };
+        let known = self.model.tickets.get(&name.word()).copied();
+        let owner = known.map_or(11, |known| known.owner) + u64::from(foreign);
+        let expected = match known {
+            None
+            | Some(Known {
+                state: State::Abandoned(_),
+                ..
+            }) => Cancelled::Gone,
+            Some(_) if foreign => Cancelled::Foreign,
+            Some(Known {
+                state: State::Waiting,
+                ..
+            }) => Cancelled::Withdrawn,
+            Some(Known {
+                kind: Kind::Checkout, ..
+            }) => Cancelled::Returned,
+            Some(_) => Cancelled::Abandoned,
+        };
+        match (expected, known) {
+            (Cancelled::Withdrawn | Cancelled::Returned, _) => drop(self.model.tickets.remove(&name.word())),
+            (
+                Cancelled::Abandoned,
+                Some(Known {
+                    state: State::With(worker),
+                    ..
+                }),
+            ) => {
+                let known = self.model.tickets.get_mut(&name.word()).expect("just seen");
+                *known = Known {
+                    owner: 0,
+                    state: State::Abandoned(worker),
+                    ..*known
+                };
+            }
+            _ => {}
+        }
+        let (cancelled, effects) = self
+            .pool
+            .cancel(GENERATION, name, owner, self.now, &self.world)
+            .expect("open");
+        assert_eq!(cancelled, expected);
+        self.carry_out(effects);
+    }
+
+    fn answered(&mut self, at: usize) {
+        let Some(name) = self.model.name(at) else { return };
+        let known = self.model.tickets.get(&name.word());
+        let expected = known.is_some_and(|known| matches!(known.state, State::Abandoned(_)));
+        if expected {
+            self.model.tickets.remove(&name.word());
+        }
+        let (answered, effects) = self
+            .pool
+            .answered(GENERATION, name, self.now, &self.world)
+            .expect("open");
+        assert_eq!(answered, expected);
+        self.carry_out(effects);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(300)))]
+
+    #[test]
+    fn permits_are_conserved_and_tickets_end_once(ops in vec(op(), 1..250)) {
+        let mut run = Run::new();
+        for op in ops {
+            run.step(op);
+        }
+        let (effects, _handles) = run.pool.close(GENERATION);
+        drop(effects);
+        run.pool.check();
+        prop_assert!(run.pool.status(GENERATION).is_err());
+    }
+}
