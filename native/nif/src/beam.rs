@@ -180,10 +180,18 @@ pub fn consume(env: Env<'_>, start: Instant) {
     unsafe { sys::enif_consume_timeslice(env.as_c_arg(), percent as i32) };
 }
 
-/// Monotonic nanoseconds.
+/// Monotonic nanoseconds, the same in every build of this library.
+#[inline]
+// Their fields are narrower on other systems.
+#[allow(clippy::unnecessary_cast)]
 pub fn now() -> i64 {
-    // SAFETY: no arguments that could be wrong.
-    unsafe { sys::enif_monotonic_time(sys::ErlNifTimeUnit::ERL_NIF_NSEC) }
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a place for the answer, and a clock that is always there. Not by the VM's clock, as in `consume`.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    time.tv_sec as i64 * 1_000_000_000 + time.tv_nsec as i64
 }
 
 /// The process registered under a name. `env` as in [`Pid::is_alive`].
@@ -210,6 +218,16 @@ impl Message {
         unsafe {
             let env = sys::enif_alloc_env();
             let term = build(Env::new(&env, env)).as_c_arg();
+            Message { env, term }
+        }
+    }
+
+    /// As [`Message::build`], of a bare term.
+    pub fn build_raw(build: impl FnOnce(Env<'_>) -> ErlNifTerm) -> Self {
+        // SAFETY: as in `build`.
+        unsafe {
+            let env = sys::enif_alloc_env();
+            let term = build(Env::new(&env, env));
             Message { env, term }
         }
     }

@@ -7,7 +7,7 @@ use crate::errand::Errand;
 use crate::guard::{Answer, Refusal};
 use crate::owner::{self, Role, Watching};
 use crate::state::{self, Opened, Seats, State, state};
-use crate::{atoms, owner::Watched};
+use crate::{atoms, owner::Watched, pool};
 
 /// `open(instance, kind, servers, listeners)`: the caller becomes the holder.
 pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
@@ -42,6 +42,7 @@ pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         listeners,
         holder,
     };
+    opened.shell.pools.write().open(opened.generation);
     opened.shell.registry.open(opened.generation, unique);
     if state.bind(name, opened) {
         return Ok(beam::atom(env, atoms::ok()));
@@ -146,6 +147,8 @@ pub fn holder_died(watching: Watching) {
 pub fn empty(state: &State, opened: Opened) {
     let kept = opened.shell.registry.close();
     let seats = std::mem::take(&mut *opened.shell.seats.write());
+    let pools = std::mem::take(&mut *opened.shell.pools.write());
+    pool::close_all(pools);
     drop((kept, seats));
     state.give_back(opened.shell);
 }

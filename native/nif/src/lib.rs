@@ -5,6 +5,7 @@
 
 mod atoms;
 mod beam;
+mod courier;
 mod entries;
 mod errand;
 #[cfg(feature = "faults")]
@@ -14,6 +15,9 @@ mod instance;
 mod key;
 mod library;
 mod owner;
+mod pool;
+mod pool_config;
+mod pools;
 mod reading;
 mod registry;
 mod shape;

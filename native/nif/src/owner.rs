@@ -14,7 +14,8 @@ use rustler::sys::{self, ErlNifEnv, ErlNifMonitor, ErlNifPid, ErlNifResourceFlag
 
 use crate::beam::Pid;
 use crate::guard::{self, Entry};
-use crate::{instance, registry, store};
+use crate::pools::Cell;
+use crate::{instance, pool, registry, store};
 
 /// What a process is watched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,10 @@ pub enum Role {
     Watcher(u64),
     /// This file was opened for it.
     File(u64),
+    /// It asks this pool.
+    Caller(Cell),
+    /// It works for this pool.
+    Worker(Cell),
     /// It shows that a panic in a callback is caught.
     #[cfg(feature = "faults")]
     Fault(crate::fault::Fault),
@@ -34,7 +39,9 @@ pub enum Role {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Watching {
+    /// The instance's; a pool says itself where it is.
     pub place: u32,
+    /// The instance's, or the pool's.
     pub generation: u32,
     /// In a resource that owners share: the first of them.
     pub pid: Pid,
@@ -104,6 +111,12 @@ impl Watched {
         unsafe { &*self.0.cast::<Place>() }
     }
 
+    // Where the opening changes under a caller's hands, what was shared may be of the one before.
+    fn is_for(&self, watching: Watching) -> bool {
+        let own = self.place().watching;
+        (own.generation, own.role) == (watching.generation, watching.role)
+    }
+
     fn share(&self) -> Self {
         // SAFETY: alive; the new reference is the returned one's.
         unsafe { sys::enif_keep_resource(self.0) };
@@ -148,6 +161,7 @@ pub fn watch_together(
     // Relaxed: only who has `shared` counts.
     let room = shared
         .take()
+        .filter(|shared| shared.is_for(watching))
         .filter(|shared| shared.place().watched.load(Ordering::Relaxed) < TOGETHER);
     let watched = match room {
         Some(room) => room,
@@ -177,6 +191,8 @@ unsafe extern "C" fn down(
         Role::Holder => instance::holder_died(watching),
         Role::Watcher(watch) => registry::watcher_died(watching, watch),
         Role::File(file) => store::owner_died(file),
+        Role::Caller(cell) => pool::caller_died(env, cell, watching),
+        Role::Worker(cell) => pool::worker_died(env, cell, watching),
         #[cfg(feature = "faults")]
         Role::Fault(fault) => crate::fault::in_down(fault),
     });

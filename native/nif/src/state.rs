@@ -20,6 +20,7 @@ use rustler::types::atom::Atom;
 use crate::beam::{self, Pid};
 use crate::errand::Errand;
 use crate::owner::Watched;
+use crate::pools::{Cells, Pools};
 use crate::store::File;
 use crate::world::World;
 
@@ -41,6 +42,7 @@ pub struct Shell {
     pub name: AtomicU64,
     pub registry: Registry<World>,
     pub seats: RwLock<Seats>,
+    pub pools: RwLock<Pools>,
 }
 
 /// The processes that owners are linked to, and who listens. Part of one opening, so it carries its generation.
@@ -77,6 +79,7 @@ pub struct State {
     pub errands_in: Receiver<Errand>,
     pub thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     pub files: Mutex<Vec<File>>,
+    pub cells: Cells,
 }
 
 static STATE: OnceLock<&'static State> = OnceLock::new();
@@ -113,6 +116,7 @@ impl State {
             errands_in,
             thread: Mutex::new(None),
             files: Mutex::new(Vec::new()),
+            cells: Cells::default(),
         }
     }
 
@@ -142,7 +146,7 @@ impl State {
 
     /// A shell that no instance uses, and a generation that none had.
     pub fn shell_for_use(&self) -> Option<Opened> {
-        let generation = self.generations.fetch_add(1, Ordering::Relaxed);
+        let generation = self.generation();
         if let Some(place) = self.free.lock().pop() {
             return Some(Opened {
                 shell: self.shell(place),
@@ -180,6 +184,11 @@ impl State {
         self.directory.unbind(name, binding)
     }
 
+    /// A generation that nothing had.
+    pub fn generation(&self) -> u32 {
+        self.generations.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// The instance is closed and empty: its shell may serve again.
     pub fn give_back(&self, shell: &Shell) {
         self.free.lock().push(shell.place);
@@ -204,7 +213,7 @@ impl State {
         let held: usize = shells
             .map(|shell| size_of::<Shell>() + shell.registry.bytes().total())
             .sum();
-        self.directory.bytes() + size_of_val(&*self.shells) + held
+        self.directory.bytes() + size_of_val(&*self.shells) + held + self.cells.bytes()
     }
 }
 
@@ -215,6 +224,7 @@ impl Shell {
             name: AtomicU64::new(0),
             registry: Registry::new(parts, seed),
             seats: RwLock::new(Seats::default()),
+            pools: RwLock::new(Pools::default()),
         }
     }
 }

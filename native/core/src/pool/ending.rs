@@ -270,7 +270,6 @@ impl<W: World> Inner<W> {
     }
 
     pub fn close(&mut self, effects: &mut Effects<W::Content>) -> Vec<W::Handle> {
-        self.generation = 0;
         for at in self.waiting.all(&self.tickets) {
             self.turn_away(at, Refusal::Closed, 0, effects);
         }
@@ -293,11 +292,11 @@ impl<W: World> Inner<W> {
                 });
             }
         }
-        self.counts = Default::default();
-        self.buckets.reset();
-        self.codel = Default::default();
         let workers = self.workers.take().into_iter().map(|worker| worker.handle);
         let owners = self.owners.take();
-        workers.chain(owners).collect()
+        let handles = workers.chain(owners).collect();
+        let seed = self.workers.seed();
+        *self = Self::new(seed);
+        handles
     }
 }

@@ -146,9 +146,14 @@ impl<H> Workers<H> {
 
     /// All, for a pool that closes.
     pub fn take(&mut self) -> Vec<Worker<H>> {
-        let seed = self.random.below(usize::MAX) as u64;
+        let seed = self.seed();
         let old = std::mem::replace(self, Self::new(self.strategy, seed));
         old.places.into_iter().flatten().collect()
+    }
+
+    /// For the chance of a successor.
+    pub fn seed(&mut self) -> u64 {
+        self.random.below(usize::MAX) as u64
     }
 
     // The ready ------------------------------------------------------------------------------------------------------

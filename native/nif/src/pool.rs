@@ -1,0 +1,553 @@
+//! Pools: decodes, makes one core call, carries out what comes back.
+
+use kantoku_core::pool::{
+    Asked, Asking, Cancelled, Joined, Kind, Member, Name, Notice, Outcome, Returned, Status,
+};
+use rustler::sys::ErlNifEnv;
+use rustler::{Encoder, Env, Term};
+
+use crate::beam::{self, Pid, atom};
+use crate::courier::{self, Content, From, Request, atom_of, carry_out};
+use crate::guard::{Answer, Refusal};
+use crate::instance::unknown;
+use crate::key::Room;
+use crate::owner::{self, Role, Watching};
+use crate::pools::{Cell, Open, Pools};
+use crate::state::{Opened, state};
+use crate::{atoms, pool_config};
+
+const MS: i64 = 1_000_000;
+
+// Opening --------------------------------------------------------------------------------------------------------------
+
+/// `pool_open(instance, pool, manager, config)`
+pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let name = name(args[1])?;
+    let manager = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
+    let config = pool_config::decode(args[3])?;
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let Some(open) = find_or_add(opened, name) else {
+        return Ok(unknown(env));
+    };
+    open.cell.set_manager(manager);
+    let from = From::Process(env);
+    let effects = open
+        .cell
+        .pool
+        .open(open.generation, config, beam::now(), &from.world());
+    carry_out(from, open.cell, effects);
+    Ok(atom(env, atoms::ok()))
+}
+
+fn find_or_add(opened: Opened, name: u64) -> Option<Open> {
+    let mut pools = opened.shell.pools.write();
+    if !pools.is_of(opened.generation) {
+        return None;
+    }
+    if let Some(open) = pools.find(name) {
+        return Some(open);
+    }
+    let cell = state().cells.take(state().seed);
+    cell.name
+        .store(name, kantoku_core::sync::atomic::Ordering::Release);
+    let generation = state().generation();
+    let open = Open { cell, generation };
+    pools.add(name, open);
+    Some(open)
+}
+
+/// `pool_close(instance, pool)`
+pub fn close<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let name = name(args[1])?;
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let removed = {
+        let mut pools = opened.shell.pools.write();
+        let own = pools.is_of(opened.generation);
+        own.then(|| pools.remove(name)).flatten()
+    };
+    match removed {
+        Some(open) => {
+            shut(From::Process(env), open);
+            Ok(atom(env, atoms::ok()))
+        }
+        None => Ok(unknown(env)),
+    }
+}
+
+/// The instance ends.
+pub fn close_all(pools: Pools) {
+    // On a dirty scheduler or a thread of ours; neither has a process to send from.
+    pools
+        .into_open()
+        .for_each(|open| shut(From::Elsewhere(std::ptr::null_mut()), open));
+}
+
+fn shut(from: From<'_>, open: Open) {
+    let (effects, handles) = open.cell.pool.close(open.generation);
+    carry_out(from, open.cell, effects);
+    drop(handles);
+    state().cells.give_back(open.cell);
+}
+
+fn name(term: Term<'_>) -> Result<u64, Refusal> {
+    if beam::is_atom(term) {
+        Ok(beam::word(term.as_c_arg()))
+    } else {
+        Err(Refusal::BadArgument)
+    }
+}
+
+#[inline]
+fn find(instance: Term<'_>, pool: Term<'_>) -> Option<Open> {
+    let opened = state().find(instance)?;
+    let pools = opened.shell.pools.read();
+    if !pools.is_of(opened.generation) || !beam::is_atom(pool) {
+        return None;
+    }
+    pools.find(beam::word(pool.as_c_arg()))
+}
+
+// Members --------------------------------------------------------------------------------------------------------------
+
+fn watching(open: Open, pid: Pid, role: Role) -> Watching {
+    Watching {
+        place: 0,
+        generation: open.generation,
+        pid,
+        role,
+    }
+}
+
+/// `pool_join(instance, pool, pid, member)`
+pub fn join<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let member: u64 = args[3].decode().map_err(|_| Refusal::BadArgument)?;
+    let pid = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
+    let Some(open) = find(args[0], args[1]) else {
+        return Ok(unknown(env));
+    };
+    let dead = || Ok((atoms::error(), atoms::noproc()).encode(env));
+    let Some(handle) = owner::watch(env.as_c_arg(), watching(open, pid, Role::Worker(open.cell))) else {
+        return dead();
+    };
+    let from = From::Process(env);
+    let pool = &open.cell.pool;
+    let Ok((joined, effects)) = pool.join(open.generation, pid.0, member, handle, beam::now(), &from.world())
+    else {
+        return Ok(unknown(env));
+    };
+    carry_out(from, open.cell, effects);
+    match joined {
+        Joined::Done => Ok(atom(env, atoms::ok())),
+        Joined::Dead => dead(),
+        Joined::Taken(pid) => {
+            let taken = beam::tuple(env, &[atom(env, atoms::taken()), Pid(pid).term(env)]);
+            Ok(beam::tuple(env, &[atom(env, atoms::error()), taken]))
+        }
+    }
+}
+
+/// `pool_leave(instance, pool, pid)`
+pub fn leave<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let pid = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
+    let Some(open) = find(args[0], args[1]) else {
+        return Ok(unknown(env));
+    };
+    let Ok((known, effects)) = open.cell.pool.leave(open.generation, pid.0) else {
+        return Ok(unknown(env));
+    };
+    carry_out(From::Process(env), open.cell, effects);
+    Ok(atom(env, if known { atoms::ok() } else { atoms::none() }))
+}
+
+/// A worker died.
+pub fn worker_died(env: *mut ErlNifEnv, cell: Cell, watching: Watching) {
+    let from = From::Elsewhere(env);
+    let (now, world) = (beam::now(), from.world());
+    if let Ok(((), effects)) = cell
+        .pool
+        .worker_died(watching.generation, watching.pid.0, now, &world)
+    {
+        carry_out(from, cell, effects);
+    }
+}
+
+/// A caller died.
+pub fn caller_died(env: *mut ErlNifEnv, cell: Cell, watching: Watching) {
+    if let Ok((_handle, effects)) = cell.pool.owner_died(watching.generation, watching.pid.0) {
+        carry_out(From::Elsewhere(env), cell, effects);
+    }
+}
+
+// Requests -------------------------------------------------------------------------------------------------------------
+
+struct Params<'a> {
+    tenant: Term<'a>,
+    priority: u8,
+    cost: u32,
+    wait: i64,
+    hash: Option<u64>,
+    wanted: Option<u64>,
+}
+
+const MOST_COST: u32 = 1_000_000;
+
+fn params<'a>(term: Term<'a>) -> Result<Option<Params<'a>>, Refusal> {
+    if beam::is_atom(term) {
+        let none = beam::word(term.as_c_arg()) == beam::word(atoms::nil().as_c_arg());
+        return if none { Ok(None) } else { Err(Refusal::BadArgument) };
+    }
+    let mut items = beam::items(term);
+    if items.len() != 5 {
+        return Err(Refusal::BadArgument);
+    }
+    let mut next = || items.next().ok_or(Refusal::BadArgument);
+    let tenant = next()?;
+    let priority: u8 = next()?.decode().map_err(|_| Refusal::BadArgument)?;
+    let cost: u32 = next()?.decode().map_err(|_| Refusal::BadArgument)?;
+    let wait = wait(next()?)?;
+    let route = next()?;
+    if priority > 2 || !(1..=MOST_COST).contains(&cost) {
+        return Err(Refusal::BadArgument);
+    }
+    let hash = route.decode::<u64>().ok().filter(|hash| hash >> u32::BITS == 0);
+    let wanted = Pid::of(route).map(|pid| pid.0);
+    let nil = beam::is_atom(route) && beam::word(route.as_c_arg()) == beam::word(atoms::nil().as_c_arg());
+    if hash.is_none() && wanted.is_none() && !nil {
+        return Err(Refusal::BadArgument);
+    }
+    Ok(Some(Params {
+        tenant,
+        priority,
+        cost,
+        wait,
+        hash,
+        wanted,
+    }))
+}
+
+fn wait(term: Term<'_>) -> Result<i64, Refusal> {
+    if beam::is_atom(term) {
+        let infinity = beam::word(term.as_c_arg()) == beam::word(atoms::infinity().as_c_arg());
+        return if infinity {
+            Ok(i64::MAX)
+        } else {
+            Err(Refusal::BadArgument)
+        };
+    }
+    let ms: u64 = term.decode().map_err(|_| Refusal::BadArgument)?;
+    Ok(i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(MS))
+}
+
+// One request on its way in.
+fn ask<'a>(
+    env: Env<'a>,
+    open: Open,
+    kind: Kind,
+    params: Term<'a>,
+    mut pack: impl FnMut(bool) -> Option<Content>,
+) -> Result<Option<Asked>, Refusal> {
+    let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
+    let mut room = Room::new();
+    let mut asking = Asking {
+        kind,
+        owner: if kind == Kind::Cast { 0 } else { caller.0 },
+        tenant: &[],
+        priority: 1,
+        cost: 1,
+        wait: i64::MAX,
+        hash: None,
+        wanted: None,
+    };
+    if let Some(params) = self::params(params)? {
+        asking.tenant = room.spelling(params.tenant).ok_or(Refusal::BadArgument)?;
+        asking.priority = params.priority;
+        asking.cost = params.cost;
+        asking.wait = params.wait;
+        asking.hash = params.hash;
+        asking.wanted = params.wanted;
+    } else {
+        asking.tenant = room
+            .spelling(atom(env, atoms::nil()))
+            .ok_or(Refusal::BadArgument)?;
+    }
+    let from = From::Process(env);
+    let watch = || {
+        let mut shared = open.cell.shared.lock();
+        let watching = watching(open, caller, Role::Caller(open.cell));
+        owner::watch_together(env.as_c_arg(), watching, &mut shared)
+    };
+    let pool = &open.cell.pool;
+    let Ok((asked, effects)) = pool.ask(
+        open.generation,
+        &asking,
+        beam::now(),
+        &from.world(),
+        watch,
+        &mut pack,
+    ) else {
+        return Ok(None);
+    };
+    carry_out(from, open.cell, effects);
+    Ok(Some(asked))
+}
+
+/// `pool_call(instance, pool, tag, request, params)`
+pub fn call<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let &[instance, pool, tag, request, params] = args else {
+        return Err(Refusal::BadArgument);
+    };
+    let Some(open) = find(instance, pool) else {
+        return Ok(unknown(env));
+    };
+    let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
+    let pack = |to_wait| {
+        let kept = if to_wait {
+            Request::Call(caller, request)
+        } else {
+            Request::Elsewhere
+        };
+        Some(Content::new(tag, kept))
+    };
+    match ask(env, open, Kind::Call, params, pack)? {
+        Some(Asked::Taken { ticket, worker }) => {
+            courier::post(Pid(worker), courier::called(env, caller, tag, request));
+            Ok(beam::tuple(
+                env,
+                &[
+                    atom(env, atoms::sent()),
+                    ticket.word().encode(env),
+                    Pid(worker).term(env),
+                ],
+            ))
+        }
+        other => Ok(answer(env, other)),
+    }
+}
+
+/// `pool_checkout(instance, pool, tag, params)`
+pub fn checkout<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let &[instance, pool, tag, params] = args else {
+        return Err(Refusal::BadArgument);
+    };
+    let Some(open) = find(instance, pool) else {
+        return Ok(unknown(env));
+    };
+    let pack = |_| Some(Content::new(tag, Request::Elsewhere));
+    match ask(env, open, Kind::Checkout, params, pack)? {
+        Some(Asked::Taken { ticket, worker }) => Ok(beam::tuple(
+            env,
+            &[
+                atom(env, atoms::granted()),
+                ticket.word().encode(env),
+                Pid(worker).term(env),
+            ],
+        )),
+        other => Ok(answer(env, other)),
+    }
+}
+
+/// `pool_cast(instance, pool, request, params)`
+pub fn cast<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let &[instance, pool, request, params] = args else {
+        return Err(Refusal::BadArgument);
+    };
+    let Some(open) = find(instance, pool) else {
+        return Ok(unknown(env));
+    };
+    let pack = |_| Some(Content::new(atom(env, atoms::nil()), Request::Cast(request)));
+    match ask(env, open, Kind::Cast, params, pack)? {
+        Some(Asked::Taken { ticket, worker }) => {
+            let from = From::Process(env);
+            courier::post(Pid(worker), courier::casted(env, request));
+            courier::tell(from, open.cell, Notice::Abandoned { ticket, worker });
+            Ok(beam::tuple(
+                env,
+                &[atom(env, atoms::sent()), Pid(worker).term(env)],
+            ))
+        }
+        Some(Asked::Queued { .. }) => Ok(atom(env, atoms::queued())),
+        other => Ok(answer(env, other)),
+    }
+}
+
+fn answer<'a>(env: Env<'a>, asked: Option<Asked>) -> Term<'a> {
+    match asked {
+        Some(Asked::Queued { ticket }) => {
+            beam::tuple(env, &[atom(env, atoms::queued()), ticket.word().encode(env)])
+        }
+        Some(Asked::Refused { reason, retry_in }) => (atoms::error(), atom_of(reason), retry_in).encode(env),
+        // A caller that is being killed: nobody reads this.
+        Some(Asked::NoOwner) => (atoms::error(), atoms::closed(), 0).encode(env),
+        Some(Asked::Taken { .. }) | None => unknown(env),
+    }
+}
+
+/// `pool_checkin(instance, pool, ticket, outcome)`
+pub fn checkin<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let outcome = outcome(args[3])?;
+    let ticket = ticket(args[2])?;
+    let Some(open) = find(args[0], args[1]) else {
+        return Ok(unknown(env));
+    };
+    let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
+    let from = From::Process(env);
+    let pool = &open.cell.pool;
+    let Ok((returned, effects)) = pool.give_back(
+        open.generation,
+        ticket,
+        caller.0,
+        outcome,
+        beam::now(),
+        &from.world(),
+    ) else {
+        return Ok(unknown(env));
+    };
+    carry_out(from, open.cell, effects);
+    Ok(match returned {
+        Returned::Done => atom(env, atoms::ok()),
+        Returned::Gone => atom(env, atoms::gone()),
+        Returned::Foreign => foreign(env),
+    })
+}
+
+fn outcome(term: Term<'_>) -> Result<Outcome, Refusal> {
+    match name(term)? {
+        word if word == beam::word(atoms::ok().as_c_arg()) => Ok(Outcome::Ok),
+        word if word == beam::word(atoms::error().as_c_arg()) => Ok(Outcome::Error),
+        word if word == beam::word(atoms::abandoned().as_c_arg()) => Ok(Outcome::Abandoned),
+        _ => Err(Refusal::BadArgument),
+    }
+}
+
+fn ticket(term: Term<'_>) -> Result<Name, Refusal> {
+    let word: u64 = term.decode().map_err(|_| Refusal::BadArgument)?;
+    Name::from_word(word).ok_or(Refusal::BadArgument)
+}
+
+fn foreign(env: Env<'_>) -> Term<'_> {
+    beam::tuple(env, &[atom(env, atoms::error()), atom(env, atoms::foreign())])
+}
+
+/// `pool_cancel(instance, pool, ticket)`
+pub fn cancel<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let ticket = ticket(args[2])?;
+    let Some(open) = find(args[0], args[1]) else {
+        return Ok(unknown(env));
+    };
+    let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
+    let from = From::Process(env);
+    let pool = &open.cell.pool;
+    let Ok((cancelled, effects)) = pool.cancel(open.generation, ticket, caller.0, beam::now(), &from.world())
+    else {
+        return Ok(unknown(env));
+    };
+    carry_out(from, open.cell, effects);
+    Ok(match cancelled {
+        Cancelled::Withdrawn => atom(env, atoms::cancelled()),
+        Cancelled::Abandoned => atom(env, atoms::abandoned()),
+        Cancelled::Returned => atom(env, atoms::returned()),
+        Cancelled::Gone => atom(env, atoms::gone()),
+        Cancelled::Foreign => foreign(env),
+    })
+}
+
+/// `pool_answered(instance, pool, ticket)`
+pub fn answered<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let ticket = ticket(args[2])?;
+    let Some(open) = find(args[0], args[1]) else {
+        return Ok(unknown(env));
+    };
+    let from = From::Process(env);
+    let pool = &open.cell.pool;
+    let Ok((known, effects)) = pool.answered(open.generation, ticket, beam::now(), &from.world()) else {
+        return Ok(unknown(env));
+    };
+    carry_out(from, open.cell, effects);
+    Ok(atom(env, if known { atoms::ok() } else { atoms::gone() }))
+}
+
+/// `pool_tick(instance, pool)`
+pub fn tick<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(open) = find(args[0], args[1]) else {
+        return Ok(unknown(env));
+    };
+    let Ok(((), effects)) = open.cell.pool.tick(open.generation, beam::now()) else {
+        return Ok(unknown(env));
+    };
+    carry_out(From::Process(env), open.cell, effects);
+    Ok(atom(env, atoms::ok()))
+}
+
+// Looking --------------------------------------------------------------------------------------------------------------
+
+/// `pool_abandoned(instance, pool)`
+pub fn abandoned<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let found = find(args[0], args[1]).and_then(|open| open.cell.pool.abandoned(open.generation).ok());
+    let Some(found) = found else {
+        return Ok(unknown(env));
+    };
+    let pair =
+        |&(ticket, pid): &(Name, u64)| beam::tuple(env, &[ticket.word().encode(env), Pid(pid).term(env)]);
+    Ok(found.iter().map(pair).collect::<Vec<_>>().encode(env))
+}
+
+/// `pool_status(instance, pool)`
+pub fn status<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let found = find(args[0], args[1]).and_then(|open| open.cell.pool.status(open.generation).ok());
+    found.map_or_else(|| Ok(unknown(env)), |status| shown(env, &status))
+}
+
+fn shown<'a>(env: Env<'a>, status: &Status) -> Answer<'a> {
+    const US: u64 = 1_000;
+    let fields = [
+        (atoms::workers(), status.workers),
+        (atoms::ready(), status.ready),
+        (atoms::leaving(), status.leaving),
+        (atoms::free(), status.free),
+        (atoms::ongoing(), status.ongoing),
+        (atoms::abandoned(), status.abandoned),
+        (atoms::queue(), status.queue),
+        (atoms::tenants(), status.tenants),
+        (atoms::served(), status.served),
+        (atoms::refused(), status.refused),
+        (atoms::expired(), status.expired),
+        (atoms::cancelled(), status.cancelled),
+        (atoms::overloaded(), status.overloaded),
+        (atoms::wait(), status.wait / US),
+        (atoms::hold(), status.hold / US),
+        (atoms::arrived(), status.arrived),
+    ];
+    let pairs = fields.map(|(name, value)| (name.to_term(env), value.encode(env)));
+    Term::map_from_pairs(env, &pairs).map_err(|_| Refusal::BadArgument)
+}
+
+/// `pool_workers(instance, pool)`
+pub fn workers<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let found = find(args[0], args[1]).and_then(|open| open.cell.pool.members(open.generation).ok());
+    let Some(members) = found else {
+        return Ok(unknown(env));
+    };
+    let member = |member: &Member| {
+        let state = match member {
+            Member { leaving: true, .. } => atoms::leaving(),
+            Member { busy: true, .. } => atoms::busy(),
+            _ => atoms::ready(),
+        };
+        beam::tuple(
+            env,
+            &[
+                Pid(member.pid).term(env),
+                member.member.encode(env),
+                atom(env, state),
+                member.ongoing.encode(env),
+                (member.latency / 1_000).encode(env),
+                member.served.encode(env),
+            ],
+        )
+    };
+    Ok(members.iter().map(member).collect::<Vec<_>>().encode(env))
+}
