@@ -7,6 +7,7 @@ defmodule Kantoku.Engine.Elixir do
   `Process.alive?/1` itself and never waits for the keeper to hear of a death.
   """
   @behaviour Kantoku.Engine
+  @behaviour Kantoku.Engine.Pools
 
   alias Kantoku.Engine.Elixir.{Instances, Keeper, Query, Tables}
 
@@ -105,6 +106,48 @@ defmodule Kantoku.Engine.Elixir do
 
   @impl true
   def unwatch(instance, ref), do: write(instance, {:unwatch, ref})
+
+  @impl true
+  def pool_open(_instance, _pool, _manager, _config), do: :unknown
+
+  @impl true
+  def pool_close(_instance, _pool), do: :unknown
+
+  @impl true
+  def pool_join(_instance, _pool, _pid, _member), do: :unknown
+
+  @impl true
+  def pool_leave(_instance, _pool, _pid), do: :unknown
+
+  @impl true
+  def pool_call(_instance, _pool, _tag, _request, _params), do: :unknown
+
+  @impl true
+  def pool_checkout(_instance, _pool, _tag, _params), do: :unknown
+
+  @impl true
+  def pool_cast(_instance, _pool, _request, _params), do: :unknown
+
+  @impl true
+  def pool_checkin(_instance, _pool, _ticket, _outcome), do: :unknown
+
+  @impl true
+  def pool_cancel(_instance, _pool, _ticket), do: :unknown
+
+  @impl true
+  def pool_answered(_instance, _pool, _ticket), do: :unknown
+
+  @impl true
+  def pool_abandoned(_instance, _pool), do: :unknown
+
+  @impl true
+  def pool_tick(_instance, _pool), do: :unknown
+
+  @impl true
+  def pool_status(_instance, _pool), do: :unknown
+
+  @impl true
+  def pool_workers(_instance, _pool), do: :unknown
 
   defp write(instance, request) do
     with {:ok, tables} <- Instances.fetch(instance), do: Keeper.call(tables.keeper, request)
