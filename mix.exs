@@ -74,7 +74,7 @@ defmodule Kantoku.MixProject do
         Registry: [Kantoku.Registry, Kantoku.Registry.Load, Kantoku.Entry],
         State: [Kantoku.Store, Kantoku.Store.Memory, Kantoku.Store.Disk],
         "Events and errors": [Kantoku.Telemetry, Kantoku.Error],
-        Engines: [Kantoku.Engine, Kantoku.Engine.Elixir, Kantoku.Native]
+        Engines: [Kantoku.Engine, Kantoku.Engine.Pools, Kantoku.Engine.Elixir, Kantoku.Native]
       ]
     ]
   end

@@ -1,0 +1,235 @@
+defmodule Kantoku.Engine.Pools do
+  @moduledoc """
+  The facts of an instance's pools: who is free, who waits, who is next, and what is too much.
+
+  A behaviour beside `Kantoku.Engine`, kept by the same engines and chosen in the same way: both answer every call here alike.
+  Each function answers `:unknown` where the instance or the pool is not kept, and raises `ArgumentError` for arguments of
+  another shape than its types say. Below this boundary a pool knows workers, tickets and permits; it starts and stops no
+  process. Who does is its *manager*, a process that hears what it has to know by messages.
+
+  ## Permits and tickets
+
+  Each worker that takes work has `max_ongoing` permits. What was admitted is a *ticket*: waiting, served (a call), held (a
+  check-out) or abandoned (nobody waits for the answer, but the worker is at it). The latter three use one permit of one worker.
+
+  ## Messages
+
+  To who asked, at most one for each ticket, and exactly one if the pool ends the ticket while somebody waits for it:
+
+    * `{:kantoku_pool, tag, {:granted, pid}}` - of a check-out that waited;
+    * `{:kantoku_pool, tag, {:refused, reason, retry_in}}` - of a ticket that waited, or of a call that was served when the pool was closed;
+    * `{:kantoku_pool, tag, :down}` - the worker of a call died.
+
+  To the manager:
+
+    * `{:kantoku_pool, pool, {:abandoned, ticket, pid}}` - a worker is at something that nobody waits for: `c:pool_answered/3`
+      says when it is done;
+    * `{:kantoku_pool, pool, {:left, pid}}` - a worker that was to leave has nothing left;
+    * `{:kantoku_pool, pool, {:down, pid}}` - a worker died;
+    * `{:kantoku_pool, pool, :pressed}` - for the first time since the last `c:pool_tick/2` a request has to wait or is refused.
+  """
+
+  import Kantoku.Engine.Dispatch
+
+  @type instance :: Kantoku.Engine.instance()
+
+  @typedoc "A pool's name, unique in its instance."
+  @type pool :: atom
+
+  @typedoc """
+  How a worker is chosen among those with a free permit:
+
+    * `:round_robin` - the next member in order of number after the last chosen;
+    * `:random`;
+    * `:least_loaded` - with fewest ongoing;
+    * `:power_of_two` - of two random ones, that with fewer ongoing;
+    * `:peak_ewma` - of two random ones, that with the lower product of latency and ongoing + 1;
+    * `:hash` - that with the highest rendezvous weight of the route and its member number;
+    * `:lifo` - that which became free last.
+  """
+  @type strategy :: :round_robin | :random | :least_loaded | :power_of_two | :peak_ewma | :hash | :lifo
+
+  @typedoc "For whom a request is: the unit of fairness. Integers of up to 60 bits, binaries of up to 255 bytes."
+  @type tenant :: nil | atom | integer | binary
+
+  @typedoc "A limit of rate: whose, of what, how many a minute, and how many at once."
+  @type quota ::
+          {who :: :pool | :each | {:tenant, tenant}, what :: :requests | :tokens, per_minute :: pos_integer,
+           burst :: pos_integer}
+
+  @typedoc "All of a pool's configuration. Durations are in ms."
+  @type config :: %{
+          strategy: strategy,
+          max_ongoing: pos_integer,
+          max_queue: non_neg_integer,
+          queue_target: pos_integer,
+          queue_interval: pos_integer,
+          decay_time: pos_integer,
+          codel: boolean,
+          draining: boolean,
+          weights: [{tenant, weight :: 1..1_000_000}],
+          quotas: [quota]
+        }
+
+  @typedoc "A place among a pool's workers: a successor has its predecessor's number."
+  @type member :: non_neg_integer
+
+  @typedoc "0 is high, 1 normal, 2 low."
+  @type priority :: 0..2
+
+  @typedoc """
+  What is asked for, besides the request: `cost` is counted by fairness and by quotas of tokens; who has waited longer than
+  `wait` ms is refused; `route` is what `:hash` hashes, or the worker to prefer. `nil` is `{nil, 1, 1, :infinity, nil}`.
+  """
+  @type params ::
+          nil
+          | {tenant, priority, cost :: 1..1_000_000, wait :: non_neg_integer | :infinity,
+             route :: nil | 0..0xFFFFFFFF | pid}
+
+  @typedoc "Names one admitted request. Its place is used again, the ticket not within 2^35 uses of that."
+  @type ticket :: non_neg_integer
+
+  @type reason :: :queue_full | :overloaded | :quota | :deadline | :draining | :closed
+
+  @typedoc "Ms until it may be tried again; 0 where that is no use (`:draining`, `:closed`, `:deadline`)."
+  @type retry_in :: non_neg_integer
+
+  @type refusal :: {:error, reason, retry_in}
+
+  @typedoc "How what was checked out went. `:abandoned`: the worker may still be busy with it."
+  @type outcome :: :ok | :error | :abandoned
+
+  # Life ------------------------------------------------------------------------------------------------------------
+
+  @doc """
+  Opens a pool; if it is open already, changes its configuration and its manager. It ends with its instance at the latest.
+  """
+  @callback pool_open(instance, pool, manager :: pid, config) :: :ok | :unknown
+
+  @doc """
+  Closes a pool. Who waits is refused with `:closed`, and so are the callers of calls that workers have.
+  """
+  @callback pool_close(instance, pool) :: :ok | :unknown
+
+  @doc """
+  Adds a worker, which takes work from now on and is watched.
+
+  Joining twice changes nothing. A place whose worker is dead goes to the new one; one whose worker lives is
+  `{:error, {:taken, pid}}`. `{:error, :noproc}` if `pid` is dead.
+  """
+  @callback pool_join(instance, pool, pid, member) :: :ok | {:error, :noproc | {:taken, pid}} | :unknown
+
+  @doc "Gives a worker nothing new; the manager hears `{:left, pid}` when it has nothing left. `:none` if it is no worker here."
+  @callback pool_leave(instance, pool, pid) :: :ok | :none | :unknown
+
+  # Requests --------------------------------------------------------------------------------------------------------
+
+  @doc """
+  Sends a request to a worker as a call of the calling process, `{:"$gen_call", {caller, tag}, request}`: at once, or when
+  it is its turn.
+  """
+  @callback pool_call(instance, pool, tag :: term, request :: term, params) ::
+              {:sent, ticket, pid} | {:queued, ticket} | refusal | :unknown
+
+  @doc "Gives the calling process a worker: at once, or by a message when it is its turn."
+  @callback pool_checkout(instance, pool, tag :: term, params) ::
+              {:granted, ticket, pid} | {:queued, ticket} | refusal | :unknown
+
+  @doc """
+  Sends a request to a worker as `{:"$gen_cast", request}`: at once, or when it is its turn. It is abandoned from the moment it
+  is sent, which the manager hears of.
+  """
+  @callback pool_cast(instance, pool, request :: term, params) :: {:sent, pid} | :queued | refusal | :unknown
+
+  @doc """
+  Ends a ticket of the calling process whose answer came, or whose worker is not needed any more. `:gone`: it ended before,
+  and if it was a call or waited, its message is there or on its way. `{:error, :foreign}`: it is another's.
+  """
+  @callback pool_checkin(instance, pool, ticket, outcome) :: :ok | :gone | {:error, :foreign} | :unknown
+
+  @doc """
+  Gives up a ticket of the calling process.
+
+    * `:cancelled` - it waited: nothing was sent and nothing will be;
+    * `:abandoned` - a call that a worker has: its permit stays used until the worker has answered;
+    * `:returned` - a grant crossed this: the worker went back, and the message comes;
+    * `:gone` - it ended before, as for `c:pool_checkin/4`;
+    * `{:error, :foreign}` - it is another's.
+  """
+  @callback pool_cancel(instance, pool, ticket) ::
+              :cancelled | :abandoned | :returned | :gone | {:error, :foreign} | :unknown
+
+  # The manager's ---------------------------------------------------------------------------------------------------
+
+  @doc "The worker is done with an abandoned ticket: its permit is free."
+  @callback pool_answered(instance, pool, ticket) :: :ok | :gone | :unknown
+
+  @doc "All abandoned tickets and who is at them: what a manager that was started again has to know."
+  @callback pool_abandoned(instance, pool) :: [{ticket, pid}] | :unknown
+
+  @doc "Refuses who has waited too long, and moves the interval of overload. To be called some ten times a second."
+  @callback pool_tick(instance, pool) :: :ok | :unknown
+
+  # Looking ---------------------------------------------------------------------------------------------------------
+
+  @doc """
+  Counts of a pool: `workers`, `ready` (that take work), `leaving`, `free` (permits), `ongoing`, `abandoned`, `queue`, `tenants`,
+  `served`, `refused`, `expired`, `cancelled`, `overloaded` (0 or 1), `wait` (us, a mean of waits, exponentially weighted), `hold`
+  (us, the same of holds), `arrived`.
+  """
+  @callback pool_status(instance, pool) :: %{atom => non_neg_integer} | :unknown
+
+  @doc "The workers in order of member; `:busy` has no free permit."
+  @callback pool_workers(instance, pool) ::
+              [
+                {pid, member, state :: :ready | :busy | :leaving, ongoing :: non_neg_integer,
+                 latency_us :: non_neg_integer, served :: non_neg_integer}
+              ]
+              | :unknown
+
+  # Dispatch --------------------------------------------------------------------------------------------------------
+
+  @spec pool_open(instance, pool, pid, config) :: :ok | :unknown
+  dispatch(pool_open(instance, pool, manager, config))
+
+  @spec pool_close(instance, pool) :: :ok | :unknown
+  dispatch(pool_close(instance, pool))
+
+  @spec pool_join(instance, pool, pid, member) :: :ok | {:error, :noproc | {:taken, pid}} | :unknown
+  dispatch(pool_join(instance, pool, pid, member))
+
+  @spec pool_leave(instance, pool, pid) :: :ok | :none | :unknown
+  dispatch(pool_leave(instance, pool, pid))
+
+  @spec pool_call(instance, pool, term, term, params) :: {:sent, ticket, pid} | {:queued, ticket} | refusal | :unknown
+  dispatch(pool_call(instance, pool, tag, request, params))
+
+  @spec pool_checkout(instance, pool, term, params) :: {:granted, ticket, pid} | {:queued, ticket} | refusal | :unknown
+  dispatch(pool_checkout(instance, pool, tag, params))
+
+  @spec pool_cast(instance, pool, term, params) :: {:sent, pid} | :queued | refusal | :unknown
+  dispatch(pool_cast(instance, pool, request, params))
+
+  @spec pool_checkin(instance, pool, ticket, outcome) :: :ok | :gone | {:error, :foreign} | :unknown
+  dispatch(pool_checkin(instance, pool, ticket, outcome))
+
+  @spec pool_cancel(instance, pool, ticket) ::
+          :cancelled | :abandoned | :returned | :gone | {:error, :foreign} | :unknown
+  dispatch(pool_cancel(instance, pool, ticket))
+
+  @spec pool_answered(instance, pool, ticket) :: :ok | :gone | :unknown
+  dispatch(pool_answered(instance, pool, ticket))
+
+  @spec pool_abandoned(instance, pool) :: [{ticket, pid}] | :unknown
+  dispatch(pool_abandoned(instance, pool))
+
+  @spec pool_tick(instance, pool) :: :ok | :unknown
+  dispatch(pool_tick(instance, pool))
+
+  @spec pool_status(instance, pool) :: %{atom => non_neg_integer} | :unknown
+  dispatch(pool_status(instance, pool))
+
+  @spec pool_workers(instance, pool) ::
+          [{pid, member, :ready | :busy | :leaving, non_neg_integer, non_neg_integer, non_neg_integer}] | :unknown
+  dispatch(pool_workers(instance, pool))
+end
