@@ -10,6 +10,7 @@ defmodule Kantoku.Native do
   """
 
   @behaviour Kantoku.Engine
+  @behaviour Kantoku.Engine.Pools
   @on_load :load
 
   @reason {__MODULE__, :not_loaded}
@@ -119,7 +120,7 @@ defmodule Kantoku.Native do
   # A stub's answer, kept from the compiler's eyes: the library's functions have others.
   defp without_library, do: :persistent_term.get({__MODULE__, :stub}, :unknown)
 
-  @impl true
+  @impl Kantoku.Engine
   def open(_instance, _keys, _servers, _listeners) do
     case without_library() do
       :unknown -> {:error, :unavailable}
@@ -127,56 +128,85 @@ defmodule Kantoku.Native do
     end
   end
 
-  @impl true
+  @impl Kantoku.Engine
   def close(_instance), do: :ok
-  @impl true
+  @impl Kantoku.Engine
   def seat(_instance, _index, _pid), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def register(_instance, _key, _value), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def take_over(_instance, _key, _value, _from), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def claim(_instance, _key, _pid, _value), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def introduce(_instance, _key, _pid, _value, _attributes, _facets), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def disclaim(_instance, _key, _pid), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def unregister(_instance, _key), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def unregister(_instance, _key, _incarnations), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def whereis(_instance, _key), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def lookup(_instance, _key), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def keys(_instance, _pid), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def own(_instance, _key, _pid), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def put_value(_instance, _key, _incarnation, _value), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def slice(_instance, _cursor, _limit), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def count_slice(_instance, _cursor, _limit), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def describe(_instance, _key, _pid, _expected, _attributes, _facets), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def entry(_instance, _key), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def set_load(_instance, _handle, _load), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def add_load(_instance, _handle, _delta), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def find(_instance, _query), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def find_pids(_instance, _query), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def count(_instance, _query), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def watch(_instance, _query, _pid), do: without_library()
-  @impl true
+  @impl Kantoku.Engine
   def unwatch(_instance, _reference), do: without_library()
+
+  @impl Kantoku.Engine.Pools
+  def pool_open(_instance, _pool, _manager, _config), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_close(_instance, _pool), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_join(_instance, _pool, _pid, _member), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_leave(_instance, _pool, _pid), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_call(_instance, _pool, _tag, _request, _params), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_checkout(_instance, _pool, _tag, _params), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_cast(_instance, _pool, _request, _params), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_checkin(_instance, _pool, _ticket, _outcome), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_cancel(_instance, _pool, _ticket), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_answered(_instance, _pool, _ticket), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_abandoned(_instance, _pool), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_tick(_instance, _pool), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_status(_instance, _pool), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_workers(_instance, _pool), do: without_library()
 
   @doc """
   Native bytes of an instance by what they are for (`:names`, `:owners`, `:index`, `:watches`), their sum in `:bytes`, and

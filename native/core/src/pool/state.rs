@@ -307,6 +307,7 @@ impl<W: World> Inner<W> {
         }
     }
 
+    /// In order of their numbers.
     pub fn members(&self) -> Vec<Member> {
         let member = |(at, worker): (u32, &super::workers::Worker<_>)| Member {
             pid: worker.pid,
@@ -317,7 +318,9 @@ impl<W: World> Inner<W> {
             latency: worker.latency as u64,
             served: worker.served,
         };
-        self.workers.iter().map(member).collect()
+        let mut members: Vec<Member> = self.workers.iter().map(member).collect();
+        members.sort_unstable_by_key(|member| member.member);
+        members
     }
 
     pub fn bytes(&self) -> usize {
