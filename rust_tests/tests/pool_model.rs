@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kantoku_core::pool::{
-    Asked, Asking, Cancelled, Config, Effect, Joined, Kind, Name, Notice, Outcome, Pool, Returned,
+    Asked, Asking, Cancelled, Config, Effect, Effects, Joined, Kind, Name, Notice, Outcome, Pool, Returned,
     Strategy as Choice,
 };
 use kantoku_rust_tests::cases;
@@ -214,7 +214,9 @@ impl Run {
             asked: 0,
             config: Config::default(),
         };
-        let effects = run.pool.open(GENERATION, run.config.clone(), 0, &run.world);
+        let mut effects = Effects::default();
+        run.pool
+            .open(GENERATION, run.config.clone(), 0, &run.world, &mut effects);
         assert!(effects.is_empty());
         run
     }
@@ -281,7 +283,8 @@ impl Run {
                 if known {
                     self.model.leaving.insert(pid);
                 }
-                let (left, effects) = self.pool.leave(GENERATION, pid).expect("open");
+                let mut effects = Effects::default();
+                let left = self.pool.leave(GENERATION, pid, &mut effects).expect("open");
                 assert_eq!(left, known);
                 self.carry_out(effects);
             }
@@ -312,7 +315,8 @@ impl Run {
             Op::Cancel { at, foreign } => self.cancel(at, foreign),
             Op::Answered { at } => self.answered(at),
             Op::Tick => {
-                let ((), effects) = self.pool.tick(GENERATION, self.now).expect("open");
+                let mut effects = Effects::default();
+                self.pool.tick(GENERATION, self.now, &mut effects).expect("open");
                 self.carry_out(effects);
             }
             Op::Pass { ms } => self.now += ms * MS,
@@ -331,9 +335,14 @@ impl Run {
                     ..self.config.clone()
                 };
                 self.model.max_ongoing = max_ongoing as usize;
-                let effects = self
-                    .pool
-                    .open(GENERATION, self.config.clone(), self.now, &self.world);
+                let mut effects = Effects::default();
+                self.pool.open(
+                    GENERATION,
+                    self.config.clone(),
+                    self.now,
+                    &self.world,
+                    &mut effects,
+                );
                 self.carry_out(effects);
             }
         }
@@ -342,9 +351,10 @@ impl Run {
 
     fn join(&mut self, pid: u64, member: u64) {
         let known = self.model.workers.contains_key(&pid);
-        let (joined, effects) = self
+        let mut effects = Effects::default();
+        let joined = self
             .pool
-            .join(GENERATION, pid, member, pid, self.now, &self.world)
+            .join(GENERATION, pid, member, pid, self.now, &self.world, &mut effects)
             .expect("open");
         let mut effects = Some(effects);
         match joined {
@@ -375,9 +385,9 @@ impl Run {
         if world_alive(&self.world, pid) {
             return;
         }
-        let ((), effects) = self
-            .pool
-            .worker_died(GENERATION, pid, self.now, &self.world)
+        let mut effects = Effects::default();
+        self.pool
+            .worker_died(GENERATION, pid, self.now, &self.world, &mut effects)
             .expect("open");
         self.carry_out(effects);
         assert!(!self.model.workers.contains_key(&pid));
@@ -402,7 +412,8 @@ impl Run {
                 _ => drop(self.model.tickets.remove(&name)),
             }
         }
-        let (_handle, effects) = self.pool.owner_died(GENERATION, pid).expect("open");
+        let mut effects = Effects::default();
+        let _handle = self.pool.owner_died(GENERATION, pid, &mut effects).expect("open");
         self.carry_out(effects);
     }
 
@@ -410,15 +421,17 @@ impl Run {
         self.asked += 1;
         let number = self.asked;
         let alive = asking.owner == 0 || world_alive(&self.world, asking.owner);
-        let (asked, effects) = self
+        let mut effects = Effects::default();
+        let asked = self
             .pool
             .ask(
                 GENERATION,
                 asking,
-                self.now,
+                || self.now,
                 &self.world,
                 || alive.then_some(asking.owner),
                 |_| Some(number),
+                &mut effects,
             )
             .expect("open");
         self.carry_out(effects);
@@ -495,9 +508,18 @@ impl Run {
                 _ => drop(self.model.tickets.remove(&name.word())),
             }
         }
-        let (returned, effects) = self
+        let mut effects = Effects::default();
+        let returned = self
             .pool
-            .give_back(GENERATION, name, owner, outcome, self.now, &self.world)
+            .give_back(
+                GENERATION,
+                name,
+                owner,
+                outcome,
+                || self.now,
+                &self.world,
+                &mut effects,
+            )
             .expect("open");
         assert_eq!(returned, expected);
         self.carry_out(effects);
@@ -541,9 +563,10 @@ impl Run {
             }
             _ => {}
         }
-        let (cancelled, effects) = self
+        let mut effects = Effects::default();
+        let cancelled = self
             .pool
-            .cancel(GENERATION, name, owner, self.now, &self.world)
+            .cancel(GENERATION, name, owner, self.now, &self.world, &mut effects)
             .expect("open");
         assert_eq!(cancelled, expected);
         self.carry_out(effects);
@@ -556,9 +579,10 @@ impl Run {
         if expected {
             self.model.tickets.remove(&name.word());
         }
-        let (answered, effects) = self
+        let mut effects = Effects::default();
+        let answered = self
             .pool
-            .answered(GENERATION, name, self.now, &self.world)
+            .answered(GENERATION, name, self.now, &self.world, &mut effects)
             .expect("open");
         assert_eq!(answered, expected);
         self.carry_out(effects);
@@ -574,8 +598,7 @@ proptest! {
         for op in ops {
             run.step(op);
         }
-        let (effects, _handles) = run.pool.close(GENERATION);
-        drop(effects);
+        run.pool.close(GENERATION, &mut Effects::default());
         run.pool.check();
         prop_assert!(run.pool.status(GENERATION).is_err());
     }

@@ -191,7 +191,14 @@ impl From<'_> {
 }
 
 /// Carries out what a change asks for.
+#[inline]
 pub fn carry_out(from: From<'_>, cell: Cell, effects: Effects<Content>) {
+    if !effects.is_empty() {
+        carry(from, cell, effects);
+    }
+}
+
+fn carry(from: From<'_>, cell: Cell, effects: Effects<Content>) {
     for effect in effects {
         match effect {
             Effect::Deliver {

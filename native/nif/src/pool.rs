@@ -1,8 +1,9 @@
 //! Pools: decodes, makes one core call, carries out what comes back.
 
 use kantoku_core::pool::{
-    Asked, Asking, Cancelled, Joined, Kind, Member, Name, Notice, Outcome, Returned, Status,
+    Asked, Asking, Cancelled, Effects, Joined, Kind, Member, Name, Notice, Outcome, Returned, Status,
 };
+use kantoku_core::sync::atomic::Ordering;
 use rustler::sys::ErlNifEnv;
 use rustler::{Encoder, Env, Term};
 
@@ -33,10 +34,9 @@ pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     };
     open.cell.set_manager(manager);
     let from = From::Process(env);
-    let effects = open
-        .cell
-        .pool
-        .open(open.generation, config, beam::now(), &from.world());
+    let mut effects = Effects::default();
+    let pool = &open.cell.pool;
+    pool.open(open.generation, config, beam::now(), &from.world(), &mut effects);
     carry_out(from, open.cell, effects);
     Ok(atom(env, atoms::ok()))
 }
@@ -49,11 +49,8 @@ fn find_or_add(opened: Opened, name: u64) -> Option<Open> {
     if let Some(open) = pools.find(name) {
         return Some(open);
     }
-    let cell = state().cells.take(state().seed);
-    cell.name
-        .store(name, kantoku_core::sync::atomic::Ordering::Release);
-    let generation = state().generation();
-    let open = Open { cell, generation };
+    let (state, instance) = (state(), opened.shell.name.load(Ordering::Relaxed));
+    let open = state.cells.take(instance, name, state.generation(), state.seed);
     pools.add(name, open);
     Some(open)
 }
@@ -87,10 +84,11 @@ pub fn close_all(pools: Pools) {
 }
 
 fn shut(from: From<'_>, open: Open) {
-    let (effects, handles) = open.cell.pool.close(open.generation);
+    let mut effects = Effects::default();
+    let handles = open.cell.pool.close(open.generation, &mut effects);
     carry_out(from, open.cell, effects);
     drop(handles);
-    state().cells.give_back(open.cell);
+    state().cells.give_back(open);
 }
 
 fn name(term: Term<'_>) -> Result<u64, Refusal> {
@@ -103,12 +101,21 @@ fn name(term: Term<'_>) -> Result<u64, Refusal> {
 
 #[inline]
 fn find(instance: Term<'_>, pool: Term<'_>) -> Option<Open> {
-    let opened = state().find(instance)?;
-    let pools = opened.shell.pools.read();
-    if !pools.is_of(opened.generation) || !beam::is_atom(pool) {
-        return None;
+    let (instance, pool) = (beam::word(instance.as_c_arg()), beam::word(pool.as_c_arg()));
+    let found = state().cells.find(instance, pool);
+    if found.is_some() {
+        found
+    } else {
+        search(instance, pool)
     }
-    pools.find(beam::word(pool.as_c_arg()))
+}
+
+// Only atoms are bound, and an atom's word is no other term's.
+#[cold]
+fn search(instance: u64, pool: u64) -> Option<Open> {
+    let opened = state().find_word(instance)?;
+    let pools = opened.shell.pools.read();
+    pools.find(pool).filter(|_| pools.is_of(opened.generation))
 }
 
 // Members --------------------------------------------------------------------------------------------------------------
@@ -135,8 +142,16 @@ pub fn join<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     };
     let from = From::Process(env);
     let pool = &open.cell.pool;
-    let Ok((joined, effects)) = pool.join(open.generation, pid.0, member, handle, beam::now(), &from.world())
-    else {
+    let mut effects = Effects::default();
+    let Ok(joined) = pool.join(
+        open.generation,
+        pid.0,
+        member,
+        handle,
+        beam::now(),
+        &from.world(),
+        &mut effects,
+    ) else {
         return Ok(unknown(env));
     };
     carry_out(from, open.cell, effects);
@@ -156,7 +171,8 @@ pub fn leave<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(open) = find(args[0], args[1]) else {
         return Ok(unknown(env));
     };
-    let Ok((known, effects)) = open.cell.pool.leave(open.generation, pid.0) else {
+    let mut effects = Effects::default();
+    let Ok(known) = open.cell.pool.leave(open.generation, pid.0, &mut effects) else {
         return Ok(unknown(env));
     };
     carry_out(From::Process(env), open.cell, effects);
@@ -166,20 +182,23 @@ pub fn leave<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 /// A worker died.
 pub fn worker_died(env: *mut ErlNifEnv, cell: Cell, watching: Watching) {
     let from = From::Elsewhere(env);
-    let (now, world) = (beam::now(), from.world());
-    if let Ok(((), effects)) = cell
+    let (now, world, mut effects) = (beam::now(), from.world(), Effects::default());
+    let pid = watching.pid.0;
+    // Closed is as good: it ended with the pool.
+    let _ = cell
         .pool
-        .worker_died(watching.generation, watching.pid.0, now, &world)
-    {
-        carry_out(from, cell, effects);
-    }
+        .worker_died(watching.generation, pid, now, &world, &mut effects);
+    carry_out(from, cell, effects);
 }
 
 /// A caller died.
 pub fn caller_died(env: *mut ErlNifEnv, cell: Cell, watching: Watching) {
-    if let Ok((_handle, effects)) = cell.pool.owner_died(watching.generation, watching.pid.0) {
-        carry_out(From::Elsewhere(env), cell, effects);
-    }
+    let mut effects = Effects::default();
+    let kept = cell
+        .pool
+        .owner_died(watching.generation, watching.pid.0, &mut effects);
+    carry_out(From::Elsewhere(env), cell, effects);
+    drop(kept);
 }
 
 // Requests -------------------------------------------------------------------------------------------------------------
@@ -281,13 +300,15 @@ fn ask<'a>(
         owner::watch_together(env.as_c_arg(), watching, &mut shared)
     };
     let pool = &open.cell.pool;
-    let Ok((asked, effects)) = pool.ask(
+    let mut effects = Effects::default();
+    let Ok(asked) = pool.ask(
         open.generation,
         &asking,
-        beam::now(),
+        beam::now,
         &from.world(),
         watch,
         &mut pack,
+        &mut effects,
     ) else {
         return Ok(None);
     };
@@ -396,13 +417,15 @@ pub fn checkin<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
     let from = From::Process(env);
     let pool = &open.cell.pool;
-    let Ok((returned, effects)) = pool.give_back(
+    let mut effects = Effects::default();
+    let Ok(returned) = pool.give_back(
         open.generation,
         ticket,
         caller.0,
         outcome,
-        beam::now(),
+        beam::now,
         &from.world(),
+        &mut effects,
     ) else {
         return Ok(unknown(env));
     };
@@ -441,8 +464,15 @@ pub fn cancel<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
     let from = From::Process(env);
     let pool = &open.cell.pool;
-    let Ok((cancelled, effects)) = pool.cancel(open.generation, ticket, caller.0, beam::now(), &from.world())
-    else {
+    let mut effects = Effects::default();
+    let Ok(cancelled) = pool.cancel(
+        open.generation,
+        ticket,
+        caller.0,
+        beam::now(),
+        &from.world(),
+        &mut effects,
+    ) else {
         return Ok(unknown(env));
     };
     carry_out(from, open.cell, effects);
@@ -463,7 +493,8 @@ pub fn answered<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     };
     let from = From::Process(env);
     let pool = &open.cell.pool;
-    let Ok((known, effects)) = pool.answered(open.generation, ticket, beam::now(), &from.world()) else {
+    let mut effects = Effects::default();
+    let Ok(known) = pool.answered(open.generation, ticket, beam::now(), &from.world(), &mut effects) else {
         return Ok(unknown(env));
     };
     carry_out(from, open.cell, effects);
@@ -475,7 +506,8 @@ pub fn tick<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(open) = find(args[0], args[1]) else {
         return Ok(unknown(env));
     };
-    let Ok(((), effects)) = open.cell.pool.tick(open.generation, beam::now()) else {
+    let mut effects = Effects::default();
+    let Ok(()) = open.cell.pool.tick(open.generation, beam::now(), &mut effects) else {
         return Ok(unknown(env));
     };
     carry_out(From::Process(env), open.cell, effects);

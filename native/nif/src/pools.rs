@@ -1,14 +1,18 @@
 //! Where the pools are: the cells that hold them, and the names of each instance.
 //!
+//! The way from the names to the cell takes no lock, as all that ask a pool pass there: one look into a directory of both names'
+//! hash. Where that leads to another's cell, or nowhere, the instance's own list is asked.
+//!
 //! A cell is never freed: when its pool is closed it is used for another, under a generation that none had. So whoever has one in
 //! his hands needs no count, and what comes too late finds a pool that is not open for it.
 
-use std::fmt;
 use std::ops::Deref;
+use std::{fmt, ptr};
 
-use kantoku_core::pool::Pool;
+use kantoku_core::directory::{Binding, Directory};
+use kantoku_core::pool::{Pool, mix};
 use kantoku_core::sync::Mutex;
-use kantoku_core::sync::atomic::{AtomicU64, Ordering};
+use kantoku_core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::beam::Pid;
 use crate::courier::Processes;
@@ -17,7 +21,9 @@ use crate::owner::Watched;
 #[derive(Debug)]
 pub struct Room {
     pub pool: Pool<Processes>,
-    /// The word of the pool's name.
+    place: u32,
+    /// The words of the instance's name and the pool's.
+    instance: AtomicU64,
     pub name: AtomicU64,
     /// Who is told what the pool cannot do itself; 0 is nobody.
     manager: AtomicU64,
@@ -39,7 +45,7 @@ impl Deref for Cell {
 
 impl PartialEq for Cell {
     fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self.0, other.0)
+        ptr::eq(self.0, other.0)
     }
 }
 
@@ -62,31 +68,87 @@ impl Room {
     }
 }
 
-/// All cells that were ever made, and those that no pool uses.
-#[derive(Debug, Default)]
+/// All cells that were ever made, those that no pool uses, and the directory of the others.
+#[derive(Debug)]
 pub struct Cells {
+    directory: Directory,
     made: Mutex<Vec<Cell>>,
     free: Mutex<Vec<Cell>>,
+    places: Box<[AtomicPtr<Room>]>,
+}
+
+// More pools than that are found as well, only not so fast.
+const QUICKLY_FOUND: usize = 1 << 13;
+
+impl Default for Cells {
+    fn default() -> Self {
+        let nowhere = || AtomicPtr::new(ptr::null_mut());
+        Self {
+            directory: Directory::new(QUICKLY_FOUND),
+            made: Mutex::new(Vec::new()),
+            free: Mutex::new(Vec::new()),
+            places: (0..QUICKLY_FOUND).map(|_| nowhere()).collect(),
+        }
+    }
 }
 
 impl Cells {
-    pub fn take(&self, seed: u64) -> Cell {
-        if let Some(cell) = self.free.lock().pop() {
-            return cell;
+    /// The open pool of these names, if it is found quickly.
+    #[inline]
+    pub fn find(&self, instance: u64, name: u64) -> Option<Open> {
+        let Binding { place, generation } = self.directory.find(hash(instance, name))?;
+        let room = self.places.get(place as usize)?.load(Ordering::Acquire);
+        // SAFETY: a place is bound after its cell was put there, and no cell is ever freed.
+        let cell = Cell(unsafe { room.as_ref() }?);
+        let own =
+            cell.instance.load(Ordering::Relaxed) == instance && cell.name.load(Ordering::Relaxed) == name;
+        own.then_some(Open { cell, generation })
+    }
+
+    /// A cell for a pool of these names.
+    pub fn take(&self, instance: u64, name: u64, generation: u32, seed: u64) -> Open {
+        let free = self.free.lock().pop();
+        let cell = free.unwrap_or_else(|| self.make(seed));
+        cell.instance.store(instance, Ordering::Relaxed);
+        cell.name.store(name, Ordering::Relaxed);
+        let place = cell.place;
+        if (place as usize) < self.places.len() {
+            // Where there is no room the slower way is open.
+            let _ = self
+                .directory
+                .bind(hash(instance, name), Binding { place, generation });
         }
+        Open { cell, generation }
+    }
+
+    fn make(&self, seed: u64) -> Cell {
         let mut made = self.made.lock();
-        let cell = Cell(Box::leak(Box::new(Room {
-            pool: Pool::new(seed.wrapping_add(made.len() as u64)),
+        let place = made.len() as u32;
+        let room: &'static Room = Box::leak(Box::new(Room {
+            pool: Pool::new(seed.wrapping_add(u64::from(place))),
+            place,
+            instance: AtomicU64::new(0),
             name: AtomicU64::new(0),
             manager: AtomicU64::new(0),
             shared: Mutex::new(None),
-        })));
-        made.push(cell);
-        cell
+        }));
+        if let Some(here) = self.places.get(place as usize) {
+            here.store(ptr::from_ref(room).cast_mut(), Ordering::Release);
+        }
+        made.push(Cell(room));
+        Cell(room)
     }
 
-    /// The cell's pool is closed.
-    pub fn give_back(&self, cell: Cell) {
+    /// The pool is closed.
+    pub fn give_back(&self, open: Open) {
+        let Open { cell, generation } = open;
+        let (instance, name) = (
+            cell.instance.load(Ordering::Relaxed),
+            cell.name.load(Ordering::Relaxed),
+        );
+        let place = cell.place;
+        self.directory
+            .unbind(hash(instance, name), Binding { place, generation });
         cell.manager.store(0, Ordering::Release);
         drop(cell.shared.lock().take());
         self.free.lock().push(cell);
@@ -98,8 +160,14 @@ impl Cells {
             .iter()
             .map(|cell| size_of::<Room>() + cell.pool.bytes())
             .sum();
-        held + made.capacity() * size_of::<Cell>()
+        held + made.capacity() * size_of::<Cell>() + self.directory.bytes() + size_of_val(&*self.places)
     }
+}
+
+// Of two names one that the directory can look for; never 0.
+#[inline]
+fn hash(instance: u64, name: u64) -> u64 {
+    mix(instance, name) | 1
 }
 
 /// An open pool.
@@ -126,8 +194,6 @@ impl Pools {
         self.generation == generation
     }
 
-    /// Few: a look at each is less than a map.
-    #[inline]
     pub fn find(&self, name: u64) -> Option<Open> {
         self.open
             .iter()

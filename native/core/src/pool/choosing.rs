@@ -89,10 +89,9 @@ impl<W: World> Inner<W> {
     /// Ends a ticket that waits, and tells its owner why; a cast has none.
     pub fn turn_away(&mut self, at: u32, reason: Refusal, retry_in: i64, effects: &mut Effects<W::Content>) {
         self.waiting.remove(&mut self.tickets, at);
-        let ticket = self.end(at);
-        if let Some(parcel) = ticket.parcel {
+        if let (owner, Some(parcel)) = self.end(at) {
             effects.push(Effect::Refuse {
-                owner: ticket.owner,
+                owner,
                 parcel,
                 reason,
                 retry_in,

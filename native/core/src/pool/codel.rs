@@ -37,6 +37,12 @@ impl Codel {
         self.least = Some(self.least.map_or(waited, |least| least.min(waited)));
     }
 
+    /// A request found a worker at once. Needs no clock: it is one of the interval that is running or was the last.
+    #[inline]
+    pub fn at_once(&mut self) {
+        self.least = Some(0);
+    }
+
     /// Nothing was handed over, and the oldest has waited so long.
     pub fn look(&mut self, now: i64, oldest: Option<i64>, limits: Limits) {
         self.turn(now, limits, oldest);

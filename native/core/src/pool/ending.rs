@@ -1,18 +1,20 @@
 //! How tickets end: given back, cancelled, answered, and with the deaths of owners and workers.
 
 use super::config::Config;
+use super::parcel::Sealed;
 use super::state::Inner;
 use super::telling::{Effect, Effects, Notice, Refusal};
-use super::tickets::{Kind, Name, Of, Stage, Ticket};
+use super::tickets::{Kind, NONE, Name, Of, Stage, UNTIMED};
 use super::{Cancelled, Joined, Outcome, Returned, World};
 
 impl<W: World> Inner<W> {
     // Tickets --------------------------------------------------------------------------------------------------------
 
-    /// Takes a ticket, which neither waits nor has a worker, out of its owner's chain and out of the world.
-    pub fn end(&mut self, at: u32) -> Ticket<W::Content> {
-        let owner = self.tickets.get(at).owner;
-        if let Some(chain) = self.owners.tickets(owner) {
+    /// Takes a ticket, which neither waits nor has a worker, out of its owner's chain and out of the world: whose it was,
+    /// and what was kept of it.
+    pub fn end(&mut self, at: u32) -> (u64, Option<Sealed<W::Content>>) {
+        let owned = self.tickets.get(at).owned;
+        if let Some(chain) = self.owners.tickets(owned) {
             self.tickets.unchain(chain, Of::Owner, at);
         }
         self.tickets.remove(at)
@@ -51,8 +53,10 @@ impl<W: World> Inner<W> {
 
     // Its owner does not wait for it any more, but the worker may be busy with it (P5).
     fn abandon(&mut self, at: u32, effects: &mut Effects<W::Content>) {
-        let owner = std::mem::take(&mut self.tickets.get_mut(at).owner);
-        if let Some(chain) = self.owners.tickets(owner) {
+        let ticket = self.tickets.get_mut(at);
+        ticket.owner = 0;
+        let owned = std::mem::replace(&mut ticket.owned, NONE);
+        if let Some(chain) = self.owners.tickets(owned) {
             self.tickets.unchain(chain, Of::Owner, at);
         }
         self.counts.abandoned += 1;
@@ -76,7 +80,7 @@ impl<W: World> Inner<W> {
         name: Name,
         owner: u64,
         outcome: Outcome,
-        now: i64,
+        clock: impl Fn() -> i64,
         world: &W,
         effects: &mut Effects<W::Content>,
     ) -> Returned {
@@ -94,11 +98,16 @@ impl<W: World> Inner<W> {
             self.abandon(at, effects);
             return Returned::Done;
         }
-        let (worker, held) = (ticket.worker, now.saturating_sub(ticket.since));
-        self.measure(worker, held, now);
+        let (worker, since) = (ticket.worker, ticket.since);
+        if since != UNTIMED {
+            let now = clock();
+            self.measure(worker, now.saturating_sub(since), now);
+        }
         self.release(at, effects);
         drop(self.end(at));
-        self.serve(now, world, effects);
+        if !self.waiting.is_empty() {
+            self.serve(clock(), world, effects);
+        }
         Returned::Done
     }
 
@@ -115,7 +124,7 @@ impl<W: World> Inner<W> {
         };
         let ticket = self.tickets.get(at);
         match ticket.stage {
-            Stage::Abandoned => Cancelled::Gone,
+            Stage::Abandoned | Stage::Free => Cancelled::Gone,
             _ if ticket.owner != owner => Cancelled::Foreign,
             Stage::Waiting => {
                 self.counts.cancelled += 1;
@@ -150,7 +159,8 @@ impl<W: World> Inner<W> {
     }
 
     pub fn owner_died(&mut self, pid: u64, effects: &mut Effects<W::Content>) -> Option<W::Handle> {
-        let chain = self.owners.tickets(pid).copied()?;
+        let owned = self.owners.find(pid)?;
+        let chain = self.owners.tickets(owned).copied()?;
         let tickets: Vec<u32> = self.tickets.walk(chain, Of::Owner).collect();
         for at in tickets {
             match self.tickets.get(at).stage {
@@ -162,7 +172,7 @@ impl<W: World> Inner<W> {
                 _ => self.abandon(at, effects),
             }
         }
-        self.owners.remove(pid).map(|owner| owner.handle)
+        self.owners.remove(pid)
     }
 
     // Workers --------------------------------------------------------------------------------------------------------
@@ -219,14 +229,10 @@ impl<W: World> Inner<W> {
         for at in tickets {
             let stage = self.tickets.get(at).stage;
             self.uncount(stage);
-            let ticket = self.end(at);
-            if stage == Stage::Served
-                && let Some(parcel) = ticket.parcel
+            if let (owner, Some(parcel)) = self.end(at)
+                && stage == Stage::Served
             {
-                effects.push(Effect::Lost {
-                    owner: ticket.owner,
-                    parcel,
-                });
+                effects.push(Effect::Lost { owner, parcel });
             }
         }
         let pid = self.workers.remove(worker).pid;
@@ -280,12 +286,11 @@ impl<W: World> Inner<W> {
             .collect();
         for at in served {
             let stage = self.tickets.get(at).stage;
-            let ticket = self.end(at);
-            if stage == Stage::Served
-                && let Some(parcel) = ticket.parcel
+            if let (owner, Some(parcel)) = self.end(at)
+                && stage == Stage::Served
             {
                 effects.push(Effect::Refuse {
-                    owner: ticket.owner,
+                    owner,
                     parcel,
                     reason: Refusal::Closed,
                     retry_in: 0,

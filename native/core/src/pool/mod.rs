@@ -1,8 +1,8 @@
 //! A pool: which worker may take a request now, and who is next when none may.
 //!
 //! A permit is a worker's readiness for one request; each worker has so many as the pool's `max_ongoing` says. A request is a
-//! ticket from its arrival to its end. All is behind one short lock; what is to be sent comes back as effects, for the caller
-//! to carry out after it.
+//! ticket from its arrival to its end. All is behind one short lock; what is to be sent is put among the effects, for the
+//! caller to carry out after it.
 //!
 //! P1. A ticket that is served, held or abandoned uses exactly one permit of one worker; one that waits uses none.
 //! P2. Nobody waits while a permit is free.
@@ -174,27 +174,29 @@ impl<W: World> Pool<W> {
     }
 
     /// Opens for a generation that was never used, or changes the configuration of the one that is open.
-    pub fn open(&self, generation: u32, config: Config, now: i64, world: &W) -> Effects<W::Content> {
-        let mut effects = Effects::default();
-        let mut inner = self.inner.lock();
-        inner.configure(generation, config, now, world, &mut effects);
-        effects
+    pub fn open(
+        &self,
+        generation: u32,
+        config: Config,
+        now: i64,
+        world: &W,
+        effects: &mut Effects<W::Content>,
+    ) {
+        self.inner
+            .lock()
+            .configure(generation, config, now, world, effects);
     }
 
     /// Ends everything; gives back what was kept of processes.
-    pub fn close(&self, generation: u32) -> (Effects<W::Content>, Vec<W::Handle>) {
-        let mut effects = Effects::default();
-        let mut inner = self.inner.lock();
-        if inner.generation != generation {
-            return (effects, Vec::new());
-        }
-        let handles = inner.close(&mut effects);
-        (effects, handles)
+    pub fn close(&self, generation: u32, effects: &mut Effects<W::Content>) -> Vec<W::Handle> {
+        self.enter(generation)
+            .map_or_else(|Closed| Vec::new(), |mut inner| inner.close(effects))
     }
 
     // Members --------------------------------------------------------------------------------------------------------
 
     /// A worker takes work from now on. `handle` watches it.
+    #[allow(clippy::too_many_arguments)]
     pub fn join(
         &self,
         generation: u32,
@@ -203,76 +205,85 @@ impl<W: World> Pool<W> {
         handle: W::Handle,
         now: i64,
         world: &W,
-    ) -> After<W, Joined> {
-        let mut effects = Effects::default();
-        let joined = self
-            .enter(generation)?
-            .join(pid, member, handle, now, world, &mut effects);
-        Ok((joined, effects))
+        effects: &mut Effects<W::Content>,
+    ) -> Result<Joined, Closed> {
+        let mut inner = self.enter(generation)?;
+        Ok(inner.join(pid, member, handle, now, world, effects))
     }
 
     /// No new work for a worker; `false` if it is none.
-    pub fn leave(&self, generation: u32, pid: u64) -> After<W, bool> {
-        let mut effects = Effects::default();
-        let known = self.enter(generation)?.leave(pid, &mut effects);
-        Ok((known, effects))
+    pub fn leave(
+        &self,
+        generation: u32,
+        pid: u64,
+        effects: &mut Effects<W::Content>,
+    ) -> Result<bool, Closed> {
+        Ok(self.enter(generation)?.leave(pid, effects))
     }
 
     /// A worker died.
-    pub fn worker_died(&self, generation: u32, pid: u64, now: i64, world: &W) -> After<W, ()> {
-        let mut effects = Effects::default();
+    pub fn worker_died(
+        &self,
+        generation: u32,
+        pid: u64,
+        now: i64,
+        world: &W,
+        effects: &mut Effects<W::Content>,
+    ) -> Result<(), Closed> {
         let mut inner = self.enter(generation)?;
         if let Some(worker) = inner.workers.of_pid(pid) {
-            inner.bury(worker, &mut effects);
-            inner.serve(now, world, &mut effects);
+            inner.bury(worker, effects);
+            inner.serve(now, world, effects);
         }
-        Ok(((), effects))
+        Ok(())
     }
 
     // Requests -------------------------------------------------------------------------------------------------------
 
     /// A request arrives. `watch` starts to watch an owner that is not known yet, and is called outside the lock, as is `pack`,
-    /// which makes what is kept of the request: for one that waits, with the request itself.
+    /// which makes what is kept of the request: for one that waits, with the request itself. The clock is only read where it
+    /// matters.
+    #[inline]
+    #[allow(clippy::too_many_arguments)]
     pub fn ask(
         &self,
         generation: u32,
         asking: &Asking<'_>,
-        now: i64,
+        clock: impl Fn() -> i64,
         world: &W,
         mut watch: impl FnMut() -> Option<W::Handle>,
         mut pack: impl FnMut(bool) -> Option<W::Content>,
-    ) -> After<W, Asked> {
-        let mut effects = Effects::default();
+        effects: &mut Effects<W::Content>,
+    ) -> Result<Asked, Closed> {
         // A call's owner is told when its worker dies, so something of it is always kept.
-        let mut parcel = (asking.kind == Kind::Call).then(|| pack(false)).flatten();
+        let mut parcel = if asking.kind == Kind::Call {
+            pack(false)
+        } else {
+            None
+        };
         let mut handle = None;
         let mut packed_to_wait = false;
         loop {
             let mut inner = self.enter(generation)?;
-            if asking.owner != 0 && !inner.owners.knows(asking.owner) {
-                match handle.take() {
-                    Some(handle) => inner.owners.add(asking.owner, handle),
-                    None => {
-                        drop(inner);
-                        handle = watch();
-                        if handle.is_none() {
-                            return Ok((Asked::NoOwner, effects));
-                        }
-                        continue;
+            let owned = match (inner.owners.find(asking.owner), handle.take()) {
+                (Some(owned), _) => owned,
+                (None, Some(handle)) => inner.owners.add(asking.owner, handle),
+                (None, None) => {
+                    drop(inner);
+                    handle = watch();
+                    if handle.is_none() {
+                        return Ok(Asked::NoOwner);
                     }
+                    continue;
                 }
-            }
-            match inner.admit(asking, now, world, &mut effects) {
-                Admitted::Refused { reason, retry_in } => {
-                    return Ok((Asked::Refused { reason, retry_in }, effects));
-                }
+            };
+            match inner.admit(asking, &clock, world, effects) {
+                Admitted::Refused { reason, retry_in } => return Ok(Asked::Refused { reason, retry_in }),
                 Admitted::To(worker) => {
-                    let asked = inner.take(asking, worker, parcel.map(Parcel::seal), now);
-                    return Ok((asked, effects));
+                    return Ok(inner.take(asking, owned, worker, parcel.map(Parcel::seal), &clock));
                 }
                 Admitted::ToWait if packed_to_wait => {
-                    let asked = inner.queue(asking, parcel.map(Parcel::seal), now, &mut effects);
-                    return Ok((asked, effects));
+                    return Ok(inner.queue(asking, owned, parcel.map(Parcel::seal), clock(), effects));
                 }
                 Admitted::ToWait => {
                     drop(inner);
@@ -284,20 +295,20 @@ impl<W: World> Pool<W> {
     }
 
     /// An owner gives back what it holds, or says that a call was answered.
+    #[inline]
+    #[allow(clippy::too_many_arguments)]
     pub fn give_back(
         &self,
         generation: u32,
         ticket: Name,
         owner: u64,
         outcome: Outcome,
-        now: i64,
+        clock: impl Fn() -> i64,
         world: &W,
-    ) -> After<W, Returned> {
-        let mut effects = Effects::default();
-        let returned = self
-            .enter(generation)?
-            .give_back(ticket, owner, outcome, now, world, &mut effects);
-        Ok((returned, effects))
+        effects: &mut Effects<W::Content>,
+    ) -> Result<Returned, Closed> {
+        let mut inner = self.enter(generation)?;
+        Ok(inner.give_back(ticket, owner, outcome, clock, world, effects))
     }
 
     /// An owner waits no longer.
@@ -308,33 +319,37 @@ impl<W: World> Pool<W> {
         owner: u64,
         now: i64,
         world: &W,
-    ) -> After<W, Cancelled> {
-        let mut effects = Effects::default();
-        let cancelled = self
-            .enter(generation)?
-            .cancel(ticket, owner, now, world, &mut effects);
-        Ok((cancelled, effects))
+        effects: &mut Effects<W::Content>,
+    ) -> Result<Cancelled, Closed> {
+        Ok(self.enter(generation)?.cancel(ticket, owner, now, world, effects))
     }
 
     /// A worker is done with an abandoned ticket; `false` if there is none of that name.
-    pub fn answered(&self, generation: u32, ticket: Name, now: i64, world: &W) -> After<W, bool> {
-        let mut effects = Effects::default();
-        let known = self.enter(generation)?.answered(ticket, now, world, &mut effects);
-        Ok((known, effects))
+    pub fn answered(
+        &self,
+        generation: u32,
+        ticket: Name,
+        now: i64,
+        world: &W,
+        effects: &mut Effects<W::Content>,
+    ) -> Result<bool, Closed> {
+        Ok(self.enter(generation)?.answered(ticket, now, world, effects))
     }
 
     /// An owner died; gives back what was kept of it.
-    pub fn owner_died(&self, generation: u32, pid: u64) -> After<W, Option<W::Handle>> {
-        let mut effects = Effects::default();
-        let handle = self.enter(generation)?.owner_died(pid, &mut effects);
-        Ok((handle, effects))
+    pub fn owner_died(
+        &self,
+        generation: u32,
+        pid: u64,
+        effects: &mut Effects<W::Content>,
+    ) -> Result<Option<W::Handle>, Closed> {
+        Ok(self.enter(generation)?.owner_died(pid, effects))
     }
 
     /// Refuses who waits too long. To be called now and then.
-    pub fn tick(&self, generation: u32, now: i64) -> After<W, ()> {
-        let mut effects = Effects::default();
-        self.enter(generation)?.tick(now, &mut effects);
-        Ok(((), effects))
+    pub fn tick(&self, generation: u32, now: i64, effects: &mut Effects<W::Content>) -> Result<(), Closed> {
+        self.enter(generation)?.tick(now, effects);
+        Ok(())
     }
 
     // Looking --------------------------------------------------------------------------------------------------------
@@ -370,9 +385,6 @@ impl<W: World> Pool<W> {
         }
     }
 }
-
-/// What a change answers, and what is to be sent after it.
-pub type After<W, T> = Result<(T, Effects<<W as World>::Content>), Closed>;
 
 type Entered<'a, W> = MutexGuard<'a, Inner<W>>;
 type OwnersOf<W> = Owners<<W as World>::Handle>;

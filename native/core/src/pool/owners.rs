@@ -3,62 +3,104 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
-use super::tickets::Chain;
+use super::tickets::{Chain, NONE};
 use crate::registry::WordHasher;
 
 #[derive(Debug)]
-pub struct Owner<H> {
-    pub handle: H,
-    pub tickets: Chain,
+struct Owner<H> {
+    handle: H,
+    tickets: Chain,
 }
 
 #[derive(Debug)]
 pub struct Owners<H> {
-    by_pid: HashMap<u64, Owner<H>, BuildHasherDefault<WordHasher>>,
+    by_pid: HashMap<u64, u32, BuildHasherDefault<WordHasher>>,
+    places: Vec<Option<Owner<H>>>,
+    free: Vec<u32>,
 }
 
 impl<H> Default for Owners<H> {
     fn default() -> Self {
         Self {
             by_pid: HashMap::default(),
+            places: Vec::new(),
+            free: Vec::new(),
         }
     }
 }
 
 impl<H> Owners<H> {
-    pub fn knows(&self, pid: u64) -> bool {
-        self.by_pid.contains_key(&pid)
+    /// Where a process is kept. Nobody (0) is kept nowhere, which is a place too.
+    #[inline]
+    pub fn find(&self, pid: u64) -> Option<u32> {
+        if pid == 0 {
+            return Some(NONE);
+        }
+        self.by_pid.get(&pid).copied()
     }
 
-    pub fn add(&mut self, pid: u64, handle: H) {
-        let tickets = Chain::default();
-        self.by_pid.insert(pid, Owner { handle, tickets });
+    pub fn add(&mut self, pid: u64, handle: H) -> u32 {
+        let owner = Some(Owner {
+            handle,
+            tickets: Chain::default(),
+        });
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.places[at as usize] = owner;
+                at
+            }
+            None => {
+                self.places.push(owner);
+                self.places.len() as u32 - 1
+            }
+        };
+        self.by_pid.insert(pid, at);
+        at
     }
 
-    pub fn tickets(&mut self, pid: u64) -> Option<&mut Chain> {
-        self.by_pid.get_mut(&pid).map(|owner| &mut owner.tickets)
+    #[inline]
+    pub fn tickets(&mut self, at: u32) -> Option<&mut Chain> {
+        let owner = self.places.get_mut(at as usize)?.as_mut()?;
+        Some(&mut owner.tickets)
     }
 
     /// The tickets of all owners.
     pub fn chains(&self) -> impl Iterator<Item = Chain> {
-        self.by_pid.values().map(|owner| owner.tickets)
+        self.places.iter().flatten().map(|owner| owner.tickets)
     }
 
-    pub fn remove(&mut self, pid: u64) -> Option<Owner<H>> {
-        let owner = self.by_pid.remove(&pid);
-        // A crowd that came once leaves no empty hall.
-        if self.by_pid.capacity() > 64 && self.by_pid.len() * 8 < self.by_pid.capacity() {
+    pub fn remove(&mut self, pid: u64) -> Option<H> {
+        let at = self.by_pid.remove(&pid)?;
+        let owner = self.places[at as usize].take();
+        self.free.push(at);
+        self.shrink();
+        owner.map(|owner| owner.handle)
+    }
+
+    // A crowd that came once leaves no empty hall.
+    fn shrink(&mut self) {
+        const HALL: usize = 64;
+        if self.by_pid.capacity() > HALL && self.by_pid.len() * 8 < self.by_pid.capacity() {
             self.by_pid.shrink_to(self.by_pid.len() * 2);
         }
-        owner
+        if self.by_pid.is_empty() && self.places.capacity() > HALL {
+            self.places = Vec::new();
+            self.free = Vec::new();
+        }
     }
 
     pub fn take(&mut self) -> Vec<H> {
-        let all = std::mem::take(&mut self.by_pid);
-        all.into_values().map(|owner| owner.handle).collect()
+        let all = std::mem::take(self);
+        all.places
+            .into_iter()
+            .flatten()
+            .map(|owner| owner.handle)
+            .collect()
     }
 
     pub fn bytes(&self) -> usize {
-        self.by_pid.capacity() * size_of::<(u64, Owner<H>)>()
+        self.by_pid.capacity() * size_of::<(u64, u32)>()
+            + self.places.capacity() * size_of::<Option<Owner<H>>>()
+            + self.free.capacity() * size_of::<u32>()
     }
 }

@@ -48,6 +48,8 @@ pub enum Stage {
     Held,
     /// Nobody waits for it any more, but the worker may be busy with it.
     Abandoned,
+    /// It ended; its place waits for another.
+    Free,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +75,9 @@ struct Link {
 }
 
 pub const NONE: u32 = u32::MAX;
+
+/// Of a ticket whose duration is not measured.
+pub const UNTIMED: i64 = i64::MIN;
 
 /// A doubly linked list through tickets.
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +116,8 @@ pub struct Ticket<C> {
     pub stage: Stage,
     /// 0 is nobody.
     pub owner: u64,
+    /// Where the owner is kept.
+    pub owned: u32,
     /// While it has one.
     pub worker: u32,
     pub tenant: u32,
@@ -118,7 +125,7 @@ pub struct Ticket<C> {
     pub cost: u32,
     /// Until when it may wait.
     pub deadline: i64,
-    /// When it came; from its hand-over on, when that was.
+    /// When it came; from its hand-over on, when that was, or [`UNTIMED`].
     pub since: i64,
     pub parcel: Option<Sealed<C>>,
     links: [Link; 3],
@@ -129,6 +136,7 @@ pub struct Ticket<C> {
 pub struct Fresh<C> {
     pub kind: Kind,
     pub owner: u64,
+    pub owned: u32,
     pub priority: u8,
     pub cost: u32,
     pub deadline: i64,
@@ -137,14 +145,9 @@ pub struct Fresh<C> {
 }
 
 #[derive(Debug)]
-enum Place<C> {
-    Taken(Ticket<C>),
-    Free { uses: u64, next: u32 },
-}
-
-#[derive(Debug)]
 pub struct Tickets<C> {
-    places: Vec<Place<C>>,
+    // One that is free has the stage `Free`, and its successor among the free as its owner's place.
+    places: Vec<Ticket<C>>,
     free: u32,
     len: usize,
 }
@@ -165,83 +168,85 @@ impl<C> Tickets<C> {
     }
 
     pub fn bytes(&self) -> usize {
-        self.places.capacity() * size_of::<Place<C>>()
+        self.places.capacity() * size_of::<Ticket<C>>()
     }
 
+    #[inline]
     pub fn get(&self, at: u32) -> &Ticket<C> {
-        match &self.places[at as usize] {
-            Place::Taken(ticket) => ticket,
-            Place::Free { .. } => unreachable!("a ticket in a chain is taken"),
-        }
+        &self.places[at as usize]
     }
 
+    #[inline]
     pub fn get_mut(&mut self, at: u32) -> &mut Ticket<C> {
-        match &mut self.places[at as usize] {
-            Place::Taken(ticket) => ticket,
-            Place::Free { .. } => unreachable!("a ticket in a chain is taken"),
-        }
+        &mut self.places[at as usize]
     }
 
     /// The place of a name, while that is in use.
+    #[inline]
     pub fn find(&self, name: Name) -> Option<u32> {
-        match self.places.get(name.place() as usize) {
-            Some(Place::Taken(ticket)) if ticket.name == name => Some(name.place()),
-            _ => None,
-        }
+        let ticket = self.places.get(name.place() as usize)?;
+        (ticket.name == name && ticket.stage != Stage::Free).then(|| name.place())
     }
 
     /// A new ticket in its stage `Waiting`, in no chain; there is room, as [`MOST`] was asked first.
+    #[inline]
     pub fn insert(&mut self, fresh: Fresh<C>) -> u32 {
-        let (at, uses) = self.free_place();
-        let none = Link {
-            before: NONE,
-            after: NONE,
-        };
-        self.places[at as usize] = Place::Taken(Ticket {
-            name: Name::new(at, uses),
-            kind: fresh.kind,
-            stage: Stage::Waiting,
-            owner: fresh.owner,
-            worker: NONE,
-            tenant: NONE,
-            priority: fresh.priority,
-            cost: fresh.cost,
-            deadline: fresh.deadline,
-            since: fresh.since,
-            parcel: fresh.parcel,
-            links: [none; 3],
-        });
+        if self.free == NONE {
+            self.grow();
+        }
+        let at = self.free;
+        let place = &mut self.places[at as usize];
+        self.free = place.owned;
         self.len += 1;
+        place.kind = fresh.kind;
+        place.stage = Stage::Waiting;
+        place.owner = fresh.owner;
+        place.owned = fresh.owned;
+        place.worker = NONE;
+        place.tenant = NONE;
+        place.priority = fresh.priority;
+        place.cost = fresh.cost;
+        place.deadline = fresh.deadline;
+        place.since = fresh.since;
+        place.parcel = fresh.parcel;
         at
     }
 
-    fn free_place(&mut self) -> (u32, u64) {
-        match self.places.get(self.free as usize) {
-            Some(&Place::Free { uses, next }) => {
-                let at = self.free;
-                self.free = next;
-                (at, uses)
-            }
-            _ => {
-                self.places.push(Place::Free { uses: 0, next: NONE });
-                (self.places.len() as u32 - 1, 0)
-            }
-        }
+    #[cold]
+    fn grow(&mut self) {
+        let at = self.places.len() as u32;
+        self.places.push(Ticket {
+            name: Name::new(at, 0),
+            kind: Kind::Cast,
+            stage: Stage::Free,
+            owner: 0,
+            owned: NONE,
+            worker: NONE,
+            tenant: NONE,
+            priority: 0,
+            cost: 0,
+            deadline: 0,
+            since: 0,
+            parcel: None,
+            links: [Link {
+                before: NONE,
+                after: NONE,
+            }; 3],
+        });
+        self.free = at;
     }
 
-    /// Ends a ticket that stands in no chain any more.
-    pub fn remove(&mut self, at: u32) -> Ticket<C> {
-        let uses = self.get(at).name.0 >> PLACE_BITS;
-        let free = Place::Free {
-            uses: uses + 1,
-            next: self.free,
-        };
-        let Place::Taken(ticket) = std::mem::replace(&mut self.places[at as usize], free) else {
-            unreachable!("a ticket in a chain is taken");
-        };
+    /// Ends a ticket that stands in no chain any more: whose it was, and what was kept of it.
+    #[inline]
+    pub fn remove(&mut self, at: u32) -> (u64, Option<Sealed<C>>) {
+        let free = self.free;
+        let place = &mut self.places[at as usize];
+        place.name = Name::new(at, (place.name.0 >> PLACE_BITS) + 1);
+        place.stage = Stage::Free;
+        place.owned = free;
         self.free = at;
         self.len -= 1;
-        ticket
+        (place.owner, place.parcel.take())
     }
 
     fn link(&mut self, at: u32, of: Of) -> &mut Link {
@@ -281,9 +286,6 @@ impl<C> Tickets<C> {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Ticket<C>> {
-        self.places.iter().filter_map(|place| match place {
-            Place::Taken(ticket) => Some(ticket),
-            Place::Free { .. } => None,
-        })
+        self.places.iter().filter(|place| place.stage != Stage::Free)
     }
 }

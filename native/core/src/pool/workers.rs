@@ -246,7 +246,7 @@ impl<H> Workers<H> {
             Strategy::Lifo => self.latest(),
             Strategy::Random => self.any(),
             Strategy::LeastLoaded => self.least(|worker| f64::from(worker.ongoing)),
-            Strategy::PowerOfTwo => self.better_of_two(|worker| f64::from(worker.ongoing)),
+            Strategy::PowerOfTwo => self.idler_of_two(),
             Strategy::PeakEwma => {
                 self.better_of_two(|worker| (worker.latency + 1.0) * (f64::from(worker.ongoing) + 1.0))
             }
@@ -288,6 +288,20 @@ impl<H> Workers<H> {
         let count = self.unordered().len();
         let at = self.random.below(count);
         self.unordered()[at]
+    }
+
+    // Among those that have nothing to do there is no better one.
+    fn idler_of_two(&mut self) -> u32 {
+        let one = self.any();
+        if self.get(one).ongoing == 0 {
+            return one;
+        }
+        let other = self.any();
+        if self.get(other).ongoing < self.get(one).ongoing {
+            other
+        } else {
+            one
+        }
     }
 
     fn better_of_two(&mut self, cost: impl Fn(&Worker<H>) -> f64) -> u32 {
