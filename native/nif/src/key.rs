@@ -10,6 +10,7 @@ use rustler::{Binary, Encoder, Env, Term, TermType};
 use std::hash::BuildHasher;
 use std::mem::MaybeUninit;
 
+use crate::atoms;
 use crate::beam;
 use crate::terms::{Bags, Raw};
 
@@ -24,6 +25,16 @@ const TUPLE: u8 = 4;
 // The kind of a part, in the low bits of the byte it begins with. Above: how many bytes its number has.
 const KIND: u8 = 7;
 const HEAD: usize = 1 + size_of::<u64>();
+
+/// The spelling of a tenant, of whom most requests have none: `nil` is spelled by nothing.
+#[inline]
+pub fn tenant<'r>(room: &'r mut Room, term: Term<'_>) -> Option<&'r [u8]> {
+    if beam::word(term.as_c_arg()) == beam::word(atoms::nil().as_c_arg()) {
+        Some(&[])
+    } else {
+        room.spelling(term)
+    }
+}
 
 /// Where a caller's key is spelled. Made where it stays, as to move it would cost more than to spell most keys.
 pub struct Room {

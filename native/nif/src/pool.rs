@@ -11,7 +11,7 @@ use crate::beam::{self, Pid, atom};
 use crate::courier::{self, Content, From, Request, atom_of, carry_out};
 use crate::guard::{Answer, Refusal};
 use crate::instance::unknown;
-use crate::key::Room;
+use crate::key::{self, Room};
 use crate::owner::{self, Role, Watching};
 use crate::pools::{Cell, Open, Pools};
 use crate::state::{Opened, state};
@@ -282,16 +282,12 @@ fn ask<'a>(
         wanted: None,
     };
     if let Some(params) = self::params(params)? {
-        asking.tenant = room.spelling(params.tenant).ok_or(Refusal::BadArgument)?;
+        asking.tenant = key::tenant(&mut room, params.tenant).ok_or(Refusal::BadArgument)?;
         asking.priority = params.priority;
         asking.cost = params.cost;
         asking.wait = params.wait;
         asking.hash = params.hash;
         asking.wanted = params.wanted;
-    } else {
-        asking.tenant = room
-            .spelling(atom(env, atoms::nil()))
-            .ok_or(Refusal::BadArgument)?;
     }
     let from = From::Process(env);
     let watch = || {

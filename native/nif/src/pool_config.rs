@@ -6,7 +6,7 @@ use kantoku_core::pool::{Config, Quota, Strategy, Tenant, What, Who};
 use rustler::Term;
 
 use crate::guard::Refusal;
-use crate::key::Room;
+use crate::key::{self, Room};
 use crate::{atoms, beam};
 
 const MS: i64 = 1_000_000;
@@ -73,8 +73,7 @@ fn is(term: Term<'_>, name: rustler::Atom) -> bool {
 }
 
 fn tenant(term: Term<'_>) -> Result<Tenant, Refusal> {
-    Room::new()
-        .spelling(term)
+    key::tenant(&mut Room::new(), term)
         .map(Into::into)
         .ok_or(Refusal::BadArgument)
 }
