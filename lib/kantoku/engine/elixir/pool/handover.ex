@@ -11,7 +11,22 @@ defmodule Kantoku.Engine.Elixir.Pool.Handover do
   @doc "Serves who waits, as far as permits go."
   @spec run(State.t(), integer) :: State.t()
   def run(state, now) do
-    if state.waiting.size > 0 and Workers.any_free?(state.workers), do: state |> advance(now) |> visit(now), else: state
+    if state.waiting.size > 0, do: state |> bury_first() |> serve(now), else: state
+  end
+
+  # Nobody is looked at for a turn that only the dead could serve.
+  defp bury_first(state) do
+    with true <- Workers.any_free?(state.workers),
+         %{pid: pid} = Workers.first(state.workers),
+         false <- state.alive?.(pid) do
+      state |> Deaths.worker(pid) |> bury_first()
+    else
+      _alive_or_none -> state
+    end
+  end
+
+  defp serve(state, now) do
+    if Workers.any_free?(state.workers), do: state |> advance(now) |> visit(now), else: state
   end
 
   defp visit(state, now) do
