@@ -143,11 +143,11 @@ defmodule Kantoku.Chaos do
     {_rows, book} = tables(instance)
 
     for [pid] <- :ets.match(book, {{:seat, {:agents, :_, :_}}, :_, :"$1"}), reduce: 0 do
-      count -> count + Enum.count(children_of(pid), &is_pid(elem(&1, 1)))
+      count -> count + Enum.count(still_there(pid), &is_pid(elem(&1, 1)))
     end
   end
 
-  defp children_of(supervisor) do
+  defp still_there(supervisor) do
     Supervisor.which_children(supervisor)
   catch
     :exit, _reason -> []
