@@ -1,0 +1,275 @@
+//! Pools under every order of a hand-over, a cancel and deaths. P1 to P7 are `kantoku_core::pool`'s.
+#![cfg(kantoku_loom)]
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use kantoku_core::pool::{
+    Asked, Asking, Cancelled, Config, Effect, Effects, Joined, Kind, Name, Notice, Outcome, Pool, Returned,
+};
+use loom::model::Builder;
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicBool, AtomicUsize as Count, Ordering::SeqCst};
+use loom::thread;
+
+/// Runs a model in every order that three preemptions can make; there is more than one, or loom does not see the core.
+fn check(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = Builder::new();
+    if std::env::var_os("LOOM_MAX_PREEMPTIONS").is_none() {
+        builder.preemption_bound = Some(3);
+    }
+    builder.max_branches = 50_000;
+    let orders = std::sync::Arc::new(AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&orders);
+    builder.check(move || {
+        counted.fetch_add(1, Relaxed);
+        model();
+    });
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    println!("{name}: {} orders", orders.load(Relaxed));
+    assert!(orders.load(Relaxed) > 4, "loom sees the core");
+}
+
+#[derive(Debug)]
+struct Alive;
+
+impl kantoku_core::pool::World for Alive {
+    type Content = u64;
+    type Handle = u64;
+
+    fn alive(&self, _pid: u64) -> bool {
+        true
+    }
+}
+
+const OPEN: u32 = 1;
+const WORKER: u64 = 1;
+const HOLDER: u64 = 11;
+const WAITER: u64 = 12;
+
+fn asking(kind: Kind, owner: u64) -> Asking<'static> {
+    Asking {
+        kind,
+        owner,
+        tenant: &[],
+        priority: 1,
+        cost: 1,
+        wait: i64::MAX,
+        hash: None,
+        wanted: None,
+    }
+}
+
+/// What was carried out: requests in the worker's mailbox, and what the manager was told.
+#[derive(Debug, Default)]
+struct Sent {
+    delivered: AtomicBool,
+    granted: Count,
+    told: Count,
+    lost: Count,
+}
+
+impl Sent {
+    fn carry_out(&self, effects: Effects<u64>) {
+        for effect in effects {
+            match effect {
+                Effect::Deliver { parcel, .. } => {
+                    self.delivered.store(true, SeqCst);
+                    if parcel.sent() {
+                        self.tell();
+                    }
+                }
+                Effect::Grant { .. } => drop(self.granted.fetch_add(1, SeqCst)),
+                Effect::Lost { .. } | Effect::Refuse { .. } => drop(self.lost.fetch_add(1, SeqCst)),
+                Effect::Tell(Notice::Abandoned { .. }) => self.tell(),
+                Effect::Tell(_) => {}
+            }
+        }
+    }
+
+    // P6
+    fn tell(&self) {
+        assert!(
+            self.delivered.load(SeqCst),
+            "the worker is asked about what it has not got yet"
+        );
+        self.told.fetch_add(1, SeqCst);
+    }
+}
+
+struct Scene {
+    pool: Pool<Alive>,
+    sent: Sent,
+}
+
+impl Scene {
+    /// One worker, which the holder has, and for which the waiter waits.
+    fn new(kind: Kind) -> (Arc<Self>, Name, Name) {
+        let scene = Self {
+            pool: Pool::new(1),
+            sent: Sent::default(),
+        };
+        let mut effects = Effects::default();
+        scene.pool.open(OPEN, Config::default(), 0, &Alive, &mut effects);
+        let joined = scene.pool.join(OPEN, WORKER, 0, WORKER, 0, &Alive, &mut effects);
+        assert_eq!(joined, Ok(Joined::Done));
+        let held = scene.ask(&asking(Kind::Checkout, HOLDER));
+        let waiting = scene.ask(&asking(kind, WAITER));
+        (Arc::new(scene), held, waiting)
+    }
+
+    fn ask(&self, asking: &Asking<'_>) -> Name {
+        let mut effects = Effects::default();
+        let (watch, pack) = (|| Some(asking.owner), |_| Some(asking.owner));
+        let asked = self
+            .pool
+            .ask(OPEN, asking, || 0, &Alive, watch, pack, &mut effects);
+        self.sent.carry_out(effects);
+        match asked {
+            Ok(Asked::Taken { ticket, .. } | Asked::Queued { ticket }) => ticket,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn give_back(&self, ticket: Name, owner: u64) -> Returned {
+        let mut effects = Effects::default();
+        let pool = &self.pool;
+        let returned = pool.give_back(OPEN, ticket, owner, Outcome::Ok, || 0, &Alive, &mut effects);
+        self.sent.carry_out(effects);
+        returned.expect("open")
+    }
+
+    fn cancel(&self, ticket: Name) -> Cancelled {
+        let mut effects = Effects::default();
+        let cancelled = self.pool.cancel(OPEN, ticket, WAITER, 0, &Alive, &mut effects);
+        self.sent.carry_out(effects);
+        cancelled.expect("open")
+    }
+
+    fn worker_dies(&self) {
+        let mut effects = Effects::default();
+        self.pool
+            .worker_died(OPEN, WORKER, 0, &Alive, &mut effects)
+            .expect("open");
+        self.sent.carry_out(effects);
+    }
+
+    fn owner_dies(&self, owner: u64) {
+        let mut effects = Effects::default();
+        self.pool.owner_died(OPEN, owner, &mut effects).expect("open");
+        self.sent.carry_out(effects);
+    }
+
+    fn ongoing(&self) -> (u64, u64, u64) {
+        self.pool.check();
+        let status = self.pool.status(OPEN).expect("open");
+        (status.ongoing, status.abandoned, status.free)
+    }
+}
+
+#[test]
+fn loom_an_abandoned_call_is_asked_about_once_and_not_before_it_was_sent() {
+    check(|| {
+        let (scene, held, waiting) = Scene::new(Kind::Call);
+        let other = Arc::clone(&scene);
+        let holder = thread::spawn(move || other.give_back(held, HOLDER));
+        let cancelled = scene.cancel(waiting);
+        assert_eq!(holder.join().unwrap(), Returned::Done);
+        let (delivered, told) = (scene.sent.delivered.load(SeqCst), scene.sent.told.load(SeqCst));
+        match cancelled {
+            Cancelled::Withdrawn => {
+                assert_eq!((delivered, told, scene.ongoing()), (false, 0, (0, 0, 1)));
+            }
+            Cancelled::Abandoned => {
+                assert_eq!((delivered, told, scene.ongoing()), (true, 1, (1, 1, 0)));
+                let mut effects = Effects::default();
+                let answered = scene.pool.answered(OPEN, waiting, 0, &Alive, &mut effects);
+                assert_eq!((answered, scene.ongoing()), (Ok(true), (0, 0, 1)));
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn loom_a_grant_that_crosses_a_cancel_goes_back() {
+    check(|| {
+        let (scene, held, waiting) = Scene::new(Kind::Checkout);
+        let other = Arc::clone(&scene);
+        let holder = thread::spawn(move || other.give_back(held, HOLDER));
+        let cancelled = scene.cancel(waiting);
+        holder.join().unwrap();
+        let granted = scene.sent.granted.load(SeqCst);
+        match cancelled {
+            Cancelled::Withdrawn => assert_eq!(granted, 0),
+            Cancelled::Returned => assert_eq!(granted, 1, "its message is swallowed by who cancelled"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(scene.ongoing(), (0, 0, 1));
+    });
+}
+
+#[test]
+fn loom_who_is_killed_while_a_call_is_handed_over_leaves_no_permit_taken_unseen() {
+    check(|| {
+        let (scene, held, _waiting) = Scene::new(Kind::Call);
+        let other = Arc::clone(&scene);
+        let holder = thread::spawn(move || other.give_back(held, HOLDER));
+        scene.owner_dies(WAITER);
+        holder.join().unwrap();
+        let told = scene.sent.told.load(SeqCst) as u64;
+        let (ongoing, abandoned, free) = scene.ongoing();
+        assert_eq!((ongoing, abandoned, ongoing + free), (told, told, 1));
+    });
+}
+
+#[test]
+fn loom_a_worker_that_dies_in_a_hand_over_ends_the_call_once() {
+    check(|| {
+        let (scene, held, waiting) = Scene::new(Kind::Call);
+        let (other, another) = (Arc::clone(&scene), Arc::clone(&scene));
+        let holder = thread::spawn(move || other.give_back(held, HOLDER));
+        let death = thread::spawn(move || another.worker_dies());
+        let returned = holder.join().unwrap();
+        death.join().unwrap();
+        let lost = scene.sent.lost.load(SeqCst);
+        let delivered = scene.sent.delivered.load(SeqCst);
+        match returned {
+            // The worker went first: the waiter goes on waiting.
+            Returned::Gone => assert_eq!(
+                (lost, delivered, scene.cancel(waiting)),
+                (0, false, Cancelled::Withdrawn)
+            ),
+            Returned::Done => assert_eq!(
+                (lost, delivered, scene.cancel(waiting)),
+                (1, true, Cancelled::Gone)
+            ),
+            Returned::Foreign => panic!("it was its own"),
+        }
+        assert_eq!(scene.ongoing(), (0, 0, 0));
+    });
+}
+
+#[test]
+fn loom_two_who_come_at_once_share_one_permit_in_turn() {
+    check(|| {
+        let (scene, held, waiting) = Scene::new(Kind::Checkout);
+        scene.cancel(waiting);
+        scene.give_back(held, HOLDER);
+        let other = Arc::clone(&scene);
+        let newcomer = thread::spawn(move || other.ask(&asking(Kind::Checkout, 13)));
+        let mine = scene.ask(&asking(Kind::Checkout, 14));
+        let theirs = newcomer.join().unwrap();
+        assert_eq!(scene.ongoing(), (1, 0, 0));
+        let held_first = |ticket, owner| scene.give_back(ticket, owner) == Returned::Done;
+        let (one, two) = ((mine, 14), (theirs, 13));
+        let in_order = if held_first(one.0, one.1) {
+            two
+        } else {
+            assert!(held_first(two.0, two.1));
+            one
+        };
+        assert_eq!(scene.sent.granted.load(SeqCst), 1);
+        assert!(held_first(in_order.0, in_order.1));
+        assert_eq!(scene.ongoing(), (0, 0, 1));
+    });
+}
