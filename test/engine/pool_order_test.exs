@@ -2,7 +2,7 @@ import Kantoku.EachEngine
 
 alias Kantoku.TestPool
 
-each_engine Kantoku.Engine.PoolOrderTest, [:elixir] do
+each_engine Kantoku.Engine.PoolOrderTest do
   import TestPool, only: [hear: 1]
 
   setup context do

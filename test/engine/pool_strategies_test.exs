@@ -2,7 +2,7 @@ import Kantoku.EachEngine
 
 alias Kantoku.TestPool
 
-each_engine Kantoku.Engine.PoolStrategiesTest, [:elixir] do
+each_engine Kantoku.Engine.PoolStrategiesTest do
   import TestPool, only: [hear: 1]
 
   defp open(strategy, opts, members) do

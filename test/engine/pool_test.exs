@@ -3,7 +3,7 @@ import Kantoku.EachEngine
 alias Kantoku.{Engine, TestOwner, TestPool}
 alias Kantoku.Engine.Pools
 
-each_engine Kantoku.Engine.PoolTest, [:elixir] do
+each_engine Kantoku.Engine.PoolTest do
   import TestPool, only: [hear: 1]
 
   describe "a pool" do

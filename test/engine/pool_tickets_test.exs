@@ -2,7 +2,7 @@ import Kantoku.EachEngine
 
 alias Kantoku.{TestOwner, TestPool}
 
-each_engine Kantoku.Engine.PoolTicketsTest, [:elixir] do
+each_engine Kantoku.Engine.PoolTicketsTest do
   import TestPool, only: [hear: 1]
 
   setup context do

@@ -16,6 +16,8 @@ use crate::terms::{Bags, Raw};
 
 const LONGEST: usize = 320;
 const DEEPEST: u32 = 4;
+const LONGEST_TENANT: usize = 255;
+const LARGEST_TENANT: i64 = 1 << 59;
 
 const ATOM: u8 = 1;
 const INTEGER: u8 = 2;
@@ -30,10 +32,17 @@ const HEAD: usize = 1 + size_of::<u64>();
 #[inline]
 pub fn tenant<'r>(room: &'r mut Room, term: Term<'_>) -> Option<&'r [u8]> {
     if beam::word(term.as_c_arg()) == beam::word(atoms::nil().as_c_arg()) {
-        Some(&[])
-    } else {
-        room.spelling(term)
+        return Some(&[]);
     }
+    let plain = match term.get_type() {
+        TermType::Atom => true,
+        TermType::Integer => term
+            .decode::<i64>()
+            .is_ok_and(|integer| (-LARGEST_TENANT..LARGEST_TENANT).contains(&integer)),
+        TermType::Binary => Binary::from_term(term).is_ok_and(|binary| binary.len() <= LONGEST_TENANT),
+        _ => false,
+    };
+    if plain { room.spelling(term) } else { None }
 }
 
 /// Where a caller's key is spelled. Made where it stays, as to move it would cost more than to spell most keys.

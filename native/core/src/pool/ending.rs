@@ -5,6 +5,7 @@ use super::parcel::Sealed;
 use super::state::Inner;
 use super::telling::{Effect, Effects, Notice, Refusal};
 use super::tickets::{Kind, NONE, Name, Of, Stage, UNTIMED};
+use super::workers::mix;
 use super::{Cancelled, Joined, Outcome, Returned, World};
 
 impl<W: World> Inner<W> {
@@ -190,6 +191,10 @@ impl<W: World> Inner<W> {
             return Joined::Dead;
         }
         if let Some(known) = self.workers.of_pid(pid) {
+            let number = self.workers.get(known).member;
+            if let Some(other) = self.workers.of_member(number).filter(|&other| other != known) {
+                return Joined::Taken(self.workers.get(other).pid);
+            }
             // It was leaving, and is wanted again.
             let worker = self.workers.get_mut(known);
             worker.leaving = false;
@@ -244,7 +249,9 @@ impl<W: World> Inner<W> {
         self.tickets
             .iter()
             .filter(|ticket| ticket.stage == Stage::Abandoned)
-            .filter(|ticket| ticket.parcel.as_ref().is_none_or(|parcel| parcel.was_sent()))
+            .filter(|ticket| {
+                ticket.kind == Kind::Checkout || ticket.parcel.as_ref().is_none_or(|parcel| parcel.was_sent())
+            })
             .map(|ticket| (ticket.name, self.workers.get(ticket.worker).pid))
             .collect()
     }
@@ -259,7 +266,10 @@ impl<W: World> Inner<W> {
         world: &W,
         effects: &mut Effects<W::Content>,
     ) {
-        self.generation = generation;
+        if self.generation != generation {
+            self.generation = generation;
+            self.tickets.begin_at(mix(u64::from(generation), 0));
+        }
         self.workers.set_strategy(config.strategy);
         if config.quotas != self.config.quotas {
             self.buckets.reset();

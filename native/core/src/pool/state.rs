@@ -38,13 +38,21 @@ pub struct Counts {
     hold: Mean,
 }
 
-/// An exponentially weighted mean, of which each new value is a sixteenth.
+/// A mean of which each new value is a sixteenth, but the first all.
 #[derive(Debug, Default)]
-struct Mean(i64);
+struct Mean(Option<i64>);
 
 impl Mean {
+    #[inline]
     fn add(&mut self, value: i64) {
-        self.0 += (value - self.0) / 16;
+        self.0 = Some(match self.0 {
+            Some(mean) => mean + (value - mean) / 16,
+            None => value,
+        });
+    }
+
+    fn read(&self) -> i64 {
+        self.0.unwrap_or(0)
     }
 }
 
@@ -130,7 +138,7 @@ impl<W: World> Inner<W> {
             return in_ms(self.config.queue_interval);
         }
         let before = self.waiting.len() as i64 + 1;
-        in_ms(self.counts.hold.0.saturating_mul(before) / permits)
+        in_ms(self.counts.hold.read().saturating_mul(before) / permits)
     }
 
     fn enter(
@@ -326,8 +334,8 @@ impl<W: World> Inner<W> {
             expired: self.counts.expired,
             cancelled: self.counts.cancelled,
             overloaded: u64::from(self.codel.overloaded()),
-            wait: self.counts.wait.0.max(0) as u64,
-            hold: self.counts.hold.0.max(0) as u64,
+            wait: self.counts.wait.read().max(0) as u64,
+            hold: self.counts.hold.read().max(0) as u64,
             arrived: self.counts.arrived,
         }
     }

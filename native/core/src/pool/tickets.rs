@@ -150,6 +150,7 @@ pub struct Tickets<C> {
     places: Vec<Ticket<C>>,
     free: u32,
     len: usize,
+    first_use: u64,
 }
 
 impl<C> Default for Tickets<C> {
@@ -158,6 +159,7 @@ impl<C> Default for Tickets<C> {
             places: Vec::new(),
             free: NONE,
             len: 0,
+            first_use: 0,
         }
     }
 }
@@ -169,6 +171,11 @@ impl<C> Tickets<C> {
 
     pub fn bytes(&self) -> usize {
         self.places.capacity() * size_of::<Ticket<C>>()
+    }
+
+    /// Where the uses of places are counted from, so that no name is one of another pool's.
+    pub fn begin_at(&mut self, first_use: u64) {
+        self.first_use = first_use;
     }
 
     #[inline]
@@ -216,7 +223,7 @@ impl<C> Tickets<C> {
     fn grow(&mut self) {
         let at = self.places.len() as u32;
         self.places.push(Ticket {
-            name: Name::new(at, 0),
+            name: Name::new(at, self.first_use),
             kind: Kind::Cast,
             stage: Stage::Free,
             owner: 0,
