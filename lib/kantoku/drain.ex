@@ -30,7 +30,7 @@ defmodule Kantoku.Drain do
   defp own?(instance), do: match?([_ | _], Kantoku.Engine.keys(instance, self()))
 
   @doc "Drains a domain and those in it; `nil` is the whole instance. `timeout` ms for work in flight."
-  @spec run(Start.context(), atom | nil, non_neg_integer) :: report
+  @spec run(Start.context(), Book.domain() | nil, non_neg_integer) :: report
   def run({instance, rows, book}, domain, timeout) do
     begun = System.monotonic_time()
     Gauges.set_draining(Book.chain(book, domain), true)
