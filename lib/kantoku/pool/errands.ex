@@ -1,0 +1,79 @@
+defmodule Kantoku.Pool.Errands do
+  # What a pool's manager has others do, because it may wait for a supervisor: workers started, stopped, replaced, starts that take
+  # too long ended. One process for each, linked to the manager; what dies with it is seen in the rows by the next. Decides nothing.
+  @moduledoc false
+
+  alias Kantoku.Pool.{Manager, Members, Worker}
+
+  # Starts at once; more would only stand before the same supervisors.
+  @starts 32
+
+  @type kind :: :start | :stop | :replace | :end_start
+  @type t :: %{pid => {kind, number :: non_neg_integer}}
+
+  @doc "The numbers of workers that are being started."
+  @spec numbers(%Manager{}) :: MapSet.t()
+  def numbers(%{errands: errands}), do: for({_pid, {:start, number}} <- errands, into: MapSet.new(), do: number)
+
+  @doc "Those of them that have no row yet, as members."
+  @spec beginning(%Manager{}, [Members.member()]) :: [Members.member()]
+  def beginning(state, found) do
+    known = MapSet.new(found, & &1.number)
+
+    for number <- numbers(state), number not in known do
+      %{number: number, pid: nil, phase: :new, wanted: true, leaving: false, expired: false}
+    end
+  end
+
+  @doc "Has a worker started, unless enough are."
+  @spec start(%Manager{}, non_neg_integer) :: %Manager{}
+  def start(%{instance: instance, config: config} = state, number) do
+    if MapSet.size(numbers(state)) < @starts,
+      do: run(state, {:start, number}, fn -> Worker.start(instance, config, number) end),
+      else: state
+  end
+
+  @doc "Has a worker stopped."
+  @spec stop(%Manager{}, non_neg_integer) :: %Manager{}
+  def stop(%{instance: instance, pool: pool} = state, number),
+    do: run(state, {:stop, number}, fn -> Worker.stop(instance, pool, number) end)
+
+  @doc "Has a worker replaced."
+  @spec replace(%Manager{}, non_neg_integer, pid, atom) :: %Manager{}
+  def replace(%{instance: instance, pool: pool} = state, number, pid, reason) do
+    run(state, {:replace, number}, fn ->
+      Manager.emit(state, :replaced, %{}, %{member: number, pid: pid, reason: reason})
+      Worker.replace(instance, pool, number, pid)
+    end)
+  end
+
+  @doc "Has starts ended that take longer than they may."
+  @spec end_starts(%Manager{}) :: %Manager{}
+  def end_starts(%{config: %{start_timeout: :infinity}} = state), do: state
+
+  def end_starts(%{instance: instance, pool: pool, book: book, config: config} = state) do
+    begun_before = System.monotonic_time(:millisecond) - config.start_timeout
+
+    for {part, {_supervisor, {:pool, ^pool, number}, since} = mark} <- Members.starting(book, pool),
+        since <= begun_before,
+        reduce: state do
+      state ->
+        run(state, {:end_start, part}, fn ->
+          Manager.emit(state, :replaced, %{}, %{member: number, pid: nil, reason: :start_timeout})
+          Worker.kill_start(instance, pool, part, mark)
+        end)
+    end
+  end
+
+  # Not twice at once.
+  defp run(%{errands: errands} = state, what, fun) do
+    if what in Map.values(errands),
+      do: state,
+      else: %{state | errands: Map.put(errands, go(fun), what)}
+  end
+
+  defp go(fun) do
+    manager = self()
+    spawn_link(fn -> send(manager, {:errand, self(), fun.()}) end)
+  end
+end
