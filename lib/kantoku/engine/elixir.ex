@@ -9,7 +9,8 @@ defmodule Kantoku.Engine.Elixir do
   @behaviour Kantoku.Engine
   @behaviour Kantoku.Engine.Pools
 
-  alias Kantoku.Engine.Elixir.{Instances, Keeper, Query, Tables}
+  alias Kantoku.Engine.Elixir.{Instances, Keeper, Pools, Query, Tables}
+  alias Kantoku.Engine.Elixir.Pool.Shape
 
   @impl true
   def open(instance, keys, servers, listeners), do: Instances.open(instance, keys, servers, listeners)
@@ -108,46 +109,58 @@ defmodule Kantoku.Engine.Elixir do
   def unwatch(instance, ref), do: write(instance, {:unwatch, ref})
 
   @impl true
-  def pool_open(_instance, _pool, _manager, _config), do: :unknown
+  def pool_open(instance, pool, manager, config) do
+    Pools.open(instance, pool, Shape.pid!(manager), Shape.config!(config))
+  end
 
   @impl true
-  def pool_close(_instance, _pool), do: :unknown
+  def pool_close(instance, pool), do: Pools.close(instance, pool)
 
   @impl true
-  def pool_join(_instance, _pool, _pid, _member), do: :unknown
+  def pool_join(instance, pool, pid, member) do
+    Pools.ask(instance, pool, {:join, Shape.pid!(pid), Shape.number!(member)})
+  end
 
   @impl true
-  def pool_leave(_instance, _pool, _pid), do: :unknown
+  def pool_leave(instance, pool, pid), do: Pools.ask(instance, pool, {:leave, Shape.pid!(pid)})
 
   @impl true
-  def pool_call(_instance, _pool, _tag, _request, _params), do: :unknown
+  def pool_call(instance, pool, tag, request, params) do
+    Pools.ask(instance, pool, {:request, Shape.ticket!(:call, self(), tag, request, params)})
+  end
 
   @impl true
-  def pool_checkout(_instance, _pool, _tag, _params), do: :unknown
+  def pool_checkout(instance, pool, tag, params) do
+    Pools.ask(instance, pool, {:request, Shape.ticket!(:checkout, self(), tag, nil, params)})
+  end
 
   @impl true
-  def pool_cast(_instance, _pool, _request, _params), do: :unknown
+  def pool_cast(instance, pool, request, params) do
+    Pools.ask(instance, pool, {:request, Shape.ticket!(:cast, nil, nil, request, params)})
+  end
 
   @impl true
-  def pool_checkin(_instance, _pool, _ticket, _outcome), do: :unknown
+  def pool_checkin(instance, pool, ticket, outcome) do
+    Pools.ask(instance, pool, {:checkin, Shape.number!(ticket), Shape.outcome!(outcome)})
+  end
 
   @impl true
-  def pool_cancel(_instance, _pool, _ticket), do: :unknown
+  def pool_cancel(instance, pool, ticket), do: Pools.ask(instance, pool, {:cancel, Shape.number!(ticket)})
 
   @impl true
-  def pool_answered(_instance, _pool, _ticket), do: :unknown
+  def pool_answered(instance, pool, ticket), do: Pools.ask(instance, pool, {:answered, Shape.number!(ticket)})
 
   @impl true
-  def pool_abandoned(_instance, _pool), do: :unknown
+  def pool_abandoned(instance, pool), do: Pools.ask(instance, pool, :abandoned)
 
   @impl true
-  def pool_tick(_instance, _pool), do: :unknown
+  def pool_tick(instance, pool), do: Pools.ask(instance, pool, :tick)
 
   @impl true
-  def pool_status(_instance, _pool), do: :unknown
+  def pool_status(instance, pool), do: Pools.ask(instance, pool, :status)
 
   @impl true
-  def pool_workers(_instance, _pool), do: :unknown
+  def pool_workers(instance, pool), do: Pools.ask(instance, pool, :workers)
 
   defp write(instance, request) do
     with {:ok, tables} <- Instances.fetch(instance), do: Keeper.call(tables.keeper, request)

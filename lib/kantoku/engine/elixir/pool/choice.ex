@@ -1,0 +1,86 @@
+defmodule Kantoku.Engine.Elixir.Pool.Choice do
+  # Which worker gets the next ticket. Looks only at those with a permit free; knows nothing of who waits. The strategies that draw
+  # or compare all look at each of them.
+  #
+  #   * A route to a worker is followed under every strategy, if that has a permit free.
+  #   * Of equals: least_loaded takes who became free first, power_of_two and peak_ewma who was drawn first.
+  #   * hash without a hash is random.
+  @moduledoc false
+
+  import Bitwise
+  alias Kantoku.Engine.Elixir.Pool.{Latency, Worker, Workers}
+
+  @word 0xFFFF_FFFF_FFFF_FFFF
+
+  @doc "The worker, and what choosing changed; `nil` if nobody has a permit free."
+  @spec choose(Workers.t(), Kantoku.Engine.Elixir.Pool.Ticket.route(), integer) :: {pid | nil, Workers.t()}
+  def choose(workers, route, now) do
+    cond do
+      not Workers.any_free?(workers) -> {nil, workers}
+      routed?(workers, route) -> {elem(route, 1), workers}
+      true -> by(workers.strategy, workers, route, now)
+    end
+  end
+
+  defp routed?(workers, {:worker, pid}), do: Workers.free_at?(workers, pid)
+  defp routed?(_workers, _route), do: false
+
+  defp by(:round_robin, workers, _route, _now) do
+    worker = Workers.following(workers, workers.last)
+    {worker.pid, %{workers | last: worker.member}}
+  end
+
+  defp by(strategy, workers, _route, _now) when strategy in [:least_loaded, :lifo] do
+    {Workers.first(workers).pid, workers}
+  end
+
+  defp by(:power_of_two, workers, _route, _now), do: better_of_two(workers, &Worker.ongoing/1)
+
+  defp by(:peak_ewma, workers, _route, now) do
+    better_of_two(workers, &(Latency.expect(&1.latency, now, workers.decay) * (Worker.ongoing(&1) + 1)))
+  end
+
+  defp by(:hash, workers, {:hash, hash}, _now) do
+    {workers |> Workers.free() |> Enum.max_by(&mix(hash, &1.member)) |> Map.fetch!(:pid), workers}
+  end
+
+  defp by(random, workers, _route, _now) when random in [:random, :hash] do
+    free = Workers.free(workers)
+    {index, workers} = draw(workers, length(free))
+    {Enum.at(free, index).pid, workers}
+  end
+
+  defp better_of_two(workers, cost) do
+    free = workers |> Workers.free() |> List.to_tuple()
+    {one, workers} = draw(workers, tuple_size(free))
+    {two, workers} = draw_other(workers, tuple_size(free), one)
+    {Enum.min_by([elem(free, one), elem(free, two)], cost).pid, workers}
+  end
+
+  defp draw(workers, size) do
+    {drawn, random} = :rand.uniform_s(size, workers.random)
+    {drawn - 1, %{workers | random: random}}
+  end
+
+  defp draw_other(workers, 1, one), do: {one, workers}
+
+  defp draw_other(workers, size, one) do
+    {two, workers} = draw(workers, size - 1)
+    {if(two >= one, do: two + 1, else: two), workers}
+  end
+
+  @doc """
+  The rendezvous weight of a member for a hash: the finalizer of splitmix64 over the hash in the upper 32 bits plus the
+  member's number.
+
+      iex> Kantoku.Engine.Elixir.Pool.Choice.mix(1, 0) == Kantoku.Engine.Elixir.Pool.Choice.mix(0, 0)
+      false
+  """
+  @spec mix(non_neg_integer, non_neg_integer) :: non_neg_integer
+  def mix(hash, member) do
+    mixed = (hash <<< 32) + member &&& @word
+    mixed = bxor(mixed, mixed >>> 30) * 0xBF58476D1CE4E5B9 &&& @word
+    mixed = bxor(mixed, mixed >>> 27) * 0x94D049BB133111EB &&& @word
+    bxor(mixed, mixed >>> 31)
+  end
+end

@@ -1,0 +1,182 @@
+defmodule Kantoku.Engine.Elixir.Pool.Core do
+  # A pool as a function: each command takes the state and the time (ns, monotonic), and gives an answer, the effects that
+  # have to follow in their order, and the state after. It sends nothing, reads no clock, and draws only from its state.
+  #
+  #   C1. After every command nobody waits while a live worker has a permit free.
+  #   C2. A ticket's owner gets at most one message for it.
+  @moduledoc false
+
+  alias Kantoku.Engine.Elixir.Pool.{Deaths, Handover, Mean, Quota, State, Ticket, Tickets, Workers}
+
+  @type answer :: term
+  @type done :: {answer, [State.effect()], State.t()}
+
+  @spec new(atom, pid, Kantoku.Engine.Pools.config(), State.start(), integer) :: State.t()
+  defdelegate new(name, manager, config, start, now), to: State
+
+  @doc "Another manager and configuration: more permits go to those who wait."
+  @spec configure(State.t(), pid, Kantoku.Engine.Pools.config(), integer) :: done
+  def configure(state, manager, config, now) do
+    state |> State.configure(manager, config) |> Handover.run(now) |> answer(:ok)
+  end
+
+  # Workers ---------------------------------------------------------------------------------------------------------
+
+  @spec join(State.t(), pid, non_neg_integer, integer) :: done
+  def join(state, pid, member, now) do
+    if state.alive?.(pid), do: admit(state, pid, member, now), else: answer(state, {:error, :noproc})
+  end
+
+  # Who is here keeps its place; if it was leaving, it stays.
+  defp admit(state, pid, member, now) do
+    if Workers.fetch(state.workers, pid) do
+      %{state | workers: Workers.mark(state.workers, pid, :ready)} |> Handover.run(now) |> answer(:ok)
+    else
+      seat(state, pid, member, now)
+    end
+  end
+
+  defp seat(state, pid, member, now) do
+    holder = Workers.holder(state.workers, member)
+
+    if holder && state.alive?.(holder) do
+      answer(state, {:error, {:taken, holder}})
+    else
+      state = Deaths.worker(state, holder)
+      state = State.effect(%{state | workers: Workers.add(state.workers, pid, member)}, {:watch, pid})
+      state |> Handover.run(now) |> answer(:ok)
+    end
+  end
+
+  @spec leave(State.t(), pid) :: done
+  def leave(state, pid) do
+    case Workers.fetch(state.workers, pid) do
+      nil -> answer(state, :none)
+      %{state: :leaving} -> answer(state, :ok)
+      _ready -> %{state | workers: Workers.mark(state.workers, pid, :leaving)} |> Tickets.let_go(pid) |> answer(:ok)
+    end
+  end
+
+  @doc "A process that was watched is dead. It may have been a worker, a caller, or both."
+  @spec down(State.t(), pid) :: done
+  def down(state, pid), do: state |> Deaths.worker(pid) |> Deaths.owner(pid) |> answer(:ok)
+
+  # Requests --------------------------------------------------------------------------------------------------------
+
+  @doc "A request that comes: given to a worker, queued, or refused."
+  @spec request(State.t(), Ticket.t(), integer) :: done
+  def request(state, ticket, now) do
+    {ticket, state} = Tickets.arrive(state, ticket, now)
+
+    cond do
+      state.config.draining -> refuse(state, :draining, 0)
+      over = over_quota(state, ticket, now) -> refuse(state, :quota, over)
+      true -> place(state, ticket, now)
+    end
+  end
+
+  defp over_quota(state, ticket, now) do
+    with {:error, retry_in} <- Quota.check(state.quota, ticket.tenant, ticket.cost, now),
+         do: retry_in,
+         else: (:ok -> nil)
+  end
+
+  # Where a permit is free nobody waits (C1), so nobody is passed.
+  defp place(state, ticket, now) do
+    case Handover.worker(state, ticket.route, now) do
+      {nil, state} -> queue(state, ticket, now)
+      {pid, state} -> state |> charge(ticket, now) |> Tickets.give(ticket, pid, now) |> answer(given(ticket, pid))
+    end
+  end
+
+  # Who may not wait is refused here, not by a message.
+  defp queue(state, ticket, now) do
+    cond do
+      ticket.wait == 0 ->
+        refuse(state, :deadline, 0)
+
+      state.waiting.size >= state.config.max_queue ->
+        refuse(state, :queue_full, max(Mean.read(state.wait, 1_000_000), 1))
+
+      true ->
+        state |> charge(ticket, now) |> Tickets.wait(ticket) |> State.press() |> answer(queued(ticket))
+    end
+  end
+
+  defp charge(state, ticket, now), do: %{state | quota: Quota.charge(state.quota, ticket.tenant, ticket.cost, now)}
+
+  defp refuse(state, reason, retry_in) do
+    state
+    |> State.count(if reason == :deadline, do: :expired, else: :refused)
+    |> State.press()
+    |> answer({:error, reason, retry_in})
+  end
+
+  defp given(%{kind: :call, number: number}, pid), do: {:sent, number, pid}
+  defp given(%{kind: :checkout, number: number}, pid), do: {:granted, number, pid}
+  defp given(%{kind: :cast}, pid), do: {:sent, pid}
+
+  defp queued(%{kind: :cast}), do: :queued
+  defp queued(%{number: number}), do: {:queued, number}
+
+  @spec checkin(State.t(), pid, non_neg_integer, Kantoku.Engine.Pools.outcome(), integer) :: done
+  def checkin(state, owner, number, outcome, now) do
+    case owned(state, owner, number) do
+      %Ticket{state: :waiting} = ticket -> state |> Tickets.drop(ticket, :cancelled) |> answer(:ok)
+      %Ticket{} = ticket when outcome == :abandoned -> state |> Tickets.abandon(ticket) |> answer(:ok)
+      %Ticket{} = ticket -> state |> Tickets.finish(ticket, now) |> Handover.run(now) |> answer(:ok)
+      no -> answer(state, no)
+    end
+  end
+
+  @spec cancel(State.t(), pid, non_neg_integer, integer) :: done
+  def cancel(state, owner, number, now) do
+    case owned(state, owner, number) do
+      %Ticket{state: :waiting} = ticket -> state |> Tickets.drop(ticket, :cancelled) |> answer(:cancelled)
+      %Ticket{state: :served} = ticket -> state |> Tickets.abandon(ticket) |> answer(:abandoned)
+      %Ticket{state: :held} = ticket -> state |> Tickets.return(ticket, now) |> Handover.run(now) |> answer(:returned)
+      no -> answer(state, no)
+    end
+  end
+
+  # A ticket that its owner gave up is gone for it.
+  defp owned(state, owner, number) do
+    case state.tickets do
+      %{^number => %{owner: ^owner, state: :abandoned}} -> :gone
+      %{^number => %{owner: ^owner} = ticket} -> ticket
+      %{^number => _of_another} -> {:error, :foreign}
+      _ended -> :gone
+    end
+  end
+
+  # The manager's ---------------------------------------------------------------------------------------------------
+
+  @spec answered(State.t(), non_neg_integer, integer) :: done
+  def answered(state, number, now) do
+    case state.tickets do
+      %{^number => %{state: :abandoned} = ticket} ->
+        state |> Tickets.finish(ticket, now) |> Handover.run(now) |> answer(:ok)
+
+      _other ->
+        answer(state, :gone)
+    end
+  end
+
+  @spec tick(State.t(), integer) :: done
+  def tick(state, now), do: %{state | pressed: false} |> Handover.clear(now) |> answer(:ok)
+
+  @doc "Ends the pool: who waits for it, or for a worker's answer, is told."
+  @spec close(State.t()) :: done
+  def close(state) do
+    state.tickets |> Map.values() |> Enum.sort_by(& &1.number) |> Enum.reduce(state, &closed(&2, &1)) |> answer(:ok)
+  end
+
+  defp closed(state, %{state: :waiting} = ticket), do: Tickets.refuse(state, ticket, :closed, 0)
+  defp closed(state, %{state: :served} = ticket), do: State.tell(state, ticket, {:refused, :closed, 0})
+  defp closed(state, _nobody_waits), do: state
+
+  defp answer(state, answer) do
+    {effects, state} = State.effects(state)
+    {answer, effects, state}
+  end
+end

@@ -1,0 +1,79 @@
+defmodule Kantoku.Engine.Elixir.Pool.Quota do
+  # Limits of rate: token buckets as the generic cell rate algorithm has them (ITU-T I.371), one number each, the time at which the
+  # bucket will be full again. Times here are ns times the quota's rate a minute, so that all is exact in whole numbers.
+  #
+  #   * A quota of a tenant takes the place of :each, of the same measure, for that tenant.
+  #   * What costs more than the whole burst passes when the bucket is full, and leaves it in debt.
+  #   * A quota that stays the same over a change of configuration keeps its buckets; another begins full.
+  @moduledoc false
+
+  @minute 60_000_000_000
+  @least_sweep 64
+
+  defstruct quotas: [], buckets: %{}, sweep_at: @least_sweep
+
+  @type t :: %__MODULE__{quotas: [Kantoku.Engine.Pools.quota()], buckets: map, sweep_at: pos_integer}
+
+  @spec configure(t, [Kantoku.Engine.Pools.quota()]) :: t
+  def configure(quota, quotas) do
+    buckets = Map.filter(quota.buckets, fn {{of, _tenant}, _full} -> of in quotas end)
+    %{quota | quotas: quotas, buckets: buckets}
+  end
+
+  @doc "Whether a request may pass every quota that it is under; if not, the ms until it may, rounded up."
+  @spec check(t, Kantoku.Engine.Pools.tenant(), pos_integer, integer) :: :ok | {:error, pos_integer}
+  def check(quota, tenant, cost, now) do
+    case quota |> under(tenant) |> Enum.map(&excess(quota, &1, tenant, cost, now)) |> Enum.max(fn -> 0 end) do
+      0 -> :ok
+      ms -> {:error, ms}
+    end
+  end
+
+  @doc "Takes a request's cost from every bucket that it is under."
+  @spec charge(t, Kantoku.Engine.Pools.tenant(), pos_integer, integer) :: t
+  def charge(quota, tenant, cost, now) do
+    quota |> under(tenant) |> Enum.reduce(quota, &take(&2, &1, tenant, cost, now)) |> sweep(now)
+  end
+
+  defp under(%{quotas: []}, _tenant), do: []
+
+  defp under(%{quotas: quotas}, tenant) do
+    own = for {{:tenant, ^tenant}, what, _rate, _burst} <- quotas, do: what
+    Enum.filter(quotas, &under?(&1, tenant, own))
+  end
+
+  defp under?({:pool, _what, _rate, _burst}, _tenant, _own), do: true
+  defp under?({:each, what, _rate, _burst}, _tenant, own), do: what not in own
+  defp under?({{:tenant, whose}, _what, _rate, _burst}, tenant, _own), do: whose === tenant
+
+  defp excess(quota, {_who, what, rate, burst} = of, tenant, cost, now) do
+    cost = cost(what, cost)
+    excess = filled(quota, of, tenant, now) + cost * @minute - max(burst, cost) * @minute - now * rate
+    if excess <= 0, do: 0, else: div(excess - 1, rate * 1_000_000) + 1
+  end
+
+  defp take(quota, {_who, what, _rate, _burst} = of, tenant, cost, now) do
+    full = filled(quota, of, tenant, now) + cost(what, cost) * @minute
+    %{quota | buckets: Map.put(quota.buckets, bucket(of, tenant), full)}
+  end
+
+  # When the bucket is full again; now, if it is.
+  defp filled(quota, {_who, _what, rate, _burst} = of, tenant, now) do
+    quota.buckets |> Map.get(bucket(of, tenant), now * rate) |> max(now * rate)
+  end
+
+  defp bucket({:each, _what, _rate, _burst} = of, tenant), do: {of, tenant}
+  defp bucket(of, _tenant), do: {of, :all}
+
+  defp cost(:requests, _cost), do: 1
+  defp cost(:tokens, cost), do: cost
+
+  # A full bucket says nothing. They go when there are twice as many as were left the last time: tenants that stay away
+  # take no room for long, and each request pays for little of it.
+  defp sweep(quota, _now) when map_size(quota.buckets) < quota.sweep_at, do: quota
+
+  defp sweep(quota, now) do
+    buckets = Map.filter(quota.buckets, fn {{{_who, _what, rate, _burst}, _tenant}, full} -> full > now * rate end)
+    %{quota | buckets: buckets, sweep_at: max(2 * map_size(buckets), @least_sweep)}
+  end
+end

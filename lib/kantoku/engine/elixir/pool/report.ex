@@ -1,0 +1,48 @@
+defmodule Kantoku.Engine.Elixir.Pool.Report do
+  # What can be asked of a pool, all of it read and nothing changed.
+  @moduledoc false
+
+  alias Kantoku.Engine.Elixir.Pool.{Mean, State, Worker, Workers}
+
+  @spec status(State.t()) :: %{atom => non_neg_integer}
+  def status(state) do
+    workers = Workers.all(state.workers)
+    ready = Enum.filter(workers, &(&1.state == :ready))
+
+    Map.merge(state.counts, %{
+      workers: length(workers),
+      ready: length(ready),
+      leaving: length(workers) - length(ready),
+      free: ready |> Enum.map(&free(state, &1)) |> Enum.sum(),
+      ongoing: workers |> Enum.map(&Worker.ongoing/1) |> Enum.sum(),
+      abandoned: MapSet.size(state.abandoned),
+      queue: state.waiting.size,
+      tenants: map_size(state.waiting.lines),
+      overloaded: if(State.overloaded?(state), do: 1, else: 0),
+      wait: Mean.read(state.wait, 1_000),
+      hold: Mean.read(state.hold, 1_000)
+    })
+  end
+
+  @spec workers(State.t()) :: [
+          {pid, non_neg_integer, :ready | :busy | :leaving, non_neg_integer, non_neg_integer, non_neg_integer}
+        ]
+  def workers(state) do
+    for worker <- Workers.all(state.workers) do
+      latency = trunc(worker.latency.value / 1_000)
+      {worker.pid, worker.member, standing(state, worker), Worker.ongoing(worker), latency, worker.served}
+    end
+  end
+
+  defp standing(_state, %{state: :leaving}), do: :leaving
+  defp standing(state, worker), do: if(free(state, worker) > 0, do: :ready, else: :busy)
+
+  # A limit that was lowered may be below what a worker has.
+  defp free(state, worker), do: max(state.config.max_ongoing - Worker.ongoing(worker), 0)
+
+  @doc "What workers are at that nobody waits for, oldest first."
+  @spec abandoned(State.t()) :: [{non_neg_integer, pid}]
+  def abandoned(state) do
+    for number <- Enum.sort(state.abandoned), do: {number, Map.fetch!(state.tickets, number).worker}
+  end
+end

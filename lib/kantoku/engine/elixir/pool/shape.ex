@@ -1,0 +1,87 @@
+defmodule Kantoku.Engine.Elixir.Pool.Shape do
+  # Whether arguments have the shapes that Kantoku.Engine.Pools says; others are an ArgumentError, as of a native function.
+  @moduledoc false
+
+  alias Kantoku.Engine.Elixir.Pool.Ticket
+
+  @strategies [:round_robin, :random, :least_loaded, :power_of_two, :peak_ewma, :hash, :lifo]
+  @most 1_000_000
+  @small 0x7FF_FFFF_FFFF_FFFF
+
+  defguardp is_count(n) when is_integer(n) and n >= 0 and n <= @small
+  defguardp is_positive(n) when is_integer(n) and n >= 1 and n <= @small
+  defguardp is_part(n) when is_integer(n) and n in 1..@most
+
+  @doc "A ticket of what was asked for."
+  @spec ticket!(Ticket.kind(), pid | nil, term, term, term) :: Ticket.t()
+  def ticket!(kind, owner, tag, request, nil), do: ticket!(kind, owner, tag, request, {nil, 1, 1, :infinity, nil})
+
+  def ticket!(kind, owner, tag, request, {tenant, priority, cost, wait, route} = params) do
+    check(tenant?(tenant) and priority in [0, 1, 2] and is_part(cost) and (wait == :infinity or is_count(wait)), params)
+
+    %Ticket{
+      kind: kind,
+      owner: owner,
+      tag: tag,
+      request: request,
+      tenant: tenant,
+      priority: priority,
+      cost: cost,
+      wait: wait,
+      route: route!(route)
+    }
+  end
+
+  def ticket!(_kind, _owner, _tag, _request, params), do: wrong(params)
+
+  defp route!(nil), do: nil
+  defp route!(pid) when is_pid(pid), do: {:worker, pid}
+  defp route!(hash) when is_integer(hash) and hash in 0..0xFFFFFFFF, do: {:hash, hash}
+  defp route!(other), do: wrong(other)
+
+  @spec config!(term) :: Kantoku.Engine.Pools.config()
+  def config!(%{strategy: strategy, max_ongoing: max_ongoing, max_queue: max_queue} = config) do
+    check(strategy in @strategies and is_positive(max_ongoing) and is_count(max_queue), config)
+    for key <- [:queue_target, :queue_interval, :decay_time], do: check(is_positive(Map.get(config, key)), config)
+    for key <- [:codel, :draining], do: check(is_boolean(Map.get(config, key)), config)
+    check(all?(config[:weights], &weight?/1) and all?(config[:quotas], &quota?/1), config)
+    config
+  end
+
+  def config!(other), do: wrong(other)
+
+  defp all?(list, fun), do: is_list(list) and List.improper?(list) == false and Enum.all?(list, fun)
+
+  defp weight?({tenant, weight}), do: tenant?(tenant) and is_part(weight)
+  defp weight?(_other), do: false
+
+  defp quota?({who, what, rate, burst}) do
+    who?(who) and what in [:requests, :tokens] and is_positive(rate) and is_positive(burst)
+  end
+
+  defp quota?(_other), do: false
+
+  defp who?({:tenant, tenant}), do: tenant?(tenant)
+  defp who?(who), do: who in [:pool, :each]
+
+  defp tenant?(tenant) when is_integer(tenant), do: tenant >= -@small - 1 and tenant <= @small
+  defp tenant?(tenant), do: is_atom(tenant) or (is_binary(tenant) and byte_size(tenant) <= 255)
+
+  @spec pid!(term) :: pid
+  def pid!(pid) when is_pid(pid), do: pid
+  def pid!(other), do: wrong(other)
+
+  @doc "A ticket's number, or a member's."
+  @spec number!(term) :: non_neg_integer
+  def number!(number) when is_count(number), do: number
+  def number!(other), do: wrong(other)
+
+  @spec outcome!(term) :: Kantoku.Engine.Pools.outcome()
+  def outcome!(outcome) when outcome in [:ok, :error, :abandoned], do: outcome
+  def outcome!(other), do: wrong(other)
+
+  defp check(true, _term), do: :ok
+  defp check(false, term), do: wrong(term)
+
+  defp wrong(term), do: raise(ArgumentError, "no such argument is known to a pool: #{inspect(term)}")
+end

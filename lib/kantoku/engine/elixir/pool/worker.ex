@@ -1,0 +1,24 @@
+defmodule Kantoku.Engine.Elixir.Pool.Worker do
+  # One worker: its place, what it is at, and how it has done. `freed` says when a permit of it last became free, by the pool's own
+  # count.
+  @moduledoc false
+
+  alias Kantoku.Engine.Elixir.Pool.Latency
+
+  @enforce_keys [:pid, :member, :freed]
+  defstruct @enforce_keys ++ [state: :ready, tickets: MapSet.new(), latency: %Latency{}, served: 0]
+
+  @type t :: %__MODULE__{
+          pid: pid,
+          member: non_neg_integer,
+          freed: non_neg_integer,
+          state: :ready | :leaving,
+          tickets: MapSet.t(non_neg_integer),
+          latency: Latency.t(),
+          served: non_neg_integer
+        }
+
+  @doc "How many of its permits are used."
+  @spec ongoing(t) :: non_neg_integer
+  def ongoing(worker), do: MapSet.size(worker.tickets)
+end

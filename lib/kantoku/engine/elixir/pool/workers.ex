@@ -1,0 +1,141 @@
+defmodule Kantoku.Engine.Elixir.Pool.Workers do
+  # The workers of a pool, their permits, and which of them have one free, in the order that the strategy looks at them. Knows
+  # tickets by their numbers, and chooses nobody.
+  #
+  #   P1. A ticket is at one worker at most, and uses one permit there.
+  #   P2. `free` has exactly the ready workers that have fewer tickets than `max_ongoing`.
+  @moduledoc false
+
+  alias Kantoku.Engine.Elixir.Pool.{Latency, Worker}
+
+  @enforce_keys [:strategy, :max_ongoing, :decay, :random]
+  defstruct @enforce_keys ++ [workers: %{}, members: %{}, free: :gb_sets.new(), last: -1, clock: 0]
+
+  @type t :: %__MODULE__{
+          strategy: Kantoku.Engine.Pools.strategy(),
+          max_ongoing: pos_integer,
+          decay: pos_integer,
+          random: :rand.state(),
+          workers: %{pid => Worker.t()},
+          members: %{non_neg_integer => pid},
+          free: :gb_sets.set(),
+          last: integer,
+          clock: non_neg_integer
+        }
+
+  @spec new(map, :rand.state()) :: t
+  def new(config, random) do
+    %__MODULE__{strategy: config.strategy, max_ongoing: config.max_ongoing, decay: decay(config), random: random}
+  end
+
+  @doc "Takes over another strategy and other limits. A worker that has more than the new limit gives none of it up."
+  @spec configure(t, map) :: t
+  def configure(workers, config) do
+    workers = %{workers | strategy: config.strategy, max_ongoing: config.max_ongoing, decay: decay(config)}
+    free = for {_pid, worker} <- workers.workers, free?(workers, worker), do: rank(workers, worker)
+    %{workers | free: :gb_sets.from_list(free)}
+  end
+
+  defp decay(config), do: config.decay_time * 1_000_000
+
+  @spec fetch(t, pid) :: Worker.t() | nil
+  def fetch(workers, pid), do: Map.get(workers.workers, pid)
+
+  @doc "Who has a member's place."
+  @spec holder(t, non_neg_integer) :: pid | nil
+  def holder(workers, member), do: Map.get(workers.members, member)
+
+  @spec add(t, pid, non_neg_integer) :: t
+  def add(workers, pid, member) do
+    workers = %{workers | clock: workers.clock + 1, members: Map.put(workers.members, member, pid)}
+    put(workers, %Worker{pid: pid, member: member, freed: workers.clock})
+  end
+
+  @doc "Removes a worker with all it has."
+  @spec drop(t, pid) :: t
+  def drop(workers, pid) do
+    {worker, left} = Map.pop!(workers.workers, pid)
+    members = Map.delete(workers.members, worker.member)
+    %{workers | workers: left, members: members, free: :gb_sets.del_element(rank(workers, worker), workers.free)}
+  end
+
+  @doc "From now on a worker takes work (`:ready`) or none (`:leaving`)."
+  @spec mark(t, pid, :ready | :leaving) :: t
+  def mark(workers, pid, state), do: put(workers, %{Map.fetch!(workers.workers, pid) | state: state})
+
+  @doc "Gives a worker a ticket."
+  @spec take(t, pid, non_neg_integer) :: t
+  def take(workers, pid, ticket) do
+    worker = Map.fetch!(workers.workers, pid)
+    put(workers, %{worker | tickets: MapSet.put(worker.tickets, ticket), served: worker.served + 1})
+  end
+
+  @doc "Takes a ticket from a worker. `hold` is how long it had it, in ns; `nil` if that tells nothing of the worker."
+  @spec give_back(t, pid, non_neg_integer, non_neg_integer | nil, integer) :: t
+  def give_back(workers, pid, ticket, hold, now) do
+    worker = Map.fetch!(workers.workers, pid)
+    workers = %{workers | clock: workers.clock + 1}
+    latency = if hold, do: Latency.hear(worker.latency, hold, now, workers.decay), else: worker.latency
+    put(workers, %{worker | tickets: MapSet.delete(worker.tickets, ticket), freed: workers.clock, latency: latency})
+  end
+
+  defp put(workers, %{pid: pid} = worker) do
+    free = workers |> without(fetch(workers, pid)) |> with_free(workers, worker)
+    %{workers | workers: Map.put(workers.workers, pid, worker), free: free}
+  end
+
+  defp without(workers, nil), do: workers.free
+  defp without(workers, before), do: :gb_sets.del_element(rank(workers, before), workers.free)
+
+  defp with_free(free, workers, worker) do
+    if free?(workers, worker), do: :gb_sets.add_element(rank(workers, worker), free), else: free
+  end
+
+  defp free?(workers, worker), do: worker.state == :ready and Worker.ongoing(worker) < workers.max_ongoing
+
+  # What the strategy looks at comes first; who became free earlier comes before who did later.
+  defp rank(workers, worker), do: {rank(workers.strategy, worker, workers), worker.member, worker.pid}
+
+  defp rank(:least_loaded, worker, _workers), do: {Worker.ongoing(worker), worker.freed}
+  defp rank(:lifo, worker, _workers), do: -worker.freed
+  defp rank(_by_member, _worker, _workers), do: 0
+
+  @doc "Whether anyone has a permit free."
+  @spec any_free?(t) :: boolean
+  def any_free?(workers), do: not :gb_sets.is_empty(workers.free)
+
+  @doc "Whether this one has a permit free."
+  @spec free_at?(t, pid) :: boolean
+  def free_at?(workers, pid) do
+    case workers.workers do
+      %{^pid => worker} -> free?(workers, worker)
+      _none -> false
+    end
+  end
+
+  @doc "Those with a permit free, in the strategy's order."
+  @spec free(t) :: [Worker.t()]
+  def free(workers) do
+    for {_rank, _member, pid} <- :gb_sets.to_list(workers.free), do: Map.fetch!(workers.workers, pid)
+  end
+
+  @doc "The first in the strategy's order, of those with a permit free."
+  @spec first(t) :: Worker.t()
+  def first(workers) do
+    {_rank, _member, pid} = :gb_sets.smallest(workers.free)
+    Map.fetch!(workers.workers, pid)
+  end
+
+  @doc "The first in order of number after a member, of those with a permit free; from the lowest again after the highest."
+  @spec following(t, integer) :: Worker.t()
+  def following(workers, member) do
+    case :gb_sets.next(:gb_sets.iterator_from({0, member + 1, 0}, workers.free)) do
+      {{_rank, _member, pid}, _iterator} -> Map.fetch!(workers.workers, pid)
+      :none -> first(workers)
+    end
+  end
+
+  @doc "All of them, in order of member."
+  @spec all(t) :: [Worker.t()]
+  def all(workers), do: workers.workers |> Map.values() |> Enum.sort_by(& &1.member)
+end
