@@ -81,7 +81,8 @@ defmodule Kantoku.Config do
         :ok
 
       [name | _] ->
-        raise ArgumentError, "Kantoku, option #{inspect(option)}: expected each #{noun} once, got twice: #{inspect(name)}"
+        raise ArgumentError,
+              "Kantoku, option #{inspect(option)}: expected each #{noun} once, got twice: #{inspect(name)}"
     end
   end
 

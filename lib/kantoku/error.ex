@@ -103,10 +103,12 @@ defmodule Kantoku.Error do
   end
 
   defp sentence(:timeout, %{pool: pool, begun: true} = d),
-    do: "no worker of #{named(pool)} answered within #{show(d, :timeout)} ms; the one that has it may still be at work on it"
+    do:
+      "no worker of #{named(pool)} answered within #{show(d, :timeout)} ms; the one that has it may still be at work on it"
 
   defp sentence(:timeout, %{pool: pool} = d),
-    do: "no worker of #{named(pool)} was free within #{show(d, :timeout)} ms; nothing was sent, so it may be tried again"
+    do:
+      "no worker of #{named(pool)} was free within #{show(d, :timeout)} ms; nothing was sent, so it may be tried again"
 
   defp sentence(:timeout, d),
     do: "agent #{show(d, :id)} did not answer within #{show(d, :timeout)} ms; it may still be at work on it"
@@ -115,6 +117,7 @@ defmodule Kantoku.Error do
     do: "the worker of #{named(pool)} ended during the call; try again if the work may be done twice"
 
   defp sentence(:crashed, d), do: "agent #{show(d, :id)} ended during the call: #{show(d, :exit)}"
+
   defp sentence(:start_failed, %{pool: pool} = d) do
     "#{named(pool)} had #{show(d, :ready)} of #{show(d, :wanted)} workers in time (last failure: #{show(d, :exit)}); see what their " <>
       "start waits for, or lower :warm_up"

@@ -29,7 +29,13 @@ defmodule Kantoku.Domain.Definition do
           ] ++ Policy.schema()
 
   # A pool's workers are a domain of their own, with nothing declared and nothing nested in it.
-  @pool_schema [partitions: [kind: :positive, default: 8, doc: "supervisors that share the workers, and start them side by side."]] ++
+  @pool_schema [
+                 partitions: [
+                   kind: :positive,
+                   default: 8,
+                   doc: "supervisors that share the workers, and start them side by side."
+                 ]
+               ] ++
                  Policy.schema()
 
   @enforce_keys [:name, :policy, :strategy, :agents, :domains, :partitions, :stop_order]

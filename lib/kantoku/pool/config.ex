@@ -29,7 +29,8 @@ defmodule Kantoku.Pool.Config do
     overflow_linger: [
       kind: :positive,
       default: 5_000,
-      doc: "ms that workers beyond the target stay after the last request had to wait; then as many go as were not needed."
+      doc:
+        "ms that workers beyond the target stay after the last request had to wait; then as many go as were not needed."
     ],
     idle_timeout: [
       kind: {:positive_or, [nil]},
@@ -106,7 +107,8 @@ defmodule Kantoku.Pool.Config do
     on_abandon: [
       kind: {:one_of, [:wait, :replace]},
       default: :wait,
-      doc: "what becomes of a worker whose caller gave up or died: it is waited for, or killed and started again, uncharged."
+      doc:
+        "what becomes of a worker whose caller gave up or died: it is waited for, or killed and started again, uncharged."
     ],
     abandon_timeout: [
       kind: {:positive_or, [nil]},
@@ -207,7 +209,10 @@ defmodule Kantoku.Pool.Config do
   end
 
   defp check!(config, where) do
-    for name <- [:target, :min, :max], config |> Map.fetch!(name) |> is_nil(), do: refuse!(where, name, "an integer of 0 or more", nil)
+    for name <- [:target, :min, :max],
+        config |> Map.fetch!(name) |> is_nil(),
+        do: refuse!(where, name, "an integer of 0 or more", nil)
+
     config.min <= config.target || refuse!(where, :min, "at most :target (#{config.target})", config.min)
     config.max >= config.target || refuse!(where, :max, "at least :target (#{config.target})", config.max)
     config.lifetime_jitter <= 100 || refuse!(where, :lifetime_jitter, "at most 100", config.lifetime_jitter)
@@ -246,7 +251,17 @@ defmodule Kantoku.Pool.Config do
   @spec for_engine(t, draining :: boolean) :: Engine.Pools.config()
   def for_engine(config, draining) do
     config
-    |> Map.take([:strategy, :max_ongoing, :max_queue, :queue_target, :queue_interval, :decay_time, :codel, :weights, :quotas])
+    |> Map.take([
+      :strategy,
+      :max_ongoing,
+      :max_queue,
+      :queue_target,
+      :queue_interval,
+      :decay_time,
+      :codel,
+      :weights,
+      :quotas
+    ])
     |> Map.merge(%{draining: draining, strategy: if(custom?(config), do: :power_of_two, else: config.strategy)})
   end
 

@@ -3,20 +3,30 @@ defmodule Kantoku.Pool.Errands do
   # too long ended. One process for each, linked to the manager; what dies with it is seen in the rows by the next. Decides nothing.
   @moduledoc false
 
-  alias Kantoku.Pool.{Manager, Members, Worker}
+  alias Kantoku.Pool.{Config, Members, Worker}
+  alias Kantoku.Telemetry
 
   # Starts at once; more would only stand before the same supervisors.
   @starts 32
 
   @type kind :: :start | :stop | :replace | :end_start
+  @typedoc "The manager's, as far as it is needed here."
+  @type state :: %{
+          :errands => t,
+          :instance => atom,
+          :pool => atom,
+          :config => Config.t(),
+          :book => :ets.tid(),
+          optional(atom) => term
+        }
   @type t :: %{pid => {kind, number :: non_neg_integer}}
 
   @doc "The numbers of workers that are being started."
-  @spec numbers(%Manager{}) :: MapSet.t()
+  @spec numbers(state) :: MapSet.t()
   def numbers(%{errands: errands}), do: for({_pid, {:start, number}} <- errands, into: MapSet.new(), do: number)
 
   @doc "Those of them that have no row yet, as members."
-  @spec beginning(%Manager{}, [Members.member()]) :: [Members.member()]
+  @spec beginning(state, [Members.member()]) :: [Members.member()]
   def beginning(state, found) do
     known = MapSet.new(found, & &1.number)
 
@@ -26,7 +36,7 @@ defmodule Kantoku.Pool.Errands do
   end
 
   @doc "Has a worker started, unless enough are."
-  @spec start(%Manager{}, non_neg_integer) :: %Manager{}
+  @spec start(state, non_neg_integer) :: state
   def start(%{instance: instance, config: config} = state, number) do
     if MapSet.size(numbers(state)) < @starts,
       do: run(state, {:start, number}, fn -> Worker.start(instance, config, number) end),
@@ -34,21 +44,21 @@ defmodule Kantoku.Pool.Errands do
   end
 
   @doc "Has a worker stopped."
-  @spec stop(%Manager{}, non_neg_integer) :: %Manager{}
+  @spec stop(state, non_neg_integer) :: state
   def stop(%{instance: instance, pool: pool} = state, number),
     do: run(state, {:stop, number}, fn -> Worker.stop(instance, pool, number) end)
 
   @doc "Has a worker replaced."
-  @spec replace(%Manager{}, non_neg_integer, pid, atom) :: %Manager{}
+  @spec replace(state, non_neg_integer, pid, atom) :: state
   def replace(%{instance: instance, pool: pool} = state, number, pid, reason) do
     run(state, {:replace, number}, fn ->
-      Manager.emit(state, :replaced, %{}, %{member: number, pid: pid, reason: reason})
+      replaced(instance, pool, number, pid, reason)
       Worker.replace(instance, pool, number, pid)
     end)
   end
 
   @doc "Has starts ended that take longer than they may."
-  @spec end_starts(%Manager{}) :: %Manager{}
+  @spec end_starts(state) :: state
   def end_starts(%{config: %{start_timeout: :infinity}} = state), do: state
 
   def end_starts(%{instance: instance, pool: pool, book: book, config: config} = state) do
@@ -59,10 +69,15 @@ defmodule Kantoku.Pool.Errands do
         reduce: state do
       state ->
         run(state, {:end_start, part}, fn ->
-          Manager.emit(state, :replaced, %{}, %{member: number, pid: nil, reason: :start_timeout})
+          replaced(instance, pool, number, nil, :start_timeout)
           Worker.kill_start(instance, pool, part, mark)
         end)
     end
+  end
+
+  defp replaced(instance, pool, number, pid, reason) do
+    metadata = %{pool: pool, member: number, pid: pid, reason: reason}
+    Telemetry.emit(instance, [:pool, :replaced], %{}, metadata)
   end
 
   # Not twice at once.

@@ -10,7 +10,7 @@ defmodule Kantoku.Pool.Manager do
   alias Kantoku.Domain.{Book, Gauges, Remains}
   alias Kantoku.Engine.Pools
   alias Kantoku.{Error, Instances, Telemetry}
-  alias Kantoku.Pool.{Abandoned, Config, Errands, Idle, Members, Notes, Size, Strategy, Worker}
+  alias Kantoku.Pool.{Abandoned, Config, Errands, Idle, Members, Notes, Size, Strategy}
 
   # Ms between two looks while someone waits or the pool is overloaded, and the most otherwise.
   @fast 100
@@ -92,7 +92,12 @@ defmodule Kantoku.Pool.Manager do
     leaving = for {pid, member, :leaving, _, _, _} <- workers, into: %{}, do: {member, pid}
     for {pid, _member, :leaving, 0, _, _} <- workers, do: send(self(), {:kantoku_pool, pool, {:left, pid}})
     Telemetry.emit(instance, [:pool, :started], %{workers: length(workers)}, %{pool: pool})
-    asked = for {ticket, pid} <- list(Pools.pool_abandoned(instance, pool)), reduce: state.asked, do: (asked -> Abandoned.ask(asked, ticket, pid, now()))
+
+    asked =
+      for {ticket, pid} <- list(Pools.pool_abandoned(instance, pool)),
+          reduce: state.asked,
+          do: (asked -> Abandoned.ask(asked, ticket, pid, now()))
+
     schedule(%{state | leaving: leaving, asked: asked}, @fast)
   end
 
@@ -207,7 +212,12 @@ defmodule Kantoku.Pool.Manager do
   defp tick(%{instance: instance, pool: pool, config: config} = state) do
     Pools.pool_tick(instance, pool)
     state = state |> join_all() |> size(status(state)) |> dismiss_idle()
-    state = for pid <- Abandoned.silent(state.asked, config.abandon_timeout, now()), reduce: state, do: (state -> replace(state, pid, :silent))
+
+    state =
+      for pid <- Abandoned.silent(state.asked, config.abandon_timeout, now()),
+          reduce: state,
+          do: (state -> replace(state, pid, :silent))
+
     %{state | held: false} |> Errands.end_starts() |> schedule(pace(state)) |> reconcile()
   end
 
@@ -243,7 +253,15 @@ defmodule Kantoku.Pool.Manager do
   # As often as the shortest of what is waited for asks, four times over.
   defp pace(%{config: config} = state) do
     %{queue: queue, overloaded: overloaded} = status(state)
-    limits = [config.overflow_linger, config.idle_timeout, config.max_lifetime, config.abandon_timeout, config.start_timeout]
+
+    limits = [
+      config.overflow_linger,
+      config.idle_timeout,
+      config.max_lifetime,
+      config.abandon_timeout,
+      config.start_timeout
+    ]
+
     slow = limits |> Enum.filter(&is_integer/1) |> Enum.map(&div(&1, 4)) |> Enum.min() |> max(@fastest) |> min(@slow)
     if queue > 0 or overloaded > 0, do: min(slow, @fast), else: slow
   end
@@ -317,7 +335,14 @@ defmodule Kantoku.Pool.Manager do
     overflow = Size.overflow(state.size, state.config)
     missing = max(wanted - up, 0)
 
-    condition = %{wanted: wanted, overflow: overflow, missing: missing, degraded: degraded, reason: if(degraded, do: reason || :crashed)}
+    condition = %{
+      wanted: wanted,
+      overflow: overflow,
+      missing: missing,
+      degraded: degraded,
+      reason: if(degraded, do: reason || :crashed)
+    }
+
     if condition != before, do: Notes.put_condition(state.book, state.pool, condition)
     announce(state, before, condition, up)
     %{state | condition: condition, reason: if(degraded, do: reason)}
@@ -334,9 +359,7 @@ defmodule Kantoku.Pool.Manager do
     end
   end
 
-  @doc "Tells of a pool."
-  @spec emit(%__MODULE__{}, atom, map, map) :: :ok
-  def emit(%{instance: instance, pool: pool}, event, measurements, metadata),
+  defp emit(%{instance: instance, pool: pool}, event, measurements, metadata),
     do: Telemetry.emit(instance, [:pool, event], measurements, Map.put(metadata, :pool, pool))
 
   defp warm(%{warming: []} = state), do: state
@@ -351,10 +374,6 @@ defmodule Kantoku.Pool.Manager do
       state
     end
   end
-
-  @doc "The id of a worker as an agent, for who asks by number."
-  @spec worker(atom, non_neg_integer) :: Worker.id()
-  def worker(pool, number), do: Worker.id(pool, number)
 
   defp now, do: System.monotonic_time(:millisecond)
 end

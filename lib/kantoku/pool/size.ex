@@ -54,5 +54,6 @@ defmodule Kantoku.Pool.Size do
 
   @doc "With `count` idle workers dismissed."
   @spec idled(t, Config.t(), count :: non_neg_integer) :: t
-  def idled(size, config, count), do: %{size | idled: config.target - base(size, config) + min(count, dispensable(size, config))}
+  def idled(size, config, count),
+    do: %{size | idled: config.target - base(size, config) + min(count, dispensable(size, config))}
 end

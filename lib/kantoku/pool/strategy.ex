@@ -24,7 +24,13 @@ defmodule Kantoku.Pool.Strategy do
         }
 
   @typedoc "What is known of the request: the options that it was made with."
-  @type request :: %{pool: Kantoku.Pool.t(), tenant: term, priority: :high | :normal | :low, cost: pos_integer, key: term}
+  @type request :: %{
+          pool: Kantoku.Pool.t(),
+          tenant: term,
+          priority: :high | :normal | :low,
+          cost: pos_integer,
+          key: term
+        }
 
   @doc "Chooses one of the workers, of which there is at least one."
   @callback choose([worker, ...], request) :: pid
@@ -56,8 +62,12 @@ defmodule Kantoku.Pool.Strategy do
 
   defp workers({instance, pool}) do
     case Kantoku.Engine.Pools.pool_workers(instance, pool) do
-      :unknown -> []
-      workers -> for {pid, member, state, ongoing, latency, _served} when state != :leaving <- workers, do: worker(pid, member, ongoing, latency)
+      :unknown ->
+        []
+
+      workers ->
+        for {pid, member, state, ongoing, latency, _served} when state != :leaving <- workers,
+            do: worker(pid, member, ongoing, latency)
     end
   end
 
@@ -70,7 +80,11 @@ defmodule Kantoku.Pool.Strategy do
 
     if Enum.any?(workers, &(&1.pid == chosen)),
       do: chosen,
-      else: raise(ArgumentError, "#{inspect(module)}.choose/2: expected the pid of a worker of the pool, got: #{inspect(chosen)}")
+      else:
+        raise(
+          ArgumentError,
+          "#{inspect(module)}.choose/2: expected the pid of a worker of the pool, got: #{inspect(chosen)}"
+        )
   end
 
   defp about(pool, request) do

@@ -151,7 +151,8 @@ defmodule Kantoku.Telemetry.Catalogue do
     },
     %{
       name: [:pool, :worker_left],
-      doc: "A worker takes none any more. `reason`: `:retired` when it was not needed and had finished, `:down` when it died.",
+      doc:
+        "A worker takes none any more. `reason`: `:retired` when it was not needed and had finished, `:down` when it died.",
       measurements: [],
       metadata: [:pool, :member, :pid, :reason]
     },
@@ -163,7 +164,8 @@ defmodule Kantoku.Telemetry.Catalogue do
     },
     %{
       name: [:pool, :degraded],
-      doc: "Workers wait for their next start or are parked; the pool goes on with the rest. `reason` is that of the last failure.",
+      doc:
+        "Workers wait for their next start or are parked; the pool goes on with the rest. `reason` is that of the last failure.",
       measurements: [missing: :count, workers: :count],
       metadata: [:pool, :reason]
     },
