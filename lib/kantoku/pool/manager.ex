@@ -209,8 +209,15 @@ defmodule Kantoku.Pool.Manager do
 
   defp tick(%{open: false} = state), do: schedule(state, @fast)
 
-  defp tick(%{instance: instance, pool: pool, config: config} = state) do
-    Pools.pool_tick(instance, pool)
+  # The engine may have lost the pool: with it, its workers and tickets.
+  defp tick(%{instance: instance, pool: pool} = state) do
+    case Pools.pool_tick(instance, pool) do
+      :ok -> look_around(state)
+      :unknown -> open(%{state | open: false, asked: Abandoned.new()})
+    end
+  end
+
+  defp look_around(%{config: config} = state) do
     state = state |> join_all() |> size(status(state)) |> dismiss_idle()
 
     state =
