@@ -146,7 +146,8 @@ defmodule Kantoku.Pool.Manager do
     {:noreply, due(%{state | numbers: numbers, pids: Map.put(state.pids, pid, number)})}
   end
 
-  def handle_info({:refused, _id, reason}, state), do: {:noreply, due(%{state | reason: reason})}
+  # It comes to rest only after this.
+  def handle_info({:refused, _id, reason}, state), do: {:noreply, schedule(%{state | reason: reason}, @fastest)}
 
   def handle_info(:open, state), do: {:noreply, open(state)}
   def handle_info(:tick, state), do: {:noreply, tick(%{state | timer: nil})}
@@ -342,17 +343,19 @@ defmodule Kantoku.Pool.Manager do
     overflow = Size.overflow(state.size, state.config)
     missing = max(wanted - up, 0)
 
+    reason = if missing > 0, do: reason
+
     condition = %{
       wanted: wanted,
       overflow: overflow,
       missing: missing,
       degraded: degraded,
-      reason: if(degraded, do: reason || :crashed)
+      reason: if(degraded, do: reason || :crashed, else: reason)
     }
 
     if condition != before, do: Notes.put_condition(state.book, state.pool, condition)
     announce(state, before, condition, up)
-    %{state | condition: condition, reason: if(degraded, do: reason)}
+    %{state | condition: condition, reason: reason}
   end
 
   defp announce(state, before, condition, up) do
