@@ -13,9 +13,9 @@ defmodule Kantoku.Pool.StormTest do
         opts = [target: @workers, max_ongoing: @max_ongoing, on_abandon: @on_abandon, domain: @domain, codel: false]
         pool = pool!(@engine, opts)
         test = self()
-        victims = for _ <- 1..12, do: start_client(pool, test)
+        victims = for _ <- 1..12, do: start_client(pool, test, @on_abandon)
         steady = for _ <- 1..4, do: Task.async(fn -> steady(pool, %{}) end)
-        storm(pool, victims, test, 250)
+        storm(pool, victims, test, @on_abandon, 250)
         for %{pid: pid} <- steady, do: send(pid, :enough)
         answers = steady |> Task.await_many(60_000) |> Enum.reduce(&Map.merge(&1, &2, fn _, a, b -> a + b end))
         stop_clients()
@@ -33,30 +33,30 @@ defmodule Kantoku.Pool.StormTest do
     end
 
     # Somebody of each kind dies; who called is followed by another.
-    defp storm(_pool, _victims, _test, 0), do: :ok
+    defp storm(_pool, _victims, _test, _on_abandon, 0), do: :ok
 
-    defp storm(pool, victims, test, left) do
+    defp storm(pool, victims, test, on_abandon, left) do
       Process.sleep(Enum.random(0..2))
 
       case Enum.random([:client, :client, :client, :worker, :manager]) do
         :client ->
           victim = Enum.random(victims)
           Process.exit(victim, :kill)
-          storm(pool, [start_client(pool, test) | List.delete(victims, victim)], test, left - 1)
+          storm(pool, [start_client(pool, test, on_abandon) | List.delete(victims, victim)], test, on_abandon, left - 1)
 
         :worker ->
           with [_ | _] = pids <- pids(pool), do: Process.exit(Enum.random(pids), :kill)
-          storm(pool, victims, test, left - 1)
+          storm(pool, victims, test, on_abandon, left - 1)
 
         :manager ->
           Process.exit(manager(pool), :kill)
-          storm(pool, victims, test, left - 1)
+          storm(pool, victims, test, on_abandon, left - 1)
       end
     end
 
     # Known to the test by a message, so that none outlives it.
-    defp start_client(pool, test) do
-      pid = spawn(fn -> client(pool) end)
+    defp start_client(pool, test, on_abandon) do
+      pid = spawn(fn -> client(pool, on_abandon) end)
       send(test, {:client, pid})
       pid
     end
@@ -69,8 +69,9 @@ defmodule Kantoku.Pool.StormTest do
       end
     end
 
-    defp client(pool) do
-      case :rand.uniform(6) do
+    defp client(pool, on_abandon) do
+      # Nobody gives up a cast, so a worker that is at one must not be replaced for it.
+      case :rand.uniform(if(on_abandon == :wait, do: 7, else: 6)) do
         1 ->
           Pool.call(pool, {:sleep, 1}, timeout: 2)
 
@@ -91,9 +92,12 @@ defmodule Kantoku.Pool.StormTest do
 
         6 ->
           Pool.call(pool, {:run, fn -> :ok end}, tenant: :rand.uniform(3), priority: Enum.random([:high, :low]))
+
+        7 ->
+          Pool.cast(pool, {:run, fn -> :erlang.yield() end})
       end
 
-      client(pool)
+      client(pool, on_abandon)
     end
 
     # Is never killed, and counts what it was answered.
