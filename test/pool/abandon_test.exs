@@ -63,14 +63,14 @@ defmodule Kantoku.Pool.AbandonTest do
       {:ok, supervisor} = Supervisor.start_link([], strategy: :one_for_one)
 
       for pid <- [server, event, supervisor] do
-        asked = Pool.Abandoned.ask(%{}, 7, pid, 0)
+        asked = Pool.Abandoned.ask(%{}, 7, pid, :cast, 0)
         assert_receive {ref, _answer} when is_map_key(asked, ref), 5_000
         assert {7, %{}} = Pool.Abandoned.answered(asked, ref)
       end
 
       test = self()
       Agent.cast(server, fn :state -> send(test, :first) && Process.sleep(20) && :state end)
-      asked = Pool.Abandoned.ask(%{}, 7, server, 0)
+      asked = Pool.Abandoned.ask(%{}, 7, server, :cast, 0)
       assert [:first, {ref, _}] = for(_ <- 1..2, do: receive(do: (message -> message)))
       assert is_map_key(asked, ref)
       assert Agent.get(server, & &1) == :state

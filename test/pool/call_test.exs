@@ -97,7 +97,8 @@ defmodule Kantoku.Pool.CallTest do
       pool = pool!(@engine, domain: [partitions: 2, budget: [crashes: :infinity], backoff: [base: 1, cap: 1]])
 
       for _ <- 1..50 do
-        parting = fn -> spawn(dead(self())) && :parting end
+        # Read after the answer was sent.
+        parting = fn -> GenServer.cast(self(), {:stop, :shutdown}) && :parting end
         assert {:ok, :parting} = Pool.call(pool, {:run, parting})
       end
 
@@ -209,8 +210,6 @@ defmodule Kantoku.Pool.CallTest do
       {:ok, _} = Pool.stop(pool)
       assert Pool.Strategy.table()[pool] == nil
     end
-
-    defp dead(pid), do: fn -> Process.exit(pid, :kill) end
 
     defp flush_starts do
       receive do

@@ -16,8 +16,7 @@ defmodule Kantoku.Pool.ResizeTest do
       for %{pid: pid} <- callers, do: send(pid, :enough)
       assert Enum.all?(Task.await_many(callers, 30_000), &(&1 > 0))
       settled(pool, 2)
-      {:ok, agents} = Kantoku.agents(elem(pool, 0))
-      assert Enum.sort(for %{id: {:pool, :workers, n}} <- agents, do: n) == [0, 1]
+      eventually(fn -> numbers(pool) == [0, 1] end)
     end
 
     test "a worker that is to go finishes what it has, and gets nothing new" do
@@ -104,6 +103,11 @@ defmodule Kantoku.Pool.ResizeTest do
       until(pool, queue: 1)
       :ok = Pool.update(pool, target: 1)
       assert {:ok, _} = Task.await(task)
+    end
+
+    defp numbers({instance, _name}) do
+      {:ok, agents} = Kantoku.agents(instance)
+      Enum.sort(for %{id: {:pool, :workers, number}} <- agents, do: number)
     end
 
     defp loop(pool, served) do

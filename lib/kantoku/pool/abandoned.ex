@@ -10,25 +10,28 @@ defmodule Kantoku.Pool.Abandoned do
 
   alias Kantoku.Engine.Pools
 
+  @typedoc "Whether somebody gave it up, or nobody ever waited for it."
+  @type kind :: :given_up | :cast
+
   @typedoc "By the reference of the question: what the worker is at, who it is, since when (monotonic ms)."
-  @type t :: %{reference => {Pools.ticket(), pid, integer}}
+  @type t :: %{reference => {Pools.ticket(), pid, kind, since :: integer}}
 
   @spec new() :: t
   def new, do: %{}
 
   @doc "Asks a worker."
-  @spec ask(t, Pools.ticket(), pid, now :: integer) :: t
-  def ask(asked, ticket, pid, now) do
+  @spec ask(t, Pools.ticket(), pid, kind, now :: integer) :: t
+  def ask(asked, ticket, pid, kind, now) do
     ref = make_ref()
     send(pid, {:system, {self(), ref}, {:debug, {:log, :get}}})
-    Map.put(asked, ref, {ticket, pid, now})
+    Map.put(asked, ref, {ticket, pid, kind, now})
   end
 
   @doc "The ticket that an answer is about, if it is about one."
   @spec answered(t, reference) :: {Pools.ticket() | nil, t}
   def answered(asked, ref) do
     case Map.pop(asked, ref) do
-      {{ticket, _pid, _since}, asked} -> {ticket, asked}
+      {{ticket, _pid, _kind, _since}, asked} -> {ticket, asked}
       {nil, asked} -> {nil, asked}
     end
   end
@@ -36,12 +39,18 @@ defmodule Kantoku.Pool.Abandoned do
   @doc "Forgets a worker that died: its tickets ended with it."
   @spec forget(t, pid) :: t
   def forget(asked, pid) when asked == %{} and is_pid(pid), do: asked
-  def forget(asked, pid), do: Map.reject(asked, fn {_ref, {_ticket, worker, _since}} -> worker == pid end)
+  def forget(asked, pid), do: Map.reject(asked, fn {_ref, {_ticket, worker, _kind, _since}} -> worker == pid end)
 
-  @doc "The workers that have not answered for `timeout` ms; nobody with `nil`."
-  @spec silent(t, timeout :: pos_integer | nil, now :: integer) :: [pid]
-  def silent(_asked, nil, _now), do: []
+  @doc "The workers to replace, and why: at once if they are at what was given up and `replace?`, else after `timeout` ms, or never."
+  @spec overdue(t, replace? :: boolean, timeout :: pos_integer | nil, now :: integer) :: [{pid, :abandoned | :silent}]
+  def overdue(asked, replace?, timeout, now) do
+    for {_ref, {_ticket, pid, kind, since}} <- asked,
+        reason = reason(kind, replace?, timeout, now - since),
+        uniq: true,
+        do: {pid, reason}
+  end
 
-  def silent(asked, timeout, now),
-    do: for({_ref, {_ticket, pid, since}} <- asked, now - since >= timeout, uniq: true, do: pid)
+  defp reason(:given_up, true, _timeout, _age), do: :abandoned
+  defp reason(_kind, _replace?, nil, _age), do: nil
+  defp reason(_kind, _replace?, timeout, age), do: if(age >= timeout, do: :silent)
 end

@@ -93,12 +93,12 @@ defmodule Kantoku.Pool.Manager do
     for {pid, _member, :leaving, 0, _, _} <- workers, do: send(self(), {:kantoku_pool, pool, {:left, pid}})
     Telemetry.emit(instance, [:pool, :started], %{workers: length(workers)}, %{pool: pool})
 
-    asked =
+    state =
       for {ticket, pid} <- list(Pools.pool_abandoned(instance, pool)),
-          reduce: state.asked,
-          do: (asked -> Abandoned.ask(asked, ticket, pid, now()))
+          reduce: state,
+          do: (state -> ask(state, ticket, pid, :given_up))
 
-    schedule(%{state | leaving: leaving, asked: asked}, @fast)
+    schedule(%{state | leaving: leaving}, @fast)
   end
 
   # Who is up and not in the pool: its start found the pool closed.
@@ -171,11 +171,10 @@ defmodule Kantoku.Pool.Manager do
 
   def handle_info(_late, state), do: {:noreply, state}
 
-  defp told({:abandoned, _ticket, pid}, %{config: %{on_abandon: :replace}} = state), do: replace(state, pid, :abandoned)
-  defp told({:abandoned, ticket, pid}, state), do: %{state | asked: Abandoned.ask(state.asked, ticket, pid, now())}
+  defp told({:abandoned, ticket, pid}, state), do: state |> ask(ticket, pid, :given_up) |> replace_overdue()
 
-  # Sent without waiting: nobody gave up, so it is never replaced at once.
-  defp told({:cast, ticket, pid}, state), do: %{state | asked: Abandoned.ask(state.asked, ticket, pid, now())}
+  # Sent without waiting: nobody gave up.
+  defp told({:cast, ticket, pid}, state), do: ask(state, ticket, pid, :cast)
 
   defp told({:down, pid}, state) do
     {number, pids} = Map.pop(state.pids, pid)
@@ -199,11 +198,19 @@ defmodule Kantoku.Pool.Manager do
   defp left(state, number, pid, reason),
     do: emit(state, :worker_left, %{}, %{member: number, pid: pid, reason: reason})
 
-  defp replace(state, pid, reason) do
-    case state.pids do
-      %{^pid => number} -> Errands.replace(state, number, pid, reason)
-      _unknown -> state
-    end
+  defp ask(state, ticket, pid, kind), do: %{state | asked: Abandoned.ask(state.asked, ticket, pid, kind, now())}
+
+  # Who is not known yet, or is at a replacement already, is looked at again soon.
+  defp replace_overdue(%{config: config} = state) do
+    overdue = Abandoned.overdue(state.asked, config.on_abandon == :replace, config.abandon_timeout, now())
+
+    state =
+      for {pid, reason} <- overdue,
+          number = state.pids[pid],
+          reduce: state,
+          do: (state -> Errands.replace(state, number, pid, reason))
+
+    if overdue == [], do: state, else: schedule(state, @fast)
   end
 
   # Ticks ------------------------------------------------------------------------------------------------------------------
@@ -218,14 +225,8 @@ defmodule Kantoku.Pool.Manager do
     end
   end
 
-  defp look_around(%{config: config} = state) do
-    state = state |> join_all() |> size(status(state)) |> dismiss_idle()
-
-    state =
-      for pid <- Abandoned.silent(state.asked, config.abandon_timeout, now()),
-          reduce: state,
-          do: (state -> replace(state, pid, :silent))
-
+  defp look_around(state) do
+    state = state |> join_all() |> size(status(state)) |> dismiss_idle() |> replace_overdue()
     %{state | held: false} |> Errands.end_starts() |> schedule(pace(state)) |> reconcile()
   end
 
