@@ -99,7 +99,10 @@ defmodule Kantoku.Pool.CallTest do
       for _ <- 1..50 do
         # Read after the answer was sent.
         parting = fn -> GenServer.cast(self(), {:stop, :shutdown}) && :parting end
+        [worker] = pids(pool)
         assert {:ok, :parting} = Pool.call(pool, {:run, parting})
+        # Else the next call may be given to who has read the last.
+        eventually(fn -> match?([other] when other != worker, pids(pool)) end)
       end
 
       settled(pool, 1)
@@ -208,7 +211,7 @@ defmodule Kantoku.Pool.CallTest do
       end
 
       {:ok, _} = Pool.stop(pool)
-      assert Pool.Strategy.table()[pool] == nil
+      assert Pool.Strategy.of(pool) == nil
     end
 
     defp flush_starts do

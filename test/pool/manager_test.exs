@@ -203,6 +203,44 @@ defmodule Kantoku.Pool.ManagerTest do
       end
     end
 
+    test "the registry of the instance may be killed, and with it all that the engine knew" do
+      pool = {instance, _} = pool!(@engine, target: 3, domain: @forgiving)
+      kill(Process.whereis(instance))
+      eventually(fn -> match?({:ok, _}, Pool.call(pool, :pid, timeout: 100)) end)
+      settled(pool, 3)
+      eventually(fn -> alive_workers() == 3 end)
+    end
+
+    test "options of the domain that were changed beside the pool stay" do
+      pool = {instance, name} = pool!(@engine)
+      :ok = Domain.update(instance, {:pool, name}, budget: [crashes: 77])
+      :ok = Pool.update(pool, max_queue: 5)
+      :ok = Pool.update(pool, domain: [backoff: [cap: 9]])
+      assert {:ok, %{budget: %{crashes: 77}, backoff: %{cap: 9}}} = Domain.options(instance, {:pool, name})
+    end
+
+    test "who is killed while it starts or stops a pool leaves no half of one" do
+      instance = instance!(@engine)
+      pool = {instance, :workers}
+
+      for n <- 1..20 do
+        starter = spawn(fn -> Pool.start(instance, options(target: 2)) end)
+        if rem(n, 2) == 0, do: Process.sleep(1)
+        kill(starter)
+
+        eventually(fn ->
+          match?({:ok, _}, Pool.start(instance, options(target: 2))) or match?({:ok, _}, Pool.call(pool, :pid))
+        end)
+
+        settled(pool, 2)
+        stopper = spawn(fn -> Pool.stop(pool) end)
+        if rem(n, 2) == 0, do: Process.sleep(1)
+        kill(stopper)
+        eventually(fn -> match?({:ok, []}, Pool.names(instance)) or match?({:ok, _}, Pool.stop(pool)) end)
+        assert {:error, %Error{reason: :not_found}} = Pool.call(pool, :pid)
+      end
+    end
+
     defp kill_manager(pool) do
       old = manager(pool)
       kill(old)

@@ -15,10 +15,9 @@ defmodule Kantoku.Pool.Calls do
   @doc "See `Kantoku.Pool.call/3`."
   @spec call(Kantoku.Pool.t(), term, keyword) :: {:ok, term} | {:error, Error.t()}
   def call({instance, pool}, request, []) do
-    case Strategy.table() do
-      nil -> strict(instance, pool, request, nil, unquote(Request.timeout()))
-      _custom -> routed(instance, pool, request, %Request{})
-    end
+    if Strategy.any?(),
+      do: routed(instance, pool, request, %Request{}),
+      else: strict(instance, pool, request, nil, unquote(Request.timeout()))
   end
 
   def call({instance, pool}, request, opts), do: routed(instance, pool, request, Request.new!(opts))
@@ -161,9 +160,7 @@ defmodule Kantoku.Pool.Calls do
   @doc "What the engine is told of a request with these options; `nil` where there is nothing to tell."
   @spec params(Kantoku.Pool.t(), keyword) :: Pools.params()
   def params(pool, opts) do
-    if opts == [] and Strategy.table() == nil do
-      nil
-    else
+    if opts != [] or Strategy.any?() do
       request = Request.new!(opts)
       Request.params(request, Strategy.route(pool, request))
     end

@@ -13,10 +13,9 @@ defmodule Kantoku.Pool.Leases do
   end
 
   defp take(instance, pool, []) do
-    case Strategy.table() do
-      nil -> take(instance, pool, nil, unquote(Request.timeout()))
-      _custom -> take_routed(instance, pool, %Request{})
-    end
+    if Strategy.any?(),
+      do: take_routed(instance, pool, %Request{}),
+      else: take(instance, pool, nil, unquote(Request.timeout()))
   end
 
   defp take(instance, pool, opts), do: take_routed(instance, pool, Request.new!(opts))

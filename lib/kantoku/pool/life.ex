@@ -61,8 +61,16 @@ defmodule Kantoku.Pool.Life do
     end
   end
 
-  # All pools of an instance are nested in one list of the book, so they take turns.
-  defp in_turn(book, fun), do: Turn.take(book, :pools, fun)
+  # All pools of an instance are nested in one list of the book, so they take turns; and whoever asked may die of it, but not
+  # leave half of it done.
+  defp in_turn(book, fun) do
+    {pid, ref} = spawn_monitor(fn -> exit({:done, Turn.take(book, :pools, fun)}) end)
+
+    receive do
+      {:DOWN, ^ref, :process, ^pid, {:done, result}} -> result
+      {:DOWN, ^ref, :process, ^pid, reason} -> exit(reason)
+    end
+  end
 
   defp warmed(book, instance, pool) do
     with {:error, error} <- warm(book, instance, pool) do
@@ -135,6 +143,8 @@ defmodule Kantoku.Pool.Life do
       Pools.pool_close(instance, pool)
       Strategy.set({instance, pool}, nil)
       Core.stop_domain(book, {:pool, pool})
+      # Of what the manager wrote last.
+      Notes.delete(book, pool)
       Gauges.retire(Book.chain(book, {:pool, pool}))
     end
   end

@@ -3,11 +3,18 @@ defmodule Kantoku.Pool.Manager do
   # through it, and its death loses nothing: members are the rows of the pool's domain, permits and tickets are the engine's, options
   # are in the book, and workers join by themselves.
   #
+  # P1  A worker is started under a number that has no row, and the row is inserted only if there is none: two managers, or one that
+  #     died in between, start nobody twice.
+  # P2  A worker that is up and not in the pool is joined at the next tick; all others have joined by themselves.
+  # P3  A worker is told to leave, and stopped when the engine says that it has nothing left. Who was told so by a predecessor is
+  #     known from the engine.
+  # P4  What is abandoned is asked about until the worker has answered, was replaced, or died. A new manager asks again.
+  #
   # It never waits: whatever asks a supervisor is done by a process that it starts for that (`Errands`).
   @moduledoc false
   use GenServer
 
-  alias Kantoku.Domain.{Book, Gauges, Remains}
+  alias Kantoku.Domain.{Book, Gauges, Policy, Remains}
   alias Kantoku.Engine.Pools
   alias Kantoku.{Error, Instances, Telemetry}
   alias Kantoku.Pool.{Abandoned, Config, Errands, Idle, Members, Notes, Size, Strategy}
@@ -59,8 +66,16 @@ defmodule Kantoku.Pool.Manager do
     {rows, book} = Instances.tables!(instance)
     Remains.await(Notes.manager(book, pool), @patience)
     Book.seat(book, {:manager, pool}, Book.next_epoch([]), self())
-    state = %__MODULE__{instance: instance, pool: pool, rows: rows, book: book, config: Notes.config(book, pool)}
-    {:ok, %{state | condition: Notes.condition(book, pool)}, {:continue, :open}}
+
+    case Notes.config(book, pool) do
+      nil -> :ignore
+      config -> {:ok, new(instance, rows, book, config), {:continue, :open}}
+    end
+  end
+
+  defp new(instance, rows, book, %{name: pool} = config) do
+    condition = Notes.condition(book, pool)
+    %__MODULE__{instance: instance, pool: pool, rows: rows, book: book, config: config, condition: condition}
   end
 
   # Opening ----------------------------------------------------------------------------------------------------------------
@@ -91,7 +106,7 @@ defmodule Kantoku.Pool.Manager do
     workers = workers(state)
     leaving = for {pid, member, :leaving, _, _, _} <- workers, into: %{}, do: {member, pid}
     for {pid, _member, :leaving, 0, _, _} <- workers, do: send(self(), {:kantoku_pool, pool, {:left, pid}})
-    Telemetry.emit(instance, [:pool, :started], %{workers: length(workers)}, %{pool: pool})
+    emit(state, :started, %{workers: length(workers)}, %{})
 
     state =
       for {ticket, pid} <- list(Pools.pool_abandoned(instance, pool)),
@@ -105,7 +120,11 @@ defmodule Kantoku.Pool.Manager do
   defp join_all(%{instance: instance, pool: pool} = state) do
     here = MapSet.new(workers(state), &elem(&1, 0))
     missing = for %{pid: pid, leaving: false} = member <- members(state), pid, pid not in here, do: member
-    for %{pid: pid, number: number} <- missing, do: Pools.pool_join(instance, pool, pid, number)
+
+    for %{pid: pid, number: number} <- missing,
+        Pools.pool_join(instance, pool, pid, number) == :ok,
+        do: emit(state, :worker_joined, %{}, %{member: number, pid: pid})
+
     %{state | pids: for({pid, number, _, _, _, _} <- workers(state), into: %{}, do: {pid, number})}
   end
 
@@ -120,7 +139,10 @@ defmodule Kantoku.Pool.Manager do
   def handle_call({:update, changes}, _from, %{config: config, book: book} = state) do
     config = Config.change!(config, changes)
     Notes.put(book, config)
-    Book.change_policy(book, config.domain.name, fn _old -> config.domain.policy end)
+
+    if policy = changes[:domain],
+      do: Book.change_policy(book, config.domain.name, &Policy.change!(&1, policy, "Kantoku"))
+
     {_answer, state} = tell_engine(%{state | config: config, cause: :update, held: false})
     {:reply, :ok, state |> schedule(@fastest) |> reconcile()}
   rescue
@@ -134,6 +156,9 @@ defmodule Kantoku.Pool.Manager do
   end
 
   def handle_call(:warm, from, state), do: {:noreply, due(%{state | warming: [from | state.warming]})}
+
+  @impl true
+  def terminate(_reason, %{instance: instance, pool: pool}), do: Strategy.set({instance, pool}, nil)
 
   # Told by the engine -----------------------------------------------------------------------------------------------------
 

@@ -35,28 +35,36 @@ defmodule Kantoku.Pool.Strategy do
   @doc "Chooses one of the workers, of which there is at least one."
   @callback choose([worker, ...], request) :: pid
 
-  # One word for the whole VM: `nil` unless a pool has a module as its strategy. So a request without one pays for one read of memory.
-  @table __MODULE__
+  # One word for the whole VM says whether any pool ever had a module as its strategy: so where none has, a request pays for one
+  # read of memory that all schedulers share.
+  @any __MODULE__
 
   @doc false
-  @spec table() :: %{Kantoku.Pool.t() => module} | nil
-  def table, do: :persistent_term.get(@table, nil)
+  @spec any?() :: boolean
+  def any?, do: :persistent_term.get(@any, false)
 
   @doc false
   @spec set(Kantoku.Pool.t(), module | nil) :: :ok
-  def set(pool, module) do
-    old = table() || %{}
-    new = if module, do: Map.put(old, pool, module), else: Map.delete(old, pool)
-    if new != old, do: :persistent_term.put(@table, if(new == %{}, do: nil, else: new))
+  def set(pool, nil) do
+    :persistent_term.erase({@any, pool})
     :ok
   end
+
+  def set(pool, module) do
+    :persistent_term.put({@any, pool}, module)
+    :persistent_term.put(@any, true)
+  end
+
+  @doc false
+  @spec of(Kantoku.Pool.t()) :: module | nil
+  def of(pool), do: :persistent_term.get({@any, pool}, nil)
 
   @doc false
   @spec route(Kantoku.Pool.t(), Kantoku.Pool.Request.t()) :: pid | nil
   def route(pool, request) do
-    case table() do
-      %{^pool => module} -> choice(module, pool, workers(pool), request)
-      _none -> nil
+    case any?() && of(pool) do
+      none when none in [nil, false] -> nil
+      module -> choice(module, pool, workers(pool), request)
     end
   end
 
