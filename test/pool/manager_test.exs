@@ -237,7 +237,7 @@ defmodule Kantoku.Pool.ManagerTest do
         if rem(n, 2) == 0, do: Process.sleep(1)
         kill(stopper)
         eventually(fn -> match?({:ok, []}, Pool.names(instance)) or match?({:ok, _}, Pool.stop(pool)) end)
-        assert {:error, %Error{reason: :not_found}} = Pool.call(pool, :pid)
+        eventually(fn -> match?({:error, %Error{reason: :not_found}}, Pool.call(pool, :pid)) end)
       end
     end
 

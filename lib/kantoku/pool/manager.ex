@@ -102,7 +102,7 @@ defmodule Kantoku.Pool.Manager do
 
   # What a predecessor knew, from where it stands.
   defp take_over(%{instance: instance, pool: pool, rows: rows} = state) do
-    state = %{state | open: true, numbers: MapSet.new(Members.numbers(rows, pool))} |> join_all()
+    state = %{state | open: true, pids: %{}, numbers: MapSet.new(Members.numbers(rows, pool))} |> join_all()
     workers = workers(state)
     leaving = for {pid, member, :leaving, _, _, _} <- workers, into: %{}, do: {member, pid}
     for {pid, _member, :leaving, 0, _, _} <- workers, do: send(self(), {:kantoku_pool, pool, {:left, pid}})
@@ -123,9 +123,10 @@ defmodule Kantoku.Pool.Manager do
 
     for %{pid: pid, number: number} <- missing,
         Pools.pool_join(instance, pool, pid, number) == :ok,
+        not is_map_key(state.pids, pid),
         do: emit(state, :worker_joined, %{}, %{member: number, pid: pid})
 
-    %{state | pids: for({pid, number, _, _, _, _} <- workers(state), into: %{}, do: {pid, number})}
+    %{state | pids: for({pid, number, _, _, _, _} <- workers(state), into: state.pids, do: {pid, number})}
   end
 
   defp workers(%{instance: instance, pool: pool}), do: list(Pools.pool_workers(instance, pool))
