@@ -3,7 +3,9 @@ defmodule Kantoku.Engine.Elixir.Pool.Choice do
   # or compare all look at each of them.
   #
   #   * A route to a worker is followed under every strategy, if that has a permit free.
-  #   * Of equals: least_loaded takes who became free first, power_of_two and peak_ewma who was drawn first.
+  #   * Of equals, least_loaded takes who was given nothing for longest, power_of_two and peak_ewma who was drawn first.
+  #   * The two that are drawn are not the same one, where there are two.
+  #   * Nobody's latency is below a nanosecond: of workers that nothing is known of, that with fewer ongoing is better.
   #   * hash without a hash is random.
   @moduledoc false
 
@@ -18,43 +20,41 @@ defmodule Kantoku.Engine.Elixir.Pool.Choice do
     cond do
       not Workers.any_free?(workers) -> {nil, workers}
       routed?(workers, route) -> {elem(route, 1), workers}
-      true -> by(workers.strategy, workers, route, now)
+      true -> workers.strategy |> by(workers, route, now) |> chosen()
     end
   end
+
+  defp chosen({worker, workers}), do: {worker.pid, %{workers | last: worker.member}}
 
   defp routed?(workers, {:worker, pid}), do: Workers.free_at?(workers, pid)
   defp routed?(_workers, _route), do: false
 
-  defp by(:round_robin, workers, _route, _now) do
-    worker = Workers.following(workers, workers.last)
-    {worker.pid, %{workers | last: worker.member}}
-  end
+  defp by(:round_robin, workers, _route, _now), do: {Workers.following(workers, workers.last), workers}
 
-  defp by(strategy, workers, _route, _now) when strategy in [:least_loaded, :lifo] do
-    {Workers.first(workers).pid, workers}
-  end
+  defp by(strategy, workers, _route, _now) when strategy in [:least_loaded, :lifo],
+    do: {Workers.first(workers), workers}
 
   defp by(:power_of_two, workers, _route, _now), do: better_of_two(workers, &Worker.ongoing/1)
 
   defp by(:peak_ewma, workers, _route, now) do
-    better_of_two(workers, &(Latency.expect(&1.latency, now, workers.decay) * (Worker.ongoing(&1) + 1)))
+    better_of_two(workers, &((Latency.expect(&1.latency, now, workers.decay) + 1) * (Worker.ongoing(&1) + 1)))
   end
 
   defp by(:hash, workers, {:hash, hash}, _now) do
-    {workers |> Workers.free() |> Enum.max_by(&mix(hash, &1.member)) |> Map.fetch!(:pid), workers}
+    {workers |> Workers.free() |> Enum.max_by(&mix(hash, &1.member)), workers}
   end
 
   defp by(random, workers, _route, _now) when random in [:random, :hash] do
     free = Workers.free(workers)
     {index, workers} = draw(workers, length(free))
-    {Enum.at(free, index).pid, workers}
+    {Enum.at(free, index), workers}
   end
 
   defp better_of_two(workers, cost) do
     free = workers |> Workers.free() |> List.to_tuple()
     {one, workers} = draw(workers, tuple_size(free))
     {two, workers} = draw_other(workers, tuple_size(free), one)
-    {Enum.min_by([elem(free, one), elem(free, two)], cost).pid, workers}
+    {Enum.min_by([elem(free, one), elem(free, two)], cost), workers}
   end
 
   defp draw(workers, size) do
@@ -69,16 +69,10 @@ defmodule Kantoku.Engine.Elixir.Pool.Choice do
     {if(two >= one, do: two + 1, else: two), workers}
   end
 
-  @doc """
-  The rendezvous weight of a member for a hash: the finalizer of splitmix64 over the hash in the upper 32 bits plus the
-  member's number.
-
-      iex> Kantoku.Engine.Elixir.Pool.Choice.mix(1, 0) == Kantoku.Engine.Elixir.Pool.Choice.mix(0, 0)
-      false
-  """
+  @doc "The rendezvous weight of a member for a hash: splitmix64's finish over both, in words of 64 bits."
   @spec mix(non_neg_integer, non_neg_integer) :: non_neg_integer
   def mix(hash, member) do
-    mixed = (hash <<< 32) + member &&& @word
+    mixed = hash * 0x9E3779B97F4A7C15 + (member + 1) * 0xD1B54A32D192ED03 &&& @word
     mixed = bxor(mixed, mixed >>> 30) * 0xBF58476D1CE4E5B9 &&& @word
     mixed = bxor(mixed, mixed >>> 27) * 0x94D049BB133111EB &&& @word
     bxor(mixed, mixed >>> 31)

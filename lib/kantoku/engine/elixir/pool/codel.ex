@@ -2,8 +2,8 @@ defmodule Kantoku.Engine.Elixir.Pool.Codel do
   # Whether a pool is overloaded: if the least wait of an interval was above the target, the next interval is. A queue that
   # only absorbs a burst is empty at least once in an interval, one that stands is not.
   #
-  # The variant of folly::Codel (Maurer, "Fail at Scale", ACM Queue 2015). Where nothing was handed over in an interval there is no
-  # wait to judge by: then it stays as it was while somebody waits, and ends where nobody does.
+  # The variant of folly::Codel (Maurer, "Fail at Scale", ACM Queue 2015). An interval in which nothing was handed over is judged by
+  # how long the oldest has waited when it is over, if anybody waits.
   @moduledoc false
 
   @enforce_keys [:ends]
@@ -14,18 +14,19 @@ defmodule Kantoku.Engine.Elixir.Pool.Codel do
   @spec new(map, integer) :: t
   def new(config, now), do: %__MODULE__{ends: now + interval(config)}
 
-  @doc "Begins the next interval if this one is over. `waiting`: whether somebody waits."
-  @spec advance(t, map, boolean, integer) :: t
-  def advance(%{ends: ends} = codel, _config, _waiting, now) when now < ends, do: codel
+  @doc "Begins the next interval if this one is over. `oldest` says how long who waits longest has, `nil` if nobody waits."
+  @spec advance(t, map, (() -> non_neg_integer | nil), integer) :: t
+  def advance(%{ends: ends} = codel, _config, _oldest, now) when now < ends, do: codel
 
-  def advance(codel, config, waiting, now) do
-    %__MODULE__{ends: now + interval(config), overloaded: config.codel and verdict(codel, config, waiting)}
+  def advance(codel, config, oldest, now) do
+    overloaded = config.codel and above?(codel.least || oldest.(), target(config))
+    %__MODULE__{ends: now + interval(config), overloaded: overloaded}
   end
 
-  defp verdict(%{least: nil} = codel, _config, waiting), do: codel.overloaded and waiting
-  defp verdict(%{least: least}, config, _waiting), do: least > target(config)
+  defp above?(nil, _target), do: false
+  defp above?(wait, target), do: wait > target
 
-  @doc "Notes how long somebody waited to whom a worker was given."
+  @doc "Notes how long somebody waited to whom a worker was given. A number is less than `nil`."
   @spec observe(t, non_neg_integer) :: t
   def observe(%{least: least} = codel, wait), do: %{codel | least: min(least, wait)}
 

@@ -6,7 +6,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   #   C2. A ticket's owner gets at most one message for it.
   @moduledoc false
 
-  alias Kantoku.Engine.Elixir.Pool.{Deaths, Handover, Mean, Quota, State, Ticket, Tickets, Workers}
+  alias Kantoku.Engine.Elixir.Pool.{Deaths, Handover, Quota, State, Ticket, Tickets, Workers}
 
   @type answer :: term
   @type done :: {answer, [State.effect()], State.t()}
@@ -27,24 +27,34 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
     if state.alive?.(pid), do: admit(state, pid, member, now), else: answer(state, {:error, :noproc})
   end
 
-  # Who is here keeps its place; if it was leaving, it stays.
+  # Who is here keeps its place; if it was leaving, it stays, unless another has its place by now.
   defp admit(state, pid, member, now) do
-    if Workers.fetch(state.workers, pid) do
-      %{state | workers: Workers.mark(state.workers, pid, :ready)} |> Handover.run(now) |> answer(:ok)
-    else
-      seat(state, pid, member, now)
+    case Workers.fetch(state.workers, pid) do
+      nil -> seat(state, pid, member, &Workers.add(&1, pid, member), now)
+      %{state: :leaving} = worker -> seat(state, pid, worker.member, &Workers.stay(&1, pid), now)
+      _ready -> answer(state, :ok)
     end
   end
 
-  defp seat(state, pid, member, now) do
-    holder = Workers.holder(state.workers, member)
+  defp seat(state, pid, member, take, now) do
+    case clear_seat(state, Workers.holder(state.workers, member)) do
+      {:taken, _holder} = taken ->
+        answer(state, {:error, taken})
 
-    if holder && state.alive?.(holder) do
-      answer(state, {:error, {:taken, holder}})
-    else
-      state = Deaths.worker(state, holder)
-      state = State.effect(%{state | workers: Workers.add(state.workers, pid, member)}, {:watch, pid})
-      state |> Handover.run(now) |> answer(:ok)
+      {:free, state} ->
+        state = State.effect(%{state | workers: take.(state.workers)}, {:watch, pid})
+        state |> Handover.run(now) |> answer(:ok)
+    end
+  end
+
+  # Who leaves gives its place up to who takes it.
+  defp clear_seat(state, nil), do: {:free, state}
+
+  defp clear_seat(state, %{pid: pid} = holder) do
+    cond do
+      not state.alive?.(pid) -> {:free, Deaths.worker(state, pid)}
+      holder.state == :leaving -> {:free, state}
+      true -> {:taken, pid}
     end
   end
 
@@ -53,7 +63,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
     case Workers.fetch(state.workers, pid) do
       nil -> answer(state, :none)
       %{state: :leaving} -> answer(state, :ok)
-      _ready -> %{state | workers: Workers.mark(state.workers, pid, :leaving)} |> Tickets.let_go(pid) |> answer(:ok)
+      _ready -> %{state | workers: Workers.leave(state.workers, pid)} |> Tickets.let_go(pid) |> answer(:ok)
     end
   end
 
@@ -89,27 +99,19 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
     end
   end
 
-  # Who may not wait is refused here, not by a message.
+  # For who may not wait there is no room in any queue.
   defp queue(state, ticket, now) do
-    cond do
-      ticket.wait == 0 ->
-        refuse(state, :deadline, 0)
-
-      state.waiting.size >= state.config.max_queue ->
-        refuse(state, :queue_full, max(Mean.read(state.wait, 1_000_000), 1))
-
-      true ->
-        state |> charge(ticket, now) |> Tickets.wait(ticket) |> State.press() |> answer(queued(ticket))
+    if ticket.wait == 0 or state.waiting.size >= state.config.max_queue do
+      refuse(state, :queue_full, Handover.patience(state))
+    else
+      state |> charge(ticket, now) |> Tickets.wait(ticket) |> State.press() |> answer(queued(ticket))
     end
   end
 
   defp charge(state, ticket, now), do: %{state | quota: Quota.charge(state.quota, ticket.tenant, ticket.cost, now)}
 
   defp refuse(state, reason, retry_in) do
-    state
-    |> State.count(if reason == :deadline, do: :expired, else: :refused)
-    |> State.press()
-    |> answer({:error, reason, retry_in})
+    state |> State.count(:refused) |> State.press() |> answer({:error, reason, retry_in})
   end
 
   defp given(%{kind: :call, number: number}, pid), do: {:sent, number, pid}
@@ -122,7 +124,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   @spec checkin(State.t(), pid, non_neg_integer, Kantoku.Engine.Pools.outcome(), integer) :: done
   def checkin(state, owner, number, outcome, now) do
     case owned(state, owner, number) do
-      %Ticket{state: :waiting} = ticket -> state |> Tickets.drop(ticket, :cancelled) |> answer(:ok)
+      %Ticket{state: :waiting} -> answer(state, {:error, :foreign})
       %Ticket{} = ticket when outcome == :abandoned -> state |> Tickets.abandon(ticket) |> answer(:ok)
       %Ticket{} = ticket -> state |> Tickets.finish(ticket, now) |> Handover.run(now) |> answer(:ok)
       no -> answer(state, no)
@@ -139,10 +141,10 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
     end
   end
 
-  # A ticket that its owner gave up is gone for it.
+  # What was given up is gone for everybody.
   defp owned(state, owner, number) do
     case state.tickets do
-      %{^number => %{owner: ^owner, state: :abandoned}} -> :gone
+      %{^number => %{state: :abandoned}} -> :gone
       %{^number => %{owner: ^owner} = ticket} -> ticket
       %{^number => _of_another} -> {:error, :foreign}
       _ended -> :gone

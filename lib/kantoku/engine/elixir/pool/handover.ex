@@ -3,17 +3,30 @@ defmodule Kantoku.Engine.Elixir.Pool.Handover do
   # At a hand-over, worker and caller are asked whether they live.
   @moduledoc false
 
-  alias Kantoku.Engine.Elixir.Pool.{Choice, Codel, Deaths, State, Ticket, Tickets, Waiting, Workers}
+  alias Kantoku.Engine.Elixir.Pool.{Choice, Codel, Deaths, Mean, State, Ticket, Tickets, Waiting, Workers}
 
-  # So many of a tenant that waited too long are refused before one is served: a hand-over stays short.
+  # So many of a tenant that are too late are refused before it is looked who is next.
   @slough 8
 
   @doc "Serves who waits, as far as permits go."
   @spec run(State.t(), integer) :: State.t()
-  def run(state, now), do: state |> advance(now) |> serve(now)
+  def run(state, now) do
+    if state.waiting.size > 0, do: state |> bury_first() |> serve(now), else: state
+  end
+
+  # Nobody is looked at for a turn that only the dead could serve.
+  defp bury_first(state) do
+    with true <- Workers.any_free?(state.workers),
+         %{pid: pid} = Workers.first(state.workers),
+         false <- state.alive?.(pid) do
+      state |> Deaths.worker(pid) |> bury_first()
+    else
+      _alive_or_none -> state
+    end
+  end
 
   defp serve(state, now) do
-    if state.waiting.size > 0 and Workers.any_free?(state.workers), do: visit(state, now), else: state
+    if Workers.any_free?(state.workers), do: state |> advance(now) |> visit(now), else: state
   end
 
   defp visit(state, now) do
@@ -21,7 +34,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Handover do
     state = slough(%{state | waiting: waiting}, tenant, now, @slough)
 
     case Waiting.next(state.waiting, tenant, from(state)) do
-      nil -> serve(state, now)
+      nil -> run(state, now)
       number -> offer(state, Map.fetch!(state.tickets, number), now)
     end
   end
@@ -29,9 +42,11 @@ defmodule Kantoku.Engine.Elixir.Pool.Handover do
   defp from(state), do: if(State.overloaded?(state), do: :newest, else: :oldest)
 
   defp offer(state, ticket, now) do
+    late = late(state, ticket, now)
+
     cond do
-      Ticket.expired?(ticket, now) -> state |> Tickets.refuse(ticket, :deadline, 0) |> serve(now)
-      not reachable?(state, ticket) -> state |> Tickets.drop(ticket, :cancelled) |> serve(now)
+      late -> state |> refuse(ticket, late) |> run(now)
+      not reachable?(state, ticket) -> state |> Tickets.drop(ticket, :cancelled) |> run(now)
       true -> give(state, ticket, now)
     end
   end
@@ -42,7 +57,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Handover do
   defp give(state, ticket, now) do
     case worker(state, ticket.route, now) do
       {nil, state} -> state
-      {pid, state} -> state |> Tickets.give(ticket, pid, now) |> serve(now)
+      {pid, state} -> state |> Tickets.give(ticket, pid, now) |> run(now)
     end
   end
 
@@ -73,28 +88,56 @@ defmodule Kantoku.Engine.Elixir.Pool.Handover do
     end
   end
 
-  # From the oldest end of a tenant's line, whatever their priorities. Who is past its own deadline hears of that.
-  defp slough(%{codel: %{overloaded: false}} = state, _tenant, _now, _left), do: state
+  # From the oldest end of a tenant's line, whatever their priorities.
   defp slough(state, _tenant, _now, 0), do: state
 
   defp slough(state, tenant, now, left) do
     with number when number != nil <- Waiting.oldest(state.waiting, tenant),
          ticket = Map.fetch!(state.tickets, number),
-         true <- Codel.stale?(state.codel, state.config, now - ticket.since) do
-      {reason, retry_in} = if Ticket.expired?(ticket, now), do: {:deadline, 0}, else: {:overloaded, relief(state, now)}
-      state |> Tickets.refuse(ticket, reason, retry_in) |> slough(tenant, now, less(left))
+         {_reason, _retry_in} = late <- late(state, ticket, now) do
+      state |> refuse(ticket, late) |> slough(tenant, now, less(left))
     else
-      _none_too_old -> state
+      _none_too_late -> state
     end
   end
 
   defp less(:all), do: :all
   defp less(left), do: left - 1
 
-  # Until the interval is over, at whose end it is judged again.
-  defp relief(state, now), do: max(div(state.codel.ends - now - 1, 1_000_000) + 1, 1)
+  # Why one that waits is not to be served any more: past its own deadline, or stale under overload.
+  defp late(state, ticket, now) do
+    waited = now - ticket.since
+
+    cond do
+      Ticket.expired?(ticket, now) -> {:deadline, 0}
+      Codel.stale?(state.codel, state.config, waited) -> {:overloaded, max(patience(state), in_ms(waited))}
+      true -> nil
+    end
+  end
+
+  defp refuse(state, ticket, {reason, retry_in}), do: Tickets.refuse(state, ticket, reason, retry_in)
+
+  @doc "In how many ms who would wait now may hope to be served: after as many holds as all permits need for the queue."
+  @spec patience(State.t()) :: pos_integer
+  def patience(state) do
+    case map_size(state.workers.workers) * state.config.max_ongoing do
+      0 -> state.config.queue_interval
+      permits -> in_ms(div(Mean.read(state.hold, 1) * (state.waiting.size + 1), permits))
+    end
+  end
+
+  # Rounded up, and never 0.
+  defp in_ms(ns), do: max(div(ns + 999_999, 1_000_000), 1)
 
   defp advance(state, now) do
-    %{state | codel: Codel.advance(state.codel, state.config, state.waiting.size > 0, now)}
+    %{state | codel: Codel.advance(state.codel, state.config, fn -> longest_wait(state, now) end, now)}
+  end
+
+  defp longest_wait(state, now) do
+    state.waiting
+    |> Waiting.tenants()
+    |> Enum.map(&Map.fetch!(state.tickets, Waiting.oldest(state.waiting, &1)).since)
+    |> Enum.min(fn -> nil end)
+    |> then(&(&1 && now - &1))
   end
 end

@@ -2,7 +2,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Quota do
   # Limits of rate: token buckets as the generic cell rate algorithm has them (ITU-T I.371), one number each, the time at which the
   # bucket will be full again. Times here are ns times the quota's rate a minute, so that all is exact in whole numbers.
   #
-  #   * A quota of a tenant takes the place of :each, of the same measure, for that tenant.
+  #   * A request passes if it passes every quota that it is under.
   #   * What costs more than the whole burst passes when the bucket is full, and leaves it in debt.
   #   * A quota that stays the same over a change of configuration keeps its buckets; another begins full.
   @moduledoc false
@@ -35,16 +35,10 @@ defmodule Kantoku.Engine.Elixir.Pool.Quota do
     quota |> under(tenant) |> Enum.reduce(quota, &take(&2, &1, tenant, cost, now)) |> sweep(now)
   end
 
-  defp under(%{quotas: []}, _tenant), do: []
+  defp under(quota, tenant), do: Enum.filter(quota.quotas, &under?(&1, tenant))
 
-  defp under(%{quotas: quotas}, tenant) do
-    own = for {{:tenant, ^tenant}, what, _rate, _burst} <- quotas, do: what
-    Enum.filter(quotas, &under?(&1, tenant, own))
-  end
-
-  defp under?({:pool, _what, _rate, _burst}, _tenant, _own), do: true
-  defp under?({:each, what, _rate, _burst}, _tenant, own), do: what not in own
-  defp under?({{:tenant, whose}, _what, _rate, _burst}, tenant, _own), do: whose === tenant
+  defp under?({{:tenant, whose}, _what, _rate, _burst}, tenant), do: whose === tenant
+  defp under?(_of_all, _tenant), do: true
 
   defp excess(quota, {_who, what, rate, burst} = of, tenant, cost, now) do
     cost = cost(what, cost)

@@ -33,14 +33,12 @@ defmodule Kantoku.Engine.Elixir.Pool.Tickets do
       state
       | workers: Workers.take(state.workers, pid, ticket.number),
         wait: Mean.add(state.wait, wait),
-        codel: state.codel |> advance(state, now) |> Codel.observe(wait)
+        codel: state.codel |> Codel.advance(state.config, fn -> nil end, now) |> Codel.observe(wait)
     }
     |> put(Ticket.give(ticket, pid, now))
     |> State.count(:served)
     |> deliver(ticket, pid)
   end
-
-  defp advance(codel, state, now), do: Codel.advance(codel, state.config, state.waiting.size > 0, now)
 
   defp deliver(state, %{kind: :call} = ticket, pid) do
     State.effect(state, {:send, pid, {:"$gen_call", {ticket.owner, ticket.tag}, ticket.request}})

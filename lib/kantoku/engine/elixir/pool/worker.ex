@@ -1,21 +1,23 @@
 defmodule Kantoku.Engine.Elixir.Pool.Worker do
-  # One worker: its place, what it is at, and how it has done. `freed` says when a permit of it last became free, by the pool's own
-  # count.
+  # One worker: its place, what it is at, and how it has done. By the pool's own count, `freed` says when it last came to have a
+  # permit free after it had none, and `given` when it was last given a ticket.
   @moduledoc false
 
   alias Kantoku.Engine.Elixir.Pool.Latency
 
-  @enforce_keys [:pid, :member, :freed]
-  defstruct @enforce_keys ++ [state: :ready, tickets: MapSet.new(), latency: %Latency{}, served: 0]
+  @enforce_keys [:pid, :member]
+  defstruct @enforce_keys ++
+              [state: :ready, tickets: MapSet.new(), latency: %Latency{}, served: 0, freed: 0, given: 0]
 
   @type t :: %__MODULE__{
           pid: pid,
           member: non_neg_integer,
-          freed: non_neg_integer,
           state: :ready | :leaving,
           tickets: MapSet.t(non_neg_integer),
           latency: Latency.t(),
-          served: non_neg_integer
+          served: non_neg_integer,
+          freed: non_neg_integer,
+          given: non_neg_integer
         }
 
   @doc "How many of its permits are used."

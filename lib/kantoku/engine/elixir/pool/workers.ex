@@ -31,9 +31,13 @@ defmodule Kantoku.Engine.Elixir.Pool.Workers do
   @doc "Takes over another strategy and other limits. A worker that has more than the new limit gives none of it up."
   @spec configure(t, map) :: t
   def configure(workers, config) do
+    before = workers.free
     workers = %{workers | strategy: config.strategy, max_ongoing: config.max_ongoing, decay: decay(config)}
-    free = for {_pid, worker} <- workers.workers, free?(workers, worker), do: rank(workers, worker)
-    %{workers | free: :gb_sets.from_list(free)}
+    was_free = for {_rank, _member, pid} <- :gb_sets.to_list(before), into: MapSet.new(), do: pid
+
+    Enum.reduce(all(workers), %{workers | free: :gb_sets.new()}, fn worker, workers ->
+      put(workers, worker, worker.pid in was_free)
+    end)
   end
 
   defp decay(config), do: config.decay_time * 1_000_000
@@ -41,62 +45,85 @@ defmodule Kantoku.Engine.Elixir.Pool.Workers do
   @spec fetch(t, pid) :: Worker.t() | nil
   def fetch(workers, pid), do: Map.get(workers.workers, pid)
 
-  @doc "Who has a member's place."
-  @spec holder(t, non_neg_integer) :: pid | nil
-  def holder(workers, member), do: Map.get(workers.members, member)
+  @doc "Who has a member's place. Who leaves has it until another takes it."
+  @spec holder(t, non_neg_integer) :: Worker.t() | nil
+  def holder(workers, member) do
+    with pid when pid != nil <- Map.get(workers.members, member), do: fetch(workers, pid)
+  end
 
   @spec add(t, pid, non_neg_integer) :: t
   def add(workers, pid, member) do
-    workers = %{workers | clock: workers.clock + 1, members: Map.put(workers.members, member, pid)}
-    put(workers, %Worker{pid: pid, member: member, freed: workers.clock})
+    put(%{workers | members: Map.put(workers.members, member, pid)}, %Worker{pid: pid, member: member})
   end
 
   @doc "Removes a worker with all it has."
   @spec drop(t, pid) :: t
   def drop(workers, pid) do
     {worker, left} = Map.pop!(workers.workers, pid)
-    members = Map.delete(workers.members, worker.member)
-    %{workers | workers: left, members: members, free: :gb_sets.del_element(rank(workers, worker), workers.free)}
+    %{workers | workers: left, members: vacate(workers.members, worker), free: without(workers, worker)}
   end
 
-  @doc "From now on a worker takes work (`:ready`) or none (`:leaving`)."
-  @spec mark(t, pid, :ready | :leaving) :: t
-  def mark(workers, pid, state), do: put(workers, %{Map.fetch!(workers.workers, pid) | state: state})
+  defp vacate(members, %{member: member, pid: pid}) do
+    case members do
+      %{^member => ^pid} -> Map.delete(members, member)
+      _succeeded -> members
+    end
+  end
+
+  @doc "From now on a worker takes no work."
+  @spec leave(t, pid) :: t
+  def leave(workers, pid), do: put(workers, %{Map.fetch!(workers.workers, pid) | state: :leaving})
+
+  @doc "A worker that was leaving takes work again, in its place."
+  @spec stay(t, pid) :: t
+  def stay(workers, pid) do
+    worker = Map.fetch!(workers.workers, pid)
+    put(%{workers | members: Map.put(workers.members, worker.member, pid)}, %{worker | state: :ready})
+  end
 
   @doc "Gives a worker a ticket."
   @spec take(t, pid, non_neg_integer) :: t
   def take(workers, pid, ticket) do
+    {stamp, workers} = stamp(workers)
     worker = Map.fetch!(workers.workers, pid)
-    put(workers, %{worker | tickets: MapSet.put(worker.tickets, ticket), served: worker.served + 1})
+    put(workers, %{worker | tickets: MapSet.put(worker.tickets, ticket), served: worker.served + 1, given: stamp})
   end
 
   @doc "Takes a ticket from a worker. `hold` is how long it had it, in ns; `nil` if that tells nothing of the worker."
   @spec give_back(t, pid, non_neg_integer, non_neg_integer | nil, integer) :: t
   def give_back(workers, pid, ticket, hold, now) do
     worker = Map.fetch!(workers.workers, pid)
-    workers = %{workers | clock: workers.clock + 1}
     latency = if hold, do: Latency.hear(worker.latency, hold, now, workers.decay), else: worker.latency
-    put(workers, %{worker | tickets: MapSet.delete(worker.tickets, ticket), freed: workers.clock, latency: latency})
+    put(workers, %{worker | tickets: MapSet.delete(worker.tickets, ticket), latency: latency})
   end
 
-  defp put(workers, %{pid: pid} = worker) do
-    free = workers |> without(fetch(workers, pid)) |> with_free(workers, worker)
-    %{workers | workers: Map.put(workers.workers, pid, worker), free: free}
+  defp put(workers, worker), do: put(workers, worker, free_at?(workers, worker.pid))
+
+  defp put(workers, worker, was_free) do
+    free = without(workers, fetch(workers, worker.pid))
+
+    if free?(workers, worker) do
+      {stamp, workers} = if was_free, do: {worker.freed, workers}, else: stamp(workers)
+      worker = %{worker | freed: stamp}
+      keep(%{workers | free: :gb_sets.add_element(rank(workers, worker), free)}, worker)
+    else
+      keep(%{workers | free: free}, worker)
+    end
   end
+
+  defp keep(workers, worker), do: %{workers | workers: Map.put(workers.workers, worker.pid, worker)}
+
+  defp stamp(%{clock: clock} = workers), do: {clock + 1, %{workers | clock: clock + 1}}
 
   defp without(workers, nil), do: workers.free
   defp without(workers, before), do: :gb_sets.del_element(rank(workers, before), workers.free)
 
-  defp with_free(free, workers, worker) do
-    if free?(workers, worker), do: :gb_sets.add_element(rank(workers, worker), free), else: free
-  end
-
   defp free?(workers, worker), do: worker.state == :ready and Worker.ongoing(worker) < workers.max_ongoing
 
-  # What the strategy looks at comes first; who became free earlier comes before who did later.
+  # What the strategy looks at comes first. Of equally loaded ones that comes first which was given nothing for longest.
   defp rank(workers, worker), do: {rank(workers.strategy, worker, workers), worker.member, worker.pid}
 
-  defp rank(:least_loaded, worker, _workers), do: {Worker.ongoing(worker), worker.freed}
+  defp rank(:least_loaded, worker, _workers), do: {Worker.ongoing(worker), worker.given}
   defp rank(:lifo, worker, _workers), do: -worker.freed
   defp rank(_by_member, _worker, _workers), do: 0
 
