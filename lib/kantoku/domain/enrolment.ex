@@ -35,19 +35,20 @@ defmodule Kantoku.Domain.Enrolment do
   Has a worker that is up take part in its pool. Its row names it already: so a manager that opens the pool later finds it
   there, and one that opened it before need not look.
   """
-  @spec join(atom, :ets.tid(), Rows.row()) :: true
+  @spec join(atom, :ets.tid(), Rows.row()) :: :ok
   def join(instance, book, row(domain: {:pool, pool}, id: {:pool, pool, member}, pid: pid)) do
     if Engine.Pools.pool_join(instance, pool, pid, member) == :ok do
       Telemetry.emit(instance, [:pool, :worker_joined], %{}, %{pool: pool, member: member, pid: pid})
       tell(book, pool, {:joined, member, pid})
+    else
+      :ok
     end
-
-    true
   end
 
-  def join(_instance, _book, _row), do: true
+  def join(_instance, _book, _row), do: :ok
 
   defp tell(book, pool, what) do
     with manager when is_pid(manager) <- Book.seated(book, {:manager, pool}), do: send(manager, what)
+    :ok
   end
 end

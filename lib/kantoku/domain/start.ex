@@ -166,8 +166,12 @@ defmodule Kantoku.Domain.Start do
 
   defp introduce({instance, _rows, book} = context, row(pid: pid) = row, before) do
     case Launch.introduce(instance, row) do
-      :ok -> Enrolment.join(instance, book, row) && {:ok, pid}
-      {:error, reason} -> turned_away(before, context, row, reason)
+      :ok ->
+        Enrolment.join(instance, book, row)
+        {:ok, pid}
+
+      {:error, reason} ->
+        turned_away(before, context, row, reason)
     end
   end
 

@@ -5,6 +5,9 @@ defmodule Kantoku.Pool.Calls do
   # compiler lets the VM skip all that was in the mailbox before, however long that is.
   @moduledoc false
 
+  # `[:alias | alias]` is how OTP writes the tag of a call whose answer is sent to an alias.
+  @dialyzer {:no_improper_lists, strict: 5, await_strict: 5, give_up_strict: 5}
+
   alias Kantoku.Engine.Pools
   alias Kantoku.Error
   alias Kantoku.Pool.{Notes, Request, Strategy}
