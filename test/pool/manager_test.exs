@@ -121,6 +121,34 @@ defmodule Kantoku.Pool.ManagerTest do
       assert Enum.sum(for %{restarts: restarts} <- agents, do: restarts) == 2
     end
 
+    test "events tell of a pool's life in its order" do
+      instance = instance!(@engine)
+      {:ok, events} = Telemetry.subscribe(instance, events: [[:pool]])
+      {:ok, pool} = Pool.start(instance, options())
+      [first] = pids(pool)
+      kill(first)
+      settled(pool, 1)
+      [second] = pids(pool)
+      :ok = Pool.update(pool, target: 2)
+      settled(pool, 2)
+      :ok = Pool.update(pool, target: 1)
+      settled(pool, 1)
+      eventually(fn -> length(pids(pool)) == 1 end)
+      {:ok, _} = Pool.stop(pool)
+
+      told =
+        for {_, _, [:kantoku, :pool, name], measured, about} <- Telemetry.take(events, 100), do: {name, measured, about}
+
+      assert Enum.all?(told, fn {_, _, about} -> about.pool == :workers and about.instance == instance end)
+      names = for {name, _, _} <- told, name not in [:degraded, :recovered], do: name
+      assert [:started | _] = names
+      assert List.last(names) == :stopped
+      assert Enum.frequencies(names) == %{started: 1, worker_joined: 3, worker_left: 2, resized: 3, stopped: 1}
+      assert for({:resized, %{from: from, to: to}, _} <- told, do: {from, to}) == [{0, 1}, {1, 2}, {2, 1}]
+      assert [{first, 0, :down}, {_, 1, :retired}] = for({:worker_left, _, m} <- told, do: {m.pid, m.member, m.reason})
+      assert [{^first, 0}, {^second, 0}, {_, 1}] = for({:worker_joined, _, m} <- told, do: {m.pid, m.member})
+    end
+
     # Managers -------------------------------------------------------------------------------------------------------------
 
     test "a manager that is killed loses nothing: neither workers, nor calls, nor who waits" do

@@ -42,6 +42,13 @@ defmodule Kantoku.Pool.SizeTest do
     assert size |> Size.pressed(config, 1, 0, 0) |> Size.wanted(config) == 6
   end
 
+  test "a decided size stands in place of the target, within the bounds" do
+    config = config(target: 4, min: 2, max: 8, max_overflow: 1)
+    assert for(n <- [0, 5, 99, nil], do: %Size{} |> Size.scaled(n) |> Size.wanted(config)) == [2, 5, 8, 4]
+    assert %Size{} |> Size.scaled(6) |> Size.idled(config, 9) |> Size.wanted(config) == 2
+    assert %Size{} |> Size.scaled(6) |> Size.pressed(config, 3, 0, 0) |> Size.wanted(config) == 7
+  end
+
   test "whatever it has seen, new options bound what it wants" do
     big = config(target: 8, min: 1, max: 8, max_overflow: 8)
     size = %Size{} |> Size.pressed(big, 8, 0, 0)

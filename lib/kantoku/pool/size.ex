@@ -1,14 +1,15 @@
 defmodule Kantoku.Pool.Size do
-  # How many workers a pool wants now: its target, fewer of them while it idles, more while requests wait. Time is an argument, and
-  # nobody is asked. A scaler changes the target, and need know nothing of this.
+  # How many workers a pool wants now: its target, or what a scaler put in place of that; fewer of them while it idles, more while
+  # requests wait. Time is an argument, and nobody is asked.
   @moduledoc false
 
   alias Kantoku.Pool.Config
 
-  # `overflow`: beyond the target. `idled`: below it. `spare`: the fewest workers that were free at once since `since` (monotonic ms).
-  defstruct overflow: 0, idled: 0, spare: :unknown, since: 0
+  # `scaled`: in place of the target. `overflow`: beyond the target. `idled`: below it. `spare`: the fewest workers that were free at once since `since` (monotonic ms).
+  defstruct scaled: nil, overflow: 0, idled: 0, spare: :unknown, since: 0
 
   @type t :: %__MODULE__{
+          scaled: nil | non_neg_integer,
           overflow: non_neg_integer,
           idled: non_neg_integer,
           spare: :unknown | non_neg_integer,
@@ -23,7 +24,14 @@ defmodule Kantoku.Pool.Size do
   @spec overflow(t, Config.t()) :: non_neg_integer
   def overflow(size, config), do: min(size.overflow, config.max_overflow)
 
-  defp base(size, config), do: max(config.target - size.idled, min(config.min, config.target))
+  @doc "With a size that was decided in place of the target; the bounds count all the same. `nil`: the target again."
+  @spec scaled(t, nil | non_neg_integer) :: t
+  def scaled(size, count), do: %{size | scaled: count}
+
+  defp target(%{scaled: nil}, config), do: config.target
+  defp target(%{scaled: scaled}, config), do: scaled |> max(config.min) |> min(config.max)
+
+  defp base(size, config), do: max(target(size, config) - size.idled, min(config.min, target(size, config)))
 
   @doc """
   With `queue` requests waiting, while `coming` workers are being started: all of the target, and beyond it a place for
@@ -31,7 +39,7 @@ defmodule Kantoku.Pool.Size do
   """
   @spec pressed(t, Config.t(), queue :: non_neg_integer, coming :: non_neg_integer, now :: integer) :: t
   def pressed(size, config, queue, coming, now) do
-    lacking = ceil(queue / config.max_ongoing) - coming - min(size.idled, config.target - config.min)
+    lacking = ceil(queue / config.max_ongoing) - coming - min(size.idled, target(size, config) - config.min)
     overflow = min(config.max_overflow, overflow(size, config) + max(lacking, 0))
     %{size | idled: 0, overflow: overflow, spare: :unknown, since: now}
   end
@@ -55,5 +63,5 @@ defmodule Kantoku.Pool.Size do
   @doc "With `count` idle workers dismissed."
   @spec idled(t, Config.t(), count :: non_neg_integer) :: t
   def idled(size, config, count),
-    do: %{size | idled: config.target - base(size, config) + min(count, dispensable(size, config))}
+    do: %{size | idled: target(size, config) - base(size, config) + min(count, dispensable(size, config))}
 end
