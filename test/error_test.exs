@@ -14,6 +14,15 @@ defmodule Kantoku.ErrorTest do
       assert Error.message(Error.new(reason, details)) =~ ~r/(agent 1|instance X|X|domain :d) .{15}/
     end
 
+    of_pool = [pool: {X, :p}, retry_in: 5, timeout: 5, begun: true, ready: 1, wanted: 2, exit: :x]
+
+    for reason <-
+          [:not_found, :restarting, :draining, :timeout, :crashed, :start_failed, :queue_full, :overloaded, :quota] ++
+            [:deadline, :closed, :not_held, :not_owner] do
+      assert Error.message(Error.new(reason, of_pool)) =~ ~r/pool :p of X.{15}/
+    end
+
+    assert Error.message(Error.new(:timeout, Keyword.put(of_pool, :begun, false))) =~ "nothing was sent"
     assert Error.message(Error.new(:not_found, id: 1)) =~ "start it with"
     assert Error.message(Error.new(:not_found, domain: :d)) =~ "no domain :d"
   end

@@ -16,10 +16,12 @@ defmodule Kantoku.Agents do
   @doc "See `Kantoku.start_agent/3`."
   @spec start(atom, term, keyword) :: DynamicSupervisor.on_start_child()
   def start(instance, spec, opts) do
-    wish = Wish.new!(instance, spec, opts)
-
-    Instances.reading(instance, &enter({instance, &1, &2}, wish))
+    enlist(instance, Wish.new!(instance, spec, opts))
   end
+
+  @doc "As `start/3`, of a wish that is made already."
+  @spec enlist(atom, Rows.row()) :: DynamicSupervisor.on_start_child()
+  def enlist(instance, wish), do: Instances.reading(instance, &enter({instance, &1, &2}, wish))
 
   defp enter({instance, _rows, book} = context, row(id: id, domain: domain) = wish) do
     if Wish.own_options?(wish), do: Wish.check!(wish, Book.agent_options(book))

@@ -3,7 +3,7 @@ defmodule Kantoku.Config do
   @moduledoc false
 
   alias Kantoku.Domain.{Definition, Policy, Wish}
-  alias Kantoku.Options
+  alias Kantoku.{Options, Pool}
 
   @drain [
     timeout: [
@@ -31,6 +31,7 @@ defmodule Kantoku.Config do
       default: [],
       doc: "keyword lists; see `Kantoku.Domain`. `:default` always exists."
     ],
+    pools: [kind: {:list, :keyword}, default: [], doc: "keyword lists; see `Kantoku.Pool`."],
     drain: [kind: {:options, @drain}, doc: "how it ends:"],
     max_restarts: [kind: :non_negative, default: 3, doc: "how often domains may escalate to the instance, as in OTP."],
     max_seconds: [kind: :positive, default: 5, doc: "as in OTP."],
@@ -47,6 +48,7 @@ defmodule Kantoku.Config do
           store: :none | module | {module, keyword},
           agents: keyword,
           domains: [Definition.t()],
+          pools: [Pool.Config.t()],
           drain: %{timeout: pos_integer},
           max_restarts: non_neg_integer,
           max_seconds: pos_integer,
@@ -61,22 +63,26 @@ defmodule Kantoku.Config do
     domains = checked.domains |> with_default() |> Enum.map(&Definition.new!/1)
     unique!("domain", Enum.flat_map(domains, &Definition.names/1))
     unique!("agent", Enum.flat_map(domains, &Definition.agent_ids/1))
+    pools = Enum.map(checked.pools, &Pool.Config.new!/1)
+    unique!("pool", Enum.map(pools, & &1.name), :pools)
     agent_options = Kantoku.Agent.Options.new!(checked.agents)
     for domain <- domains, agent <- Definition.agents(domain), do: Wish.check!(agent, agent_options)
-    struct!(__MODULE__, %{checked | domains: domains})
+    for pool <- pools, do: Wish.check!(Pool.Worker.wish(nil, pool, 0), agent_options)
+    struct!(__MODULE__, %{checked | domains: domains, pools: pools})
   end
 
   defp with_default(domains) do
     if Enum.any?(domains, &(&1[:name] == :default)), do: domains, else: domains ++ [[name: :default]]
   end
 
-  defp unique!(noun, names) do
+  defp unique!(noun, names, option \\ :domains) do
     case names -- Enum.uniq(names) do
       [] ->
         :ok
 
       [name | _] ->
-        raise ArgumentError, "Kantoku, option :domains: expected each #{noun} once, got twice: #{inspect(name)}"
+        raise ArgumentError,
+              "Kantoku, option #{inspect(option)}: expected each #{noun} once, got twice: #{inspect(name)}"
     end
   end
 

@@ -7,6 +7,7 @@ defmodule Kantoku.Drain do
   alias Kantoku.{Agents, Instances, Telemetry}
   alias Kantoku.Domain.{Book, Gauges, Launch, Rows, Start}
   alias Kantoku.Drain.Work
+  alias Kantoku.Pool.Life
 
   @type report :: %{agents: non_neg_integer, stopped: non_neg_integer, cut_off: [term], duration: non_neg_integer}
 
@@ -30,14 +31,16 @@ defmodule Kantoku.Drain do
   defp own?(instance), do: match?([_ | _], Kantoku.Engine.keys(instance, self()))
 
   @doc "Drains a domain and those in it; `nil` is the whole instance. `timeout` ms for work in flight."
-  @spec run(Start.context(), atom | nil, non_neg_integer) :: report
+  @spec run(Start.context(), Book.domain() | nil, non_neg_integer) :: report
   def run({instance, rows, book}, domain, timeout) do
     begun = System.monotonic_time()
     Gauges.set_draining(Book.chain(book, domain), true)
     domains = below(book, domain)
+    Life.refresh(book, pools(domains))
     agents = up(rows, domains)
     Telemetry.emit(instance, [:drain, :start], %{agents: length(agents), deadline: timeout}, %{domain: domain})
     cut_off = finish({instance, rows, book}, domain, domains, now() + timeout, begun)
+    Life.cut_off(book, instance, pools(domains))
     stop_tree({instance, rows, book}, domain, domain, begun)
     report(instance, domain, agents, cut_off, begun)
   end
@@ -55,6 +58,8 @@ defmodule Kantoku.Drain do
     own ++ Enum.flat_map(Book.shape(book, domain).nested, &below(book, &1))
   end
 
+  defp pools(domains), do: for({:pool, pool} <- domains, do: pool)
+
   defp up(rows, domains) do
     for domain <- domains,
         row(phase: :up, id: id, pid: pid, what: what) <- Rows.of(rows, domain),
@@ -67,7 +72,7 @@ defmodule Kantoku.Drain do
   defp finish({instance, rows, _book} = context, domain, domains, deadline, begun) do
     agents = up(rows, domains)
 
-    case Work.unfinished(instance, agents, deadline) do
+    case Life.unfinished(instance, pools(domains)) ++ Work.unfinished(instance, agents, deadline) do
       [] ->
         step(instance, domain, :finished, [], begun)
 

@@ -7,16 +7,23 @@ defmodule Kantoku.Error do
   | reason | meaning | details |
   |---|---|---|
   | `:not_running` | no instance of that name runs here | `instance` |
-  | `:not_found` | nothing of that name is known | `id` or `domain` |
-  | `:restarting` | it crashed and comes back by itself | `id`, `retry_in` (ms, or `:never` while it waits behind another of its group) |
+  | `:not_found` | nothing of that name is known | `id`, `domain` or `pool` |
+  | `:restarting` | it crashed and comes back by itself | `id` or `pool`, `retry_in` (ms, or `:never` while it waits behind another of its group) |
   | `:parked` | it crashed too often and waits for its timer or for `Kantoku.unpark/2` | `id`, `retry_in` (ms or `:never`) |
   | `:stopping` | it is being stopped | `id` |
-  | `:draining` | the instance or domain takes no new work | `instance`; when a start is refused also `domain`, `nil` for the instance |
+  | `:draining` | the instance, domain or pool takes no new work | `instance`; when a start is refused also `domain`, `nil` for the instance; or `pool` |
   | `:limit` | a domain holds as many agents as it may | `domain`, `max_agents` |
-  | `:timeout` | no answer in time; the work may still be going on | `id`, `timeout` (ms) |
-  | `:crashed` | it ended while it worked on this call | `id`, `exit` |
-  | `:start_failed` | its start function refused | `id`, `exit` |
+  | `:timeout` | no answer in time; the work may still be going on | `id`, `timeout` (ms); or `pool`, `timeout`, `begun` (whether a worker has it) |
+  | `:crashed` | it ended while it worked on this call | `id`, `exit`; or `pool` |
+  | `:start_failed` | its start function refused | `id`, `exit`; or `pool`, `ready`, `wanted`, `exit` |
   | `:not_parked` | there is nothing to unpark | `id` |
+  | `:queue_full` | as many wait for the pool as may | `pool`, `retry_in` (ms) |
+  | `:overloaded` | the pool is overloaded, and this had waited too long | `pool`, `retry_in` |
+  | `:quota` | the quota of the pool or tenant is used up | `pool`, `retry_in` |
+  | `:deadline` | it waited as long as it may, and was not begun | `pool`, `retry_in` (0: trying again is no use) |
+  | `:closed` | the pool was closed meanwhile | `pool`, `retry_in` (0) |
+  | `:not_held` | a lease that was handed in, or whose worker or pool ended | `pool` |
+  | `:not_owner` | a lease of another process | `pool` |
 
       iex> error = Kantoku.Error.new(:parked, id: "a", retry_in: 1_500)
       iex> {error.reason, error.details.retry_in}
@@ -37,6 +44,13 @@ defmodule Kantoku.Error do
           | :crashed
           | :start_failed
           | :not_parked
+          | :queue_full
+          | :overloaded
+          | :quota
+          | :deadline
+          | :closed
+          | :not_held
+          | :not_owner
 
   @type t :: %__MODULE__{reason: reason, details: map}
 
@@ -58,7 +72,11 @@ defmodule Kantoku.Error do
     do: "no Kantoku instance #{show(d, :instance)} runs here; start {Kantoku, name: #{show(d, :instance)}} first"
 
   defp sentence(:not_found, %{domain: domain}), do: "there is no domain #{inspect(domain)} in this instance"
+  defp sentence(:not_found, %{pool: pool}), do: "there is no #{named(pool)}; start it with Kantoku.Pool.start/2"
   defp sentence(:not_found, d), do: "there is no agent #{show(d, :id)}; start it with Kantoku.start_agent/3"
+
+  defp sentence(:restarting, %{pool: pool} = d),
+    do: "#{named(pool)} is being started again; try again in #{show(d, :retry_in)} ms"
 
   defp sentence(:restarting, %{retry_in: :never} = d) do
     "agent #{show(d, :id)} is started again when the agent of its group that crashed is back; Kantoku.agents/1 says which that is"
@@ -76,6 +94,7 @@ defmodule Kantoku.Error do
   end
 
   defp sentence(:stopping, d), do: "agent #{show(d, :id)} is being stopped; try again when it is gone"
+  defp sentence(:draining, %{pool: pool}), do: "#{named(pool)} is draining and takes no new work; use another node"
   defp sentence(:draining, d), do: "#{show(d, :instance)} is draining and takes no new work; use another node"
 
   defp sentence(:limit, d) do
@@ -83,12 +102,52 @@ defmodule Kantoku.Error do
       "Kantoku.Domain.update/3"
   end
 
+  defp sentence(:timeout, %{pool: pool, begun: true} = d),
+    do:
+      "no worker of #{named(pool)} answered within #{show(d, :timeout)} ms; the one that has it may still be at work on it"
+
+  defp sentence(:timeout, %{pool: pool} = d),
+    do:
+      "no worker of #{named(pool)} was free within #{show(d, :timeout)} ms; nothing was sent, so it may be tried again"
+
   defp sentence(:timeout, d),
     do: "agent #{show(d, :id)} did not answer within #{show(d, :timeout)} ms; it may still be at work on it"
 
+  defp sentence(:crashed, %{pool: pool}),
+    do: "the worker of #{named(pool)} ended during the call; try again if the work may be done twice"
+
   defp sentence(:crashed, d), do: "agent #{show(d, :id)} ended during the call: #{show(d, :exit)}"
+
+  defp sentence(:start_failed, %{pool: pool} = d) do
+    "#{named(pool)} had #{show(d, :ready)} of #{show(d, :wanted)} workers in time (last failure: #{show(d, :exit)}); see what their " <>
+      "start waits for, or lower :warm_up"
+  end
+
   defp sentence(:start_failed, d), do: "agent #{show(d, :id)} did not start: #{show(d, :exit)}"
   defp sentence(:not_parked, d), do: "agent #{show(d, :id)} is not parked; there is nothing to bring back"
+
+  defp sentence(:queue_full, d),
+    do: "as many requests wait for #{pool(d)} as may (max_queue); send fewer, or try again in #{show(d, :retry_in)} ms"
+
+  defp sentence(:overloaded, d),
+    do: "#{pool(d)} is overloaded and drops who waited too long; send fewer, or try again in #{show(d, :retry_in)} ms"
+
+  defp sentence(:quota, d), do: "a quota of #{pool(d)} is used up; try again in #{show(d, :retry_in)} ms"
+
+  defp sentence(:deadline, d),
+    do: "a request waited for #{pool(d)} as long as it may; nothing was sent, so it may be asked again"
+
+  defp sentence(:closed, d), do: "#{pool(d)} was closed meanwhile; start it with Kantoku.Pool.start/2 if it is wanted"
+
+  defp sentence(:not_held, d),
+    do: "this lease of #{pool(d)} is not held any more: it was handed in, or its worker or pool ended; check out again"
+
+  defp sentence(:not_owner, d),
+    do: "this lease of #{pool(d)} belongs to another process; only who checked it out may hand it in"
+
+  defp pool(details), do: details |> Map.get(:pool) |> named()
+  defp named({instance, name}), do: "pool #{inspect(name)} of #{inspect(instance)}"
+  defp named(other), do: "pool #{inspect(other)}"
 
   defp show(details, key), do: details |> Map.get(key) |> inspect()
 end

@@ -9,6 +9,7 @@ defmodule Kantoku.Instance do
   alias Kantoku.Agent.Options
   alias Kantoku.Domain.{Book, Fuse, Gauges, Remains, Rows, Sweeper}
   alias Kantoku.Instance.Core
+  alias Kantoku.Pool.Life
 
   # What an earlier supervisor of this name left behind may take this long to stop, in ms.
   @patience 60_000
@@ -55,6 +56,7 @@ defmodule Kantoku.Instance do
       Fuse.child_spec({config.name, nil, epoch}),
       {Core, {config, epoch}},
       {Sweeper, {config.name, config.sweep}},
+      Life.warming(config.name, Enum.map(config.pools, & &1.name)),
       {Drain.Server, {config.name, config.drain.timeout}}
     ]
     |> Enum.map(&Supervisor.child_spec(&1, []))
@@ -72,6 +74,7 @@ defmodule Kantoku.Instance do
 
     chain = Book.add(book, nil, Config.policy(config), shape, [])
     Enum.each(config.domains, &enter_domain(&1, nil, chain, config.name, rows, book))
+    Enum.each(config.pools, &Life.enter(book, &1))
     hd(chain)
   end
 

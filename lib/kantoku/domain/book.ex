@@ -7,13 +7,16 @@ defmodule Kantoku.Domain.Book do
 
   alias Kantoku.Domain.{Gauges, Policy}
 
+  @typedoc "A domain by its name; that of a pool's workers is named after the pool."
+  @type domain :: atom | {:pool, atom}
+
   @type epoch :: [integer, ...]
   @type part :: non_neg_integer | :group
   @type shape :: %{
-          parent: atom | nil,
+          parent: domain | nil,
           strategy: Supervisor.strategy(),
           declared: [term],
-          nested: [atom],
+          nested: [domain],
           partitions: non_neg_integer,
           stop_order: :dynamic_first | :declared_first
         }
@@ -36,7 +39,7 @@ defmodule Kantoku.Domain.Book do
   # Domains ------------------------------------------------------------------------------------------------------------
 
   @doc "Enters a domain. `above` is the chain of its parent, `[]` for the instance itself, whose name here is `nil`."
-  @spec add(:ets.tid(), atom | nil, Policy.t(), shape, [Gauges.t()]) :: Gauges.chain()
+  @spec add(:ets.tid(), domain | nil, Policy.t(), shape, [Gauges.t()]) :: Gauges.chain()
   def add(book, domain, policy, shape, above) do
     chain = [Gauges.new(domain, policy.limits.max_agents) | above]
 
@@ -52,17 +55,17 @@ defmodule Kantoku.Domain.Book do
   defp entrance(domain, policy, shape, chain),
     do: {{:entrance, domain}, shape.partitions, chain, policy.restart, policy.shutdown}
 
-  @spec policy(:ets.tid(), atom | nil) :: Policy.t()
+  @spec policy(:ets.tid(), domain | nil) :: Policy.t()
   def policy(book, domain), do: :ets.lookup_element(book, {:policy, domain}, 3)
 
-  @spec shape(:ets.tid(), atom | nil) :: shape
+  @spec shape(:ets.tid(), domain | nil) :: shape
   def shape(book, domain), do: :ets.lookup_element(book, {:shape, domain}, 2)
 
-  @spec chain(:ets.tid(), atom | nil) :: Gauges.chain()
+  @spec chain(:ets.tid(), domain | nil) :: Gauges.chain()
   def chain(book, domain), do: :ets.lookup_element(book, {:entrance, domain}, 3)
 
   @doc "What a start needs to know of a domain, in one look-up."
-  @spec entrance(:ets.tid(), atom) :: {non_neg_integer, Gauges.chain(), atom, timeout | :brutal_kill} | nil
+  @spec entrance(:ets.tid(), domain) :: {non_neg_integer, Gauges.chain(), atom, timeout | :brutal_kill} | nil
   def entrance(book, domain) do
     case :ets.lookup(book, {:entrance, domain}) do
       [{_key, partitions, chain, restart, shutdown}] -> {partitions, chain, restart, shutdown}
@@ -71,11 +74,21 @@ defmodule Kantoku.Domain.Book do
   end
 
   @doc "The names of all domains, sorted."
-  @spec domains(:ets.tid()) :: [atom]
-  def domains(book), do: book |> :ets.match({{:shape, :"$1"}, :_}) |> List.flatten() |> List.delete(nil) |> Enum.sort()
+  @spec domains(:ets.tid()) :: [domain]
+  def domains(book), do: book |> below(nil) |> Enum.sort()
+
+  defp below(book, domain), do: Enum.flat_map(shape(book, domain).nested, &[&1 | below(book, &1)])
+
+  @doc "Places a domain among the outermost ones, or removes it from there. For one process at a time."
+  @spec nest(:ets.tid(), domain, boolean) :: true
+  def nest(book, domain, nested?) do
+    %{nested: nested} = shape = shape(book, nil)
+    rest = List.delete(nested, domain)
+    :ets.insert(book, {{:shape, nil}, %{shape | nested: if(nested?, do: rest ++ [domain], else: rest)}})
+  end
 
   @doc "Changes a domain's policy by a function; concurrent changes follow one another."
-  @spec change_policy(:ets.tid(), atom, (Policy.t() -> Policy.t())) :: Policy.t()
+  @spec change_policy(:ets.tid(), domain, (Policy.t() -> Policy.t())) :: Policy.t()
   def change_policy(book, domain, fun) do
     [{key, version, old}] = :ets.lookup(book, {:policy, domain})
     policy = fun.(old)
@@ -119,17 +132,17 @@ defmodule Kantoku.Domain.Book do
   end
 
   @doc "The supervisor that holds the agents of a part, dead or alive."
-  @spec supervisor(:ets.tid(), atom, part) :: pid | nil
+  @spec supervisor(:ets.tid(), domain, part) :: pid | nil
   def supervisor(book, domain, part), do: seated(book, {:agents, domain, part})
 
   @doc "The keeper of a part, dead or alive."
-  @spec keeper(:ets.tid(), atom, part) :: pid | nil
+  @spec keeper(:ets.tid(), domain, part) :: pid | nil
   def keeper(book, domain, part), do: seated(book, {:keeper, domain, part})
 
   # Restarts of the domain as a whole ------------------------------------------------------------------------------------
 
   @doc "Counts a restart at `now` (ms); whether there are more than the policy's `max_restarts` in `max_seconds`."
-  @spec exceeded?(:ets.tid(), atom | nil, integer) :: boolean
+  @spec exceeded?(:ets.tid(), domain | nil, integer) :: boolean
   def exceeded?(book, domain, now) do
     %{max_restarts: most, max_seconds: seconds} = policy(book, domain)
     _ = :ets.insert_new(book, {{:restarts, domain}, []})
@@ -149,14 +162,14 @@ defmodule Kantoku.Domain.Book do
   end
 
   @doc "Marks a domain as given up; whether this call did it."
-  @spec blow(:ets.tid(), atom | nil) :: boolean
+  @spec blow(:ets.tid(), domain | nil) :: boolean
   def blow(book, domain), do: :ets.insert_new(book, {{:blown, domain}, true})
 
-  @spec blown?(:ets.tid(), atom | nil) :: boolean
+  @spec blown?(:ets.tid(), domain | nil) :: boolean
   def blown?(book, domain), do: :ets.member(book, {:blown, domain})
 
   @doc "A domain that is started anew has a clean slate."
-  @spec renew(:ets.tid(), atom | nil) :: :ok
+  @spec renew(:ets.tid(), domain | nil) :: :ok
   def renew(book, domain) do
     for key <- [{:blown, domain}, {:restarts, domain}], do: :ets.delete(book, key)
     :ok

@@ -3,7 +3,7 @@ defmodule Kantoku.Domain.Definition do
   @moduledoc false
   import Kantoku.Domain.Rows, only: [row: 2]
 
-  alias Kantoku.Domain.{Policy, Rows, Wish}
+  alias Kantoku.Domain.{Book, Policy, Rows, Wish}
   alias Kantoku.Options
 
   @schema [
@@ -28,11 +28,21 @@ defmodule Kantoku.Domain.Definition do
             ]
           ] ++ Policy.schema()
 
+  # A pool's workers are a domain of their own, with nothing declared and nothing nested in it.
+  @pool_schema [
+                 partitions: [
+                   kind: :positive,
+                   default: 8,
+                   doc: "supervisors that share the workers, and start them side by side."
+                 ]
+               ] ++
+                 Policy.schema()
+
   @enforce_keys [:name, :policy, :strategy, :agents, :domains, :partitions, :stop_order]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
-          name: atom,
+          name: Book.domain(),
           policy: Policy.t(),
           strategy: Supervisor.strategy(),
           agents: [Rows.row()],
@@ -58,6 +68,24 @@ defmodule Kantoku.Domain.Definition do
     )
   end
 
+  @doc "The options of a pool's domain."
+  @spec pool_schema() :: Options.schema()
+  def pool_schema, do: @pool_schema
+
+  @doc "The domain of a pool's workers, from options that were checked by `pool_schema/0`. No domain of users has such a name."
+  @spec of_pool(atom, map) :: t
+  def of_pool(pool, checked) do
+    struct!(__MODULE__,
+      name: {:pool, pool},
+      policy: Policy.new(checked),
+      strategy: :one_for_one,
+      agents: [],
+      domains: [],
+      partitions: checked.partitions,
+      stop_order: :dynamic_first
+    )
+  end
+
   defp agent!([{_, _} | _] = declared, domain, policy) do
     {spec, opts} = Keyword.pop!(declared, :spec)
     wish!(spec, opts, domain, policy)
@@ -72,7 +100,7 @@ defmodule Kantoku.Domain.Definition do
   end
 
   @doc "The names of a domain and those in it."
-  @spec names(t) :: [atom]
+  @spec names(t) :: [Book.domain()]
   def names(domain), do: [domain.name | Enum.flat_map(domain.domains, &names/1)]
 
   @doc "The ids of all agents declared in a domain and those in it."

@@ -19,10 +19,10 @@ defmodule Kantoku.Domain.Gauges do
   # that come together would all wait for the same supervisor's slowest child.
   @run 64
 
-  @type t :: {domain :: atom | nil, :atomics.atomics_ref()}
+  @type t :: {domain :: Kantoku.Domain.Book.domain() | nil, :atomics.atomics_ref()}
   @type chain :: [t, ...]
 
-  @spec new(atom | nil, pos_integer | :infinity) :: t
+  @spec new(Kantoku.Domain.Book.domain() | nil, pos_integer | :infinity) :: t
   def new(domain, max_agents) do
     gauges = {domain, :atomics.new(6, [])}
     put_max_agents(gauges, max_agents)
@@ -106,6 +106,13 @@ defmodule Kantoku.Domain.Gauges do
     {nil, root} = List.last(chain)
     was = :atomics.exchange(cells, @draining, flag(draining?))
     :atomics.add(root, @drains, flag(draining?) - was)
+  end
+
+  @doc "Of a level that is taken away for good while it drains: it goes on refusing who comes late, but drains no more."
+  @spec retire(chain) :: :ok
+  def retire(chain) do
+    {nil, root} = List.last(chain)
+    :atomics.sub(root, @drains, 1)
   end
 
   defp flag(true), do: 1

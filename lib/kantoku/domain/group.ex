@@ -16,7 +16,8 @@ defmodule Kantoku.Domain.Group do
   Starts the group's supervisor. It comes empty, takes the rows of the one before it, of which nothing is left by then, and only
   then starts anybody. `in_office?` says whether the calling process is still the one that is to start it.
   """
-  @spec start_link(Start.context(), domain :: atom, in_office? :: (() -> boolean)) :: Supervisor.on_start()
+  @spec start_link(Start.context(), Kantoku.Domain.Book.domain(), in_office? :: (() -> boolean)) ::
+          Supervisor.on_start()
   def start_link({instance, rows, book}, domain, in_office?) do
     %{strategy: strategy, declared: declared} = Book.shape(book, domain)
     {:ok, group} = Supervisor.start_link([], strategy: strategy, max_restarts: 1_000_000, max_seconds: 1)

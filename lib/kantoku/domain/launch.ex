@@ -5,17 +5,17 @@ defmodule Kantoku.Domain.Launch do
 
   alias Kantoku.{Engine, Telemetry}
   alias Kantoku.Agent.Options
-  alias Kantoku.Domain.{Book, Rows, Start}
+  alias Kantoku.Domain.{Book, Enrolment, Rows, Start}
   alias Kantoku.Registry.{Description, Facet}
 
   @doc "Starts the agent's process: with the monotonic time of its start and its incarnation."
   @spec run(Start.context(), Rows.row()) :: {:ok, pid, integer, pos_integer} | :ignore | {:error, term}
-  def run({instance, _rows, _book} = context, row(what: what, incarnation: before) = row) do
+  def run({instance, _rows, book} = context, row(what: what, incarnation: before) = row) do
     shorten_ancestry()
     incarnation = max(before + 1, System.os_time(:microsecond))
     started = System.monotonic_time()
 
-    case call(what, context, row, incarnation) do
+    case Enrolment.while_starting(book, row, fn -> call(what, context, row, incarnation) end) do
       {:ok, pid} when is_pid(pid) ->
         announce(instance, row, pid, incarnation)
         {:ok, pid, started, incarnation}

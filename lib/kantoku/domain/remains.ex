@@ -52,6 +52,15 @@ defmodule Kantoku.Domain.Remains do
     kill_all(for pid <- Process.list(), {:parent, parent} <- [parent(pid)], parent in parents, do: pid)
   end
 
+  @doc """
+  Kills what a living supervisor is starting, if it starts something: its only child that is not among those `known`. Looks at every
+  process of the VM.
+  """
+  @spec kill_starting(pid, [pid]) :: :ok
+  def kill_starting(supervisor, known) do
+    kill_all(for pid <- Process.list(), parent(pid) == {:parent, supervisor}, pid not in known, do: pid)
+  end
+
   # `:parent` is not among the items that Process.info/2's types know.
   defp parent(pid), do: :erlang.process_info(pid, :parent)
 end

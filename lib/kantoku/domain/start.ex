@@ -10,7 +10,7 @@ defmodule Kantoku.Domain.Start do
   import Kantoku.Domain.Rows
 
   alias Kantoku.{Error, Instances, Telemetry}
-  alias Kantoku.Domain.{Book, Fuse, Gauges, Group, Launch, Ledger, Remains, Resting, Rows}
+  alias Kantoku.Domain.{Book, Enrolment, Fuse, Gauges, Group, Launch, Ledger, Remains, Resting, Rows}
 
   @type context :: {instance :: atom, rows :: :ets.tid(), book :: :ets.tid()}
 
@@ -164,10 +164,14 @@ defmodule Kantoku.Domain.Start do
     end
   end
 
-  defp introduce({instance, _rows, _book} = context, row(pid: pid) = row, before) do
+  defp introduce({instance, _rows, book} = context, row(pid: pid) = row, before) do
     case Launch.introduce(instance, row) do
-      :ok -> {:ok, pid}
-      {:error, reason} -> turned_away(before, context, row, reason)
+      :ok ->
+        Enrolment.join(instance, book, row)
+        {:ok, pid}
+
+      {:error, reason} ->
+        turned_away(before, context, row, reason)
     end
   end
 

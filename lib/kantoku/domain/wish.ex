@@ -23,6 +23,7 @@ defmodule Kantoku.Domain.Wish do
   defp option({:id, nil}, _wish), do: refuse!(:id, "any term but nil", nil)
   defp option({:id, id}, wish), do: %{wish | id: id}
   defp option({:domain, domain}, wish) when is_atom(domain) and domain != nil, do: %{wish | domain: domain}
+  defp option({:domain, {:pool, pool} = domain}, wish) when is_atom(pool), do: %{wish | domain: domain}
   defp option({:domain, other}, _wish), do: refuse!(:domain, "the name of a domain", other)
   defp option({:restart, restart}, wish) when restart in @restarts, do: %{wish | restart: restart}
   defp option({:restart, other}, _wish), do: refuse!(:restart, "one of #{inspect(@restarts)}", other)

@@ -1,6 +1,6 @@
 defmodule Kantoku.Instance.Core do
-  # The registry, and the domains whose agents are named in it: without the one the others are nothing, hence :rest_for_one.
-  # Knows no agent.
+  # The registry, the domains whose agents are named in it, and the managers of pools, whose workers are such agents: without the one
+  # the others are nothing, hence :rest_for_one. Knows no agent.
   @moduledoc false
   use Supervisor
 
@@ -10,6 +10,9 @@ defmodule Kantoku.Instance.Core do
   # An earlier registry of this name, in ms.
   @patience 10_000
 
+  # Between two looks for the supervisor of domains, in ms.
+  @look 5
+
   @spec start_link({Kantoku.Config.t(), Book.epoch()}) :: Supervisor.on_start()
   def start_link({config, epoch}), do: Supervisor.start_link(__MODULE__, {config, Book.next_epoch(epoch)})
 
@@ -18,21 +21,58 @@ defmodule Kantoku.Instance.Core do
     # Only where there was a core before: else the name belongs to someone who is none of ours.
     if Instances.core(config.name), do: Remains.await(Process.whereis(config.name), @patience)
     Instances.publish_core(config.name, self())
-    names = Enum.map(config.domains, & &1.name)
 
     children = [
       {Kantoku.Registry, [keys: :unique, name: config.name, engine: config.engine] ++ config.registry},
-      %{id: :domains, start: {__MODULE__, :start_domains, [config.name, names, epoch]}, type: :supervisor}
+      %{id: :domains, start: {__MODULE__, :start_domains, [config.name, epoch]}, type: :supervisor},
+      {Kantoku.Pool.Managers, config.name}
     ]
 
     Supervisor.init(children, strategy: :rest_for_one)
   end
 
   @doc "Starts the supervisor of the outermost domains. It never gives up: what domains escalate is counted in the book."
-  @spec start_domains(atom, [atom], Book.epoch()) :: Supervisor.on_start()
-  def start_domains(instance, names, above) do
+  @spec start_domains(atom, Book.epoch()) :: Supervisor.on_start()
+  def start_domains(instance, above) do
+    {_rows, book} = Instances.tables!(instance)
     epoch = Book.next_epoch(above)
-    trees = for name <- names, do: Tree.child_spec({instance, name, epoch})
-    Supervisor.start_link(trees, [strategy: :one_for_one] ++ Pair.unlimited())
+    trees = for name <- Book.shape(book, nil).nested, do: Tree.child_spec({instance, name, epoch})
+
+    with {:ok, domains} <- Supervisor.start_link(trees, [strategy: :one_for_one] ++ Pair.unlimited()) do
+      Book.seat(book, :domains, epoch, {domains, epoch})
+      {:ok, domains}
+    end
+  end
+
+  @doc "Starts the tree of a domain that is among the outermost ones of the book, and was not when the others were started."
+  @spec start_domain(atom, :ets.tid(), Book.domain()) :: :ok
+  def start_domain(instance, book, domain) do
+    in_office(book, fn supervisor, epoch ->
+      case Supervisor.start_child(supervisor, Tree.child_spec({instance, domain, epoch})) do
+        {:ok, _tree} -> :ok
+        {:error, {:already_started, _tree}} -> :ok
+        {:error, :already_present} -> Supervisor.restart_child(supervisor, {:domain, domain})
+      end
+    end)
+  end
+
+  @doc "Stops the tree of a domain that is not among the outermost ones of the book any more."
+  @spec stop_domain(:ets.tid(), Book.domain()) :: :ok
+  def stop_domain(book, domain) do
+    in_office(book, fn supervisor, _epoch ->
+      Supervisor.terminate_child(supervisor, {:domain, domain})
+      Supervisor.delete_child(supervisor, {:domain, domain})
+    end)
+  end
+
+  # A supervisor that dies meanwhile has a successor, which reads the book.
+  defp in_office(book, fun) do
+    {supervisor, epoch} = Book.seated(book, :domains)
+    _ = fun.(supervisor, epoch)
+    :ok
+  catch
+    :exit, _reason ->
+      Process.sleep(@look)
+      in_office(book, fun)
   end
 end

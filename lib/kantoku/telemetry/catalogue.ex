@@ -130,6 +130,58 @@ defmodule Kantoku.Telemetry.Catalogue do
       doc: "A domain gave up and handed its failure to the level above.",
       measurements: [crashes: :count],
       metadata: [:domain, :parent, :reason]
+    },
+    %{
+      name: [:pool, :started],
+      doc: "A pool was opened; after that its manager crashed, again.",
+      measurements: [workers: :count],
+      metadata: [:pool]
+    },
+    %{
+      name: [:pool, :stopped],
+      doc: "A pool was stopped. `cut_off` is how many requests the deadline ended.",
+      measurements: [duration: :native, cut_off: :count],
+      metadata: [:pool]
+    },
+    %{
+      name: [:pool, :worker_joined],
+      doc: "A worker takes work from now on.",
+      measurements: [],
+      metadata: [:pool, :member, :pid]
+    },
+    %{
+      name: [:pool, :worker_left],
+      doc:
+        "A worker takes none any more. `reason`: `:retired` when it was not needed and had finished, `:down` when it died.",
+      measurements: [],
+      metadata: [:pool, :member, :pid, :reason]
+    },
+    %{
+      name: [:pool, :resized],
+      doc: "A pool wants another number of workers than before. `reason`: `:update`, `:pressed`, `:linger` or `:idle`.",
+      measurements: [from: :count, to: :count],
+      metadata: [:pool, :reason]
+    },
+    %{
+      name: [:pool, :degraded],
+      doc:
+        "Workers wait for their next start or are parked; the pool goes on with the rest. `reason` is that of the last failure.",
+      measurements: [missing: :count, workers: :count],
+      metadata: [:pool, :reason]
+    },
+    %{
+      name: [:pool, :recovered],
+      doc: "No worker of the pool is missing any more.",
+      measurements: [workers: :count],
+      metadata: [:pool]
+    },
+    %{
+      name: [:pool, :replaced],
+      doc:
+        "A worker was killed, to be started again uncharged. `reason`: `:abandoned` (`on_abandon: :replace`), `:silent` " <>
+          "(`:abandon_timeout`) or `:start_timeout`, which is charged.",
+      measurements: [],
+      metadata: [:pool, :member, :pid, :reason]
     }
   ]
 

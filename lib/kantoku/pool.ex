@@ -1,0 +1,229 @@
+defmodule Kantoku.Pool do
+  @moduledoc """
+  Workers that share work: chosen well, waited for fairly, pushed back when it is too much.
+
+      {Kantoku,
+       name: MyApp.Agents,
+       pools: [[name: :writers, worker: {MyApp.Writer, []}, target: 8, max_overflow: 4]]}
+
+      {:ok, reply} = Kantoku.Pool.call({MyApp.Agents, :writers}, {:write, text}, tenant: "acme", timeout: 2_000)
+
+  Workers are plain OTP processes, or any agent. There is no process between who asks and who serves: a call is sent to a free
+  worker by the caller itself, or waits in the pool's queue and is sent by whoever hands a worker back. A pool's manager only sees
+  to its size.
+
+  ## What holds
+
+    * **A worker never has more than `:max_ongoing` requests**, whatever times out, is killed or resized. One that is still busy with
+      a call whose caller gave up is not handed out until it is done (`on_abandon: :wait`) or was replaced (`:replace`). Whether it is
+      done it is asked by a message that every OTP behaviour answers in its turn.
+    * **Who waits is served in a fair order**: tenants by deficit round-robin (Shreedhar and Varghese, SIGCOMM 1995), a tenant's own
+      requests by priority and age. Who is dead or too late is never served.
+    * **Too much is refused at once**, with a reason and `retry_in` ms: `:queue_full`, `:overloaded` (CoDel on the time that
+      requests wait, in the variant of Maurer, "Fail at Scale", ACM Queue 2015), `:quota`, `:deadline`, `:draining`, `:closed`.
+    * **A worker's death during a call reaches the caller at once**, as `:crashed`.
+    * **Workers are agents of a domain of their own**, `{:pool, name}`, with ids `{:pool, name, number}`. What keeps crashing or
+      does not start backs off and is parked (`Kantoku.Domain`), while the pool goes on with the rest and `status/1` says
+      `degraded: true`. `Kantoku.Domain.status(MyApp.Agents, {:pool, :writers})` says how many are where.
+
+  ## Options
+
+  #{Kantoku.Pool.Config.docs()}
+
+  All but `:name` and `:partitions` can be changed while it runs (`update/2`).
+
+  ## Options of a request
+
+    * `:timeout` - ms for the whole of it, waiting included, or `:infinity`; default 5_000, as for `GenServer.call/3`;
+    * `:tenant` - for whom: an atom, an integer of up to 60 bits or a binary of up to 255 bytes; default `nil`, one tenant like any
+      other;
+    * `:priority` - `:high`, `:normal` (default) or `:low`, within the tenant. Every eighth request of a tenant is its oldest, so
+      nothing starves;
+    * `:cost` - from 1 (default) to 1_000_000: what it counts in the tenant's share, and in quotas of tokens;
+    * `:key` - any term; with `strategy: :hash`, requests of one key go to the same worker while it is free and stays;
+    * `:replies` - for `call/3`: `:strict` (default), and an answer that comes too late never arrives; or `:fast`, which saves about a
+      tenth, and it arrives as `{reference, reply}`, as with `GenServer.call/3` before OTP 24.
+
+  A bad option raises `ArgumentError`. All functions answer `{:error, %Kantoku.Error{}}` and never exit; `:not_found` where there is no
+  such pool, `:not_running` where there is no such instance, `:restarting` while a pool is being opened again. See the guide "Pools".
+  """
+
+  alias Kantoku.{Agents, Drain, Engine, Error, Instances}
+  alias Kantoku.Domain.{Book, Gauges, Rows}
+  alias Kantoku.Pool.{Calls, Config, Lease, Leases, Life, Notes, Worker}
+
+  require Rows
+
+  @typedoc "A pool of an instance."
+  @type t :: {instance :: atom, name :: atom}
+
+  @typedoc "How what was checked out went. `:abandoned`: the worker may still be busy with it, so it is asked before it is handed out."
+  @type outcome :: :ok | :error | :abandoned
+
+  # Work -------------------------------------------------------------------------------------------------------------------
+
+  @doc """
+  Calls a worker, as `GenServer.call/3` does, when it is this caller's turn.
+
+      {:ok, reply} = Kantoku.Pool.call({MyApp.Agents, :writers}, {:write, text})
+      {:error, %Kantoku.Error{reason: :queue_full, details: %{retry_in: ms}}} = Kantoku.Pool.call(pool, request, tenant: "greedy")
+
+  Errors besides those of all functions: the refusals above; `:timeout`, whose `details.begun` says whether a worker has it;
+  `:crashed` when the worker died.
+  """
+  @spec call(t, request :: term, keyword) :: {:ok, reply :: term} | {:error, Error.t()}
+  defdelegate call(pool, request, opts \\ []), to: Calls
+
+  @doc """
+  Sends a worker a request without waiting for it to be served, as `GenServer.cast/2` does. `:ok` says that it was sent, or waits its
+  turn. It counts as ongoing until the worker is done with it.
+  """
+  @spec cast(t, request :: term, keyword) :: :ok | {:error, Error.t()}
+  defdelegate cast(pool, request, opts \\ []), to: Calls
+
+  @doc """
+  Runs `fun` with the pid of a worker that nobody else is given meanwhile (with `max_ongoing: 1`), and answers `{:ok, result}`.
+
+      {:ok, rows} = Kantoku.Pool.run({MyApp.Agents, :connections}, &GenServer.call(&1, {:query, sql}))
+
+  What `fun` raises, throws or exits with passes through, after the worker was handed back as abandoned: a call of `fun` to it may
+  not be answered yet. `:timeout` is for the wait only. Errors as of `checkout/2`.
+  """
+  @spec run(t, (pid -> result), keyword) :: {:ok, result} | {:error, Error.t()} when result: term
+  defdelegate run(pool, fun, opts \\ []), to: Leases
+
+  @doc """
+  Takes a worker out. It belongs to the calling process until `checkin/2`, or until that dies: then it is abandoned.
+
+  Errors: the refusals above, and `:timeout`.
+  """
+  @spec checkout(t, keyword) :: {:ok, Lease.t()} | {:error, Error.t()}
+  defdelegate checkout(pool, opts \\ []), to: Leases
+
+  @doc """
+  Hands a worker in. `:not_held` if it was handed in before, or its worker or pool ended; `:not_owner` if another process took it.
+  """
+  @spec checkin(Lease.t(), outcome) :: :ok | {:error, Error.t()}
+  defdelegate checkin(lease, outcome \\ :ok), to: Leases
+
+  # Looking ----------------------------------------------------------------------------------------------------------------
+
+  @doc """
+  What a pool has and does now, read without asking a process:
+
+    * `target`, `min`, `max`, `wanted` (workers; more than the target by `overflow`), `workers` (that are in the pool), `ready`, `leaving`;
+    * `missing`, `degraded`, `reason`: how many workers are not up; whether that is for failures; why the last one did not start;
+    * `free` permits, `ongoing` requests, of which `abandoned`; `queue`, of `tenants` tenants; `overloaded`; `draining`;
+    * since it was opened: `arrived`, `served`, `refused`, `expired`, `cancelled`;
+    * `wait` and `hold`, exponentially weighted means in microseconds of how long requests waited and were served.
+  """
+  @spec status(t) :: {:ok, map} | {:error, Error.t()}
+  def status({instance, pool}) do
+    inside(instance, pool, fn _rows, book, config ->
+      case Engine.Pools.pool_status(instance, pool) do
+        :unknown -> {:error, Notes.absent(instance, pool)}
+        counts -> {:ok, Map.merge(described(book, config), %{counts | overloaded: counts.overloaded == 1})}
+      end
+    end)
+  end
+
+  defp described(book, %{domain: domain} = config) do
+    config
+    |> Map.take([:target, :min, :max])
+    |> Map.merge(Notes.condition(book, config.name))
+    |> Map.put(:draining, Gauges.draining?(Book.chain(book, domain.name)))
+  end
+
+  @doc """
+  The workers by number: `%{id, member, pid, state, ongoing, latency_us, served}`. `state` is `:ready`, `:busy` (nothing free) or
+  `:leaving`; or, of one that is not in the pool, `:starting`, `:restarting` or `:parked`, with `pid: nil`. Looks at all agents of
+  the instance.
+  """
+  @spec workers(t) :: {:ok, [map]} | {:error, Error.t()}
+  def workers({instance, pool}) do
+    inside(instance, pool, fn rows, _book, _config ->
+      case Engine.Pools.pool_workers(instance, pool) do
+        :unknown -> {:error, Notes.absent(instance, pool)}
+        here -> {:ok, Enum.sort_by(in_pool(pool, here) ++ elsewhere(rows, pool, here), & &1.member)}
+      end
+    end)
+  end
+
+  defp in_pool(pool, here) do
+    for {pid, member, state, ongoing, latency, served} <- here do
+      %{worker(pool, member, pid, state) | ongoing: ongoing, latency_us: latency, served: served}
+    end
+  end
+
+  defp elsewhere(rows, pool, here) do
+    members = MapSet.new(here, &elem(&1, 1))
+
+    for Rows.row(id: {:pool, ^pool, member}, phase: phase) <- Rows.of(rows, {:pool, pool}), member not in members do
+      worker(pool, member, nil, if(phase == :up, do: :starting, else: Agents.status(phase)))
+    end
+  end
+
+  defp worker(pool, member, pid, state),
+    do: %{id: Worker.id(pool, member), member: member, pid: pid, state: state, ongoing: 0, latency_us: 0, served: 0}
+
+  @doc "The names of an instance's pools."
+  @spec names(instance :: atom) :: {:ok, [atom]} | {:error, Error.t()}
+  def names(instance), do: Instances.reading(instance, fn _rows, book -> {:ok, Enum.sort(Notes.pools(book))} end)
+
+  # Life -------------------------------------------------------------------------------------------------------------------
+
+  @doc """
+  Changes options of a running pool, without dropping a call: workers that are too many finish what they have. Those of `:domain`
+  are merged; a new `:worker` is for workers that are started from now on. Raises `ArgumentError` on a bad option.
+
+      :ok = Kantoku.Pool.update({MyApp.Agents, :writers}, target: 64, max_queue: 10_000)
+
+  Where `:min` or `:max` is the target, it goes with it. `:ok` does not wait for workers to come or go.
+  """
+  @spec update(t, keyword) :: :ok | {:error, Error.t()}
+  def update({instance, pool}, changes) do
+    inside(instance, pool, fn _rows, book, config ->
+      _ = checked!(instance, book, Config.change!(config, changes))
+      # Someone else's change may have come in between.
+      with {:error, error} <- Life.update(book, pool, changes), do: raise(error)
+    end)
+  end
+
+  defp checked!(instance, book, config) do
+    wish = Worker.wish(instance, config, 0)
+    :ok = Kantoku.Domain.Wish.check!(wish, Book.agent_options(book))
+    config
+  end
+
+  @doc """
+  Starts a pool of a running instance, and answers when `:warm_up` workers are up. It ends with its instance or by `stop/2`.
+
+  `{:error, {:already_started, manager}}` if there is one of that name; `:start_failed` when it was not warm in time, and then it is
+  stopped again. Raises `ArgumentError` on a bad option.
+  """
+  @spec start(instance :: atom, keyword) :: {:ok, t} | {:error, Error.t() | {:already_started, pid | nil}}
+  def start(instance, opts) do
+    config = Config.new!(opts)
+
+    with {:ok, {_rows, book}} <- Instances.tables(instance) do
+      Life.start(instance, checked!(instance, book, config))
+    end
+  end
+
+  @doc """
+  Stops a pool: refuses new requests as `:draining`, serves those that it has for up to `timeout` ms (`nil`: the instance's
+  `:drain` option), stops the workers. What is left then is `:closed`, or `:crashed` if a worker had it. Answers what
+  `Kantoku.drain/2` does.
+  """
+  @spec stop(t, timeout :: non_neg_integer | nil) :: {:ok, Drain.report()} | {:error, Error.t()}
+  def stop({instance, pool}, timeout \\ nil), do: Life.stop(instance, pool, timeout)
+
+  defp inside(instance, pool, fun) do
+    Instances.reading(instance, fn rows, book ->
+      case Notes.config(book, pool) do
+        nil -> {:error, Error.new(:not_found, pool: {instance, pool})}
+        config -> fun.(rows, book, config)
+      end
+    end)
+  end
+end

@@ -1,0 +1,171 @@
+defmodule Kantoku.Pool.Calls do
+  # Calls and casts through a pool, in the process that makes them. Knows no manager and no worker but by what comes back.
+  #
+  # A call is two calls of the engine and one receive. Each clause of a receive here has the fresh reference in its pattern: so the
+  # compiler lets the VM skip all that was in the mailbox before, however long that is.
+  @moduledoc false
+
+  # `[:alias | alias]` is how OTP writes the tag of a call whose answer is sent to an alias.
+  @dialyzer {:no_improper_lists, strict: 5, await_strict: 5, give_up_strict: 5}
+
+  alias Kantoku.Engine.Pools
+  alias Kantoku.Error
+  alias Kantoku.Pool.{Notes, Request, Strategy}
+
+  # The message that a ticket is over is on its way when we are told so; this is only against waiting for ever, in ms.
+  @patience 5_000
+
+  @doc "See `Kantoku.Pool.call/3`."
+  @spec call(Kantoku.Pool.t(), term, keyword) :: {:ok, term} | {:error, Error.t()}
+  def call({instance, pool}, request, []) do
+    if Strategy.any?(),
+      do: routed(instance, pool, request, %Request{}),
+      else: strict(instance, pool, request, nil, unquote(Request.timeout()))
+  end
+
+  def call({instance, pool}, request, opts), do: routed(instance, pool, request, Request.new!(opts))
+
+  defp routed(instance, pool, request, %{timeout: timeout} = options) do
+    params = Request.params(options, Strategy.route({instance, pool}, options))
+
+    case options.replies do
+      :strict -> strict(instance, pool, request, params, timeout)
+      :fast -> fast(instance, pool, request, params, timeout)
+    end
+  end
+
+  # Strict: an answer that comes late finds no alias, and never arrives ------------------------------------------------------
+
+  defp strict(instance, pool, request, params, timeout) do
+    alias = :erlang.alias([:reply])
+
+    case Pools.pool_call(instance, pool, [:alias | alias], request, params) do
+      {:sent, ticket, _worker} ->
+        await_strict(instance, pool, ticket, alias, timeout)
+
+      {:queued, ticket} ->
+        await_strict(instance, pool, ticket, alias, timeout)
+
+      refusal ->
+        :erlang.unalias(alias)
+        refused(instance, pool, refusal)
+    end
+  end
+
+  defp await_strict(instance, pool, ticket, alias, timeout) do
+    receive do
+      {[:alias | ^alias], reply} -> answered(instance, pool, ticket, [:alias | alias], reply)
+      {:kantoku_pool, [:alias | ^alias], notice} -> told_strict(instance, pool, alias, notice)
+    after
+      timeout -> give_up_strict(instance, pool, ticket, alias, timeout)
+    end
+  end
+
+  defp told_strict(instance, pool, alias, notice), do: crossed_strict(alias) || told(instance, pool, notice)
+
+  defp give_up_strict(instance, pool, ticket, alias, timeout) do
+    outcome = Pools.pool_cancel(instance, pool, ticket)
+    notice = if outcome == :gone, do: notice([:alias | alias])
+    crossed_strict(alias) || too_late(instance, pool, outcome, notice, timeout)
+  end
+
+  # An alias that is no more has had its answer, which is here.
+  defp crossed_strict(alias) do
+    if not :erlang.unalias(alias) do
+      receive do
+        {[:alias | ^alias], reply} -> {:ok, reply}
+      after
+        0 -> nil
+      end
+    end
+  end
+
+  # Fast: without an alias; an answer that comes late stays in the mailbox -----------------------------------------------------
+
+  defp fast(instance, pool, request, params, timeout) do
+    ref = make_ref()
+
+    case Pools.pool_call(instance, pool, ref, request, params) do
+      {:sent, ticket, _worker} -> await_fast(instance, pool, ticket, ref, timeout)
+      {:queued, ticket} -> await_fast(instance, pool, ticket, ref, timeout)
+      refusal -> refused(instance, pool, refusal)
+    end
+  end
+
+  defp await_fast(instance, pool, ticket, ref, timeout) do
+    receive do
+      {^ref, reply} -> answered(instance, pool, ticket, ref, reply)
+      {:kantoku_pool, ^ref, notice} -> crossed_fast(ref) || told(instance, pool, notice)
+    after
+      timeout -> give_up_fast(instance, pool, ticket, ref, timeout)
+    end
+  end
+
+  defp give_up_fast(instance, pool, ticket, ref, timeout) do
+    outcome = Pools.pool_cancel(instance, pool, ticket)
+    notice = if outcome == :gone, do: notice(ref)
+    crossed_fast(ref) || too_late(instance, pool, outcome, notice, timeout)
+  end
+
+  defp crossed_fast(ref) do
+    receive do
+      {^ref, reply} -> {:ok, reply}
+    after
+      0 -> nil
+    end
+  end
+
+  # Both -------------------------------------------------------------------------------------------------------------------
+
+  defp answered(instance, pool, ticket, tag, reply) do
+    if Pools.pool_checkin(instance, pool, ticket, :ok) == :gone, do: notice(tag)
+    {:ok, reply}
+  end
+
+  @doc "Takes the message that a ticket is over out of the mailbox; what it says."
+  @spec notice(tag :: term) :: term
+  def notice(tag) do
+    receive do
+      {:kantoku_pool, ^tag, notice} -> notice
+    after
+      @patience -> nil
+    end
+  end
+
+  defp told(instance, pool, :down), do: {:error, Error.new(:crashed, pool: {instance, pool})}
+
+  defp told(instance, pool, {:refused, reason, retry_in}),
+    do: {:error, Error.new(reason, pool: {instance, pool}, retry_in: retry_in)}
+
+  # It ended by itself in the instant of the time-out: then that is the better answer.
+  defp too_late(instance, pool, :gone, notice, _timeout) when notice != nil, do: told(instance, pool, notice)
+
+  defp too_late(instance, pool, outcome, _notice, timeout),
+    do: {:error, Error.new(:timeout, pool: {instance, pool}, timeout: timeout, begun: outcome != :cancelled)}
+
+  @doc "An error from what the engine refused."
+  @spec refused(atom, atom, Pools.refusal() | :unknown) :: {:error, Error.t()}
+  def refused(instance, pool, {:error, reason, retry_in}),
+    do: {:error, Error.new(reason, pool: {instance, pool}, retry_in: retry_in)}
+
+  def refused(instance, pool, :unknown), do: {:error, Notes.absent(instance, pool)}
+
+  @doc "See `Kantoku.Pool.cast/3`."
+  @spec cast(Kantoku.Pool.t(), term, keyword) :: :ok | {:error, Error.t()}
+  def cast({instance, pool}, request, opts) do
+    case Pools.pool_cast(instance, pool, request, params({instance, pool}, opts)) do
+      {:sent, _worker} -> :ok
+      :queued -> :ok
+      refusal -> refused(instance, pool, refusal)
+    end
+  end
+
+  @doc "What the engine is told of a request with these options; `nil` where there is nothing to tell."
+  @spec params(Kantoku.Pool.t(), keyword) :: Pools.params()
+  def params(pool, opts) do
+    if opts != [] or Strategy.any?() do
+      request = Request.new!(opts)
+      Request.params(request, Strategy.route(pool, request))
+    end
+  end
+end

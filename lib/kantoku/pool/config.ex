@@ -1,0 +1,271 @@
+defmodule Kantoku.Pool.Config do
+  # A pool's options, checked once. What is below trusts the struct. Knows no process.
+  @moduledoc false
+
+  alias Kantoku.Domain.{Definition, Policy}
+  alias Kantoku.{Engine, Options}
+  alias Kantoku.Pool.Quota
+
+  @strategies [:round_robin, :random, :least_loaded, :power_of_two, :peak_ewma, :hash, :lifo]
+
+  # As many workers as NimblePool starts by default.
+  @workers 10
+
+  @size [
+    target: [kind: {:non_negative_or, [nil]}, doc: "how many workers it has. Default: `:min`, or #{@workers}."],
+    min: [
+      kind: {:non_negative_or, [nil]},
+      doc: "to how many it shrinks when idle (`:idle_timeout`) or scaled. Default: `:target`."
+    ],
+    max: [
+      kind: {:non_negative_or, [nil]},
+      doc: "the most that `:target`, or a scaler, may ask for. Default: `:target`."
+    ],
+    max_overflow: [
+      kind: :non_negative,
+      default: 0,
+      doc: "workers beyond the target, started while requests wait (poolboy's word)."
+    ],
+    overflow_linger: [
+      kind: :positive,
+      default: 5_000,
+      doc:
+        "ms that workers beyond the target stay after the last request had to wait; then as many go as were not needed."
+    ],
+    idle_timeout: [
+      kind: {:positive_or, [nil]},
+      default: nil,
+      doc: "ms without work after which a worker above `:min` goes. The first request that has to wait brings all back."
+    ],
+    max_lifetime: [
+      kind: {:positive_or, [nil]},
+      default: nil,
+      doc: "ms after which a worker is succeeded by a new one, which joins first (HikariCP's word)."
+    ],
+    lifetime_jitter: [
+      kind: :non_negative,
+      default: 10,
+      doc: "percent of `:max_lifetime` by which a worker goes earlier, at random."
+    ],
+    warm_up: [
+      kind: {:non_negative_or, [:all]},
+      default: :all,
+      doc: "how many workers must be up before the pool, or its instance, has started."
+    ],
+    warm_up_timeout: [
+      kind: :positive,
+      default: 30_000,
+      doc: "ms for that; then the start fails, with a `Kantoku.Error`."
+    ],
+    start_timeout: [
+      kind: {:positive_or, [:infinity]},
+      default: 30_000,
+      doc: "ms that the start of one worker may take; then it is killed, and charged as a crash."
+    ]
+  ]
+
+  @work [
+    strategy: [
+      kind: :atom,
+      default: :power_of_two,
+      doc: "one of `#{inspect(@strategies)}`, or a module (`Kantoku.Pool.Strategy`)."
+    ],
+    max_ongoing: [
+      kind: :positive,
+      default: 1,
+      doc: "requests that a worker has at once: 1 is exclusive, more is shared."
+    ],
+    max_queue: [kind: :non_negative, default: 1_000, doc: "requests that may wait; one more is `:queue_full`."],
+    codel: [
+      kind: :boolean,
+      default: true,
+      doc: "whether who waits too long is refused under overload (`:overloaded`)."
+    ],
+    queue_target: [
+      kind: :positive,
+      default: 50,
+      doc: "ms. When every request of an interval waited longer, the pool is overloaded. DBConnection's default."
+    ],
+    queue_interval: [kind: :positive, default: 1_000, doc: "ms, that interval. DBConnection's default."],
+    decay_time: [
+      kind: :positive,
+      default: 10_000,
+      doc: "ms in which `:peak_ewma` forgets a slow answer. Finagle's default."
+    ],
+    weights: [
+      kind: :any,
+      default: [],
+      doc: "shares of tenants that differ from 1: `%{\"gold\" => 3}` or a list of pairs."
+    ],
+    quotas: [
+      kind: {:list, :any},
+      default: [],
+      doc:
+        "limits a minute: `{:pool | :each | {:tenant, tenant}, requests: n}` or `tokens: n` (counted by `:cost`), and `burst: n` " <>
+          "that may come at once, by default a whole minute's."
+    ],
+    on_abandon: [
+      kind: {:one_of, [:wait, :replace]},
+      default: :wait,
+      doc:
+        "what becomes of a worker whose caller gave up or died: it is waited for, or killed and started again, uncharged."
+    ],
+    abandon_timeout: [
+      kind: {:positive_or, [nil]},
+      default: nil,
+      doc: "ms after which a worker that is waited for is replaced; `nil`: never."
+    ]
+  ]
+
+  @schema [
+            name: [kind: :atom, required: true, doc: "unique among the pools of its instance."],
+            worker: [
+              kind: :any,
+              required: true,
+              doc:
+                "what each worker is: whatever `Kantoku.start_agent/3` starts, or `[spec: ...]` with options of that. It is " <>
+                  "`:permanent`, whatever its child spec says."
+            ]
+          ] ++
+            @work ++
+            @size ++ [domain: [kind: {:options, Definition.pool_schema()}, doc: "how workers are restarted:"]]
+
+  @enforce_keys Keyword.keys(@schema)
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{
+          name: atom,
+          worker: term,
+          strategy: atom,
+          max_ongoing: pos_integer,
+          max_queue: non_neg_integer,
+          codel: boolean,
+          queue_target: pos_integer,
+          queue_interval: pos_integer,
+          decay_time: pos_integer,
+          weights: [{Engine.Pools.tenant(), pos_integer}],
+          quotas: [Engine.Pools.quota()],
+          on_abandon: :wait | :replace,
+          abandon_timeout: pos_integer | nil,
+          target: non_neg_integer,
+          min: non_neg_integer,
+          max: non_neg_integer,
+          max_overflow: non_neg_integer,
+          overflow_linger: pos_integer,
+          idle_timeout: pos_integer | nil,
+          max_lifetime: pos_integer | nil,
+          lifetime_jitter: 0..100,
+          warm_up: non_neg_integer | :all,
+          warm_up_timeout: pos_integer,
+          start_timeout: pos_integer | :infinity,
+          domain: Definition.t()
+        }
+
+  @doc "Checks a pool's options; raises `ArgumentError` on a bad one."
+  @spec new!(keyword) :: t
+  def new!(options) do
+    where = where(if Keyword.keyword?(options), do: options[:name])
+    checked = Options.validate!(options, @schema, where)
+
+    struct!(__MODULE__, %{checked | domain: Definition.of_pool(checked.name, checked.domain)})
+    |> sized(Keyword.take(options, [:target, :min, :max]))
+    |> check!(where)
+  end
+
+  @doc "With some options changed; those of `:domain` are merged. Raises as `new!/1` does."
+  @spec change!(t, keyword) :: t
+  def change!(config, changes) do
+    where = where(config.name)
+    given = Options.validate_given!(changes, @schema, where)
+    if Map.has_key?(given, :name), do: refuse!(where, :name, "nothing, as it is fixed", given.name)
+    domain = changed_domain!(config.domain, given[:domain], where)
+    given = config |> bounds(given) |> Map.merge(given) |> Map.put(:domain, domain)
+    config |> struct!(given) |> check!(where)
+  end
+
+  # A bound that is the target, as it is unless it was given, goes with it.
+  defp bounds(%{target: old} = config, %{target: target}) do
+    for bound <- [:min, :max], Map.fetch!(config, bound) == old, into: %{}, do: {bound, target}
+  end
+
+  defp bounds(_config, _given), do: %{}
+
+  defp changed_domain!(domain, nil, _where), do: domain
+
+  defp changed_domain!(_domain, %{partitions: given}, where),
+    do: refuse!("#{where}, option :domain", :partitions, "nothing, as it is fixed", given)
+
+  defp changed_domain!(domain, %{} = given, where),
+    do: %{domain | policy: Policy.change!(domain.policy, listed(given), "#{where}, option :domain")}
+
+  # As it was given: nested options were made maps when they were checked.
+  defp listed(%{} = given), do: Enum.map(given, fn {key, value} -> {key, listed(value)} end)
+  defp listed(value), do: value
+
+  # What is not said follows from what is.
+  defp sized(config, given) do
+    target = given[:target] || given[:min] || min(@workers, given[:max] || @workers)
+    %{config | target: target, min: given[:min] || target, max: given[:max] || target}
+  end
+
+  defp check!(config, where) do
+    for name <- [:target, :min, :max],
+        config |> Map.fetch!(name) |> is_nil(),
+        do: refuse!(where, name, "an integer of 0 or more", nil)
+
+    config.min <= config.target || refuse!(where, :min, "at most :target (#{config.target})", config.min)
+    config.max >= config.target || refuse!(where, :max, "at least :target (#{config.target})", config.max)
+    config.lifetime_jitter <= 100 || refuse!(where, :lifetime_jitter, "at most 100", config.lifetime_jitter)
+    strategy!(config.strategy, where)
+    %{config | weights: weights!(config.weights, where), quotas: Quota.list!(config.quotas, where)}
+  end
+
+  defp strategy!(strategy, _where) when strategy in @strategies, do: :ok
+
+  defp strategy!(module, where) do
+    (Code.ensure_loaded?(module) and function_exported?(module, :choose, 2)) ||
+      refuse!(where, :strategy, "one of #{inspect(@strategies)} or a module with choose/2", module)
+  end
+
+  defp weights!(weights, where) do
+    is_map(weights) or is_list(weights) || refuse!(where, :weights, "a map or list of tenants and weights", weights)
+    Enum.map(weights, &weight!(&1, where))
+  end
+
+  defp weight!({tenant, weight} = pair, where) when is_integer(weight) and weight in 1..1_000_000,
+    do: (Kantoku.Pool.Request.tenant!(tenant, "#{where}, option :weights") && pair) || pair
+
+  defp weight!(other, where), do: refuse!(where, :weights, "pairs of a tenant and 1 to 1_000_000", other)
+
+  defp where(name), do: "Kantoku, pool #{inspect(name)}"
+
+  defp refuse!(where, option, expected, given) do
+    raise ArgumentError, "#{where}, option #{inspect(option)}: expected #{expected}, got: #{inspect(given)}"
+  end
+
+  @doc "Whether the strategy is a module's, and so is applied by who asks."
+  @spec custom?(t) :: boolean
+  def custom?(%{strategy: strategy}), do: strategy not in @strategies
+
+  @doc "What the engine is told."
+  @spec for_engine(t, draining :: boolean) :: Engine.Pools.config()
+  def for_engine(config, draining) do
+    config
+    |> Map.take([
+      :strategy,
+      :max_ongoing,
+      :max_queue,
+      :queue_target,
+      :queue_interval,
+      :decay_time,
+      :codel,
+      :weights,
+      :quotas
+    ])
+    |> Map.merge(%{draining: draining, strategy: if(custom?(config), do: :power_of_two, else: config.strategy)})
+  end
+
+  @doc "The options as Markdown."
+  @spec docs() :: String.t()
+  def docs, do: Options.docs(@schema)
+end

@@ -1,0 +1,88 @@
+defmodule Kantoku.Pool.Leases do
+  # Workers checked out and handed in, in the process that holds them. Knows no manager.
+  @moduledoc false
+
+  alias Kantoku.Engine.Pools
+  alias Kantoku.Error
+  alias Kantoku.Pool.{Calls, Lease, Request, Strategy}
+
+  @doc "See `Kantoku.Pool.checkout/2`."
+  @spec checkout(Kantoku.Pool.t(), keyword) :: {:ok, Lease.t()} | {:error, Error.t()}
+  def checkout({instance, pool} = whose, opts) do
+    with {:ok, ticket, pid} <- take(instance, pool, opts), do: {:ok, %Lease{pool: whose, ticket: ticket, pid: pid}}
+  end
+
+  defp take(instance, pool, []) do
+    if Strategy.any?(),
+      do: take_routed(instance, pool, %Request{}),
+      else: take(instance, pool, nil, unquote(Request.timeout()))
+  end
+
+  defp take(instance, pool, opts), do: take_routed(instance, pool, Request.new!(opts))
+
+  defp take_routed(instance, pool, request) do
+    params = Request.params(request, Strategy.route({instance, pool}, request))
+    take(instance, pool, params, request.timeout)
+  end
+
+  defp take(instance, pool, params, timeout) do
+    ref = make_ref()
+
+    case Pools.pool_checkout(instance, pool, ref, params) do
+      {:granted, ticket, pid} -> {:ok, ticket, pid}
+      {:queued, ticket} -> await(instance, pool, ticket, ref, timeout)
+      refusal -> Calls.refused(instance, pool, refusal)
+    end
+  end
+
+  defp await(instance, pool, ticket, ref, timeout) do
+    receive do
+      {:kantoku_pool, ^ref, {:granted, pid}} -> {:ok, ticket, pid}
+      {:kantoku_pool, ^ref, {:refused, reason, retry_in}} -> Calls.refused(instance, pool, {:error, reason, retry_in})
+    after
+      timeout -> give_up(instance, pool, ticket, ref, timeout)
+    end
+  end
+
+  # A grant that crossed this went back in the engine; only its message is left to take away.
+  defp give_up(instance, pool, ticket, ref, timeout) do
+    outcome = Pools.pool_cancel(instance, pool, ticket)
+    notice = if outcome in [:returned, :gone], do: Calls.notice(ref)
+
+    case notice do
+      {:refused, reason, retry_in} -> Calls.refused(instance, pool, {:error, reason, retry_in})
+      _ -> {:error, Error.new(:timeout, pool: {instance, pool}, timeout: timeout, begun: false)}
+    end
+  end
+
+  @doc "See `Kantoku.Pool.checkin/2`."
+  @spec checkin(Lease.t(), Pools.outcome()) :: :ok | {:error, Error.t()}
+  def checkin(%Lease{pool: {instance, pool} = whose, ticket: ticket}, outcome)
+      when outcome in [:ok, :error, :abandoned] do
+    case Pools.pool_checkin(instance, pool, ticket, outcome) do
+      :ok -> :ok
+      {:error, :foreign} -> {:error, Error.new(:not_owner, pool: whose)}
+      _gone -> {:error, Error.new(:not_held, pool: whose)}
+    end
+  end
+
+  def checkin(%Lease{}, outcome),
+    do: raise(ArgumentError, "outcome of a lease: expected :ok, :error or :abandoned, got: #{inspect(outcome)}")
+
+  @doc "See `Kantoku.Pool.run/3`."
+  @spec run(Kantoku.Pool.t(), (pid -> result), keyword) :: {:ok, result} | {:error, Error.t()} when result: term
+  def run({instance, pool}, fun, opts) when is_function(fun, 1) do
+    with {:ok, ticket, pid} <- take(instance, pool, opts), do: work(instance, pool, ticket, fun, pid)
+  end
+
+  # Whoever leaves by an exception may have left the worker at work.
+  defp work(instance, pool, ticket, fun, pid) do
+    result = fun.(pid)
+    Pools.pool_checkin(instance, pool, ticket, :ok)
+    {:ok, result}
+  catch
+    kind, reason ->
+      Pools.pool_checkin(instance, pool, ticket, :abandoned)
+      :erlang.raise(kind, reason, __STACKTRACE__)
+  end
+end

@@ -1,0 +1,52 @@
+defmodule Kantoku.Pool.Managers do
+  # The supervisor of an instance's pool managers: those of the book at its start, others as they are added. A manager's death loses
+  # nothing, so this never gives up. Knows no worker.
+  @moduledoc false
+  use Supervisor
+
+  alias Kantoku.Domain.{Book, Pair}
+  alias Kantoku.Instances
+  alias Kantoku.Pool.{Manager, Notes}
+
+  # Between two looks for the supervisor in office, in ms.
+  @look 5
+
+  @spec start_link(atom) :: Supervisor.on_start()
+  def start_link(instance), do: Supervisor.start_link(__MODULE__, instance)
+
+  @impl true
+  def init(instance) do
+    {_rows, book} = Instances.tables!(instance)
+    Book.seat(book, :managers, Book.next_epoch([]), self())
+    managers = for pool <- Notes.pools(book), do: {Manager, {instance, pool}}
+    Supervisor.init(managers, [strategy: :one_for_one] ++ Pair.unlimited())
+  end
+
+  @doc "Starts the manager of a pool that is in the book."
+  @spec add(:ets.tid(), atom, atom) :: :ok
+  def add(book, instance, pool) do
+    in_office(book, fn supervisor ->
+      with {:error, :already_present} <- Supervisor.start_child(supervisor, {Manager, {instance, pool}}),
+           do: Supervisor.restart_child(supervisor, pool)
+    end)
+  end
+
+  @doc "Stops the manager of a pool that is not in the book any more."
+  @spec remove(:ets.tid(), atom) :: :ok
+  def remove(book, pool) do
+    in_office(book, fn supervisor ->
+      Supervisor.terminate_child(supervisor, pool)
+      Supervisor.delete_child(supervisor, pool)
+    end)
+  end
+
+  # One that dies meanwhile has a successor, which reads the book.
+  defp in_office(book, fun) do
+    _ = fun.(Book.seated(book, :managers))
+    :ok
+  catch
+    :exit, _reason ->
+      Process.sleep(@look)
+      in_office(book, fun)
+  end
+end

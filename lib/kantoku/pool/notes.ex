@@ -1,0 +1,75 @@
+defmodule Kantoku.Pool.Notes do
+  # What is known of a pool beside the engine, in the instance's book, so that it outlives the pool's manager: its options, its
+  # manager, what it wants and what it lacks. Knows no worker.
+  @moduledoc false
+
+  alias Kantoku.Domain.Book
+  alias Kantoku.{Error, Instances}
+  alias Kantoku.Pool.Config
+
+  @typedoc "What the manager last saw: how many workers it wants, how many of them beyond the target, how many are missing and why."
+  @type condition :: %{
+          wanted: non_neg_integer,
+          overflow: non_neg_integer,
+          missing: non_neg_integer,
+          degraded: boolean,
+          reason: term
+        }
+
+  @unseen %{wanted: 0, overflow: 0, missing: 0, degraded: false, reason: nil}
+
+  @doc "Enters a pool, or new options of one."
+  @spec put(:ets.tid(), Config.t()) :: true
+  def put(book, config), do: :ets.insert(book, {{:pool, config.name}, config})
+
+  @doc "Whether the pool was entered; `false` if there is one of that name."
+  @spec put_new(:ets.tid(), Config.t()) :: boolean
+  def put_new(book, config), do: :ets.insert_new(book, {{:pool, config.name}, config})
+
+  @spec config(:ets.tid(), atom) :: Config.t() | nil
+  def config(book, pool) do
+    case :ets.lookup(book, {:pool, pool}) do
+      [{_key, config}] -> config
+      [] -> nil
+    end
+  end
+
+  @doc "The names of all pools."
+  @spec pools(:ets.tid()) :: [atom]
+  def pools(book), do: book |> :ets.match({{:pool, :"$1"}, :_}) |> List.flatten()
+
+  @spec put_condition(:ets.tid(), atom, condition) :: true
+  def put_condition(book, pool, condition), do: :ets.insert(book, {{:pool_condition, pool}, condition})
+
+  @spec condition(:ets.tid(), atom) :: condition
+  def condition(book, pool) do
+    case :ets.lookup(book, {:pool_condition, pool}) do
+      [{_key, condition}] -> condition
+      [] -> @unseen
+    end
+  end
+
+  @spec delete(:ets.tid(), atom) :: true
+  def delete(book, pool) do
+    :ets.delete(book, {:pool, pool})
+    :ets.delete(book, {:pool_condition, pool})
+  end
+
+  @doc "The pool's manager, dead or alive."
+  @spec manager(:ets.tid(), atom) :: pid | nil
+  def manager(book, pool), do: Book.seated(book, {:manager, pool})
+
+  @doc "Why the engine does not know a pool."
+  @spec absent(atom, atom) :: Error.t()
+  def absent(instance, pool) do
+    with {:ok, {_rows, book}} <- Instances.tables(instance),
+         %Config{} <- config(book, pool) do
+      Error.new(:restarting, pool: {instance, pool}, retry_in: 1)
+    else
+      {:error, error} -> error
+      nil -> Error.new(:not_found, pool: {instance, pool})
+    end
+  rescue
+    ArgumentError -> Error.new(:not_running, instance: instance)
+  end
+end
