@@ -11,7 +11,7 @@ defmodule Kantoku.PoolCase do
   alias Kantoku.{Engine, Pool, TestWorker}
 
   # Those that keep pools.
-  @engines [:elixir]
+  @engines [:native, :elixir]
 
   @doc "The engines on which pools are tested."
   def engines, do: @engines

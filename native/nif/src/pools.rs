@@ -139,8 +139,8 @@ impl Cells {
         Cell(room)
     }
 
-    /// The pool is closed.
-    pub fn give_back(&self, open: Open) {
+    /// The pool is not found any more.
+    pub fn hide(&self, open: Open) {
         let Open { cell, generation } = open;
         let (instance, name) = (
             cell.instance.load(Ordering::Relaxed),
@@ -149,6 +149,12 @@ impl Cells {
         let place = cell.place;
         self.directory
             .unbind(hash(instance, name), Binding { place, generation });
+    }
+
+    /// The pool is closed.
+    pub fn give_back(&self, open: Open) {
+        self.hide(open);
+        let cell = open.cell;
         cell.manager.store(0, Ordering::Release);
         drop(cell.shared.lock().take());
         self.free.lock().push(cell);
@@ -208,6 +214,10 @@ impl Pools {
     pub fn remove(&mut self, name: u64) -> Option<Open> {
         let at = self.open.iter().position(|(known, _)| *known == name)?;
         Some(self.open.swap_remove(at).1)
+    }
+
+    pub fn each(&self) -> impl Iterator<Item = Open> {
+        self.open.iter().map(|&(_, open)| open)
     }
 
     pub fn into_open(self) -> impl Iterator<Item = Open> {

@@ -175,13 +175,18 @@ impl State {
         self.directory.bind(name, binding).is_ok()
     }
 
-    /// Takes the name away; who succeeds closes the instance.
+    /// Takes the name away, and those of its pools; who succeeds closes the instance.
     pub fn unbind(&self, name: u64, opened: Opened) -> bool {
         let binding = Binding {
             place: opened.shell.place,
             generation: opened.generation,
         };
-        self.directory.unbind(name, binding)
+        let unbound = self.directory.unbind(name, binding);
+        if unbound {
+            let pools = opened.shell.pools.read();
+            pools.each().for_each(|open| self.cells.hide(open));
+        }
+        unbound
     }
 
     /// A generation that nothing had.
