@@ -41,8 +41,8 @@ defmodule Kantoku.Pool do
       nothing starves;
     * `:cost` - from 1 (default) to 1_000_000: what it counts in the tenant's share, and in quotas of tokens;
     * `:key` - any term; with `strategy: :hash`, requests of one key go to the same worker while it is free and stays;
-    * `:replies` - for `call/3`: `:strict` (default), and an answer that comes too late never arrives; or `:fast`, which saves about a
-      tenth, and it arrives as `{reference, reply}`, as with `GenServer.call/3` before OTP 24.
+    * `:replies` - for `call/3`: `:strict` (default), and an answer that comes too late never arrives; or `:fast`, which costs less,
+      and it arrives as `{reference, reply}`, as with `GenServer.call/3` before OTP 24.
 
   A bad option raises `ArgumentError`. All functions answer `{:error, %Kantoku.Error{}}` and never exit; `:not_found` where there is no
   such pool, `:not_running` where there is no such instance, `:restarting` while a pool is being opened again. See the guide "Pools".
@@ -109,7 +109,7 @@ defmodule Kantoku.Pool do
   # Looking ----------------------------------------------------------------------------------------------------------------
 
   @doc """
-  What a pool has and does now, read without asking a process:
+  What a pool has and does now, read without asking its manager:
 
     * `target`, `min`, `max`, `wanted` (workers; more than the target by `overflow`), `workers` (that are in the pool), `ready`, `leaving`;
     * `missing`, `degraded`, `reason`: how many workers are not up; whether that is for failures; why the last one did not start;
@@ -185,7 +185,7 @@ defmodule Kantoku.Pool do
     inside(instance, pool, fn _rows, book, config ->
       _ = checked!(instance, book, Config.change!(config, changes))
       # Someone else's change may have come in between.
-      with {:error, error} <- Life.update(book, pool, changes), do: raise(error)
+      with {:raise, error} <- Life.update(book, {instance, pool}, changes), do: raise(error)
     end)
   end
 

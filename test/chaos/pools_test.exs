@@ -2,7 +2,7 @@ defmodule Kantoku.Chaos.PoolsTest do
   import Kantoku.PoolCase
 
   pools_on_each_engine Kantoku.Chaos.PoolsTest do
-    alias Kantoku.PoolStorm
+    alias Kantoku.PoolChaos
 
     @workers 6
     @domain [partitions: 4, backoff: [base: 1, cap: 5], budget: [crashes: :infinity]]
@@ -29,7 +29,7 @@ defmodule Kantoku.Chaos.PoolsTest do
       pool = pool!(@engine, opts)
       # Nobody gives up a cast, but a worker that was at one may be taken for one that was given up by a new manager.
       told = %{workers: @workers, max_ongoing: max_ongoing, casts: on_abandon == :wait}
-      seen = PoolStorm.run(pool, kills, told)
+      seen = PoolChaos.run(pool, kills, told)
       settled(pool, @workers, max_ongoing)
       assert seen.doubles == []
       assert seen.answers[:ok] > 0

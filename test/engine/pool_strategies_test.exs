@@ -143,6 +143,14 @@ each_engine Kantoku.Engine.PoolStrategiesTest do
     assert [one, three, two] == for(_ <- 1..3, do: pool |> take() |> elem(0))
   end
 
+  test "lifo counts as free who has any permit free: one more changes nothing" do
+    {pool, [one, two]} = open(:lifo, [max_ongoing: 2], 0..1)
+    assert [{^two, a}, {^two, _b}, {^one, c}] = for(_ <- 1..3, do: take(pool))
+    :ok = TestPool.checkin(pool, a)
+    :ok = TestPool.checkin(pool, c)
+    assert {^two, _} = take(pool)
+  end
+
   test "another strategy serves from the time when the pool is opened with it" do
     {pool, [one, two]} = open(:round_robin, [], 0..1)
     assert [one, two, one] == for(_ <- 1..3, do: touch(pool))

@@ -256,6 +256,7 @@ each_engine Kantoku.Engine.PoolTest do
       :ok = TestPool.checkin(pool, ticket)
       hear({:kantoku_pool, :pool, {:left, ^old}})
       assert [{^new, 0, :busy, 1, _, 1}] = TestPool.workers(pool)
+      assert TestPool.join(pool, TestPool.relay(), 0) == {:error, {:taken, new}}
     end
 
     test "that dies while it leaves is down, not left" do

@@ -51,7 +51,8 @@ defmodule Kantoku.PoolWalkModel do
     counts!(state)
   end
 
-  # Each ticket past waiting is at one worker, each at a worker is such a ticket, and who has a permit free is known.
+  # S1, P1: each ticket past waiting is at one worker, and each at a worker is such a ticket. P2: who has a permit free is known.
+  # C1.
   defp permits!(state, tickets, alive?) do
     at = for ticket <- tickets, ticket.state != :waiting, do: {ticket.worker, ticket.number}
     held = for {pid, worker} <- state.workers.workers, number <- worker.tickets, do: {pid, number}
@@ -69,11 +70,13 @@ defmodule Kantoku.PoolWalkModel do
 
     for {pid, worker} <- state.workers.workers do
       assert worker.state == :ready or MapSet.size(worker.tickets) > 0, "#{inspect(pid)} has left"
+      assert worker.state == :leaving or state.workers.members[worker.member] == pid, "#{inspect(pid)} has no place"
     end
 
     for {member, pid} <- state.workers.members, do: assert(state.workers.workers[pid].member == member)
   end
 
+  # S1, W1, W2.
   defp waiting!(state, tickets) do
     waiting = for %{state: :waiting} = ticket <- tickets, do: {ticket.tenant, ticket.priority, ticket.number}
 
@@ -98,6 +101,7 @@ defmodule Kantoku.PoolWalkModel do
     assert Enum.sort(timed) == :gb_sets.to_list(state.waiting.deadlines)
   end
 
+  # S2. Who is dead is no owner any more, and leaves only what is abandoned.
   defp owners!(state, tickets) do
     for {owner, numbers} <- state.owners do
       assert Enum.sort(numbers) == Enum.sort(for(%{owner: ^owner} = ticket <- tickets, do: ticket.number))
@@ -111,6 +115,7 @@ defmodule Kantoku.PoolWalkModel do
              Enum.sort(for(%{state: :abandoned} = ticket <- tickets, do: ticket.number))
   end
 
+  # S3.
   defp counts!(state) do
     counts = state.counts
     assert counts.arrived == state.waiting.size + counts.served + counts.refused + counts.expired + counts.cancelled

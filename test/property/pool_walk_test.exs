@@ -283,7 +283,7 @@ defmodule Kantoku.PoolWalkTest do
     {answer, world}
   end
 
-  # Nobody is told twice of one ticket, and nobody but its owner.
+  # C2.
   defp told(world, effects) do
     messages = for {:send, pid, {:kantoku_pool, tag, what}} when tag != :pool <- effects, do: {tag, {pid, what}}
 

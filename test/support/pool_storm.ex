@@ -1,122 +1,155 @@
 defmodule Kantoku.PoolStorm do
   @moduledoc """
-  A pool of `Kantoku.TestWorker`s under a storm: clients that call, cast, check out, hand in twice and hand in others' are killed at it, so
-  are workers and the manager, and the pool is resized. What must hold all the while: no worker is held by more living clients than it
-  has permits. What must hold in the end is for the test to see.
+  Callers that use a pool in every way, a manager that keeps it in workers, and a chaos that kills both.
   """
-  import Kantoku.TestOwner, only: [kill: 1]
+  alias Kantoku.Engine.Pools
+  alias Kantoku.{TestOwner, TestPool}
 
-  alias Kantoku.Pool
+  @members 4
+  @callers 16
+  # Nobody waits so long for anything, in ms, unless it was lost.
+  @stuck 20_000
 
-  @doc """
-  Kills `kills` times something; answers how often what was hit, what those were answered that were never killed, and which
-  workers were held by too many. Options: `:workers`, `:max_ongoing`, `:casts` (whether there are).
-  """
-  @spec run(Pool.t(), pos_integer, map) :: %{hits: map, answers: map, doubles: list}
-  def run(pool, kills, opts) do
-    held = :ets.new(:held, [:public, :bag, write_concurrency: true])
-    client = fn -> spawn(fn -> client(pool, Map.put(opts, :held, held)) end) end
-    steady = for _ <- 1..4, do: Task.async(fn -> steady(pool, %{}) end)
-    {clients, hits} = storm({pool, client, opts}, Enum.map(1..12, fn _ -> client.() end), kills, %{})
-    Enum.each(clients, &kill/1)
-    :ok = Pool.update(pool, target: opts.workers)
-    for %{pid: pid} <- steady, do: send(pid, :enough)
-    answers = steady |> Task.await_many(60_000) |> Enum.reduce(&add/2)
-    %{hits: hits, answers: answers, doubles: :ets.lookup(held, :doubles)}
+  @doc "Opens a pool again under a manager of its own, and lets callers loose on it, each replaced when it is killed."
+  def start(pool, opts) do
+    manager = TestOwner.start()
+    :ok = TestPool.reopen(pool, opts, manager)
+    send(manager, {:run, self(), make_ref(), fn -> manage(pool) end})
+    for member <- 0..(@members - 1), do: :ok = TestPool.join(pool, work(manager), member)
+    %{pool: pool, manager: manager, callers: for(_ <- 1..@callers, do: call(pool))}
   end
 
-  defp add(one, other), do: Map.merge(one, other, fn _answer, a, b -> a + b end)
-
-  # What is done to it ---------------------------------------------------------------------------------------------------
-
-  defp storm(_context, clients, 0, hits), do: {clients, hits}
-
-  defp storm(context, clients, left, hits) do
-    Process.sleep(Enum.random(0..2))
-    kind = Enum.random([:client, :client, :client, :client, :worker, :worker, :manager, :resize])
-    storm(context, strike(kind, context, clients), left - 1, Map.update(hits, kind, 1, &(&1 + 1)))
+  @doc "Kills so many callers, and a worker with every third."
+  def kill(storm, times) do
+    Enum.reduce(1..times, storm, fn n, storm ->
+      [caller | callers] = Enum.shuffle(storm.callers)
+      TestOwner.kill(caller)
+      if rem(n, 3) == 0, do: kill_worker(storm.pool)
+      Process.sleep(:rand.uniform(3))
+      %{storm | callers: [call(storm.pool) | callers]}
+    end)
   end
 
-  defp strike(:client, {_pool, client, _opts}, clients) do
-    victim = Enum.random(clients)
-    Process.exit(victim, :kill)
-    [client.() | List.delete(clients, victim)]
-  end
+  @doc "Has all callers end what they are at; raises if one waits for what does not come."
+  def stop(storm) do
+    refs = for pid <- storm.callers, do: Process.monitor(pid)
+    for pid <- storm.callers, do: send(pid, :stop)
 
-  defp strike(:worker, {pool, _client, _opts}, clients) do
-    with {:ok, [_ | _] = workers} <- Pool.workers(pool),
-         %{pid: pid} when is_pid(pid) <- Enum.random(workers),
-         do: Process.exit(pid, :kill)
-
-    clients
-  end
-
-  defp strike(:manager, {{instance, name}, _client, _opts}, clients) do
-    {:ok, {_rows, book}} = Kantoku.Instances.tables(instance)
-    Process.exit(Pool.Notes.manager(book, name), :kill)
-    clients
-  end
-
-  defp strike(:resize, {pool, _client, opts}, clients) do
-    :ok = Pool.update(pool, target: Enum.random(1..(2 * opts.workers)))
-    clients
-  end
-
-  # Who asks -------------------------------------------------------------------------------------------------------------
-
-  defp client(pool, opts) do
-    ask(:rand.uniform(if(opts.casts, do: 8, else: 7)), pool, opts)
-    client(pool, opts)
-  end
-
-  defp ask(1, pool, _opts), do: Pool.call(pool, {:sleep, 1}, timeout: 2)
-  defp ask(2, pool, _opts), do: Pool.call(pool, :pid, timeout: 1, replies: :fast)
-  defp ask(3, pool, opts), do: Pool.run(pool, &holding(&1, opts, fn -> Process.sleep(1) end))
-
-  defp ask(4, pool, _opts) do
-    Pool.run(pool, fn pid -> GenServer.call(pid, {:sleep, 2}, 1) end)
-  catch
-    :exit, _too_late -> :ok
-  end
-
-  defp ask(5, pool, opts) do
-    with {:ok, lease} <- Pool.checkout(pool, timeout: 3) do
-      holding(lease.pid, opts, fn -> :erlang.yield() end)
-      for _ <- 1..2, do: Pool.checkin(lease, Enum.random([:ok, :error, :abandoned]))
+    for ref <- refs do
+      receive do
+        {:DOWN, ^ref, :process, _pid, _reason} -> :ok
+      after
+        @stuck -> raise "a caller waits for what does not come"
+      end
     end
   end
 
-  defp ask(6, pool, opts) do
-    with {:ok, lease} <- Pool.checkout(pool, timeout: 3) do
-      holding(lease.pid, opts, fn ->
-        {stranger, ref} = spawn_monitor(fn -> {:error, _} = Pool.checkin(lease) end)
-        receive do: ({:DOWN, ^ref, :process, ^stranger, _reason} -> :ok)
-      end)
-
-      Pool.checkin(lease)
-    end
+  defp kill_worker(pool) do
+    with [_ | _] = workers <- TestPool.workers(pool), do: workers |> Enum.random() |> elem(0) |> TestOwner.kill()
   end
 
-  defp ask(7, pool, _opts), do: Pool.call(pool, :pid, tenant: :rand.uniform(3), priority: Enum.random([:high, :low]))
-  defp ask(8, pool, _opts), do: Pool.cast(pool, {:run, fn -> :erlang.yield() end})
-
-  defp holding(worker, %{held: held, max_ongoing: max}, fun) do
-    :ets.insert(held, {worker, self()})
-    holders = for {_worker, holder} <- :ets.lookup(held, worker), Process.alive?(holder), do: holder
-    if length(holders) > max, do: :ets.insert(held, {:doubles, {worker, holders}})
-    fun.()
-    :ets.delete_object(held, {worker, self()})
+  # A worker answers calls, and ends with the manager.
+  defp work(manager) do
+    spawn(fn -> work_on(Process.monitor(manager)) end)
   end
 
-  # Is never killed, and counts what it was answered.
-  defp steady(pool, answers) do
+  defp work_on(ref) do
     receive do
-      :enough -> answers
+      {:"$gen_call", from, request} -> GenServer.reply(from, {:done, request})
+      {:DOWN, ^ref, :process, _pid, _reason} -> exit(:normal)
+      _cast -> :ok
+    end
+
+    work_on(ref)
+  end
+
+  # Each dead worker has a successor in its place; what is abandoned is answered for.
+  defp manage(pool) do
+    receive do
+      {:kantoku_pool, _pool, {:abandoned, ticket, _pid}} -> TestPool.answered(pool, ticket)
+      {:kantoku_pool, _pool, {:down, _pid}} -> refill(pool)
+      _other -> :ok
     after
-      0 -> steady(pool, Map.update(answers, answer(Pool.call(pool, {:sleep, 1}, timeout: 10_000)), 1, &(&1 + 1)))
+      20 -> TestPool.tick(pool)
+    end
+
+    if TestPool.status(pool) == :unknown, do: :ok, else: manage(pool)
+  end
+
+  defp refill(pool) do
+    taken = for worker <- TestPool.workers(pool), do: elem(worker, 1)
+    for member <- 0..(@members - 1), member not in taken, do: TestPool.join(pool, work(self()), member)
+  end
+
+  # Callers -----------------------------------------------------------------------------------------------------------
+
+  defp call(pool) do
+    to = self()
+
+    spawn(fn ->
+      Process.monitor(to)
+      ask(pool)
+    end)
+  end
+
+  defp ask(pool) do
+    receive do
+      :stop -> :ok
+      {:DOWN, _ref, :process, _pid, _reason} -> :ok
+    after
+      0 ->
+        one(Enum.random([:call, :call, :checkout, :cast, :cancel]), pool, make_ref())
+        ask(pool)
     end
   end
 
-  defp answer({:ok, _reply}), do: :ok
-  defp answer({:error, %Kantoku.Error{reason: reason}}), do: reason
+  defp one(:cast, pool, tag), do: Pools.pool_cast(pool.instance, pool.name, tag, params())
+
+  defp one(:checkout, pool, tag) do
+    case Pools.pool_checkout(pool.instance, pool.name, tag, params()) do
+      {:granted, ticket, _pid} -> give_back(pool, ticket)
+      {:queued, ticket} -> granted(pool, tag, ticket)
+      _refused -> :ok
+    end
+  end
+
+  defp one(kind, pool, tag) do
+    case Pools.pool_call(pool.instance, pool.name, tag, tag, params()) do
+      {:sent, ticket, _pid} -> answer(kind, pool, tag, ticket)
+      {:queued, ticket} -> answer(kind, pool, tag, ticket)
+      _refused -> :ok
+    end
+  end
+
+  defp params,
+    do: {Enum.random([:a, :b, "c"]), Enum.random(0..2), Enum.random(1..3), Enum.random([:infinity, 5_000]), nil}
+
+  # Gone means that the pool ended it, and says so.
+  defp answer(:cancel, pool, tag, ticket) do
+    if TestPool.cancel(pool, ticket) == :gone do
+      receive do: ({:kantoku_pool, ^tag, _down_or_refused} -> :ok)
+    end
+  end
+
+  defp answer(:call, pool, tag, ticket) do
+    receive do
+      {^tag, {:done, ^tag}} -> TestPool.checkin(pool, ticket)
+      {:kantoku_pool, ^tag, _down_or_refused} -> :ok
+    end
+  end
+
+  defp granted(pool, tag, ticket) do
+    receive do
+      {:kantoku_pool, ^tag, {:granted, _pid}} -> give_back(pool, ticket)
+      {:kantoku_pool, ^tag, _refused} -> :ok
+    end
+  end
+
+  defp give_back(pool, ticket) do
+    case :rand.uniform(4) do
+      1 -> TestPool.cancel(pool, ticket)
+      2 -> TestPool.checkin(pool, ticket, :abandoned)
+      _often -> TestPool.checkin(pool, ticket)
+    end
+  end
 end

@@ -5,6 +5,8 @@ defmodule Kantoku.Engine.Elixir do
   Reads go straight to the tables, from any process. Writes of an instance go one by one through its keeper, a process
   that owns the tables; so each is one step, and the deaths of owners are seen in one place. A read looks at
   `Process.alive?/1` itself and never waits for the keeper to hear of a death.
+
+  A pool is a process of its own around a core of functions, and every call about it goes through that process.
   """
   @behaviour Kantoku.Engine
   @behaviour Kantoku.Engine.Pools

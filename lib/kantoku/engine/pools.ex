@@ -11,6 +11,45 @@ defmodule Kantoku.Engine.Pools do
 
   Each worker that takes work has `max_ongoing` permits. What was admitted is a *ticket*: waiting, served (a call), held (a
   check-out) or abandoned (nobody waits for the answer, but the worker is at it). The latter three use one permit of one worker.
+  Permits are never doubled and never lost, whatever happens in whatever order.
+
+    * A caller dies: what it waited for vanishes; what workers have of it is abandoned. A cast is nobody's: its caller's death
+      changes nothing.
+    * A worker dies: its tickets end, and callers of its calls hear `:down`. Nothing is given to a process that is dead at that
+      moment, and nobody's turn is spent on a dead caller.
+    * What is abandoned uses its permit until `c:pool_answered/3` or its worker's death. For who asked it is gone.
+
+  ## Who is served
+
+  A request that comes is refused if the pool drains, then if it is over a quota; else it gets a free permit, or waits, or there
+  is no room. Who may wait 0 ms takes no room: it is refused with `:queue_full`. While a permit is free nobody waits, so nobody is passed.
+
+  Tenants take turns: deficit round-robin with surplus, in the order in which they began to wait. At a visit a tenant that has no
+  credit gets its weight (1, unless `weights` says otherwise); with credit it is served and pays the cost, for as long as it has
+  credit; without it the next is visited. Who has none waiting any more loses credit and place. Within a tenant the highest
+  priority is next, and the oldest of that; each eighth of a tenant's tickets is the oldest of all.
+
+  Who is late is never served: who has waited longer than its `wait` (`:deadline`), and under overload who has waited longer
+  than twice `queue_target` (`:overloaded`). At a turn up to eight of the tenant's oldest are refused for that, and who would be
+  next as long as it is late; a tick refuses all. Under overload the newest is next in place of the oldest.
+
+  Overload is the variant of CoDel in folly (Maurer, "Fail at Scale", ACM Queue 2015): an interval of `queue_interval` is overloaded if
+  the least wait of those who were given a worker in the one before was above `queue_target`. Who is served at once waited 0. If nobody
+  was given a worker, what counts is how long the oldest has waited when the interval ends, and if nobody waits there is no
+  overload. The first interval begins when the pool is opened; the end of one is seen by a tick, or at a turn.
+
+  ## Quotas
+
+  Token buckets by the generic cell rate algorithm: `burst` at once, and `per_minute` again in a minute. `:requests` counts 1,
+  `:tokens` the cost. Whoever is admitted, served or queued, is charged under every quota that it is under (`:pool`, `:each` for each
+  tenant alone, its own), all of which have to let it pass; nothing is given back to who cancels. What costs more than the burst
+  passes when the bucket is full, and leaves it in debt. A quota that stays the same when a pool is opened again stays charged.
+
+  ## When to come again
+
+  `:quota`: exactly when it would pass. `:queue_full`: after as many mean holds as the permits of all workers need for the queue, or
+  `queue_interval` where there are no workers. `:overloaded`: the same, and at least as long as it has waited. In ms, rounded up, 1 at
+  least.
 
   ## Messages
 
@@ -26,7 +65,8 @@ defmodule Kantoku.Engine.Pools do
       says when it is done;
     * `{:kantoku_pool, pool, {:left, pid}}` - a worker that was to leave has nothing left;
     * `{:kantoku_pool, pool, {:down, pid}}` - a worker died;
-    * `{:kantoku_pool, pool, :pressed}` - for the first time since the last `c:pool_tick/2` a request has to wait or is refused.
+    * `{:kantoku_pool, pool, :pressed}` - for the first time since the last `c:pool_tick/2` a request that comes has to wait, or is
+      refused for whatever reason.
   """
 
   import Kantoku.Engine.Dispatch
@@ -44,8 +84,12 @@ defmodule Kantoku.Engine.Pools do
     * `:least_loaded` - with fewest ongoing;
     * `:power_of_two` - of two random ones, that with fewer ongoing;
     * `:peak_ewma` - of two random ones, that with the lower product of latency and ongoing + 1;
-    * `:hash` - that with the highest rendezvous weight of the route and its member number;
-    * `:lifo` - that which became free last.
+    * `:hash` - that with the highest rendezvous weight of the route and its member number; without a route, any;
+    * `:lifo` - that which became free last, after it had no permit free.
+
+  Equals are taken in any order. A latency is that of Finagle's peak EWMA: a longer hold is believed at once, a shorter one takes
+  effect with `exp(-dt / decay_time)`, in which also an old latency fades. Every hold counts that ends with a check-in or with
+  `c:pool_answered/3`.
   """
   @type strategy :: :round_robin | :random | :least_loaded | :power_of_two | :peak_ewma | :hash | :lifo
 
@@ -79,7 +123,8 @@ defmodule Kantoku.Engine.Pools do
 
   @typedoc """
   What is asked for, besides the request: `cost` is counted by fairness and by quotas of tokens; who has waited longer than
-  `wait` ms is refused; `route` is what `:hash` hashes, or the worker to prefer. `nil` is `{nil, 1, 1, :infinity, nil}`.
+  `wait` ms is refused; `route` is what `:hash` hashes, or the worker to take under any strategy if it can take it now, which is
+  asked again at the turn of who waits. `nil` is `{nil, 1, 1, :infinity, nil}`.
   """
   @type params ::
           nil
@@ -103,23 +148,30 @@ defmodule Kantoku.Engine.Pools do
 
   @doc """
   Opens a pool; if it is open already, changes its configuration and its manager. It ends with its instance at the latest.
+
+  What was admitted stays so: a shorter queue drops nobody, a worker that has more than a lowered `max_ongoing` gets nothing until it
+  has less, and a raised one serves who waits. While it drains, those who wait are served. A new manager hears of nothing again.
   """
   @callback pool_open(instance, pool, manager :: pid, config) :: :ok | :unknown
 
   @doc """
-  Closes a pool. Who waits is refused with `:closed`, and so are the callers of calls that workers have.
+  Closes a pool. Who waits is told `{:refused, :closed, 0}`, and so are the callers of calls that workers have. As much is told
+  when the instance ends.
   """
   @callback pool_close(instance, pool) :: :ok | :unknown
 
   @doc """
   Adds a worker, which takes work from now on and is watched.
 
-  Joining twice changes nothing. A place whose worker is dead goes to the new one; one whose worker lives is
-  `{:error, {:taken, pid}}`. `{:error, :noproc}` if `pid` is dead.
+  Joining twice changes nothing, whatever the number; who was leaving stays. A place goes to the new one if its worker is dead, or
+  leaves; else it is `{:error, {:taken, pid}}`. `{:error, :noproc}` if `pid` is dead, or of another node.
   """
   @callback pool_join(instance, pool, pid, member) :: :ok | {:error, :noproc | {:taken, pid}} | :unknown
 
-  @doc "Gives a worker nothing new; the manager hears `{:left, pid}` when it has nothing left. `:none` if it is no worker here."
+  @doc """
+  Gives a worker nothing new; the manager hears `{:left, pid}` when it has nothing left, or `{:down, pid}` if it dies before.
+  `:none` if it is no worker here.
+  """
   @callback pool_leave(instance, pool, pid) :: :ok | :none | :unknown
 
   # Requests --------------------------------------------------------------------------------------------------------
@@ -142,8 +194,9 @@ defmodule Kantoku.Engine.Pools do
   @callback pool_cast(instance, pool, request :: term, params) :: {:sent, pid} | :queued | refusal | :unknown
 
   @doc """
-  Ends a ticket of the calling process whose answer came, or whose worker is not needed any more. `:gone`: it ended before,
-  and if it was a call or waited, its message is there or on its way. `{:error, :foreign}`: it is another's.
+  Ends a ticket of the calling process whose answer came, or whose worker is not needed any more; as `:abandoned`, leaves it to the
+  manager. `:gone`: it ended before, or was abandoned. If it was the pool that ended it, as a call or waiting, its message is
+  there or on its way. `{:error, :foreign}`: it is another's, or still waits.
   """
   @callback pool_checkin(instance, pool, ticket, outcome) :: :ok | :gone | {:error, :foreign} | :unknown
 
@@ -152,7 +205,8 @@ defmodule Kantoku.Engine.Pools do
 
     * `:cancelled` - it waited: nothing was sent and nothing will be;
     * `:abandoned` - a call that a worker has: its permit stays used until the worker has answered;
-    * `:returned` - a grant crossed this: the worker went back, and the message comes;
+    * `:returned` - a grant crossed this: the worker went back, and the message comes. So does any check-out, as one that nothing
+      was done with;
     * `:gone` - it ended before, as for `c:pool_checkin/4`;
     * `{:error, :foreign}` - it is another's.
   """
@@ -173,9 +227,14 @@ defmodule Kantoku.Engine.Pools do
   # Looking ---------------------------------------------------------------------------------------------------------
 
   @doc """
-  Counts of a pool: `workers`, `ready` (that take work), `leaving`, `free` (permits), `ongoing`, `abandoned`, `queue`, `tenants`,
-  `served`, `refused`, `expired`, `cancelled`, `overloaded` (0 or 1), `wait` (us, a mean of waits, exponentially weighted), `hold`
-  (us, the same of holds), `arrived`.
+  Counts of a pool.
+
+    * `workers`, `ready` (that take work), `leaving`; `free` permits;
+    * `ongoing` (permits in use), `abandoned` (of these); `queue` (waiting), `tenants` (that wait);
+    * since it was opened, `arrived`, which is the sum of `served` (given to a worker), `refused`, `expired` (refused with `:deadline`),
+      `cancelled` (by the caller or its death, while waiting) and `queue`;
+    * `overloaded`, 0 or 1;
+    * `wait`, `hold`: means of waits (0 of who is served at once) and holds in us, in which the last counts a sixteenth.
   """
   @callback pool_status(instance, pool) :: %{atom => non_neg_integer} | :unknown
 

@@ -5,7 +5,8 @@ defmodule Kantoku.Pool.Abandoned do
   # The question is a system message, `:sys.log(worker, :get)`, sent by hand so that the manager does not wait. Every OTP behaviour
   # answers it from its own loop, after what was in its mailbox before it, by a list that is empty unless someone logs that process. Of the
   # questions that `:sys` knows it is the only one that neither changes the process, nor calls its module, nor copies its state. A
-  # worker that is no OTP process, or is suspended, is not held by it: the first never answers, the second at once.
+  # worker that is no OTP process never answers; one that is suspended does at once, and one that has handled a call and will reply
+  # to it later is done when it has handled it.
   @moduledoc false
 
   alias Kantoku.Engine.Pools

@@ -68,6 +68,8 @@ defmodule Kantoku.Pool.Life do
 
     receive do
       {:DOWN, ^ref, :process, ^pid, {:done, result}} -> result
+      # The tables went with the instance; see `Instances.reading/2`.
+      {:DOWN, ^ref, :process, ^pid, {%ArgumentError{} = error, stacktrace}} -> reraise(error, stacktrace)
       {:DOWN, ^ref, :process, ^pid, reason} -> exit(reason)
     end
   end
@@ -179,14 +181,17 @@ defmodule Kantoku.Pool.Life do
     refresh(book, pools)
   end
 
-  @doc "Has a pool's manager change its options."
-  @spec update(:ets.tid(), atom, keyword) :: :ok | {:error, Exception.t()}
-  def update(book, pool, changes) do
+  @doc "Has a pool's manager change its options, which have been checked; `:raise` if they do not go with those of another change."
+  @spec update(:ets.tid(), Kantoku.Pool.t(), keyword) :: :ok | {:error, Error.t()} | {:raise, ArgumentError.t()}
+  def update(book, {instance, pool}, changes) do
     GenServer.call(Notes.manager(book, pool), {:update, changes}, :infinity)
   catch
     :exit, _gone ->
       Process.sleep(@look)
-      if Notes.config(book, pool), do: update(book, pool, changes), else: :ok
+
+      if Notes.config(book, pool),
+        do: update(book, {instance, pool}, changes),
+        else: {:error, absent(instance, pool)}
   end
 
   defp now, do: System.monotonic_time(:millisecond)

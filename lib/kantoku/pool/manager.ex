@@ -144,10 +144,12 @@ defmodule Kantoku.Pool.Manager do
     if policy = changes[:domain],
       do: Book.change_policy(book, config.domain.name, &Policy.change!(&1, policy, "Kantoku"))
 
-    {_answer, state} = tell_engine(%{state | config: config, cause: :update, held: false})
+    {_answer, state} =
+      tell_engine(%{state | config: config, size: Size.rested(state.size), cause: :update, held: false})
+
     {:reply, :ok, state |> schedule(@fastest) |> reconcile()}
   rescue
-    error in ArgumentError -> {:reply, {:error, error}, state}
+    error in ArgumentError -> {:reply, {:raise, error}, state}
   end
 
   # Its domain drains, or does not any more.
@@ -185,8 +187,11 @@ defmodule Kantoku.Pool.Manager do
 
   def handle_info({:errand, _pid, _result}, state), do: {:noreply, state}
 
-  def handle_info({:EXIT, pid, _reason}, state) when is_map_key(state.errands, pid),
-    do: {:noreply, due(%{state | errands: Map.delete(state.errands, pid)})}
+  # One that failed at it would fail again at once.
+  def handle_info({:EXIT, pid, reason}, state) when is_map_key(state.errands, pid) do
+    state = if reason == :normal, do: state, else: %{state | held: true, reason: reason}
+    {:noreply, due(%{state | errands: Map.delete(state.errands, pid)})}
+  end
 
   # A worker is done with what was abandoned.
   def handle_info({ref, _answer}, state) when is_reference(ref) do

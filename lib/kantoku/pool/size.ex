@@ -56,6 +56,10 @@ defmodule Kantoku.Pool.Size do
       else: %{size | spare: spare}
   end
 
+  @doc "With nobody dismissed for being idle."
+  @spec rested(t) :: t
+  def rested(size), do: %{size | idled: 0}
+
   @doc "How many workers may go for being idle."
   @spec dispensable(t, Config.t()) :: non_neg_integer
   def dispensable(size, config), do: max(base(size, config) - config.min, 0)

@@ -133,7 +133,7 @@ defmodule Kantoku.Telemetry.Catalogue do
     },
     %{
       name: [:pool, :started],
-      doc: "A pool was opened; after that its manager crashed, again.",
+      doc: "A pool was opened by its manager; again if that was restarted.",
       measurements: [workers: :count],
       metadata: [:pool]
     },
