@@ -5,7 +5,7 @@ defmodule Bench.FrontPage do
 
   @first "<!-- bench:begin -->"
   @last "<!-- bench:end -->"
-  @suites ~w(registry lifecycle checks)
+  @suites ~w(registry lifecycle pool fairness checks)
 
   @doc "The README with the block that `folder`'s results make, under the names that `names` (bench/README.md) explains."
   @spec fill(readme :: String.t(), folder :: Path.t(), names :: String.t()) :: String.t()

@@ -23,12 +23,13 @@ defmodule Bench.Result do
   @spec collect(Comparison.t(), [pair, ...]) :: [t, ...]
   def collect(comparison, [{first, _} | _] = pairs) do
     for {metric, _} <- first do
+      {comparison, label} = Comparison.of(comparison, metric)
       ours = for {ours, _} <- pairs, do: value(ours, metric)
       theirs = for {_, theirs} <- pairs, do: value(theirs, metric)
       ratios = Enum.zip_with(ours, theirs, &Comparison.ratio(comparison, &1, &2))
 
       %__MODULE__{
-        name: name(comparison, metric),
+        name: name(comparison, label),
         group: comparison.name,
         unit: comparison.unit,
         ours: ours,

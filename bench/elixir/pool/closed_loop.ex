@@ -1,0 +1,33 @@
+defmodule Bench.Pool.ClosedLoop do
+  @moduledoc false
+  # Callers that ask again as soon as they were served: how much goes through, how long each took, and how evenly it was shared.
+
+  alias Bench.{Callers, Latencies}
+
+  @typedoc "What `work` does once."
+  @type work :: (() -> term)
+
+  @doc "Runs `count` callers for `millis`: throughput in 1/s, latencies in µs, and the most any caller did by the least."
+  @spec run(pos_integer, pos_integer, work) :: [{String.t(), number}]
+  def run(count, millis, work) do
+    latencies = Latencies.new()
+    done = :counters.new(count, [:atomics])
+
+    rate =
+      Callers.rate(count, millis, & &1, fn index ->
+        started = Callers.now()
+        work.()
+        Latencies.record(latencies, Callers.now() - started)
+        :counters.add(done, index + 1, 1)
+        {1, index}
+      end)
+
+    [{"p50", p50}, {"p99", p99}, {"p99.9", p999}] = Latencies.summary(latencies)
+    [{"throughput", rate}, {"p50", p50}, {"p99", p99}, {"p999", p999}, {"spread", spread(done, count)}]
+  end
+
+  defp spread(done, count) do
+    each = for index <- 1..count, do: :counters.get(done, index)
+    Enum.max(each) / max(Enum.min(each), 1)
+  end
+end
