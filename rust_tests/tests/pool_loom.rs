@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use kantoku_core::pool::{
     Asked, Asking, Cancelled, Config, Effect, Effects, Joined, Kind, Name, Notice, Outcome, Pool, Returned,
+    Route,
 };
 use loom::model::Builder;
 use loom::sync::Arc;
@@ -54,8 +55,7 @@ fn asking(kind: Kind, owner: u64) -> Asking<'static> {
         priority: 1,
         cost: 1,
         wait: i64::MAX,
-        hash: None,
-        wanted: None,
+        route: Route::default(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kantoku_core::pool::{
     Asked, Asking, Cancelled, Config, Effect, Effects, Joined, Kind, Name, Notice, Outcome, Pool, Returned,
-    Strategy as Choice,
+    Route, Strategy as Choice,
 };
 use kantoku_rust_tests::cases;
 use proptest::collection::vec;
@@ -148,6 +148,14 @@ struct Model {
 }
 
 impl Model {
+    // Who is dead is passed over before anyone hears of the death; then its ticket may be gone.
+    fn may_be_gone(&self, name: Name, world: &World) -> bool {
+        let known = self.tickets.get(&name.word());
+        known.is_some_and(|known| {
+            known.state == State::Waiting && known.owner != 0 && !world_alive(world, known.owner)
+        })
+    }
+
     fn ongoing(&self, worker: u64) -> usize {
         let has =
             |known: &&Known| matches!(known.state, State::With(pid) | State::Abandoned(pid) if pid == worker);
@@ -173,6 +181,10 @@ impl Model {
             .get_mut(&name.word())
             .expect("who is served is there");
         assert_eq!(known.state, State::Waiting);
+        assert!(
+            known.owner == 0 || world_alive(world, known.owner),
+            "nobody gets it"
+        );
         known.state = match known.kind {
             Kind::Cast => State::Abandoned(worker),
             _ => State::With(worker),
@@ -198,6 +210,7 @@ struct Run {
     model: Model,
     now: i64,
     asked: u64,
+    known_owners: BTreeSet<u64>,
     config: Config,
 }
 
@@ -212,6 +225,7 @@ impl Run {
             },
             now: 0,
             asked: 0,
+            known_owners: BTreeSet::new(),
             config: Config::default(),
         };
         let mut effects = Effects::default();
@@ -307,8 +321,10 @@ impl Run {
                     priority,
                     cost,
                     wait,
-                    hash: Some(u64::from(cost)),
-                    wanted: (cost == 2).then_some(3),
+                    route: Route {
+                        hash: Some(cost),
+                        worker: (cost == 2).then_some(3),
+                    },
                 });
             }
             Op::GiveBack { at, foreign, outcome } => self.give_back(at, foreign, outcome),
@@ -360,7 +376,10 @@ impl Run {
         match joined {
             Joined::Dead => assert!(!world_alive(&self.world, pid)),
             Joined::Taken(by) => {
-                assert!(!known && world_alive(&self.world, by) && self.model.workers[&by] == member);
+                // One that leaves and is wanted again may find its own place taken.
+                let place = self.model.workers.get(&pid).copied().unwrap_or(member);
+                assert!(!known || self.model.leaving.contains(&pid));
+                assert!(world_alive(&self.world, by) && self.model.workers[&by] == place);
             }
             Joined::Done => {
                 // Who is buried for it was there before it.
@@ -418,9 +437,14 @@ impl Run {
     }
 
     fn ask(&mut self, asking: &Asking<'_>) {
+        // The dead do not ask; who is dying is found out by who watches him.
+        let alive = asking.owner == 0 || world_alive(&self.world, asking.owner);
+        if !alive && self.known_owners.contains(&asking.owner) {
+            return;
+        }
+        self.known_owners.insert(asking.owner);
         self.asked += 1;
         let number = self.asked;
-        let alive = asking.owner == 0 || world_alive(&self.world, asking.owner);
         let mut effects = Effects::default();
         let asked = self
             .pool
@@ -521,7 +545,11 @@ impl Run {
                 &mut effects,
             )
             .expect("open");
-        assert_eq!(returned, expected);
+        if returned == Returned::Gone && self.model.may_be_gone(name, &self.world) {
+            self.model.tickets.remove(&name.word());
+        } else {
+            assert_eq!(returned, expected);
+        }
         self.carry_out(effects);
     }
 
@@ -545,6 +573,7 @@ impl Run {
             }) => Cancelled::Returned,
             Some(_) => Cancelled::Abandoned,
         };
+        let may_be_gone = self.model.may_be_gone(name, &self.world);
         match (expected, known) {
             (Cancelled::Withdrawn | Cancelled::Returned, _) => drop(self.model.tickets.remove(&name.word())),
             (
@@ -568,7 +597,11 @@ impl Run {
             .pool
             .cancel(GENERATION, name, owner, self.now, &self.world, &mut effects)
             .expect("open");
-        assert_eq!(cancelled, expected);
+        if cancelled == Cancelled::Gone && may_be_gone {
+            self.model.tickets.remove(&name.word());
+        } else {
+            assert_eq!(cancelled, expected);
+        }
         self.carry_out(effects);
     }
 

@@ -1,7 +1,7 @@
 //! Pools: decodes, makes one core call, carries out what comes back.
 
 use kantoku_core::pool::{
-    Asked, Asking, Cancelled, Effects, Joined, Kind, Member, Name, Notice, Outcome, Returned, Status,
+    Asked, Asking, Cancelled, Effects, Joined, Kind, Member, Name, Notice, Outcome, Returned, Route, Status,
 };
 use kantoku_core::sync::atomic::Ordering;
 use rustler::sys::ErlNifEnv;
@@ -208,8 +208,7 @@ struct Params<'a> {
     priority: u8,
     cost: u32,
     wait: i64,
-    hash: Option<u64>,
-    wanted: Option<u64>,
+    route: Route,
 }
 
 const MOST_COST: u32 = 1_000_000;
@@ -232,10 +231,10 @@ fn params<'a>(term: Term<'a>) -> Result<Option<Params<'a>>, Refusal> {
     if priority > 2 || !(1..=MOST_COST).contains(&cost) {
         return Err(Refusal::BadArgument);
     }
-    let hash = route.decode::<u64>().ok().filter(|hash| hash >> u32::BITS == 0);
-    let wanted = Pid::of(route).map(|pid| pid.0);
+    let hash = route.decode::<u32>().ok();
+    let worker = Pid::of(route).map(|pid| pid.0);
     let nil = beam::is_atom(route) && beam::word(route.as_c_arg()) == beam::word(atoms::nil().as_c_arg());
-    if hash.is_none() && wanted.is_none() && !nil {
+    if hash.is_none() && worker.is_none() && !nil {
         return Err(Refusal::BadArgument);
     }
     Ok(Some(Params {
@@ -243,8 +242,7 @@ fn params<'a>(term: Term<'a>) -> Result<Option<Params<'a>>, Refusal> {
         priority,
         cost,
         wait,
-        hash,
-        wanted,
+        route: Route { hash, worker },
     }))
 }
 
@@ -278,16 +276,14 @@ fn ask<'a>(
         priority: 1,
         cost: 1,
         wait: i64::MAX,
-        hash: None,
-        wanted: None,
+        route: Route::default(),
     };
     if let Some(params) = self::params(params)? {
         asking.tenant = key::tenant(&mut room, params.tenant).ok_or(Refusal::BadArgument)?;
         asking.priority = params.priority;
         asking.cost = params.cost;
         asking.wait = params.wait;
-        asking.hash = params.hash;
-        asking.wanted = params.wanted;
+        asking.route = params.route;
     }
     let from = From::Process(env);
     let watch = || {

@@ -3,6 +3,7 @@
 use super::World;
 use super::state::{Inner, in_ms};
 use super::telling::{Effect, Effects, Refusal};
+use super::tickets::Route;
 use super::waiting::First;
 
 // So many are refused on the way to one that is served; the tick sees to the rest.
@@ -10,21 +11,22 @@ const REFUSED_ON_THE_WAY: usize = 8;
 
 impl<W: World> Inner<W> {
     /// A living worker with a permit free. Those found dead are buried (P7).
+    #[inline]
     pub fn pick(
         &mut self,
-        hash: Option<u64>,
-        wanted: Option<u64>,
+        route: Route,
+        clock: impl Fn() -> i64,
         world: &W,
         effects: &mut Effects<W::Content>,
     ) -> Option<u32> {
-        if let Some(worker) = wanted.and_then(|pid| self.workers.of_pid(pid))
+        if let Some(worker) = route.worker.and_then(|pid| self.workers.of_pid(pid))
             && self.workers.is_ready(worker)
             && world.alive(self.workers.get(worker).pid)
         {
             return Some(worker);
         }
         loop {
-            let worker = self.workers.choose(hash)?;
+            let worker = self.workers.choose(route.hash, &clock, self.config.decay_time)?;
             if world.alive(self.workers.get(worker).pid) {
                 return Some(worker);
             }
@@ -33,7 +35,7 @@ impl<W: World> Inner<W> {
     }
 
     /// The ticket that is next, by tenant, priority and age; it still stands in line. Those that are too late are refused.
-    pub fn next(&mut self, now: i64, effects: &mut Effects<W::Content>) -> Option<u32> {
+    pub fn next(&mut self, now: i64, world: &W, effects: &mut Effects<W::Content>) -> Option<u32> {
         loop {
             let tenant = self.waiting.turn()?;
             self.refuse_stale(tenant, now, effects);
@@ -46,7 +48,11 @@ impl<W: World> Inner<W> {
                 First::Oldest
             };
             let at = self.waiting.next(&self.tickets, tenant, first);
-            if !self.refuse_if_late(at, now, effects) {
+            let owner = self.tickets.get(at).owner;
+            if owner != 0 && !world.alive(owner) {
+                // Its death will be heard of.
+                self.withdraw(at);
+            } else if !self.refuse_if_late(at, now, effects) {
                 return Some(at);
             }
         }
@@ -71,7 +77,7 @@ impl<W: World> Inner<W> {
     pub fn refuse_if_late(&mut self, at: u32, now: i64, effects: &mut Effects<W::Content>) -> bool {
         let ticket = self.tickets.get(at);
         let waited = now.saturating_sub(ticket.since);
-        let (reason, retry_in) = if ticket.deadline <= now {
+        let (reason, retry_in) = if ticket.deadline < now {
             (Refusal::Deadline, 0)
         } else if self.codel.too_long(waited, self.config.codel()) {
             (Refusal::Overloaded, self.patience().max(in_ms(waited)))
@@ -84,6 +90,13 @@ impl<W: World> Inner<W> {
         }
         self.turn_away(at, reason, retry_in, effects);
         true
+    }
+
+    /// Ends a ticket that waits, and that nobody is to hear of.
+    pub fn withdraw(&mut self, at: u32) {
+        self.counts.cancelled += 1;
+        self.waiting.remove(&mut self.tickets, at);
+        drop(self.end(at));
     }
 
     /// Ends a ticket that waits, and tells its owner why; a cast has none.

@@ -32,31 +32,32 @@ impl Codel {
     }
 
     /// A request that waited so long was handed over.
-    pub fn handed_over(&mut self, now: i64, waited: i64, limits: Limits) {
-        self.turn(now, limits, None);
+    pub fn handed_over(&mut self, waited: i64) {
         self.least = Some(self.least.map_or(waited, |least| least.min(waited)));
     }
 
-    /// A request found a worker at once. Needs no clock: it is one of the interval that is running or was the last.
+    /// A request found a worker at once.
     #[inline]
     pub fn at_once(&mut self) {
         self.least = Some(0);
     }
 
-    /// Nothing was handed over, and the oldest has waited so long.
-    pub fn look(&mut self, now: i64, oldest: Option<i64>, limits: Limits) {
-        self.turn(now, limits, oldest);
+    pub fn is_over(&self, now: i64) -> bool {
+        now >= self.end
     }
 
-    fn turn(&mut self, now: i64, limits: Limits, oldest: Option<i64>) {
-        if now < self.end {
-            return;
-        }
+    /// The interval is over. Where nothing was handed over in it, how long the oldest has waited says how it was.
+    pub fn turn(&mut self, now: i64, oldest: Option<i64>, limits: Limits) {
         let least = self.least.take().or(oldest);
         self.overloaded = match (limits.target, least) {
             (Some(target), Some(least)) => least > target,
             _ => false,
         };
+        self.end = now.saturating_add(limits.interval);
+    }
+
+    /// The first interval begins.
+    pub fn begin(&mut self, now: i64, limits: Limits) {
         self.end = now.saturating_add(limits.interval);
     }
 

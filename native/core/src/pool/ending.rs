@@ -128,9 +128,7 @@ impl<W: World> Inner<W> {
             Stage::Abandoned | Stage::Free => Cancelled::Gone,
             _ if ticket.owner != owner => Cancelled::Foreign,
             Stage::Waiting => {
-                self.counts.cancelled += 1;
-                self.waiting.remove(&mut self.tickets, at);
-                drop(self.end(at));
+                self.withdraw(at);
                 Cancelled::Withdrawn
             }
             Stage::Served => {
@@ -150,8 +148,13 @@ impl<W: World> Inner<W> {
         let Some(at) = self.tickets.find(name) else {
             return false;
         };
-        if self.tickets.get(at).stage != Stage::Abandoned {
+        let ticket = self.tickets.get(at);
+        if ticket.stage != Stage::Abandoned {
             return false;
+        }
+        let (worker, since) = (ticket.worker, ticket.since);
+        if since != UNTIMED {
+            self.measure(worker, now.saturating_sub(since), now);
         }
         self.release(at, effects);
         drop(self.end(at));
@@ -165,11 +168,7 @@ impl<W: World> Inner<W> {
         let tickets: Vec<u32> = self.tickets.walk(chain, Of::Owner).collect();
         for at in tickets {
             match self.tickets.get(at).stage {
-                Stage::Waiting => {
-                    self.counts.cancelled += 1;
-                    self.waiting.remove(&mut self.tickets, at);
-                    drop(self.end(at));
-                }
+                Stage::Waiting => self.withdraw(at),
                 _ => self.abandon(at, effects),
             }
         }
@@ -193,7 +192,12 @@ impl<W: World> Inner<W> {
         if let Some(known) = self.workers.of_pid(pid) {
             let number = self.workers.get(known).member;
             if let Some(other) = self.workers.of_member(number).filter(|&other| other != known) {
-                return Joined::Taken(self.workers.get(other).pid);
+                let other_pid = self.workers.get(other).pid;
+                if world.alive(other_pid) {
+                    return Joined::Taken(other_pid);
+                }
+                self.bury(other, effects);
+                self.workers.reclaim(known);
             }
             // It was leaving, and is wanted again.
             let worker = self.workers.get_mut(known);
@@ -269,10 +273,11 @@ impl<W: World> Inner<W> {
         if self.generation != generation {
             self.generation = generation;
             self.tickets.begin_at(mix(u64::from(generation), 0));
+            self.codel.begin(now, config.codel());
         }
         self.workers.set_strategy(config.strategy);
         if config.quotas != self.config.quotas {
-            self.buckets.reset();
+            self.buckets.keep(&self.config.quotas, &config.quotas);
         }
         self.config = config;
         self.waiting.weigh(|tenant| self.config.weight(tenant));

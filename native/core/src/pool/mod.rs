@@ -36,7 +36,7 @@ pub use config::{Config, Strategy};
 pub use parcel::{Parcel, Sealed};
 pub use quota::{Quota, Tenant, What, Who};
 pub use telling::{Effect, Effects, Notice, Refusal};
-pub use tickets::{Kind, Name, Stage};
+pub use tickets::{Kind, Name, Route, Stage};
 pub use workers::mix;
 
 use owners::Owners;
@@ -67,9 +67,7 @@ pub struct Asking<'a> {
     pub cost: u32,
     /// How long it may wait at most, in nanoseconds.
     pub wait: i64,
-    pub hash: Option<u64>,
-    /// This worker, if it can take it now.
-    pub wanted: Option<u64>,
+    pub route: Route,
 }
 
 /// What became of a request at its arrival.

@@ -100,9 +100,19 @@ impl Buckets {
         self.each.retain(|_, full| *full > now);
     }
 
-    /// Starts anew, under other quotas.
-    pub fn reset(&mut self) {
-        *self = Self::default();
+    /// Goes on under other quotas: what is as it was keeps its charge.
+    pub fn keep(&mut self, old: &[Quota], new: &[Quota]) {
+        let moved = |at: usize| new.iter().position(|quota| *quota == old[at]);
+        let shared = std::mem::take(&mut self.shared);
+        self.shared = shared
+            .into_iter()
+            .filter_map(|(at, full)| Some((moved(at)?, full)))
+            .collect();
+        let each = std::mem::take(&mut self.each);
+        self.each = each
+            .into_iter()
+            .filter_map(|((at, tenant), full)| Some(((moved(at)?, tenant), full)))
+            .collect();
     }
 
     pub fn bytes(&self) -> usize {

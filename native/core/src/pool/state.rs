@@ -106,7 +106,7 @@ impl<W: World> Inner<W> {
             }
         }
         if self.waiting.is_empty()
-            && let Some(worker) = self.pick(asking.hash, asking.wanted, world, effects)
+            && let Some(worker) = self.pick(asking.route, &clock, world, effects)
         {
             return Admitted::To(worker);
         }
@@ -159,6 +159,7 @@ impl<W: World> Inner<W> {
             owned,
             priority: asking.priority,
             cost: asking.cost,
+            route: asking.route,
             deadline: now.saturating_add(asking.wait),
             since: now,
             parcel,
@@ -221,7 +222,7 @@ impl<W: World> Inner<W> {
         let ticket = self.tickets.get_mut(at);
         let waited = now.saturating_sub(std::mem::replace(&mut ticket.since, now));
         self.counts.wait.add(waited);
-        self.codel.handed_over(now, waited, self.config.codel());
+        self.codel.handed_over(waited);
         self.use_permit(at, worker);
     }
 
@@ -248,12 +249,14 @@ impl<W: World> Inner<W> {
 
     /// A permit was given back, or a worker came: whoever is next gets it (P2).
     pub fn serve(&mut self, now: i64, world: &W, effects: &mut Effects<W::Content>) {
+        self.look_at_the_queue(now);
         while !self.waiting.is_empty() && self.workers.any_ready() {
-            let Some(at) = self.next(now, effects) else {
+            let Some(at) = self.next(now, world, effects) else {
                 return;
             };
             // Who is dead goes, and the next one is looked at (P7).
-            let Some(worker) = self.pick(None, None, world, effects) else {
+            let route = self.tickets.get(at).route;
+            let Some(worker) = self.pick(route, || now, world, effects) else {
                 return;
             };
             self.waiting.served(&mut self.tickets, at);
@@ -288,25 +291,24 @@ impl<W: World> Inner<W> {
     /// A permit was given back for what was held so long.
     pub fn measure(&mut self, worker: u32, held: i64, now: i64) {
         self.counts.hold.add(held);
-        let decay_time = self.config.decay_time.max(1) as f64;
-        let worker = self.workers.get_mut(worker);
-        let (sample, since) = (held as f64, (now - worker.measured).max(0) as f64);
-        worker.latency = if sample > worker.latency {
-            sample
-        } else {
-            let kept = (-since / decay_time).exp();
-            worker.latency * kept + sample * (1.0 - kept)
-        };
-        worker.measured = now;
+        let decay_time = self.config.decay_time;
+        self.workers.get_mut(worker).measure(held, now, decay_time);
+    }
+
+    // Whether it is overloaded is said by the interval that is over.
+    fn look_at_the_queue(&mut self, now: i64) {
+        if self.codel.is_over(now) {
+            let oldest = self.waiting.oldest(&self.tickets);
+            let waited = oldest.map(|since| now.saturating_sub(since));
+            self.codel.turn(now, waited, self.config.codel());
+        }
     }
 
     // Looking --------------------------------------------------------------------------------------------------------
 
     pub fn tick(&mut self, now: i64, effects: &mut Effects<W::Content>) {
         self.pressed = false;
-        let oldest = self.waiting.oldest(&self.tickets);
-        let waited = oldest.map(|since| now.saturating_sub(since));
-        self.codel.look(now, waited, self.config.codel());
+        self.look_at_the_queue(now);
         self.buckets.sweep(now);
         for at in self.waiting.all(&self.tickets) {
             self.refuse_if_late(at, now, effects);

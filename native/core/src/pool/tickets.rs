@@ -60,6 +60,14 @@ pub enum Kind {
     Cast,
 }
 
+/// Which worker is wished for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    pub hash: Option<u32>,
+    /// This one, if it can take it.
+    pub worker: Option<u64>,
+}
+
 /// The chains a ticket can stand in.
 #[derive(Clone, Copy, Debug)]
 pub enum Of {
@@ -123,6 +131,7 @@ pub struct Ticket<C> {
     pub tenant: u32,
     pub priority: u8,
     pub cost: u32,
+    pub route: Route,
     /// Until when it may wait.
     pub deadline: i64,
     /// When it came; from its hand-over on, when that was, or [`UNTIMED`].
@@ -139,6 +148,7 @@ pub struct Fresh<C> {
     pub owned: u32,
     pub priority: u8,
     pub cost: u32,
+    pub route: Route,
     pub deadline: i64,
     pub since: i64,
     pub parcel: Option<Sealed<C>>,
@@ -213,6 +223,7 @@ impl<C> Tickets<C> {
         place.tenant = NONE;
         place.priority = fresh.priority;
         place.cost = fresh.cost;
+        place.route = fresh.route;
         place.deadline = fresh.deadline;
         place.since = fresh.since;
         place.parcel = fresh.parcel;
@@ -232,6 +243,7 @@ impl<C> Tickets<C> {
             tenant: NONE,
             priority: 0,
             cost: 0,
+            route: Route::default(),
             deadline: 0,
             since: 0,
             parcel: None,

@@ -40,6 +40,29 @@ pub struct Worker<H> {
     stamp: u64,
 }
 
+impl<H> Worker<H> {
+    /// A request was served in so long. A longer one is believed at once, a shorter one as time goes by.
+    pub fn measure(&mut self, held: i64, now: i64, decay_time: i64) {
+        let (sample, faded) = (held as f64, self.latency_at(now, decay_time));
+        if sample >= self.latency {
+            self.latency = sample;
+        } else {
+            self.latency = faded + sample * (1.0 - self.kept(now, decay_time));
+        }
+        self.measured = now;
+    }
+
+    // What is not heard of fades: one peak must not keep work away for good.
+    fn latency_at(&self, now: i64, decay_time: i64) -> f64 {
+        self.latency * self.kept(now, decay_time)
+    }
+
+    fn kept(&self, now: i64, decay_time: i64) -> f64 {
+        let since = now.saturating_sub(self.measured).max(0);
+        (-(since as f64) / decay_time.max(1) as f64).exp()
+    }
+}
+
 // In the order that the strategy takes them in.
 #[derive(Debug)]
 enum Ready {
@@ -131,6 +154,12 @@ impl<H> Workers<H> {
         self.by_pid.insert(pid, at);
         self.by_member.insert(member, at);
         at
+    }
+
+    /// Gives a worker its number back, which nobody has.
+    pub fn reclaim(&mut self, at: u32) {
+        let member = self.get(at).member;
+        self.by_member.insert(member, at);
     }
 
     pub fn remove(&mut self, at: u32) -> Worker<H> {
@@ -237,7 +266,8 @@ impl<H> Workers<H> {
     // Choosing -------------------------------------------------------------------------------------------------------
 
     /// One that has a permit free.
-    pub fn choose(&mut self, hash: Option<u64>) -> Option<u32> {
+    #[inline]
+    pub fn choose(&mut self, hash: Option<u32>, clock: impl Fn() -> i64, decay_time: i64) -> Option<u32> {
         if !self.any_ready() {
             return None;
         }
@@ -248,10 +278,13 @@ impl<H> Workers<H> {
             Strategy::LeastLoaded => self.least(|worker| f64::from(worker.ongoing)),
             Strategy::PowerOfTwo => self.idler_of_two(),
             Strategy::PeakEwma => {
-                self.better_of_two(|worker| (worker.latency + 1.0) * (f64::from(worker.ongoing) + 1.0))
+                let now = clock();
+                self.better_of_two(|worker| {
+                    (worker.latency_at(now, decay_time) + 1.0) * (f64::from(worker.ongoing) + 1.0)
+                })
             }
             Strategy::Hash => match hash {
-                Some(hash) => self.heaviest(hash),
+                Some(hash) => self.heaviest(u64::from(hash)),
                 None => self.any(),
             },
         };
@@ -296,7 +329,7 @@ impl<H> Workers<H> {
         if self.get(one).ongoing == 0 {
             return one;
         }
-        let other = self.any();
+        let other = self.another(one);
         if self.get(other).ongoing < self.get(one).ongoing {
             other
         } else {
@@ -305,11 +338,25 @@ impl<H> Workers<H> {
     }
 
     fn better_of_two(&mut self, cost: impl Fn(&Worker<H>) -> f64) -> u32 {
-        let (one, other) = (self.any(), self.any());
+        let one = self.any();
+        let other = self.another(one);
         if cost(self.get(other)) < cost(self.get(one)) {
             other
         } else {
             one
+        }
+    }
+
+    // Not the same, unless it is the only one.
+    fn another(&mut self, one: u32) -> u32 {
+        let count = self.unordered().len();
+        if count == 1 {
+            return one;
+        }
+        let place = self.random.below(count - 1);
+        match self.unordered()[place] {
+            same if same == one => self.unordered()[count - 1],
+            other => other,
         }
     }
 
