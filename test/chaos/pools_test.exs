@@ -31,6 +31,8 @@ defmodule Kantoku.Chaos.PoolsTest do
       told = %{workers: @workers, max_ongoing: max_ongoing, casts: on_abandon == :wait}
       seen = PoolChaos.run(pool, kills, told)
       settled(pool, @workers, max_ongoing)
+      # Neither an orphan nor a double.
+      eventually(fn -> living_workers() == @workers end)
       assert seen.doubles == []
       assert seen.answers[:ok] > 0
       assert Map.keys(seen.answers) -- [:ok, :crashed, :timeout, :deadline, :restarting] == []

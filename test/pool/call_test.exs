@@ -193,6 +193,20 @@ defmodule Kantoku.Pool.CallTest do
       end
     end
 
+    test "requests of one key go to one worker, and to others while that is busy" do
+      pool = pool!(@engine, target: 4, strategy: :hash)
+      homes = for key <- 1..20, into: %{}, do: {key, elem(Pool.call(pool, :pid, key: key), 1)}
+      for {key, home} <- homes, do: assert({:ok, ^home} = Pool.run(pool, & &1, key: key))
+      assert homes |> Map.values() |> Enum.uniq() |> length() > 1
+      {ref, request} = hold()
+      task = call_async(pool, request, key: 1)
+      assert begun(ref) == homes[1]
+      assert {:ok, other} = Pool.call(pool, :pid, key: 1)
+      assert other != homes[1]
+      release(homes[1], ref)
+      Task.await(task)
+    end
+
     test "a module as a strategy chooses, and its mistakes are told" do
       defmodule Last do
         @behaviour Kantoku.Pool.Strategy

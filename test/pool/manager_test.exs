@@ -192,7 +192,7 @@ defmodule Kantoku.Pool.ManagerTest do
       assert {:ok, %{agents: %{up: 2}, places: 2}} =
                eventually(fn -> with({:ok, %{places: 2}} = ok <- Domain.status(instance, {:pool, :workers}), do: ok) end)
 
-      assert alive_workers() == 2
+      assert living_workers() == 2
     end
 
     test "a worker that left while no manager was there is stopped by the next" do
@@ -207,7 +207,7 @@ defmodule Kantoku.Pool.ManagerTest do
       Task.await_many(tasks)
       kill_manager(pool)
       settled(pool, 1)
-      eventually(fn -> alive_workers() == 1 end)
+      eventually(fn -> living_workers() == 1 end)
     end
 
     test "the engine's part of a pool may be lost and comes back" do
@@ -227,7 +227,7 @@ defmodule Kantoku.Pool.ManagerTest do
         kill(pid)
         eventually(fn -> match?({:ok, _}, Pool.call(pool, :pid, timeout: 100)) end)
         settled(pool, 3)
-        eventually(fn -> alive_workers() == 3 end)
+        eventually(fn -> living_workers() == 3 end)
       end
     end
 
@@ -236,7 +236,7 @@ defmodule Kantoku.Pool.ManagerTest do
       kill(Process.whereis(instance))
       eventually(fn -> match?({:ok, _}, Pool.call(pool, :pid, timeout: 100)) end)
       settled(pool, 3)
-      eventually(fn -> alive_workers() == 3 end)
+      eventually(fn -> living_workers() == 3 end)
     end
 
     test "options of the domain that were changed beside the pool stay" do
@@ -273,12 +273,6 @@ defmodule Kantoku.Pool.ManagerTest do
       old = manager(pool)
       kill(old)
       eventually(fn -> manager(pool) != old and Process.alive?(manager(pool)) end)
-    end
-
-    # Those that this test was told of.
-    defp alive_workers do
-      {:messages, messages} = Process.info(self(), :messages)
-      messages |> Enum.count(&(match?({:started, _, _}, &1) and Process.alive?(elem(&1, 2))))
     end
 
     defp event(subscription, name) do

@@ -15,6 +15,7 @@ defmodule Kantoku.Pool.OptionsTest do
      ~r/option :target: expected an integer of 0 or more, or one of \[nil\], got: -1/},
     {[name: :p, target: 2, min: 3] ++ @worker, ~r/option :min: expected at most :target \(2\), got: 3/},
     {[name: :p, target: 4, max: 3] ++ @worker, ~r/option :max: expected at least :target \(4\), got: 3/},
+    {[name: :p, max_queue: 0x100000000] ++ @worker, ~r/option :max_queue: expected at most 4294967295/},
     {[name: :p, max_ongoing: 0] ++ @worker, ~r/option :max_ongoing: expected a positive integer, got: 0/},
     {[name: :p, strategy: :fastest] ++ @worker,
      ~r/option :strategy: expected one of .* or a module with choose\/2, got: :fastest/},

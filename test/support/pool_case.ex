@@ -105,6 +105,12 @@ defmodule Kantoku.PoolCase do
   @doc "Calls a pool from a process of its own; its task."
   def call_async(pool, request, opts \\ []), do: Task.async(fn -> Pool.call(pool, request, opts) end)
 
+  @doc "How many workers live, of those that told the calling test of their start."
+  def living_workers do
+    {:messages, messages} = Process.info(self(), :messages)
+    Enum.count(messages, &(match?({:started, _, _}, &1) and Process.alive?(elem(&1, 2))))
+  end
+
   @doc "The pool's manager."
   def manager({instance, name}) do
     {:ok, {_rows, book}} = Kantoku.Instances.tables(instance)

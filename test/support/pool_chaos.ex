@@ -1,11 +1,12 @@
 defmodule Kantoku.PoolChaos do
   @moduledoc """
   A pool of `Kantoku.TestWorker`s under a storm: clients that call, cast, check out, hand in twice and hand in others' are killed at it, so
-  are workers and the manager, and the pool is resized. What must hold all the while: no worker is held by more living clients than it
+  are workers, their supervisors and the manager, and the pool is resized. What must hold all the while: no worker is held by more living clients than it
   has permits. What must hold in the end is for the test to see.
   """
   import Kantoku.TestOwner, only: [kill: 1]
 
+  alias Kantoku.Domain.Book
   alias Kantoku.Pool
 
   @doc """
@@ -33,7 +34,7 @@ defmodule Kantoku.PoolChaos do
 
   defp storm(context, clients, left, hits) do
     Process.sleep(Enum.random(0..2))
-    kind = Enum.random([:client, :client, :client, :client, :worker, :worker, :manager, :resize])
+    kind = Enum.random([:client, :client, :client, :client, :worker, :worker, :manager, :resize, :supervisor])
     storm(context, strike(kind, context, clients), left - 1, Map.update(hits, kind, 1, &(&1 + 1)))
   end
 
@@ -54,6 +55,13 @@ defmodule Kantoku.PoolChaos do
   defp strike(:manager, {{instance, name}, _client, _opts}, clients) do
     {:ok, {_rows, book}} = Kantoku.Instances.tables(instance)
     Process.exit(Pool.Notes.manager(book, name), :kill)
+    clients
+  end
+
+  defp strike(:supervisor, {{instance, name}, _client, _opts}, clients) do
+    {:ok, {_rows, book}} = Kantoku.Instances.tables(instance)
+    [_ | _] = pids = for part <- 0..3, pid = Book.supervisor(book, {:pool, name}, part), do: pid
+    Process.exit(Enum.random(pids), :kill)
     clients
   end
 

@@ -8,6 +8,9 @@ defmodule Kantoku.Pool.Config do
 
   @strategies [:round_robin, :random, :least_loaded, :power_of_two, :peak_ewma, :hash, :lifo]
 
+  # What a timer and a 32-bit count can take.
+  @most 0xFFFFFFFF
+
   # As many workers as NimblePool starts by default.
   @workers 10
 
@@ -212,6 +215,9 @@ defmodule Kantoku.Pool.Config do
     for name <- [:target, :min, :max],
         config |> Map.fetch!(name) |> is_nil(),
         do: refuse!(where, name, "an integer of 0 or more", nil)
+
+    for {name, value} when is_integer(value) and value > @most <- Map.from_struct(config),
+        do: refuse!(where, name, "at most #{@most}", value)
 
     config.min <= config.target || refuse!(where, :min, "at most :target (#{config.target})", config.min)
     config.max >= config.target || refuse!(where, :max, "at least :target (#{config.target})", config.max)

@@ -26,7 +26,7 @@ defmodule Kantoku.Pool.Quota do
   defp burst!([burst: burst], _per_minute, quota, where), do: positive!(burst, quota, where)
   defp burst!(_rest, _per_minute, quota, where), do: refuse!(where, quota)
 
-  defp positive!(number, _quota, _where) when is_integer(number) and number > 0, do: number
+  defp positive!(number, _quota, _where) when is_integer(number) and number in 1..0xFFFFFFFF, do: number
   defp positive!(_number, quota, where), do: refuse!(where, quota)
 
   defp refuse!(where, given) do
