@@ -273,7 +273,7 @@ each_engine Kantoku.Engine.PoolOrderTest do
   end
 
   describe "the manager" do
-    test "hears once between two ticks that a request waits or is refused", %{pool: pool} do
+    test "hears once between two ticks that a request waits or finds no room", %{pool: pool} do
       refute_received {:kantoku_pool, :pool, :pressed}
       TestPool.queue(pool, [1, 2])
       hear({:kantoku_pool, :pool, :pressed})

@@ -21,10 +21,10 @@ defmodule Kantoku.Pool.ManagerTest do
       cell = :atomics.new(1, [])
       :atomics.put(cell, 1, 1_000_000)
       pools = [options([warm_up_timeout: 100, domain: @forgiving], refuse: cell)]
-      opts = [name: :cold, engine: @engine, pools: pools]
+      opts = [name: :"cold_#{@engine}", engine: @engine, pools: pools]
       assert {:error, {{_, {_, _, :warm_pools, error}}, _}} = start_supervised({Kantoku, opts}) |> flattened()
 
-      assert %Error{reason: :start_failed, details: %{pool: {:cold, :workers}, ready: 0, wanted: 1, exit: :refused}} =
+      assert %Error{reason: :start_failed, details: %{pool: {_cold, :workers}, ready: 0, wanted: 1, exit: :refused}} =
                error
 
       assert Exception.message(error) =~ "lower :warm_up"

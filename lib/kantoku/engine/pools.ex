@@ -65,8 +65,8 @@ defmodule Kantoku.Engine.Pools do
       says when it is done;
     * `{:kantoku_pool, pool, {:left, pid}}` - a worker that was to leave has nothing left;
     * `{:kantoku_pool, pool, {:down, pid}}` - a worker died;
-    * `{:kantoku_pool, pool, :pressed}` - for the first time since the last `c:pool_tick/2` a request that comes has to wait, or is
-      refused for whatever reason.
+    * `{:kantoku_pool, pool, :pressed}` - for the first time since the last `c:pool_tick/2` a request that comes has to wait, or
+      finds the queue full. What a quota refuses, more workers would not serve.
   """
 
   import Kantoku.Engine.Dispatch

@@ -102,7 +102,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   # For who may not wait there is no room in any queue.
   defp queue(state, ticket, now) do
     if ticket.wait == 0 or state.waiting.size >= state.config.max_queue do
-      refuse(state, :queue_full, Handover.patience(state))
+      state |> State.press() |> refuse(:queue_full, Handover.patience(state))
     else
       state |> charge(ticket, now) |> Tickets.wait(ticket) |> State.press() |> answer(queued(ticket))
     end
@@ -111,7 +111,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   defp charge(state, ticket, now), do: %{state | quota: Quota.charge(state.quota, ticket.tenant, ticket.cost, now)}
 
   defp refuse(state, reason, retry_in) do
-    state |> State.count(:refused) |> State.press() |> answer({:error, reason, retry_in})
+    state |> State.count(:refused) |> answer({:error, reason, retry_in})
   end
 
   defp given(%{kind: :call, number: number}, pid), do: {:sent, number, pid}
