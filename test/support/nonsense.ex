@@ -63,10 +63,17 @@ defmodule Kantoku.Nonsense do
   end
 
   defp call(name, arguments) do
-    apply(Native, name, arguments)
+    Native |> apply(name, arguments) |> remember()
   rescue
     ArgumentError -> :refused
   end
+
+  # A ticket that a caller was given is what it most often comes back with.
+  defp remember({answer, ticket, _pid}) when answer in [:sent, :granted] and is_integer(ticket),
+    do: Process.put(:ticket, ticket)
+
+  defp remember({:queued, ticket}), do: Process.put(:ticket, ticket)
+  defp remember(_answer), do: :ok
 
   # Mostly terms that fit the place, so that calls get past the first check.
   defp arguments(name, arity) do
@@ -92,6 +99,18 @@ defmodule Kantoku.Nonsense do
   defp shape(name, 3) when name in [:set_load, :add_load], do: [:instance, :handle, :small]
   defp shape(name, 2) when name in [:find, :find_pids, :count], do: [:instance, :query]
   defp shape(:watch, 3), do: [:instance, :query, :pid]
+  defp shape(:pool_open, 4), do: [:instance, :pool, :pid, :pool_config]
+  defp shape(:pool_join, 4), do: [:instance, :pool, :pid, :small]
+  defp shape(:pool_leave, 3), do: [:instance, :pool, :pid]
+  defp shape(:pool_call, 5), do: [:instance, :pool, :any, :any, :params]
+  defp shape(:pool_checkout, 4), do: [:instance, :pool, :any, :params]
+  defp shape(:pool_cast, 4), do: [:instance, :pool, :any, :params]
+  defp shape(:pool_checkin, 4), do: [:instance, :pool, :ticket, :outcome]
+  defp shape(name, 3) when name in [:pool_cancel, :pool_answered], do: [:instance, :pool, :ticket]
+
+  defp shape(name, 2) when name in [:pool_close, :pool_tick, :pool_status, :pool_workers, :pool_abandoned],
+    do: [:instance, :pool]
+
   defp shape(:store_open, 2), do: [:path, :store_options]
 
   defp shape(name, 6) when name in [:store_put, :store_put_large],
@@ -106,6 +125,35 @@ defmodule Kantoku.Nonsense do
 
   defp fitting(:instance), do: Enum.random(@instances)
   defp fitting(:kind), do: Enum.random([:unique, :duplicate])
+  defp fitting(:pool), do: Enum.random([:pool_one, :pool_two])
+  defp fitting(:ticket), do: Process.get(:ticket, :rand.uniform(100))
+  defp fitting(:outcome), do: Enum.random([:ok, :error, :abandoned])
+  defp fitting(:tenant), do: Enum.random([nil, :t, "t", 7])
+
+  defp fitting(:params) do
+    tuple =
+      {fitting(:tenant), fitting(:version) |> min(2), :rand.uniform(9), Enum.random([:infinity, 0, 5]), fitting(:route)}
+
+    Enum.random([nil, tuple])
+  end
+
+  defp fitting(:route), do: Enum.random([nil, :rand.uniform(1000), self()])
+
+  defp fitting(:pool_config) do
+    %{
+      strategy: Enum.random([:round_robin, :random, :least_loaded, :power_of_two, :peak_ewma, :hash, :lifo]),
+      max_ongoing: :rand.uniform(3),
+      max_queue: :rand.uniform(20),
+      queue_target: :rand.uniform(5),
+      queue_interval: :rand.uniform(20),
+      decay_time: :rand.uniform(100),
+      codel: :rand.uniform(2) == 1,
+      draining: :rand.uniform(9) == 1,
+      weights: [{fitting(:tenant), :rand.uniform(5)}],
+      quotas: Enum.random([[], [{:each, :tokens, 60_000, 100}], [{:pool, :requests, 1_000_000, 1_000}]])
+    }
+  end
+
   defp fitting(:small), do: :rand.uniform(50) - 1
   defp fitting(:version), do: :rand.uniform(4) - 1
   defp fitting(:numbers), do: for(_ <- 1..3, do: :rand.uniform(1000))
