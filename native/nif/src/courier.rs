@@ -192,14 +192,17 @@ impl From<'_> {
 
 /// Carries out what a change asks for.
 #[inline]
-pub fn carry_out(from: From<'_>, cell: Cell, effects: Effects<Content>) {
+pub fn carry_out(from: From<'_>, cell: Cell, effects: &mut Effects<Content>) {
+    // Nearly always, and then nothing is moved.
     if !effects.is_empty() {
         carry(from, cell, effects);
     }
 }
 
-fn carry(from: From<'_>, cell: Cell, effects: Effects<Content>) {
-    for effect in effects {
+#[cold]
+#[inline(never)]
+fn carry(from: From<'_>, cell: Cell, effects: &mut Effects<Content>) {
+    for effect in std::mem::take(effects) {
         match effect {
             Effect::Deliver {
                 ticket,

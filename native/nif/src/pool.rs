@@ -37,7 +37,7 @@ pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let mut effects = Effects::default();
     let pool = &open.cell.pool;
     pool.open(open.generation, config, beam::now(), &from.world(), &mut effects);
-    carry_out(from, open.cell, effects);
+    carry_out(from, open.cell, &mut effects);
     Ok(atom(env, atoms::ok()))
 }
 
@@ -86,7 +86,7 @@ pub fn close_all(pools: Pools) {
 fn shut(from: From<'_>, open: Open) {
     let mut effects = Effects::default();
     let handles = open.cell.pool.close(open.generation, &mut effects);
-    carry_out(from, open.cell, effects);
+    carry_out(from, open.cell, &mut effects);
     drop(handles);
     state().cells.give_back(open);
 }
@@ -154,7 +154,7 @@ pub fn join<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     ) else {
         return Ok(unknown(env));
     };
-    carry_out(from, open.cell, effects);
+    carry_out(from, open.cell, &mut effects);
     match joined {
         Joined::Done => Ok(atom(env, atoms::ok())),
         Joined::Dead => dead(),
@@ -175,7 +175,7 @@ pub fn leave<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Ok(known) = open.cell.pool.leave(open.generation, pid.0, &mut effects) else {
         return Ok(unknown(env));
     };
-    carry_out(From::Process(env), open.cell, effects);
+    carry_out(From::Process(env), open.cell, &mut effects);
     Ok(atom(env, if known { atoms::ok() } else { atoms::none() }))
 }
 
@@ -188,7 +188,7 @@ pub fn worker_died(env: *mut ErlNifEnv, cell: Cell, watching: Watching) {
     let _ = cell
         .pool
         .worker_died(watching.generation, pid, now, &world, &mut effects);
-    carry_out(from, cell, effects);
+    carry_out(from, cell, &mut effects);
 }
 
 /// A caller died.
@@ -197,7 +197,7 @@ pub fn caller_died(env: *mut ErlNifEnv, cell: Cell, watching: Watching) {
     let kept = cell
         .pool
         .owner_died(watching.generation, watching.pid.0, &mut effects);
-    carry_out(From::Elsewhere(env), cell, effects);
+    carry_out(From::Elsewhere(env), cell, &mut effects);
     drop(kept);
 }
 
@@ -304,7 +304,7 @@ fn ask<'a>(
     ) else {
         return Ok(None);
     };
-    carry_out(from, open.cell, effects);
+    carry_out(from, open.cell, &mut effects);
     Ok(Some(asked))
 }
 
@@ -421,7 +421,7 @@ pub fn checkin<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     ) else {
         return Ok(unknown(env));
     };
-    carry_out(from, open.cell, effects);
+    carry_out(from, open.cell, &mut effects);
     Ok(match returned {
         Returned::Done => atom(env, atoms::ok()),
         Returned::Gone => atom(env, atoms::gone()),
@@ -467,7 +467,7 @@ pub fn cancel<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     ) else {
         return Ok(unknown(env));
     };
-    carry_out(from, open.cell, effects);
+    carry_out(from, open.cell, &mut effects);
     Ok(match cancelled {
         Cancelled::Withdrawn => atom(env, atoms::cancelled()),
         Cancelled::Abandoned => atom(env, atoms::abandoned()),
@@ -489,7 +489,7 @@ pub fn answered<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Ok(known) = pool.answered(open.generation, ticket, beam::now(), &from.world(), &mut effects) else {
         return Ok(unknown(env));
     };
-    carry_out(from, open.cell, effects);
+    carry_out(from, open.cell, &mut effects);
     Ok(atom(env, if known { atoms::ok() } else { atoms::gone() }))
 }
 
@@ -502,7 +502,7 @@ pub fn tick<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Ok(()) = open.cell.pool.tick(open.generation, beam::now(), &mut effects) else {
         return Ok(unknown(env));
     };
-    carry_out(From::Process(env), open.cell, effects);
+    carry_out(From::Process(env), open.cell, &mut effects);
     Ok(atom(env, atoms::ok()))
 }
 
