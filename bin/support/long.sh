@@ -6,9 +6,12 @@ rust_properties() {
   env KANTOKU_TIMES="$1" PROPTEST_CASES=$((256 * $1)) cargo test --locked --workspace
 }
 
-# elixir_properties N: every property test with N times its cases. No time-out: `--trace` lifts those of the tests.
+# elixir_properties N: every property test with N times its cases. No time-out: `--trace` lifts those of the tests. Each instance
+# has a name of its own, so room for more atoms than usual.
 elixir_properties() {
-  if has_tests property; then env KANTOKU_TIMES="$1" mix test --only property --trace; fi
+  if has_tests property; then
+    env KANTOKU_TIMES="$1" ELIXIR_ERL_OPTIONS="${ELIXIR_ERL_OPTIONS:-} +t 16777216" mix test --only property --trace
+  fi
 }
 
 # native_nonsense EACH TOTAL: every function of the native library EACH times at least, and TOTAL calls in all, with whatever terms.

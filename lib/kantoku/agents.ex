@@ -70,6 +70,9 @@ defmodule Kantoku.Agents do
 
   defp await({_instance, rows, book} = context, row(id: id, gen: gen, domain: domain, part: part) = row, look) do
     case Rows.get(rows, id) do
+      row(gen: ^gen, wanted: false) ->
+        {:error, Error.new(:stopping, id: id)}
+
       row(gen: ^gen, phase: :up, pid: pid) ->
         {:ok, pid}
 

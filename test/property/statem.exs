@@ -66,8 +66,8 @@ defmodule Kantoku.Statem do
     why = run(module, mode, commands)
     if why, do: failed(why)
     why
-  rescue
-    error -> failed(Exception.format(:error, error, __STACKTRACE__))
+  catch
+    kind, reason -> failed(Exception.format(kind, reason, __STACKTRACE__))
   end
 
   defp failed(why) do

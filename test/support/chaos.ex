@@ -138,12 +138,18 @@ defmodule Kantoku.Chaos do
     |> Enum.reject(&is_nil/1)
   end
 
-  @doc "How many children the supervisors in office have."
+  @doc "How many children the supervisors in office have; one that dies meanwhile has none."
   def children(instance) do
     {_rows, book} = tables(instance)
 
     for [pid] <- :ets.match(book, {{:seat, {:agents, :_, :_}}, :_, :"$1"}), reduce: 0 do
-      count -> count + (pid |> Supervisor.which_children() |> Enum.count(&is_pid(elem(&1, 1))))
+      count -> count + Enum.count(still_there(pid), &is_pid(elem(&1, 1)))
     end
+  end
+
+  defp still_there(supervisor) do
+    Supervisor.which_children(supervisor)
+  catch
+    :exit, _reason -> []
   end
 end
