@@ -13,6 +13,8 @@ defmodule Kantoku do
   after a doubling delay with jitter; who crashes too often is parked, while its siblings live on (see `Kantoku.Domain`). Every error is
   a `Kantoku.Error`, with a `reason` from a closed list and a `message/1` that says what to do.
 
+  Many callers share workers of one kind through a pool (`Kantoku.Pool`).
+
   Agents are named in the registry of the instance, so `{:via, Kantoku.Registry, {MyApp.Agents, id}}` works wherever OTP takes a name.
 
   ## Options
@@ -151,7 +153,7 @@ defmodule Kantoku do
   Takes the instance out of service: refuses new work, lets work in flight finish for up to `timeout` ms (`nil`: the instance's
   `:drain` option), then stops all agents in the order of their domains. An orderly shutdown of the instance does the same.
 
-  `{:ok, report}`: `agents` that were up, how many were `stopped`, the ids that were `cut_off` at work, `duration` in ms.
+  `{:ok, report}`: `agents` that were up, how many were `stopped`, the ids that were `cut_off` at work (`{:pool, name}` for a pool's requests), `duration` in ms.
   """
   @spec drain(instance, timeout :: non_neg_integer | nil) :: {:ok, Drain.report()} | {:error, Error.t()}
   def drain(instance, timeout \\ nil) do

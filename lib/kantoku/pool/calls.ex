@@ -13,7 +13,7 @@ defmodule Kantoku.Pool.Calls do
   alias Kantoku.Pool.{Notes, Request, Strategy}
 
   # The message that a ticket is over is on its way when we are told so; this is only against waiting for ever, in ms.
-  @patience 5_000
+  @patience 1_000
 
   @doc "See `Kantoku.Pool.call/3`."
   @spec call(Kantoku.Pool.t(), term, keyword) :: {:ok, term} | {:error, Error.t()}

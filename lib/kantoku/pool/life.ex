@@ -182,7 +182,7 @@ defmodule Kantoku.Pool.Life do
   end
 
   @doc "Has a pool's manager change its options, which have been checked; `:raise` if they do not go with those of another change."
-  @spec update(:ets.tid(), Kantoku.Pool.t(), keyword) :: :ok | {:error, Error.t()} | {:raise, ArgumentError.t()}
+  @spec update(:ets.tid(), Kantoku.Pool.t(), keyword) :: :ok | {:error, Error.t()} | {:raise, Exception.t()}
   def update(book, {instance, pool}, changes) do
     GenServer.call(Notes.manager(book, pool), {:update, changes}, :infinity)
   catch

@@ -17,12 +17,7 @@ defmodule Kantoku.Pool.Manager do
   alias Kantoku.Domain.{Book, Gauges, Policy, Remains}
   alias Kantoku.Engine.Pools
   alias Kantoku.{Error, Instances, Telemetry}
-  alias Kantoku.Pool.{Abandoned, Config, Errands, Idle, Members, Notes, Size, Strategy}
-
-  # Ms between two looks while someone waits or the pool is overloaded, and the most otherwise.
-  @fast 100
-  @slow 1_000
-  @fastest 20
+  alias Kantoku.Pool.{Abandoned, Condition, Config, Errands, Idle, Members, Notes, Pace, Size, Strategy}
 
   # An engine that does not know the instance yet is asked again after this many ms.
   @again 50
@@ -113,20 +108,21 @@ defmodule Kantoku.Pool.Manager do
           reduce: state,
           do: (state -> ask(state, ticket, pid, :given_up))
 
-    schedule(%{state | leaving: leaving}, @fast)
+    schedule(%{state | leaving: leaving}, Pace.fast())
   end
 
-  # Who is up and not in the pool: its start found the pool closed.
-  defp join_all(%{instance: instance, pool: pool} = state) do
+  # Who is up and not in the pool: its start found the pool closed; or it was told to leave, and has left.
+  defp join_all(state) do
     here = MapSet.new(workers(state), &elem(&1, 0))
-    missing = for %{pid: pid, leaving: false} = member <- members(state), pid, pid not in here, do: member
-
-    for %{pid: pid, number: number} <- missing,
-        Pools.pool_join(instance, pool, pid, number) == :ok,
-        not is_map_key(state.pids, pid),
-        do: emit(state, :worker_joined, %{}, %{member: number, pid: pid})
-
+    for %{pid: pid} = member <- members(state), pid, pid not in here, do: join(state, member)
     %{state | pids: for({pid, number, _, _, _, _} <- workers(state), into: state.pids, do: {pid, number})}
+  end
+
+  defp join(%{pool: pool}, %{leaving: true, pid: pid}), do: send(self(), {:kantoku_pool, pool, {:left, pid}})
+
+  defp join(%{instance: instance, pool: pool} = state, %{pid: pid, number: number}) do
+    joined? = Pools.pool_join(instance, pool, pid, number) == :ok
+    if joined? and not is_map_key(state.pids, pid), do: emit(state, :worker_joined, %{}, %{member: number, pid: pid})
   end
 
   defp workers(%{instance: instance, pool: pool}), do: list(Pools.pool_workers(instance, pool))
@@ -147,7 +143,7 @@ defmodule Kantoku.Pool.Manager do
     {_answer, state} =
       tell_engine(%{state | config: config, size: Size.rested(state.size), cause: :update, held: false})
 
-    {:reply, :ok, state |> schedule(@fastest) |> reconcile()}
+    {:reply, :ok, state |> schedule(Pace.fastest()) |> reconcile()}
   rescue
     error in ArgumentError -> {:reply, {:raise, error}, state}
   end
@@ -175,7 +171,7 @@ defmodule Kantoku.Pool.Manager do
   end
 
   # It comes to rest only after this.
-  def handle_info({:refused, _id, reason}, state), do: {:noreply, schedule(%{state | reason: reason}, @fastest)}
+  def handle_info({:refused, _id, reason}, state), do: {:noreply, schedule(%{state | reason: reason}, Pace.fastest())}
 
   def handle_info(:open, state), do: {:noreply, open(state)}
   def handle_info(:tick, state), do: {:noreply, tick(%{state | timer: nil})}
@@ -224,7 +220,7 @@ defmodule Kantoku.Pool.Manager do
     end
   end
 
-  defp told(:pressed, state), do: state |> pressed() |> schedule(@fast) |> due()
+  defp told(:pressed, state), do: state |> pressed() |> schedule(Pace.fast()) |> due()
 
   defp left(state, number, pid, reason),
     do: emit(state, :worker_left, %{}, %{member: number, pid: pid, reason: reason})
@@ -241,12 +237,12 @@ defmodule Kantoku.Pool.Manager do
           reduce: state,
           do: (state -> Errands.replace(state, number, pid, reason))
 
-    if overdue == [], do: state, else: schedule(state, @fast)
+    if overdue == [], do: state, else: schedule(state, Pace.fast())
   end
 
   # Ticks ------------------------------------------------------------------------------------------------------------------
 
-  defp tick(%{open: false} = state), do: schedule(state, @fast)
+  defp tick(%{open: false} = state), do: schedule(state, Pace.fast())
 
   # The engine may have lost the pool: with it, its workers and tickets.
   defp tick(%{instance: instance, pool: pool} = state) do
@@ -258,7 +254,7 @@ defmodule Kantoku.Pool.Manager do
 
   defp look_around(state) do
     state = state |> join_all() |> size(status(state)) |> dismiss_idle() |> replace_overdue()
-    %{state | held: false} |> Errands.end_starts() |> schedule(pace(state)) |> reconcile()
+    %{state | held: false} |> Errands.end_starts() |> schedule(Pace.of(state.config, status(state))) |> reconcile()
   end
 
   defp status(%{instance: instance, pool: pool}) do
@@ -288,22 +284,6 @@ defmodule Kantoku.Pool.Manager do
     count = idle |> Idle.since(config.idle_timeout, now()) |> length() |> min(Size.dispensable(size, config))
     state = %{state | idle: idle}
     if count > 0, do: %{state | size: Size.idled(size, config, count), cause: :idle}, else: state
-  end
-
-  # As often as the shortest of what is waited for asks, four times over.
-  defp pace(%{config: config} = state) do
-    %{queue: queue, overloaded: overloaded} = status(state)
-
-    limits = [
-      config.overflow_linger,
-      config.idle_timeout,
-      config.max_lifetime,
-      config.abandon_timeout,
-      config.start_timeout
-    ]
-
-    slow = limits |> Enum.filter(&is_integer/1) |> Enum.map(&div(&1, 4)) |> Enum.min() |> max(@fastest) |> min(@slow)
-    if queue > 0 or overloaded > 0, do: min(slow, @fast), else: slow
   end
 
   # One timer at a time: the next one that is due.
@@ -368,37 +348,14 @@ defmodule Kantoku.Pool.Manager do
 
   # What others are told -----------------------------------------------------------------------------------------------------
 
-  defp note(%{condition: before, reason: reason} = state, members, wanted) do
-    out = Enum.count(members, &(not &1.leaving and &1.phase in [:resting, :parked]))
-    up = Enum.count(members, &(not &1.leaving and &1.pid != nil))
-    degraded = out > 0 or (state.held and up < wanted)
-    overflow = Size.overflow(state.size, state.config)
-    missing = max(wanted - up, 0)
-
-    reason = if missing > 0, do: reason
-
-    condition = %{
-      wanted: wanted,
-      overflow: overflow,
-      missing: missing,
-      degraded: degraded,
-      reason: if(degraded, do: reason || :crashed, else: reason)
-    }
-
+  defp note(%{condition: before, config: config} = state, members, wanted) do
+    condition = Condition.of(members, {wanted, Size.overflow(state.size, config)}, state.held, state.reason)
     if condition != before, do: Notes.put_condition(state.book, state.pool, condition)
-    announce(state, before, condition, up)
-    %{state | condition: condition, reason: reason}
-  end
 
-  defp announce(state, before, condition, up) do
-    if before.wanted != condition.wanted,
-      do: emit(state, :resized, %{from: before.wanted, to: condition.wanted}, %{reason: state.cause})
+    for {event, measurements, metadata} <- Condition.events(before, condition, state.cause),
+        do: emit(state, event, measurements, metadata)
 
-    case {before.degraded, condition.degraded} do
-      {false, true} -> emit(state, :degraded, %{missing: condition.missing, workers: up}, %{reason: condition.reason})
-      {true, false} -> emit(state, :recovered, %{workers: up}, %{})
-      _same -> :ok
-    end
+    %{state | condition: condition, reason: if(condition.missing > 0, do: state.reason)}
   end
 
   defp emit(%{instance: instance, pool: pool}, event, measurements, metadata),

@@ -5,26 +5,11 @@ defmodule Kantoku.Pool.Notes do
 
   alias Kantoku.Domain.Book
   alias Kantoku.{Error, Instances}
-  alias Kantoku.Pool.Config
-
-  @typedoc "What the manager last saw: how many workers it wants, how many of them beyond the target, how many are missing and why."
-  @type condition :: %{
-          wanted: non_neg_integer,
-          overflow: non_neg_integer,
-          missing: non_neg_integer,
-          degraded: boolean,
-          reason: term
-        }
-
-  @unseen %{wanted: 0, overflow: 0, missing: 0, degraded: false, reason: nil}
+  alias Kantoku.Pool.{Condition, Config}
 
   @doc "Enters a pool, or new options of one."
   @spec put(:ets.tid(), Config.t()) :: true
   def put(book, config), do: :ets.insert(book, {{:pool, config.name}, config})
-
-  @doc "Whether the pool was entered; `false` if there is one of that name."
-  @spec put_new(:ets.tid(), Config.t()) :: boolean
-  def put_new(book, config), do: :ets.insert_new(book, {{:pool, config.name}, config})
 
   @spec config(:ets.tid(), atom) :: Config.t() | nil
   def config(book, pool) do
@@ -38,14 +23,15 @@ defmodule Kantoku.Pool.Notes do
   @spec pools(:ets.tid()) :: [atom]
   def pools(book), do: book |> :ets.match({{:pool, :"$1"}, :_}) |> List.flatten()
 
-  @spec put_condition(:ets.tid(), atom, condition) :: true
+  @doc "What the manager saw last."
+  @spec put_condition(:ets.tid(), atom, Condition.t()) :: true
   def put_condition(book, pool, condition), do: :ets.insert(book, {{:pool_condition, pool}, condition})
 
-  @spec condition(:ets.tid(), atom) :: condition
+  @spec condition(:ets.tid(), atom) :: Condition.t()
   def condition(book, pool) do
     case :ets.lookup(book, {:pool_condition, pool}) do
       [{_key, condition}] -> condition
-      [] -> @unseen
+      [] -> Condition.unseen()
     end
   end
 

@@ -1,0 +1,31 @@
+defmodule Kantoku.Pool.Pace do
+  # How often a pool's manager looks at it, in ms. Asks nobody.
+  @moduledoc false
+
+  alias Kantoku.Pool.Config
+
+  # While someone waits or the pool is overloaded, as the engine wants it; the most otherwise; and the least.
+  @fast 100
+  @slow 1_000
+  @fastest 20
+
+  @spec fast() :: pos_integer
+  def fast, do: @fast
+
+  @spec fastest() :: pos_integer
+  def fastest, do: @fastest
+
+  @doc "By what the engine says, and four times over in whatever the options wait for."
+  @spec of(Config.t(), map) :: pos_integer
+  def of(config, %{queue: 0, overloaded: 0}), do: slow(config)
+  def of(config, _busy), do: min(slow(config), @fast)
+
+  defp slow(config) do
+    [config.overflow_linger, config.idle_timeout, config.max_lifetime, config.abandon_timeout, config.start_timeout]
+    |> Enum.filter(&is_integer/1)
+    |> Enum.map(&div(&1, 4))
+    |> Enum.min()
+    |> max(@fastest)
+    |> min(@slow)
+  end
+end
