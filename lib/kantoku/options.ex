@@ -14,6 +14,7 @@ defmodule Kantoku.Options do
           | {:options, schema}
           | {:positive_or, [term]}
           | {:options_or, schema, [term]}
+          | {:like, expected :: String.t(), (term -> boolean)}
 
   @type schema :: [{atom, [kind: kind, default: term, required: boolean, doc: String.t()]}]
 
@@ -112,6 +113,7 @@ defmodule Kantoku.Options do
   defp fits?(:keyword, given), do: Keyword.keyword?(given)
   defp fits?({:one_of, values}, given), do: given in values
   defp fits?({:positive_or, words}, given), do: given in words or fits?(:positive, given)
+  defp fits?({:like, _, fits?}, given), do: fits?.(given)
   defp fits?({:list, _}, _), do: false
 
   defp expected(:atom), do: "an atom"
@@ -121,5 +123,6 @@ defmodule Kantoku.Options do
   defp expected(:keyword), do: "a keyword list"
   defp expected({:one_of, values}), do: "one of #{inspect(values)}"
   defp expected({:positive_or, words}), do: "a positive integer or one of #{inspect(words)}"
+  defp expected({:like, expected, _}), do: expected
   defp expected({:list, _}), do: "a list"
 end
