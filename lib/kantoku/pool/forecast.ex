@@ -60,7 +60,7 @@ defmodule Kantoku.Pool.Forecast do
 
     %__MODULE__{
       mode: if(backtest.reason == :better, do: :active, else: :shadow),
-      model: model(history),
+      model: model(history, options),
       last: History.last(history),
       bucket: options.bucket,
       lead: options.lead,
@@ -102,10 +102,14 @@ defmodule Kantoku.Pool.Forecast do
   @spec backtest(History.t(), Policy.t()) :: Backtest.t()
   defdelegate backtest(history, policy), to: Backtest, as: :run
 
-  defp model(history) do
+  @doc false
+  @spec buckets_ahead(Policy.forecast()) :: pos_integer
+  def buckets_ahead(%{lead: lead, bucket: bucket}), do: div(lead + bucket - 1, bucket)
+
+  defp model(history, options) do
     {_first, values} = History.values(history)
 
-    case HoltWinters.fit(values, history.season) do
+    case HoltWinters.fit(values, history.season, buckets_ahead(options)) do
       {:ok, model} -> model
       {:error, _reason} -> nil
     end

@@ -111,7 +111,7 @@ defmodule Kantoku.Pool.Scaler do
   defp forecast(forecast, size, policy, now) do
     case Forecast.needs(forecast, now) do
       nil -> nil
-      needs -> %{mode: forecast.mode, needs: needs, wish: needs |> Wish.sized(size, policy.tolerance) |> elem(0)}
+      needs -> %{mode: forecast.mode, needs: needs, wish: needs |> Wish.sized(size, policy) |> elem(0)}
     end
   end
 

@@ -7,7 +7,7 @@ defmodule Kantoku.Pool.Forecast.Backtest do
   `excess`, of what was ready and not needed. The forecast has to pass all of this, else it stays in shadow:
 
     * `:too_short`, `:too_sparse` - there are three seasons, two to learn from and one to be tested on, with most values known;
-    * `:no_skill` - its mean error, one lead ahead, is at least 10 % below that of the better of two simple forecasts: as it was
+    * `:no_skill` - its error, one lead ahead, is at least 10 % below that of the better of two simple forecasts: as it was
       last, and as it is in the mean. On noise a floor at the mean would look like help, and is only a larger pool;
     * `:no_gain` - it is at least 10 % less short than the scaler alone;
     * `:too_dear` - each worker-second that it saves costs at most ten in excess.
@@ -32,7 +32,7 @@ defmodule Kantoku.Pool.Forecast.Backtest do
   @typedoc "Worker-seconds."
   @type score :: %{short: float, excess: float}
 
-  @typedoc "`seconds`: how long the part is that was replayed; `error`: mean absolute errors, in workers."
+  @typedoc "`seconds`: how long the part is that was replayed; `error`: roots of mean squared errors, in workers."
   @type t :: %__MODULE__{
           reason: :better | :too_short | :too_sparse | :no_skill | :no_gain | :too_dear,
           seconds: nil | float,
@@ -49,7 +49,7 @@ defmodule Kantoku.Pool.Forecast.Backtest do
 
     with true <- length(values) >= learnt + history.season,
          {past, tested} = Enum.split(values, learnt),
-         {:ok, model} <- HoltWinters.fit(past, history.season) do
+         {:ok, model} <- HoltWinters.fit(past, history.season, Forecast.buckets_ahead(policy.forecast)) do
       compare(model, past, tested, first + learnt, policy)
     else
       false -> %__MODULE__{reason: :too_short}
@@ -84,7 +84,11 @@ defmodule Kantoku.Pool.Forecast.Backtest do
     sides = replay(model, tested, start, simulated)
 
     judged(
-      %__MODULE__{reason: nil, error: errors(model, past, tested, policy.forecast), seconds: seconds(tested, policy)},
+      %__MODULE__{
+        reason: nil,
+        error: errors(model, past, tested, Forecast.buckets_ahead(policy.forecast)),
+        seconds: seconds(tested, policy)
+      },
       sides
     )
   end
@@ -107,11 +111,8 @@ defmodule Kantoku.Pool.Forecast.Backtest do
     end
   end
 
-  # Errors ------------------------------------------------------------------------------------------------------------
-
-  defp errors(model, past, tested, %{lead: lead, bucket: bucket}) do
+  defp errors(model, past, tested, ahead) do
     known = Enum.reject(past, &is_nil/1)
-    ahead = max(1, div(lead + bucket - 1, bucket))
     start = %{model: model, last: List.last(known), sum: Enum.sum(known), count: length(known)}
 
     tested
@@ -121,14 +122,17 @@ defmodule Kantoku.Pool.Forecast.Backtest do
     end)
     |> elem(1)
     |> Enum.reject(&is_nil/1)
-    |> means()
+    |> roots()
   end
 
   defp error(_seen, nil, _ahead), do: nil
 
   defp error(seen, target, ahead) do
-    {abs(HoltWinters.ahead(seen.model, ahead) - target), abs(seen.last - target), abs(seen.sum / seen.count - target)}
+    {square(HoltWinters.ahead(seen.model, ahead) - target), square(seen.last - target),
+     square(seen.sum / seen.count - target)}
   end
+
+  defp square(error), do: error * error
 
   defp see(seen, nil), do: %{seen | model: HoltWinters.next(seen.model, nil)}
 
@@ -136,15 +140,13 @@ defmodule Kantoku.Pool.Forecast.Backtest do
     %{model: HoltWinters.next(seen.model, value), last: value, sum: seen.sum + value, count: seen.count + 1}
   end
 
-  defp means([]), do: %{forecast: 0.0, last: 0.0, mean: 0.0}
+  defp roots([]), do: %{forecast: 0.0, last: 0.0, mean: 0.0}
 
-  defp means(errors) do
+  defp roots(errors) do
     count = length(errors)
     {forecast, last, mean} = Enum.reduce(errors, {0.0, 0.0, 0.0}, fn {a, b, c}, {x, y, z} -> {a + x, b + y, c + z} end)
-    %{forecast: forecast / count, last: last / count, mean: mean / count}
+    %{forecast: :math.sqrt(forecast / count), last: :math.sqrt(last / count), mean: :math.sqrt(mean / count)}
   end
-
-  # Replay ------------------------------------------------------------------------------------------------------------
 
   defp replay(model, tested, start, policy) do
     forecast = %Forecast{

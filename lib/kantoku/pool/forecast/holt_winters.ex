@@ -9,8 +9,8 @@ defmodule Kantoku.Pool.Forecast.HoltWinters do
       iex> for ahead <- 1..4, do: Float.round(HoltWinters.ahead(model, ahead), 3)
       [1.0, 5.0, 3.0, 1.0]
 
-  The three weights are those of a fixed grid with the least squared error, each value foretold from those before it. There is no
-  chance in it: the same values give the same model. What is missing (`nil`) is taken to be as foretold. There is no model before
+  The three weights are those of a fixed grid with the least squared error, each value foretold from those that lie a given number of
+  values before it: what foretells the next value best need not foretell the fifth. There is no chance in it: the same values give the same model. What is missing (`nil`) is taken to be as foretold. There is no model before
   two full seasons, or if more than half of their values are missing.
   """
 
@@ -30,16 +30,19 @@ defmodule Kantoku.Pool.Forecast.HoltWinters do
           gone: [float]
         }
 
-  @doc "The model that fits best, its state after the last value. `season` is a number of values."
-  @spec fit([number | nil], pos_integer) :: {:ok, t} | {:error, :too_short | :too_sparse}
-  def fit(values, season) do
+  @doc """
+  The model that fits best, its state after the last value. `season` and `ahead`, for which distance the weights are chosen, are numbers
+  of values.
+  """
+  @spec fit([number | nil], pos_integer, pos_integer) :: {:ok, t} | {:error, :too_short | :too_sparse}
+  def fit(values, season, ahead \\ 1) do
     {first, rest} = Enum.split(values, season)
     second = Enum.take(rest, season)
 
     cond do
       length(second) < season -> {:error, :too_short}
       sparse?(first) or sparse?(second) -> {:error, :too_sparse}
-      true -> {:ok, best(start(first, second, season), values, season)}
+      true -> {:ok, best(start(first, second, season), values, season, ahead)}
     end
   end
 
@@ -98,23 +101,28 @@ defmodule Kantoku.Pool.Forecast.HoltWinters do
     }
   end
 
-  defp best(start, values, season) do
+  # The start has seen the first season, so errors count from the second on.
+  defp best(start, values, season, ahead) do
+    {unscored, scored} = Enum.split(values, season)
+    pairs = Enum.zip(scored, Enum.drop(scored, ahead - 1) ++ List.duplicate(nil, ahead - 1))
     candidates = for alpha <- @level, beta <- @trend, gamma <- @season, do: %{start | weights: {alpha, beta, gamma}}
-    {_error, model} = candidates |> Enum.map(&run(&1, values, season)) |> Enum.min_by(&elem(&1, 0))
+    {_error, model} = candidates |> Enum.map(&run(&1, unscored, pairs, ahead)) |> Enum.min_by(&elem(&1, 0))
     model
   end
 
-  # The start has seen the first season, so errors count from the second on.
-  defp run(model, values, season) do
-    {unscored, scored} = Enum.split(values, season)
-    Enum.reduce(scored, {0.0, Enum.reduce(unscored, model, &next(&2, &1))}, &scored/2)
+  defp run(model, unscored, pairs, ahead) do
+    model = Enum.reduce(unscored, model, &next(&2, &1))
+
+    Enum.reduce(pairs, {0.0, model}, fn {value, target}, {sum, model} ->
+      {sum + squared(target, model, ahead), next(model, value)}
+    end)
   end
 
-  defp scored(nil, {sum, model}), do: {sum, next(model, nil)}
+  defp squared(nil, _model, _ahead), do: 0.0
 
-  defp scored(value, {sum, model}) do
-    error = value - ahead(model, 1)
-    {sum + error * error, next(model, value)}
+  defp squared(target, model, ahead) do
+    error = target - ahead(model, ahead)
+    error * error
   end
 
   defp mean([]), do: 0.0

@@ -17,6 +17,11 @@ defmodule Kantoku.Pool.Scaler.Policy do
       kind: {:one_of, [:max, :min, :disabled]},
       default: :max,
       doc: "which policy counts: that which allows most, that which allows least; `:disabled`: the pool never grows."
+    ],
+    tolerance: [
+      kind: {:like, "nil or a number from 0 to below 1", &Shapes.own_tolerance?/1},
+      default: nil,
+      doc: "a tolerance of this direction's own (Kubernetes 1.33, KEP-4951); `nil`: the pool's."
     ]
   ]
   @down [
@@ -30,7 +35,12 @@ defmodule Kantoku.Pool.Scaler.Policy do
       default: [{:percent, 100, period: 15_000}],
       doc: "as for growth."
     ],
-    select: [kind: {:one_of, [:max, :min, :disabled]}, default: :max, doc: "as for growth."]
+    select: [kind: {:one_of, [:max, :min, :disabled]}, default: :max, doc: "as for growth."],
+    tolerance: [
+      kind: {:like, "nil or a number from 0 to below 1", &Shapes.own_tolerance?/1},
+      default: nil,
+      doc: "as for growth. More of it keeps a small pool under an uneven load from going up and down."
+    ]
   ]
   @cooldown [
     up: [kind: :non_negative, default: 0, doc: "ms after any change of size before the pool may grow."],
@@ -61,8 +71,10 @@ defmodule Kantoku.Pool.Scaler.Policy do
     ],
     look_back: [
       kind: :non_negative,
-      default: 30_000,
-      doc: "ms; a metric's mean over this time counts (Ray Serve's `look_back_period_s`: 30 s). 0: the last reading."
+      default: 10_000,
+      doc:
+        "ms; a metric's mean over this time counts (Ray Serve's `look_back_period_s`, 30 s there for workers that take " <>
+          "longer to start). 0: the last reading."
     ],
     scale_up: [kind: {:options, @up}, doc: "how the pool grows:"],
     scale_down: [kind: {:options, @down}, doc: "how it shrinks:"],
@@ -120,7 +132,8 @@ defmodule Kantoku.Pool.Scaler.Policy do
   @type rules :: %{
           stabilization: non_neg_integer,
           policies: [{:percent | :count, pos_integer, [period: pos_integer]}],
-          select: :max | :min | :disabled
+          select: :max | :min | :disabled,
+          tolerance: number | nil
         }
 
   @type forecast :: %{lead: pos_integer, bucket: pos_integer, season: pos_integer, seasons: pos_integer}

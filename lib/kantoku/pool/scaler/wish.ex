@@ -32,19 +32,22 @@ defmodule Kantoku.Pool.Scaler.Wish do
   end
 
   @doc "What is needed, in workers, as a wish of a pool of `size`: `{wish, ratio, verdict}`."
-  @spec sized(number, non_neg_integer, number) :: {non_neg_integer, number, verdict}
-  def sized(needs, size, tolerance) do
+  @spec sized(number, non_neg_integer, Policy.t()) :: {non_neg_integer, number, verdict}
+  def sized(needs, size, policy) do
     ratio = needs / max(size, 1)
 
-    if abs(ratio - 1.0) <= tolerance + @grain,
+    if abs(ratio - 1.0) <= tolerance(ratio, policy) + @grain,
       do: {size, ratio, :within_tolerance},
       else: {ceil(needs - @grain), ratio, :moves}
   end
 
+  defp tolerance(ratio, %{scale_up: %{tolerance: own}} = policy) when ratio > 1, do: own || policy.tolerance
+  defp tolerance(_ratio, %{scale_down: %{tolerance: own}} = policy), do: own || policy.tolerance
+
   defp moved(metric, value, reported, observation, past, now, policy) do
     {needed, first} = needs(metric, value, reported, observation)
     {needs, past} = LookBack.add(past, now, needed, policy.look_back)
-    {size, ratio, second} = sized(needs, observation.size, policy.tolerance)
+    {size, ratio, second} = sized(needs, observation.size, policy)
     verdict = if first == :reversed, do: :reversed, else: second
     {%{wish(metric, value, reported, needs) | wish: size, ratio: ratio, verdict: verdict}, past}
   end

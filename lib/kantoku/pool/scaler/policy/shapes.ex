@@ -16,6 +16,9 @@ defmodule Kantoku.Pool.Scaler.Policy.Shapes do
   @spec tolerance?(term) :: boolean
   def tolerance?(given), do: is_number(given) and given >= 0 and given < 1
 
+  @spec own_tolerance?(term) :: boolean
+  def own_tolerance?(given), do: given == nil or tolerance?(given)
+
   @spec seasons?(term) :: boolean
   def seasons?(given), do: is_integer(given) and given >= 3
 
