@@ -9,7 +9,7 @@ defmodule Kantoku.Pool.Simulation do
 
       iex> alias Kantoku.Pool.{Scaler, Simulation}
       iex> trace = Simulation.Trace.square(low: 2, high: 20, period: 1_800_000, periods: 3, service: 1_000)
-      iex> result = Simulation.run(trace, Scaler.Policy.new!(max: 60))
+      iex> result = Simulation.run(trace, Scaler.Policy.new!(max: 60), size: 3)
       iex> {result.totals.rejected, result.totals.direction_changes}
       {0, 5}
 

@@ -3,8 +3,8 @@ defmodule Kantoku.Pool.Forecast.Backtest do
   Whether a forecast would have helped: a history replayed with it and without it, by the pool's own scaling policy.
 
   The model is fitted to what lies before the part that is replayed, and sees each value only when its bucket is over. A worker that is
-  started is ready after the forecast's `lead`. Both runs are scored in worker-seconds: `short`, of what was needed and not ready, and
-  `excess`, of what was ready and not needed. The forecast has to pass all of this, else it stays in shadow:
+  started is ready after the forecast's `lead`. Both runs are scored in worker-seconds: `short`, of what was needed and not ready, beyond
+  the policy's tolerance, and `excess`, of what was ready and not needed. The forecast has to pass all of this, else it stays in shadow:
 
     * `:too_short`, `:too_sparse` - there are three seasons, two to learn from and one to be tested on, with most values known;
     * `:no_skill` - its error, one lead ahead, is at least 10 % below that of the better of two simple forecasts: as it was
@@ -196,7 +196,8 @@ defmodule Kantoku.Pool.Forecast.Backtest do
     side = ready(side, now)
     observation = %{size: side.size, ready: side.ready, metrics: %{needs: needs}}
     {decision, scaler} = side.scaler |> Scaler.put_forecast(forecast) |> Scaler.decide(policy, observation, now)
-    %{side | scaler: scaler} |> resize(decision.wanted, now + policy.forecast.lead) |> scored(needs, now, width)
+    side = resize(%{side | scaler: scaler}, decision.wanted, now + policy.forecast.lead)
+    scored(side, needs, capacity(side, now, width), width, policy)
   end
 
   defp ready(side, now) do
@@ -218,11 +219,16 @@ defmodule Kantoku.Pool.Forecast.Backtest do
   defp cancel([{_at, count} | rest], left) when count <= left, do: cancel(rest, left - count)
   defp cancel([{at, count} | rest], left), do: {[{at, count - left} | rest], 0}
 
-  defp scored(side, nil, _now, _width), do: side
+  defp scored(side, nil, _capacity, _width, _policy), do: side
 
-  defp scored(side, needs, now, width) do
-    missing = needs - capacity(side, now, width)
-    %{side | short: side.short + max(missing, 0) * width, excess: side.excess + max(-missing, 0) * width}
+  defp scored(side, needs, capacity, width, policy) do
+    least = needs / (1 + (policy.scale_up.tolerance || policy.tolerance))
+
+    %{
+      side
+      | short: side.short + max(least - capacity, 0) * width,
+        excess: side.excess + max(capacity - needs, 0) * width
+    }
   end
 
   # Those that become ready within the tick count for what is left of it.

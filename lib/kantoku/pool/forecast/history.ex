@@ -5,11 +5,11 @@ defmodule Kantoku.Pool.Forecast.History do
 
       iex> alias Kantoku.Pool.Forecast.History
       iex> history = History.new(%{lead: 1, bucket: 1_000, season: 4_000, seasons: 3})
-      iex> history = Enum.reduce([{0, 2.0}, {500, 4.0}, {1_000, 5.0}, {3_100, 1.0}], history, fn {now, needs}, history ->
+      iex> history = Enum.reduce([{0, 2.0}, {500, 4.0}, {1_000, 5.0}, {3_100, 1.0}, {4_000, 7.0}], history, fn {now, needs}, history ->
       ...>   History.record(history, now, needs)
       ...> end)
       iex> History.values(history)
-      {0, [3.0, 5.0, nil]}
+      {0, [3.0, 5.0, nil, 1.0]}
 
   Time is in ms of a clock that goes on while the history is kept; for seasons that follow the sun, the system's.
   """

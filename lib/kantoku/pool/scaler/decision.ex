@@ -6,11 +6,12 @@ defmodule Kantoku.Pool.Scaler.Decision do
       iex> alias Kantoku.Pool.Scaler
       iex> policy = Scaler.Policy.new!(max: 20, metrics: [ongoing: 2], look_back: 0)
       iex> {decision, _state} = Scaler.decide(Scaler.new(), policy, %{size: 4, ready: 4, metrics: %{ongoing: 12}}, 0)
-      iex> IO.puts(Scaler.Decision.explain(decision))
-      at 0 ms: 4 workers, 4 ready -> 6 (up)
-        ongoing: ceil(12 / 2) = 6 workers, ratio 1.50
-        policies: 6, at most 8 by count 4 in 15000 ms
-      :ok
+      iex> decision |> Scaler.Decision.explain() |> String.split("\\n")
+      [
+        "at 0 ms: 4 workers, 4 ready -> 6 (up)",
+        "  ongoing: ceil(12 / 2) = 6 workers, ratio 1.50",
+        "  policies: 6, at most 8 by percent 100 in 15000 ms"
+      ]
   """
 
   alias Kantoku.Pool.Scaler.Wish

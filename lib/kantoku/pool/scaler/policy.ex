@@ -158,7 +158,7 @@ defmodule Kantoku.Pool.Scaler.Policy do
   A policy from options. Raises `ArgumentError`, beginning with `where`, for what does not fit.
 
       iex> Kantoku.Pool.Scaler.Policy.new!(min: 4, max: 2)
-      ** (ArgumentError) scaling: option :max: expected at least :min (4), got: 2
+      ** (ArgumentError) scaling, option :max: expected at least :min (4), got: 2
   """
   @spec new!(keyword, String.t()) :: t
   def new!(options, where \\ "scaling") do
@@ -228,9 +228,9 @@ defmodule Kantoku.Pool.Scaler.Policy do
 
   defp sound!(policy, where) do
     policy.max >= policy.min ||
-      raise ArgumentError, "#{where}: option :max: expected at least :min (#{policy.min}), got: #{policy.max}"
+      raise ArgumentError, "#{where}, option :max: expected at least :min (#{policy.min}), got: #{policy.max}"
 
-    sound_forecast!(policy.forecast, "#{where}: option :forecast, option ")
+    sound_forecast!(policy.forecast, "#{where}, option :forecast, option ")
     policy
   end
 

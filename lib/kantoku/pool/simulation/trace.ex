@@ -42,12 +42,11 @@ defmodule Kantoku.Pool.Simulation.Trace do
     drawn(%__MODULE__{until: until, at: first, rates: rates}, arrivals)
   end
 
-  @doc "A load of single arrivals, `{ms, service time}`, in order of time."
-  @spec singles([{number, number}]) :: t
-  def singles(arrivals) do
-    {first, _} = List.first(arrivals, {0, 0})
-    {last, _} = List.last(arrivals, {0, 0})
-    %__MODULE__{until: last + 1, at: first, singles: arrivals}
+  @doc "A load of single arrivals, `{ms, service time}`, in order of time. It ends when the last could have been served."
+  @spec singles([{number, number}, ...], number | nil) :: t
+  def singles([{first, _} | _] = arrivals, until \\ nil) do
+    {last, service} = List.last(arrivals)
+    %__MODULE__{until: until || last + service, at: first, singles: arrivals}
   end
 
   @doc "The arrivals until `to` (ms, it included), in order, and the load from there on."
