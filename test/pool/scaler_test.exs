@@ -311,11 +311,21 @@ defmodule Kantoku.Pool.ScalerTest do
       map = Decision.to_map(one(policy(max: 6), seen(4, 3.0)))
       assert %{at: 0, size: 4, wanted: 6, move: :up, limited_by: [:policies, :bounds], forecast: nil} = map
       assert [%{metric: :load, formula: "ceil(4 * 3.00 / 1.00) = 12", wish: 12, ratio: 3.0}] = map.metrics
+      assert map.readings == %{load: 3.0}
+
+      assert %{rule: :policies, from: 12, to: 8, why: %{limit: 8, policy: %{kind: :percent, value: 100}}} =
+               Enum.at(map.steps, 4)
+
+      assert plain?(map)
     end
 
     test "is the same for the same arguments" do
       assert Scaler.decide(Scaler.new(), policy(), seen(4, 3.0), 7) ==
                Scaler.decide(Scaler.new(), policy(), seen(4, 3.0), 7)
     end
+
+    defp plain?(%{} = map), do: Enum.all?(map, fn {key, value} -> is_atom(key) and plain?(value) end)
+    defp plain?(list) when is_list(list), do: Enum.all?(list, &plain?/1)
+    defp plain?(value), do: is_atom(value) or is_number(value) or is_binary(value)
   end
 end

@@ -2,18 +2,18 @@ defmodule Kantoku.Pool.Forecast do
   @moduledoc """
   What a pool will need by the time a worker that is started now is ready, from the pool's own past.
 
-  A scaler that only reacts starts workers when they are already missed. If the load has a season, such as the day, then what is needed
-  a little later can be told from the seasons before. The forecast is additive Holt-Winters (`Kantoku.Pool.Forecast.HoltWinters`) over a
-  `Kantoku.Pool.Forecast.History`, and it has to earn its say:
+  A scaler that only reacts starts workers when they are already missed. If the load has a season, such as the day, then what
+  is needed a little later can be told from the seasons before. The forecast is additive Holt-Winters
+  (`Kantoku.Pool.Forecast.HoltWinters`) over a `Kantoku.Pool.Forecast.History`, and it has to earn its say:
 
     * before two full seasons there is none;
     * before three there is nothing to test it on, so it is in `:shadow`: each decision tells what it would have done, and nothing
       follows from it;
-    * then `Kantoku.Pool.Forecast.Backtest` replays the history with and without it, and it is `:active` only while with it is better.
-      `backtest` keeps both scores and the reason.
+    * then `Kantoku.Pool.Forecast.Backtest` replays the history with and without it, and it is `:active` only while with it is
+      better. `backtest` keeps both scores and the reason.
 
-  Active, it is one more metric: it can make a pool grow, early, or keep it from shrinking just before it has to grow again. It never asks
-  for fewer workers than the metrics do.
+  Active, it is one more metric: it can make a pool grow, early, or keep it from shrinking just before it has to grow again.
+  It never asks for fewer workers than the metrics do.
 
       iex> alias Kantoku.Pool.{Forecast, Scaler}
       iex> policy = Scaler.Policy.new!(max: 40, forecast: [bucket: 1_000, season: 60_000, lead: 5_000])
@@ -27,8 +27,10 @@ defmodule Kantoku.Pool.Forecast do
       iex> {needs.(316), round(Forecast.needs(forecast, 316_000))}
       {4, 30}
 
-  `review/2` fits and tests, some hundred ms for fourteen days of five minutes: not for each tick, and best in a process of its own.
-  `follow/2` takes in the buckets that are full since, in microseconds.
+  Where days of the week differ, let the season be a week: the history then has to be three weeks long.
+
+  `review/2` fits and tests, some hundred ms for fourteen days of five minutes: not for each tick, and best in a process of
+  its own. `follow/2` takes in the buckets that are full since, in microseconds.
   """
 
   alias Kantoku.Pool.Forecast.{Backtest, History, HoltWinters}
@@ -116,7 +118,7 @@ defmodule Kantoku.Pool.Forecast do
   end
 
   defp stale?(%{model: model} = forecast, now) do
-    Integer.floor_div(now, forecast.bucket) - forecast.last > length(model.coming) + length(model.gone)
+    Integer.floor_div(now, forecast.bucket) - forecast.last > model.season
   end
 
   # A mean stands for the middle of its bucket; between two middles the need goes straight from one to the other.

@@ -2,9 +2,9 @@ defmodule Kantoku.Pool.Recording do
   @moduledoc """
   Decisions of a scaler as text, to be kept and replayed: `mix kantoku.scaling.replay FILE`.
 
-  The first line says what the file is; each line after it is one decision, as an Erlang term that `:file.consult/1` reads as well. What was
-  seen is kept whole, so the load can be made again from it, if each decision's observation has the metrics `:arrival_rate`
-  (requests/s since the decision before) and `:service_time` (ms; may be missing where nothing came).
+  The first line says what the file is; each line after it is one decision, as an Erlang term that `:file.consult/1` reads as
+  well. What was seen is kept whole, so the load can be made again from it, if each decision's observation has the metrics
+  `:arrival_rate` (requests/s since the decision before) and `:service_time` (ms; may be missing where nothing came).
 
       iex> alias Kantoku.Pool.{Recording, Scaler}
       iex> policy = Scaler.Policy.new!(max: 20)

@@ -2,10 +2,10 @@ defmodule Kantoku.Pool.Scaler do
   @moduledoc """
   How many workers a pool should have: one pure step from what is seen to what is wanted.
 
-  The step is that of Kubernetes' Horizontal Pod Autoscaler, rule by rule, so that its documentation explains this one. It has no
-  process and no clock: `decide/4` takes the time as an argument (ms, of any clock that does not go back) and returns a
-  `Kantoku.Pool.Scaler.Decision` and the state for the next step. Whatever ticks, ticks; windows and periods are ms of that clock, so a
-  pool that is asked ten times a second and one that is asked every seven seconds come to the same size.
+  The step is that of Kubernetes' Horizontal Pod Autoscaler, rule by rule, so that its documentation explains this one. It has
+  no process and no clock: `decide/4` takes the time as an argument (ms, of any clock that does not go back) and returns a
+  `Kantoku.Pool.Scaler.Decision` and the state for the next step. Whatever ticks, ticks; windows and periods are ms of that
+  clock, so a pool that is asked ten times a second and one that is asked every seven seconds come to the same size.
 
       iex> alias Kantoku.Pool.Scaler
       iex> policy = Scaler.Policy.new!(max: 20, metrics: [utilization: 0.5], look_back: 0)
@@ -15,11 +15,11 @@ defmodule Kantoku.Pool.Scaler do
 
   ## The rules, in order
 
-  1. **Metrics.** Each says `ceil(size * reading / target)`; the largest counts. Within the tolerance of what is there: no move. The
-     workers needed are averaged over `look_back`, not the readings: a mean reading from when the pool was smaller would make
-     it grow twice for one cause.
-  2. **Missing readings count against the move.** Workers without a reading are taken to use 100 % of the target when the rest says fewer, and
-     0 % when it says more; a metric that cannot be read at all forbids that the pool shrinks.
+  1. **Metrics.** Each says `ceil(size * reading / target)`; the largest counts. Within the tolerance of what is there: no
+     move. The workers needed are averaged over `look_back`, not the readings: a mean reading from when the pool was smaller
+     would make it grow twice for one cause.
+  2. **Missing readings count against the move.** Workers without a reading are taken to use 100 % of the target when the rest
+     says fewer, and 0 % when it says more; a metric that cannot be read at all forbids that the pool shrinks.
   3. **Forecast.** If it is active it is one more metric, which can only make the largest wish larger.
   4. **Stabilization.** To grow, the least wish of the window counts; to shrink, the greatest.
   5. **Policies.** At most so many percent or workers within a period.
@@ -47,10 +47,11 @@ defmodule Kantoku.Pool.Scaler do
         }
 
   @typedoc """
-  What is seen of a pool. `size`: workers that it has or is starting, as last decided; `ready`: those that take work; `metrics`: by
-  name, a number, `{number, how many ready workers it is the mean of}`, or `nil` (see `Kantoku.Pool.Scaler.Policy` for units).
-  `headroom` (default `:infinity`): how many more workers quotas leave work for; `limited_by` (default `nil`): the quota that leaves
-  least, or that refuses requests now (`:quota`, which is a headroom of 0).
+  What is seen of a pool. `size`: workers that it has or is starting, as last decided; `ready`: those that take work;
+  `metrics`: by name, a number, `{number, how many ready workers it is the mean of}`, or `nil` (see
+  `Kantoku.Pool.Scaler.Policy` for units). `headroom` (default `:infinity`): how many more workers quotas leave work for;
+  `limited_by` (default `nil`): the quota that leaves least, or that refuses requests now (`:quota`, which is a headroom of
+  0).
 
   Further metrics may stand there and are kept in the decision: `:arrival_rate` (requests/s) and `:service_time` (ms) are what
   a replay needs.
@@ -68,8 +69,8 @@ defmodule Kantoku.Pool.Scaler do
   def new, do: %__MODULE__{}
 
   @doc """
-  Gives the scaler a forecast, in shadow or active as its backtest has it, or takes it away (`nil`). The caller keeps the history it
-  is made from, so that it outlives the scaler (`Kantoku.Pool.Forecast`).
+  Gives the scaler a forecast, in shadow or active as its backtest has it, or takes it away (`nil`). The caller keeps the
+  history it is made from, so that it outlives the scaler (`Kantoku.Pool.Forecast`).
 
       iex> Kantoku.Pool.Scaler.put_forecast(Kantoku.Pool.Scaler.new(), nil) == Kantoku.Pool.Scaler.new()
       true

@@ -2,10 +2,10 @@ defmodule Kantoku.Pool.Simulation do
   @moduledoc """
   A pool in simulated time: what a scaling policy makes of a load, in seconds rather than days.
 
-  Requests of a `Kantoku.Pool.Simulation.Trace` come, wait in a bounded queue, are served one at a time by workers that take a while to
-  start, and at each tick `Kantoku.Pool.Scaler.decide/4` says how many workers there are to be. Nothing is real but the decisions: no
-  process, no clock, no chance but the trace's seed. The queue is plain first come, first served; fairness, CoDel and quotas of a
-  real pool are not in it.
+  Requests of a `Kantoku.Pool.Simulation.Trace` come, wait in a bounded queue, are served one at a time by workers that take a
+  while to start, and at each tick `Kantoku.Pool.Scaler.decide/4` says how many workers there are to be. Nothing is real but
+  the decisions: no process, no clock, no chance but the trace's seed. The queue is plain first come, first served; fairness,
+  CoDel and quotas of a real pool are not in it.
 
       iex> alias Kantoku.Pool.{Scaler, Simulation}
       iex> trace = Simulation.Trace.square(low: 2, high: 20, period: 1_800_000, periods: 3, service: 1_000)
@@ -34,8 +34,8 @@ defmodule Kantoku.Pool.Simulation do
   defstruct @enforce_keys
 
   @typedoc """
-  A stretch of the trace. `at` in ms; `load`: the work that came, in workers; `size`, `ready`, `needs`: at its end; `wanted`: the most; waits
-  in ms of those who were served, `nil` if none was.
+  A stretch of the trace. `at` in ms; `load`: the work that came, in workers; `size`, `ready`, `needs`: at its end; `wanted`:
+  the most; waits in ms of those who were served, `nil` if none was.
   """
   @type row :: %{
           at: number,

@@ -7,8 +7,8 @@ defmodule Mix.Tasks.Kantoku.Scaling.Replay do
       mix kantoku.scaling.replay FILE [options]
 
   FILE is a table of comma-separated values with the columns `time`, `arrivals` and `service_time`
-  (`Kantoku.Pool.Simulation.LoadFile`), or decisions that were recorded (`Kantoku.Pool.Recording`). It prints the size, the waits, who was
-  refused and how often the size changed its direction, and draws the same as an SVG.
+  (`Kantoku.Pool.Simulation.LoadFile`), or decisions that were recorded (`Kantoku.Pool.Recording`). It prints the size, the
+  waits, who was refused and how often the size changed its direction, and draws the same as an SVG.
 
   ## Options
 

@@ -2,9 +2,10 @@ defmodule Kantoku.Pool.Forecast.Backtest do
   @moduledoc """
   Whether a forecast would have helped: a history replayed with it and without it, by the pool's own scaling policy.
 
-  The model is fitted to what lies before the part that is replayed, and sees each value only when its bucket is over. A worker that is
-  started is ready after the forecast's `lead`. Both runs are scored in worker-seconds: `short`, of what was needed and not ready, beyond
-  the policy's tolerance, and `excess`, of what was ready and not needed. The forecast has to pass all of this, else it stays in shadow:
+  The model is fitted to what lies before the part that is replayed, and sees each value only when its bucket is over. A
+  worker that is started is ready after the forecast's `lead`. Both runs are scored in worker-seconds: `short`, of what was
+  needed and not ready, beyond the policy's tolerance, and `excess`, of what was ready and not needed. The forecast has to
+  pass all of this, else it stays in shadow:
 
     * `:too_short`, `:too_sparse` - there are three seasons, two to learn from and one to be tested on, with most values known;
     * `:no_skill` - its error, one lead ahead, is at least 10 % below that of the better of two simple forecasts: as it was

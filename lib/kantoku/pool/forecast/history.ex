@@ -1,13 +1,13 @@
 defmodule Kantoku.Pool.Forecast.History do
   @moduledoc """
-  What a pool needed, bucket by bucket: the mean number of workers in each, for so many seasons. A plain value without a process, which
-  the caller keeps above the scaler, so that it outlives it. It holds at most as many numbers as buckets were asked for.
+  What a pool needed, bucket by bucket: the mean number of workers in each, for so many seasons. A plain value without a
+  process, which the caller keeps above the scaler, so that it outlives it. It holds at most as many numbers as buckets were
+  asked for.
 
       iex> alias Kantoku.Pool.Forecast.History
       iex> history = History.new(%{lead: 1, bucket: 1_000, season: 4_000, seasons: 3})
-      iex> history = Enum.reduce([{0, 2.0}, {500, 4.0}, {1_000, 5.0}, {3_100, 1.0}, {4_000, 7.0}], history, fn {now, needs}, history ->
-      ...>   History.record(history, now, needs)
-      ...> end)
+      iex> readings = [{0, 2.0}, {500, 4.0}, {1_000, 5.0}, {3_100, 1.0}, {4_000, 7.0}]
+      iex> history = Enum.reduce(readings, history, fn {now, needs}, history -> History.record(history, now, needs) end)
       iex> History.values(history)
       {0, [3.0, 5.0, nil, 1.0]}
 

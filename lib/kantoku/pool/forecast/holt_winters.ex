@@ -9,30 +9,32 @@ defmodule Kantoku.Pool.Forecast.HoltWinters do
       iex> for ahead <- 1..4, do: Float.round(HoltWinters.ahead(model, ahead), 3)
       [1.0, 5.0, 3.0, 1.0]
 
-  The three weights are those of a fixed grid with the least squared error, each value foretold from those that lie a given number of
-  values before it: what foretells the next value best need not foretell the fifth. There is no chance in it: the same values give the same model. What is missing (`nil`) is taken to be as foretold. There is no model before
-  two full seasons, or if more than half of their values are missing.
+  The three weights are those of a fixed grid with the least squared error, each value foretold from those that lie a given
+  number of values before it: what foretells the next value best need not foretell the fifth. There is no chance in it: the
+  same values give the same model. What is missing (`nil`) is taken to be as foretold. There is no model before there are two
+  full seasons in a row with more than half of their values.
   """
 
   @level [0.02, 0.1, 0.3, 0.6, 0.9]
   @trend [0.001, 0.01, 0.1]
   @season [0.05, 0.2, 0.5]
 
-  @enforce_keys [:weights, :level, :trend, :coming, :gone]
+  @enforce_keys [:weights, :level, :trend, :season, :coming, :gone]
   defstruct @enforce_keys
 
-  @typedoc "`coming` begins with the season's part of the next value; `gone`: the rest of the season, backwards."
+  @typedoc "`season`: its length; `coming` begins with the season's part of the next value; `gone`: the rest of them, backwards."
   @type t :: %__MODULE__{
           weights: {level :: float, trend :: float, season :: float},
           level: float,
           trend: float,
+          season: pos_integer,
           coming: [float],
           gone: [float]
         }
 
   @doc """
-  The model that fits best, its state after the last value. `season` and `ahead`, for which distance the weights are chosen, are numbers
-  of values.
+  The model that fits best, its state after the last value. `season` and `ahead`, for which distance the weights are chosen,
+  are numbers of values.
   """
   @spec fit([number | nil], pos_integer, pos_integer) :: {:ok, t} | {:error, :too_short | :too_sparse}
   def fit(values, season, ahead \\ 1) do
@@ -41,9 +43,14 @@ defmodule Kantoku.Pool.Forecast.HoltWinters do
 
     cond do
       length(second) < season -> {:error, :too_short}
-      sparse?(first) or sparse?(second) -> {:error, :too_sparse}
+      sparse?(first) or sparse?(second) -> without_first(rest, season, ahead)
       true -> {:ok, best(start(first, second, season), values, season, ahead)}
     end
+  end
+
+  # Later seasons may do better; what they say of themselves if they do not is no news.
+  defp without_first(rest, season, ahead) do
+    with {:error, _reason} <- fit(rest, season, ahead), do: {:error, :too_sparse}
   end
 
   @doc "The model after one more value."
@@ -72,13 +79,16 @@ defmodule Kantoku.Pool.Forecast.HoltWinters do
   @spec ahead(t, pos_integer) :: float
   def ahead(model, ahead), do: model.level + ahead * model.trend + part(model, ahead - 1)
 
-  defp part(%{coming: coming, gone: gone}, index) do
-    there = length(coming)
-    index = rem(index, there + length(gone))
-    if index < there, do: Enum.at(coming, index), else: Enum.at(gone, there - index - 1)
+  defp part(model, index) do
+    index = rem(index, model.season)
+
+    case Enum.fetch(model.coming, index) do
+      {:ok, part} -> part
+      :error -> Enum.at(model.gone, model.season - 1 - index)
+    end
   end
 
-  defp sparse?(values), do: 2 * Enum.count(values, &is_nil/1) > length(values)
+  defp sparse?(values), do: 2 * Enum.count(values, &is_nil/1) >= length(values)
 
   # Winters' start: the trend is the difference of the first two seasons' means, the season what the values have beyond level and
   # trend, in the mean of both.
@@ -96,6 +106,7 @@ defmodule Kantoku.Pool.Forecast.HoltWinters do
       weights: {0.0, 0.0, 0.0},
       level: mean1 - trend * (season + 1) / 2,
       trend: trend,
+      season: season,
       coming: parts,
       gone: []
     }

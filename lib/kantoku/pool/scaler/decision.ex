@@ -20,8 +20,8 @@ defmodule Kantoku.Pool.Scaler.Decision do
   defstruct @enforce_keys
 
   @typedoc """
-  What one rule did: from which number of workers to which, and its `why`, whose keys depend on the rule. Rules, in order: `:metrics`
-  (the largest wish), `:missing`, `:forecast`, `:stabilization`, `:policies`, `:cooldown`, `:quota`, `:bounds`.
+  What one rule did: from which number of workers to which, and its `why`, whose keys depend on the rule. Rules, in order:
+  `:metrics` (the largest wish), `:missing`, `:forecast`, `:stabilization`, `:policies`, `:cooldown`, `:quota`, `:bounds`.
   """
   @type step :: %{rule: atom, from: non_neg_integer, to: non_neg_integer, why: map}
 
@@ -71,13 +71,21 @@ defmodule Kantoku.Pool.Scaler.Decision do
   @spec to_map(t) :: map
   def to_map(decision) do
     decision
-    |> Map.take([:at, :size, :wanted, :needs, :forecast, :steps, :observation])
+    |> Map.take([:at, :size, :wanted, :needs, :forecast])
     |> Map.merge(%{
       move: move(decision),
       limited_by: limited_by(decision),
-      metrics: Enum.map(decision.wishes, &Map.put(&1, :formula, formula(&1)))
+      ready: decision.observation.ready,
+      headroom: decision.observation.headroom,
+      readings: Map.new(decision.observation.metrics, fn {name, reading} -> {name, plain(reading)} end),
+      metrics: Enum.map(decision.wishes, &Map.put(&1, :formula, formula(&1))),
+      steps: Enum.map(decision.steps, &%{&1 | why: Map.new(&1.why, fn {key, why} -> {key, plain(why)} end)})
     })
   end
+
+  defp plain({kind, value, [period: period]}), do: %{kind: kind, value: value, period: period}
+  defp plain({mean, reported}), do: %{mean: mean, reported: reported}
+  defp plain(value), do: value
 
   defp head(decision) do
     "at #{decision.at} ms: #{decision.size} workers, #{decision.observation.ready} ready -> #{decision.wanted} " <>

@@ -2,9 +2,9 @@ defmodule Kantoku.Pool.Scaler.Headroom do
   @moduledoc """
   How many more workers a pool can use before a quota, not its size, is what holds work back.
 
-  A scaler that sees requests wait or be refused wants more workers. Where a quota refuses them, more workers would stand idle: the
-  limit cannot be lifted by size. The least of what the quotas leave goes into the observation as `headroom`, its quota as
-  `limited_by`.
+  A scaler that sees requests wait or be refused wants more workers. Where a quota refuses them, more workers would stand
+  idle: the limit cannot be lifted by size. The least of what the quotas leave goes into the observation as `headroom`, its
+  quota as `limited_by`.
 
       iex> alias Kantoku.Pool.Scaler.Headroom
       iex> Headroom.least(10, workers: 40, memory: {2_000_000_000, 150_000_000}, requests: {600, 1_500})

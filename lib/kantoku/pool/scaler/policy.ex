@@ -111,14 +111,14 @@ defmodule Kantoku.Pool.Scaler.Policy do
   | `:memory` | memory of the workers, their mean | bytes | bytes |
   | any other name, `{function, target}` | what the function returns for the pool's status: a mean of the workers | its own | its own |
 
-  `:ongoing` is Ray Serve's measure (`target_ongoing_requests`). Its default of 0.7 is for workers that serve one request at a time
-  (`max_ongoing` 1, the default of a pool): Knative's 70 % of what a worker may have at once. For other workers take 0.7 times
-  their `max_ongoing`. Ray Serve's own default of 2 goes with its 5 requests at once.
+  `:ongoing` is Ray Serve's measure (`target_ongoing_requests`). Its default of 0.7 is for workers that serve one request at a
+  time (`max_ongoing` 1, the default of a pool): Knative's 70 % of what a worker may have at once. For other workers take 0.7
+  times their `max_ongoing`. Ray Serve's own default of 2 goes with its 5 requests at once.
 
   `:queue_wait` says that workers are too few, and never how many are too many: let `:ongoing` or `:utilization` stand beside it.
   """
 
-  # A history is fitted over again from time to time; this many take about a second.
+  # A history is fitted over again from time to time; this many take some seconds.
   @most_buckets 50_000
   @totals [:ongoing, :arrival_rate]
   @names Keyword.keys(@schema)

@@ -81,19 +81,15 @@ defmodule Kantoku.Pool.Scaler.Wish do
   # Of the whole pool: workers that are not ready yet are part of the size, and are seen as using nothing.
   defp needs(%{kind: :total, target: target}, value, _reported, _observation), do: {value / target, :moves}
 
-  # Workers without a reading use what is meant for them when the rest says fewer, and nothing when it says more. If that turns
-  # the wish round, nothing is done.
-  defp needs(%{kind: :mean, target: target}, value, reported, observation) do
+  # Workers without a reading use what is meant for them when the rest says fewer, and nothing when it says more. Nor do workers
+  # that are not ready yet use anything when it says more. If that turns the wish round, nothing is done.
+  defp needs(%{kind: :mean, target: target}, value, reported, %{size: size, ready: ready}) do
     ratio = value / target
-    missing = observation.ready - reported
-    needs = ratio * reported + if(ratio < 1, do: missing, else: 0)
 
-    if missing > 0 and ratio > 1 and needs < observation.size,
-      do: {observation.size, :reversed},
-      else: {min_needs(ratio, needs, observation), :moves}
+    cond do
+      ratio < 1 -> {ratio * reported + (ready - reported), :moves}
+      ratio > 1 and ratio * reported < size -> {size, :reversed}
+      true -> {ratio * reported, :moves}
+    end
   end
-
-  # On the way up workers that are not ready yet may not turn the wish round either.
-  defp min_needs(ratio, needs, %{size: size}) when ratio > 1, do: max(needs, size)
-  defp min_needs(_ratio, needs, _observation), do: needs
 end

@@ -7,22 +7,24 @@ defmodule Kantoku.Pool.Simulation.Report do
   alias Kantoku.Pool.Simulation.Picture
 
   @columns [
-    {"time", &__MODULE__.time/1},
-    {"load", &__MODULE__.load/1},
-    {"size", &__MODULE__.size/1},
-    {"wanted", &__MODULE__.wanted/1},
-    {"arrivals", &__MODULE__.arrivals/1},
-    {"wait p50", &__MODULE__.p50/1},
-    {"wait p99", &__MODULE__.p99/1},
-    {"rejected", &__MODULE__.rejected/1},
-    {"expired", &__MODULE__.expired/1}
+    time: "time",
+    load: "load",
+    size: "size",
+    wanted: "wanted",
+    arrivals: "arrivals",
+    wait_p50: "wait p50",
+    wait_p99: "wait p99",
+    rejected: "rejected",
+    expired: "expired"
   ]
 
   @doc "A line for each row, and what it comes to."
   @spec text(Simulation.t()) :: String.t()
   def text(%Simulation{rows: [%{at: first} | _]} = result) do
-    body = for row <- result.rows, do: for({_, show} <- @columns, do: show.(%{row | at: row.at - first}))
-    table = [Enum.map(@columns, &elem(&1, 0)) | body]
+    body =
+      for row <- result.rows, do: for({column, _} <- @columns, do: cell(column, Map.put(row, :time, row.at - first)))
+
+    table = [Keyword.values(@columns) | body]
 
     widths =
       table |> Enum.zip_with(& &1) |> Enum.map(fn column -> column |> Enum.map(&String.length/1) |> Enum.max() end)
@@ -30,15 +32,10 @@ defmodule Kantoku.Pool.Simulation.Report do
     Enum.map_join(table, "\n", &line(&1, widths)) <> "\n\n" <> totals(result.totals) <> forecast(result.forecast)
   end
 
-  def time(row), do: Picture.clock(row.at)
-  def load(row), do: decimal(row.load)
-  def size(row), do: "#{row.size}"
-  def wanted(row), do: "#{row.wanted}"
-  def arrivals(row), do: "#{row.arrivals}"
-  def p50(row), do: wait(row.wait_p50)
-  def p99(row), do: wait(row.wait_p99)
-  def rejected(row), do: "#{row.rejected}"
-  def expired(row), do: "#{row.expired}"
+  defp cell(:time, row), do: Picture.clock(row.time)
+  defp cell(:load, row), do: decimal(row.load)
+  defp cell(wait, row) when wait in [:wait_p50, :wait_p99], do: wait(row[wait])
+  defp cell(count, row), do: Integer.to_string(row[count])
 
   defp line(cells, widths), do: Enum.zip_with(cells, widths, &String.pad_leading/2) |> Enum.join("  ")
 

@@ -5,7 +5,7 @@ defmodule Kantoku.Pool.Simulation.Tally do
   alias Kantoku.Pool.Scaler.Decision
 
   @enforce_keys [:width, :from]
-  defstruct [:width, :from, :row, rows: [], moves: [], turns: 0, worker_ms: 0, ready_ms: 0]
+  defstruct [:width, :from, :row, rows: [], moves: [], turns: 0, worker_ms: 0]
 
   @type t :: %__MODULE__{}
 

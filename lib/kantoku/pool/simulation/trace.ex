@@ -8,8 +8,8 @@ defmodule Kantoku.Pool.Simulation.Trace do
       iex> for {at, 80} <- arrivals, do: round(at)
       [500, 1000, 1250, 1500, 1750, 2000]
 
-  Times are in ms, rates in arrivals per second. Arrivals are `:even`, or `{:poisson, seed}`: independent of each other, the same for the
-  same seed. The shapes (`step/1`, `ramp/1`, `sine/1`, `square/1`, `daily/1`) take these options:
+  Times are in ms, rates in arrivals per second. Arrivals are `:even`, or `{:poisson, seed}`: independent of each other, the
+  same for the same seed. The shapes (`step/1`, `ramp/1`, `sine/1`, `square/1`, `daily/1`) take these options:
 
     * `low`, `high` - arrivals/s at least and at most (2 and 20);
     * `period` - ms (3,600,000; of `daily/1` a day), and `periods`, how many of them (10);
@@ -75,7 +75,8 @@ defmodule Kantoku.Pool.Simulation.Trace do
   def square(options \\ []), do: shape(options, &if(&1 < 0.5, do: 0.0, else: 1.0))
 
   @doc """
-  Days of an office: quiet until eight, full within half an hour, fewer at noon, gone by seven. Each moment's rate is off by noise.
+  Days of an office: quiet until eight, full within half an hour, fewer at noon, gone by seven. Each moment's rate is off by
+  noise.
   """
   @spec daily(keyword) :: t
   def daily(options \\ []) do

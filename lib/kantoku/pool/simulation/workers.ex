@@ -68,18 +68,23 @@ defmodule Kantoku.Pool.Simulation.Workers do
     end
   end
 
-  # At one time: who finishes, then who becomes ready, then who comes.
+  # At one time: who finishes, then who becomes ready, then who comes. `:never` is later than any number.
   defp next(workers, arrivals, to) do
-    [finish: finishing(workers.busy), ready: first(workers.starting), arrival: first(arrivals)]
-    |> Enum.filter(fn {_, at} -> at != nil and at <= to end)
-    |> Enum.min_by(&elem(&1, 1), fn -> nil end)
+    {finish, ready, arrival} = {finishing(workers.busy), first(workers.starting), first(arrivals)}
+
+    cond do
+      finish <= to and finish <= ready and finish <= arrival -> {:finish, finish}
+      ready <= to and ready <= arrival -> {:ready, ready}
+      arrival <= to -> {:arrival, arrival}
+      true -> nil
+    end
   end
 
   defp finishing(busy) do
-    if :gb_sets.is_empty(busy), do: nil, else: elem(:gb_sets.smallest(busy), 0)
+    if :gb_sets.is_empty(busy), do: :never, else: elem(:gb_sets.smallest(busy), 0)
   end
 
-  defp first([]), do: nil
+  defp first([]), do: :never
   defp first([{at, _} | _]), do: at
 
   defp finish(workers) do
