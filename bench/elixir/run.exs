@@ -2,7 +2,7 @@
 
 root = __DIR__
 
-[root, "{harness,registry,lifecycle,checks}", "*.ex"]
+[root, "{harness,registry,lifecycle,checks,scaling}", "*.ex"]
 |> Path.join()
 |> Path.wildcard()
 |> Kernel.ParallelCompiler.compile(return_diagnostics: true)

@@ -29,12 +29,14 @@ defmodule Kantoku.Pool.Forecast do
 
   Where days of the week differ, let the season be a week: the history then has to be three weeks long.
 
-  `review/2` fits and tests, some hundred ms for fourteen days of five minutes: not for each tick, and best in a process of
-  its own. `follow/2` takes in the buckets that are full since, in microseconds.
+  The three steps are the caller's to take: `learn/3` after each decision, `follow/2` when a bucket is full, `review/2` about
+  once a season; and `Kantoku.Pool.Scaler.put_forecast/2` after either. `review/2` fits and tests, some hundred ms for
+  fourteen days of five minutes: not for each tick, and best in a process of its own. `follow/2` takes in the buckets that are
+  full since, in microseconds.
   """
 
   alias Kantoku.Pool.Forecast.{Backtest, History, HoltWinters}
-  alias Kantoku.Pool.Scaler.Policy
+  alias Kantoku.Pool.Scaler.{Decision, Policy}
 
   @enforce_keys [:mode, :model, :last, :bucket, :lead, :backtest]
   defstruct @enforce_keys
@@ -48,6 +50,20 @@ defmodule Kantoku.Pool.Forecast do
           lead: pos_integer,
           backtest: Backtest.t()
         }
+
+  @doc """
+  The history with what a decision says is needed, at most the policy's `max`: a queue that was full is no reason to expect as
+  much again.
+
+      iex> alias Kantoku.Pool.{Forecast, Scaler}
+      iex> policy = Scaler.Policy.new!(max: 8, metrics: [ongoing: 1])
+      iex> {decision, _} = Scaler.decide(Scaler.new(), policy, %{size: 8, ready: 8, metrics: %{ongoing: 1_008}}, 0)
+      iex> Forecast.learn(Forecast.History.new(policy.forecast), decision, policy).open
+      {0, 8.0, 1}
+  """
+  @spec learn(History.t(), Decision.t(), Policy.t()) :: History.t()
+  def learn(history, %{needs: nil}, _policy), do: history
+  def learn(history, decision, policy), do: History.record(history, decision.at, min(decision.needs, policy.max))
 
   @doc """
   A forecast from a history, and whether it may be acted upon. `nil` if the policy has `forecast: :off`, or other buckets than the

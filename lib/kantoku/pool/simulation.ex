@@ -167,7 +167,7 @@ defmodule Kantoku.Pool.Simulation do
   defp foretold(%{history: nil} = run, _decision), do: run
 
   defp foretold(run, decision) do
-    history = Forecast.History.record(run.history, decision.at, decision.needs)
+    history = Forecast.learn(run.history, decision, run.policy)
 
     cond do
       run.now - run.reviewed >= run.options.review -> reviewed(%{run | history: history, reviewed: run.now})
