@@ -106,7 +106,22 @@ defmodule Kantoku.Pool.ForecastTest do
         values(6 * @day, 3, fn index, normal -> 40 - 20 * :math.cos(2 * :math.pi() * index / @day) + 0.1 * normal end)
 
       policy = policy(lead: 1_000)
-      assert Forecast.backtest(history(slow, policy), policy).reason in [:no_gain, :too_dear]
+      backtest = Forecast.backtest(history(slow, policy), policy)
+      assert {backtest.reason, backtest.reactive.short < 1} == {:no_gain, true}
+    end
+
+    test "is not passed by a forecast that keeps many idle to save a little" do
+      slow =
+        values(6 * @day, 3, fn index, normal ->
+          (40 - 20 * :math.cos(2 * :math.pi() * index / @day)) * (1 + 0.03 * normal)
+        end)
+
+      policy = policy(lead: 60_000)
+      backtest = Forecast.backtest(history(slow, policy), policy)
+      assert backtest.reason == :too_dear
+
+      assert Backtest.explain(backtest) =~
+               "in shadow: what it saves costs too many idle workers; short 42 worker-seconds"
     end
 
     test "keeps both scores" do

@@ -170,6 +170,18 @@ defmodule Kantoku.Pool.ScalerTest do
       assert walk(policy, [{0, 30, 0.01}, {60_000, :last, 0.01}]) == [26, 22]
     end
 
+    test "what was removed within a period counts as there when it began" do
+      policy = policy(scale_down: [stabilization: 0, policies: [{:percent, 10, period: 60_000}]])
+      steps = for second <- [0, 10, 20, 59, 60], do: {second * 1_000, if(second == 0, do: 80, else: :last), 0.01}
+      assert walk(policy, steps) == [72, 72, 72, 72, 64]
+    end
+
+    test "percents are rounded for the move: up on the way up, down on the way down" do
+      half = [{:percent, 50, period: 60_000}]
+      assert one(policy(scale_up: [policies: half]), seen(3, 9.0)).wanted == 5
+      assert one(policy(scale_down: [policies: half, stabilization: 0]), seen(3, 0.1)).wanted == 1
+    end
+
     test "nine hundred percent a minute: 1, 10, 100, 1000" do
       policy = policy(scale_up: [policies: [{:percent, 900, period: 60_000}]])
       assert walk(policy, for(n <- 0..2, do: {n * 60_000, if(n == 0, do: 1, else: :last), 99.0})) == [10, 100, 1_000]

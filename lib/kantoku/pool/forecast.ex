@@ -48,7 +48,7 @@ defmodule Kantoku.Pool.Forecast do
           last: nil | integer,
           bucket: pos_integer,
           lead: pos_integer,
-          backtest: Backtest.t()
+          backtest: nil | Backtest.t()
         }
 
   @doc """

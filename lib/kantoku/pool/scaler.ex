@@ -3,9 +3,10 @@ defmodule Kantoku.Pool.Scaler do
   How many workers a pool should have: one pure step from what is seen to what is wanted.
 
   The step is that of Kubernetes' Horizontal Pod Autoscaler, rule by rule, so that its documentation explains this one. It has
-  no process and no clock: `decide/4` takes the time as an argument (ms, of any clock that does not go back) and returns a
-  `Kantoku.Pool.Scaler.Decision` and the state for the next step. Whatever ticks, ticks; windows and periods are ms of that
-  clock, so a pool that is asked ten times a second and one that is asked every seven seconds come to the same size.
+  no process and no clock: `decide/4` takes the time as an argument (ms, of any clock that does not go back; with a forecast,
+  its history's) and returns a `Kantoku.Pool.Scaler.Decision` and the state for the next step. Whatever ticks, ticks; windows
+  and periods are ms of that clock, so a pool that is asked ten times a second and one that is asked every seven seconds come
+  to the same size.
 
       iex> alias Kantoku.Pool.Scaler
       iex> policy = Scaler.Policy.new!(max: 20, metrics: [utilization: 0.5], look_back: 0)

@@ -66,6 +66,7 @@ defmodule Mix.Tasks.Kantoku.Scaling.Replay do
 
   defp checked!(option), do: option
 
+  @spec refuse!(atom, String.t(), integer) :: no_return
   defp refuse!(name, expected, value) do
     Mix.raise("--#{String.replace("#{name}", "_", "-")}: expected #{expected}, got: #{value}")
   end

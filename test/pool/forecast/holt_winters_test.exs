@@ -26,6 +26,12 @@ defmodule Kantoku.Pool.Forecast.HoltWintersTest do
     assert_in_delta HoltWinters.ahead(model, 1), value(144) + 50, 5
   end
 
+  test "a season that has changed its form is learnt anew" do
+    other = for index <- 72..287, do: 100 + 20 * :math.cos(2 * :math.pi() * index / @season)
+    {:ok, model} = HoltWinters.fit(values(0..71) ++ other, @season, 12)
+    for ahead <- [6, 12, 18, 24], do: assert_in_delta(HoltWinters.ahead(model, ahead), Enum.at(other, ahead - 1), 4)
+  end
+
   test "missing values are passed over" do
     holes = for index <- 0..119, do: if(rem(index, 5) == 3, do: nil, else: value(index))
     {:ok, model} = HoltWinters.fit(holes, @season)
