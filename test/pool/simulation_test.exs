@@ -52,7 +52,7 @@ defmodule Kantoku.Pool.SimulationTest do
   test "the rows have what the table and the picture need, and cover the trace" do
     result = Simulation.run(Trace.ramp(period: 600_000, periods: 1), Policy.new!(max: 40), bucket: 60_000)
     assert length(result.rows) == 10
-    assert Enum.map(result.rows, & &1.at) == Enum.map(0..9, &(&1 * 60_000))
+    assert Enum.map(result.rows, &{&1.at, &1.until}) == Enum.map(0..9, &{&1 * 60_000, (&1 + 1) * 60_000})
     assert Enum.sum(Enum.map(result.rows, & &1.arrivals)) == result.totals.arrivals
     assert [first | _] = result.rows
     assert_in_delta first.load, 2.9, 0.5

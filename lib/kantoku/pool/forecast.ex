@@ -66,12 +66,15 @@ defmodule Kantoku.Pool.Forecast do
   def learn(history, decision, policy), do: History.record(history, decision.at, min(decision.needs, policy.max))
 
   @doc """
-  A forecast from a history, and whether it may be acted upon. `nil` if the policy has `forecast: :off`, or other buckets than the
-  history.
+  A forecast from a history, and whether it may be acted upon. `nil` if the policy has `forecast: :off`, or other buckets or
+  another season than the history (see `Kantoku.Pool.Forecast.History.reshape/2`).
   """
   @spec review(History.t(), Policy.t()) :: t | nil
   def review(_history, %{forecast: :off}), do: nil
-  def review(%{bucket: bucket}, %{forecast: %{bucket: other}}) when bucket != other, do: nil
+
+  def review(%{bucket: bucket, season: buckets}, %{forecast: %{bucket: other, season: season}})
+      when bucket != other or buckets * bucket != season,
+      do: nil
 
   def review(history, %{forecast: options} = policy) do
     backtest = backtest(history, policy)

@@ -34,11 +34,12 @@ defmodule Kantoku.Pool.Simulation do
   defstruct @enforce_keys
 
   @typedoc """
-  A stretch of the trace. `at` in ms; `load`: the work that came, in workers; `size`, `ready`, `needs`: at its end; `wanted`:
+  A stretch of the trace. `at` and `until` in ms; `load`: the work that came, in workers; `size`, `ready`, `needs`: at its end; `wanted`:
   the most; waits in ms of those who were served, `nil` if none was.
   """
   @type row :: %{
           at: number,
+          until: number,
           arrivals: non_neg_integer,
           load: float,
           size: non_neg_integer,

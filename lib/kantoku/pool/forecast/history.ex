@@ -5,7 +5,7 @@ defmodule Kantoku.Pool.Forecast.History do
   asked for.
 
       iex> alias Kantoku.Pool.Forecast.History
-      iex> history = History.new(%{lead: 1, bucket: 1_000, season: 4_000, seasons: 3})
+      iex> history = History.new(%{bucket: 1_000, season: 4_000, seasons: 3})
       iex> readings = [{0, 2.0}, {500, 4.0}, {1_000, 5.0}, {3_100, 1.0}, {4_000, 7.0}]
       iex> history = Enum.reduce(readings, history, fn {now, needs}, history -> History.record(history, now, needs) end)
       iex> History.values(history)
@@ -26,12 +26,38 @@ defmodule Kantoku.Pool.Forecast.History do
           closed: [{index :: integer, mean :: float}]
         }
 
+  @typedoc "The options `forecast` of a policy, or as much of them: `bucket` and `season` in ms, and how many seasons are kept."
+  @type shape :: %{
+          required(:bucket) => pos_integer,
+          required(:season) => pos_integer,
+          required(:seasons) => pos_integer,
+          optional(:lead) => pos_integer
+        }
+
   @doc "An empty history, with the buckets of a policy's `forecast`."
-  @spec new(Kantoku.Pool.Scaler.Policy.forecast()) :: t
+  @spec new(shape) :: t
   def new(%{bucket: bucket, season: season, seasons: seasons}) do
     buckets = div(season, bucket)
     %__MODULE__{bucket: bucket, season: buckets, keep: buckets * seasons}
   end
+
+  @doc """
+  The history for changed options: with its values if its buckets stay as long as they were, else an empty one.
+
+      iex> alias Kantoku.Pool.Forecast.History
+      iex> options = %{bucket: 1_000, season: 4_000, seasons: 3}
+      iex> history = Enum.reduce(0..4, History.new(options), &History.record(&2, &1 * 1_000, &1))
+      iex> weekly = History.reshape(history, %{options | season: 28_000})
+      iex> {weekly.season, History.values(weekly)}
+      {28, {0, [0.0, 1.0, 2.0, 3.0]}}
+      iex> History.reshape(history, %{options | bucket: 500}).closed
+      []
+  """
+  @spec reshape(t, shape) :: t
+  def reshape(%{bucket: bucket} = history, %{bucket: bucket} = options),
+    do: %{new(options) | open: history.open, closed: history.closed}
+
+  def reshape(_history, options), do: new(options)
 
   @doc "The history with what was needed at `now` (ms), in workers. `nil`, unknown, adds nothing."
   @spec record(t, integer, number | nil) :: t

@@ -11,7 +11,7 @@ defmodule Kantoku.Pool.Simulation.Picture do
   @lower {346, 144}
   @height 540
 
-  @doc "The picture of a simulation's rows, which stand for `span` ms each."
+  @doc "The picture of a simulation's rows."
   @spec render(String.t(), [Kantoku.Pool.Simulation.row(), ...]) :: String.t()
   def render(title, rows) do
     time = scale_of_time(rows)
@@ -73,13 +73,7 @@ defmodule Kantoku.Pool.Simulation.Picture do
   defp mark(class, x), do: ~s(<line class="#{class}" x1="#{x}" y1="46" x2="#{x + 22}" y2="46"/>)
 
   # A scale is {least, greatest, from, length}: where a value lies on the page.
-  defp scale_of_time(rows) do
-    first = hd(rows).at
-    {first, List.last(rows).at + span(rows), @left, @plot}
-  end
-
-  defp span([%{at: one}, %{at: two} | _]), do: two - one
-  defp span([_one]), do: 1
+  defp scale_of_time(rows), do: {hd(rows).at, List.last(rows).until, @left, @plot}
 
   defp scale(rows, keys, {top, height}) do
     greatest = for(row <- rows, key <- keys, row[key] != nil, do: row[key]) |> Enum.max(fn -> 1 end) |> max(1)
@@ -136,19 +130,16 @@ defmodule Kantoku.Pool.Simulation.Picture do
   defp stairs(rows, time, scale), do: ~s(<polyline class="size" points="#{points(corners(rows, time, scale))}"/>)
 
   defp corners(rows, time, scale) do
-    width = span(rows)
-    Enum.flat_map(rows, fn row -> for at <- [row.at, row.at + width], do: {place(at, time), place(row.size, scale)} end)
+    Enum.flat_map(rows, fn row -> for at <- [row.at, row.until], do: {place(at, time), place(row.size, scale)} end)
   end
 
   # A stretch in which nobody was served leaves a gap.
   defp line(rows, key, class, time, scale) do
-    half = span(rows) / 2
-
     rows
     |> Enum.chunk_by(&is_nil(&1[key]))
     |> Enum.reject(&is_nil(hd(&1)[key]))
     |> Enum.map_join("\n", fn rows ->
-      points = for row <- rows, do: {place(row.at + half, time), place(row[key], scale)}
+      points = for row <- rows, do: {place((row.at + row.until) / 2, time), place(row[key], scale)}
       ~s(<polyline class="#{class}" points="#{points(points)}"/>)
     end)
   end
@@ -159,7 +150,7 @@ defmodule Kantoku.Pool.Simulation.Picture do
 
     for row <- rows, lost = row.rejected + row.expired, lost > 0 do
       bar = Float.round(min(1.0, lost / max(row.arrivals, 1)) * height, 1) |> max(2.0)
-      {left, right} = {place(row.at, time), place(row.at + span(rows), time)}
+      {left, right} = {place(row.at, time), place(row.until, time)}
       width = Float.round(right - left, 1)
       ~s(<rect class="refused" x="#{left}" y="#{top + height - bar}" width="#{width}" height="#{bar}"/>)
     end

@@ -84,6 +84,7 @@ defmodule Kantoku.Pool.Simulation.Tally do
       row
       |> Map.drop([:service, :ticks])
       |> Map.merge(%{
+        until: now,
         waits: sorted,
         load: row.service / max(1, now - row.at),
         wait_p50: percentile(sorted, 50),
