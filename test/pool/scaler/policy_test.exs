@@ -56,9 +56,9 @@ defmodule Kantoku.Pool.Scaler.PolicyTest do
     end
   end
 
-  test "a metric's function that raises, or returns no number, is a missing reading" do
-    policy = Policy.new!(max: 9, metrics: [one: {fn _ -> raise "no" end, 1}, two: {fn _ -> :many end, 1}, ongoing: 1])
-    assert Policy.read(policy, %{}) == %{one: nil, two: nil}
+  test "a metric's function that raises, exits, or returns no number, is a missing reading" do
+    own = [one: {fn _ -> raise "no" end, 1}, two: {fn _ -> exit(:timeout) end, 1}, three: {fn _ -> :many end, 1}]
+    assert Policy.read(Policy.new!(max: 9, metrics: own ++ [ongoing: 1]), %{}) == %{one: nil, two: nil, three: nil}
   end
 
   test "the documentation names every option" do

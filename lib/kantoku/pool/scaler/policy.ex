@@ -186,28 +186,25 @@ defmodule Kantoku.Pool.Scaler.Policy do
 
   @doc """
   Reads the metrics that are functions, from a pool's status: `%{name => number | nil}`. The one impure step, hence not part of a
-  decision. A function that raises, or returns no number, is a missing metric.
+  decision. A function that raises, exits, or returns no number, is a missing metric.
 
       iex> policy = Kantoku.Pool.Scaler.Policy.new!(max: 9, metrics: [ongoing: 1, gpu: {fn status -> status.gpu / 2 end, 0.8}])
       iex> Kantoku.Pool.Scaler.Policy.read(policy, %{gpu: 1.8})
       %{gpu: 0.9}
   """
   @spec read(t, map) :: %{atom => number | nil}
-  def read(policy, status),
-    do:
-      for(
-        %{read: read} = metric when read != nil <- policy.metrics,
-        into: %{},
-        do: {metric.name, reading(read, status)}
-      )
+  def read(policy, status) do
+    own = Enum.reject(policy.metrics, &is_nil(&1.read))
+    Map.new(own, &{&1.name, reading(&1.read, status)})
+  end
 
   defp reading(read, status) do
     case read.(status) do
       value when is_number(value) -> value
       _else -> nil
     end
-  rescue
-    _error -> nil
+  catch
+    _kind, _reason -> nil
   end
 
   defp metrics(given), do: Enum.map(given, &metric/1)
