@@ -129,6 +129,15 @@ defmodule Kantoku.Pool.SimulationTest do
       for {now, size} <- slow, settled.(now), do: assert(abs(size - fast[now]) <= 1, "at #{now}: #{size}, #{fast[now]}")
     end
 
+    test "a load beyond what the pool can serve is answered within a second, at ten ticks a second and the default policy" do
+      policy = Policy.new!(max: 50, forecast: :off)
+
+      for {low, high} <- [{1, 3}, {2, 4}, {10, 16}, {1, 64}] do
+        sizes = sizes(100, fn now -> if now < 600_000, do: low, else: high end, 601_000, policy)
+        assert sizes[601_000] > sizes[599_900], "from #{low} to #{high}"
+      end
+    end
+
     defp load(:sine), do: fn now -> 4.5 - 2.5 * :math.cos(2 * :math.pi() * now / @hour) end
     defp load(:ramp), do: fn now -> 2 + 5 * now / (2 * @hour) end
     defp load(:triangle), do: fn now -> 2 + 5 * (1 - abs(1 - rem(now, @hour) * 2 / @hour)) end

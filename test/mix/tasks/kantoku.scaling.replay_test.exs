@@ -50,7 +50,7 @@ defmodule Mix.Tasks.Kantoku.Scaling.ReplayTest do
              ~w(time load size wanted arrivals) ++ ["wait p50", "wait p99", "rejected", "expired"]
 
     assert String.split(first) == ~w(00:00:00 0.8 2 2 925 0 ms 0 ms 0 0)
-    assert text =~ "138756 arrivals: 138756 served, 0 rejected, 0 expired"
+    assert text =~ "138756 arrivals: 138753 served, 0 rejected, 3 expired"
     assert text =~ ~r/size: \d+ moves, \d direction changes, \d+ worker-seconds/
     assert text =~ "forecast: in shadow: the history is shorter than three seasons"
     assert String.ends_with?(text, "picture: #{out}")

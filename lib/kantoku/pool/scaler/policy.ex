@@ -71,10 +71,10 @@ defmodule Kantoku.Pool.Scaler.Policy do
     ],
     look_back: [
       kind: :non_negative,
-      default: 10_000,
+      default: 2_000,
       doc:
-        "ms; a metric's mean over this time counts (Ray Serve's `look_back_period_s`, 30 s there for workers that take " <>
-          "longer to start). 0: the last reading."
+        "ms; a metric's mean over this time counts (Ray Serve's `look_back_period_s`; 30 s there, which is late for workers that " <>
+          "start in milliseconds). 0: the last reading. More of it needs fewer workers under an uneven load, and reacts later."
     ],
     scale_up: [kind: {:options, @up}, doc: "how the pool grows:"],
     scale_down: [kind: {:options, @down}, doc: "how it shrinks:"],
