@@ -105,6 +105,7 @@ defmodule Kantoku.Options do
       else: raise(ArgumentError, "#{where}: expected #{expected(kind)}, got: #{inspect(given)}")
   end
 
+  defp fits?({:like, _, fits?}, given), do: fits?.(given)
   defp fits?(:any, _), do: true
   defp fits?(:atom, given), do: is_atom(given) and given not in [nil, true, false]
   defp fits?(:boolean, given), do: is_boolean(given)
@@ -113,9 +114,9 @@ defmodule Kantoku.Options do
   defp fits?(:keyword, given), do: Keyword.keyword?(given)
   defp fits?({:one_of, values}, given), do: given in values
   defp fits?({:positive_or, words}, given), do: given in words or fits?(:positive, given)
-  defp fits?({:like, _, fits?}, given), do: fits?.(given)
   defp fits?({:list, _}, _), do: false
 
+  defp expected({:like, expected, _}), do: expected
   defp expected(:atom), do: "an atom"
   defp expected(:boolean), do: "true or false"
   defp expected(:positive), do: "a positive integer"
@@ -123,6 +124,5 @@ defmodule Kantoku.Options do
   defp expected(:keyword), do: "a keyword list"
   defp expected({:one_of, values}), do: "one of #{inspect(values)}"
   defp expected({:positive_or, words}), do: "a positive integer or one of #{inspect(words)}"
-  defp expected({:like, expected, _}), do: expected
   defp expected({:list, _}), do: "a list"
 end
