@@ -74,6 +74,20 @@ defmodule Kantoku.MixProject do
         Pools: [Kantoku.Pool, Kantoku.Pool.Lease, Kantoku.Pool.Strategy],
         Registry: [Kantoku.Registry, Kantoku.Registry.Load, Kantoku.Entry],
         State: [Kantoku.Store, Kantoku.Store.Memory, Kantoku.Store.Disk],
+        Scaling: [
+          Kantoku.Pool.Scaler,
+          Kantoku.Pool.Scaler.Policy,
+          Kantoku.Pool.Scaler.Decision,
+          Kantoku.Pool.Scaler.Headroom,
+          Kantoku.Pool.Forecast,
+          Kantoku.Pool.Forecast.History,
+          Kantoku.Pool.Forecast.HoltWinters,
+          Kantoku.Pool.Forecast.Backtest,
+          Kantoku.Pool.Simulation,
+          Kantoku.Pool.Simulation.Trace,
+          Kantoku.Pool.Simulation.LoadFile,
+          Kantoku.Pool.Recording
+        ],
         "Events and errors": [Kantoku.Telemetry, Kantoku.Error],
         Engines: [Kantoku.Engine, Kantoku.Engine.Pools, Kantoku.Engine.Elixir, Kantoku.Native]
       ]

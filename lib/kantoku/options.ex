@@ -15,6 +15,7 @@ defmodule Kantoku.Options do
           | {:positive_or, [term]}
           | {:non_negative_or, [term]}
           | {:options_or, schema, [term]}
+          | {:like, expected :: String.t(), (term -> boolean)}
 
   @type schema :: [{atom, [kind: kind, default: term, required: boolean, doc: String.t()]}]
 
@@ -105,6 +106,7 @@ defmodule Kantoku.Options do
       else: raise(ArgumentError, "#{where}: expected #{expected(kind)}, got: #{inspect(given)}")
   end
 
+  defp fits?({:like, _, fits?}, given), do: fits?.(given)
   defp fits?(:any, _), do: true
   defp fits?(:atom, given), do: is_atom(given) and given not in [nil, true, false]
   defp fits?(:boolean, given), do: is_boolean(given)
@@ -116,6 +118,7 @@ defmodule Kantoku.Options do
   defp fits?({:non_negative_or, words}, given), do: given in words or fits?(:non_negative, given)
   defp fits?({:list, _}, _), do: false
 
+  defp expected({:like, expected, _}), do: expected
   defp expected(:atom), do: "an atom"
   defp expected(:boolean), do: "true or false"
   defp expected(:positive), do: "a positive integer"

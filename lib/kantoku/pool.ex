@@ -76,9 +76,7 @@ defmodule Kantoku.Pool do
 
   @doc """
   Sends a worker a request without waiting for it to be served, as `GenServer.cast/2` does. `:ok` says that it was sent, or waits its
-  turn. It counts as ongoing until the worker is done with it.
-
-  Not for pools with `on_abandon: :replace`: what nobody waits for is taken for given up there, and its worker replaced.
+  turn. It counts as ongoing until the worker is done with it, and is nobody's: the death of who sent it changes nothing.
   """
   @spec cast(t, request :: term, keyword) :: :ok | {:error, Error.t()}
   defdelegate cast(pool, request, opts \\ []), to: Calls

@@ -240,14 +240,19 @@ impl Run {
         for effect in effects {
             match effect {
                 Effect::Deliver {
-                    ticket,
                     worker,
                     parcel,
+                    unheeded,
                 } => {
-                    assert_eq!(self.model.contents[&parcel.content], ticket);
-                    let cast = self.model.tickets[&ticket.word()].kind == Kind::Cast;
+                    let ticket = self.model.contents[&parcel.content];
+                    let kind = self.model.tickets[&ticket.word()].kind;
+                    assert_eq!(unheeded, Notice::unheeded(kind, ticket, worker));
                     self.model.hand_over(ticket, worker, &self.world);
-                    assert_eq!(parcel.sent(), cast, "only casts are nobody's at once");
+                    assert_eq!(
+                        parcel.sent(),
+                        kind == Kind::Cast,
+                        "only casts are nobody's at once"
+                    );
                 }
                 Effect::Grant {
                     owner,
@@ -277,7 +282,7 @@ impl Run {
                     assert_eq!(self.model.ongoing(worker), 0, "it left with work");
                     self.model.worker_ended(worker);
                 }
-                Effect::Tell(Notice::Abandoned { ticket, worker }) => {
+                Effect::Tell(Notice::Abandoned { ticket, worker } | Notice::Cast { ticket, worker }) => {
                     assert_eq!(
                         self.model.tickets[&ticket.word()].state,
                         State::Abandoned(worker),

@@ -70,8 +70,8 @@ each_engine Kantoku.Engine.PoolTicketsTest do
     test "is sent, and keeps its permit until the manager says that it is done", %{pool: pool, worker: worker} do
       assert TestPool.cast(pool, :one) == {:sent, worker}
       hear({:at, ^worker, {:"$gen_cast", :one}})
-      hear({:kantoku_pool, :pool, {:abandoned, ticket, ^worker}})
-      assert TestPool.abandoned(pool) == [{ticket, worker}]
+      hear({:kantoku_pool, :pool, {:cast, ticket, ^worker}})
+      assert TestPool.abandoned(pool) == [{:cast, ticket, worker}]
       assert %{free: 0, ongoing: 1, abandoned: 1, served: 1} = TestPool.status(pool)
       assert TestPool.answered(pool, ticket) == :ok
       assert %{free: 1, ongoing: 0, abandoned: 0} = TestPool.status(pool)
@@ -83,12 +83,12 @@ each_engine Kantoku.Engine.PoolTicketsTest do
       TestOwner.kill(caller)
       :ok = TestPool.checkin(pool, one)
       hear({:at, ^worker, {:"$gen_cast", :two}})
-      hear({:kantoku_pool, :pool, {:abandoned, _, ^worker}})
+      hear({:kantoku_pool, :pool, {:cast, _, ^worker}})
     end
 
     test "is nobody's", %{pool: pool} do
       {:sent, _} = TestPool.cast(pool, :one)
-      hear({:kantoku_pool, :pool, {:abandoned, ticket, _}})
+      hear({:kantoku_pool, :pool, {:cast, ticket, _}})
       assert {TestPool.checkin(pool, ticket), TestPool.cancel(pool, ticket)} == {:gone, :gone}
       assert %{free: 0} = TestPool.status(pool)
     end
@@ -242,7 +242,7 @@ each_engine Kantoku.Engine.PoolTicketsTest do
       TestOwner.kill(caller)
       hear({:kantoku_pool, :pool, {:abandoned, ^one, ^worker}})
       hear({:kantoku_pool, :pool, {:abandoned, ^two, ^worker}})
-      assert TestPool.abandoned(pool) == [{one, worker}, {two, worker}]
+      assert TestPool.abandoned(pool) == [{:abandoned, one, worker}, {:abandoned, two, worker}]
       for ticket <- [one, two], do: assert(TestPool.answered(pool, ticket) == :ok)
       assert %{ongoing: 0, free: 2} = TestPool.status(pool)
     end
@@ -259,7 +259,7 @@ each_engine Kantoku.Engine.PoolTicketsTest do
       for pid <- [caller, bystander], do: TestOwner.kill(pid)
       TestOwner.eventually(fn -> TestPool.status(pool).queue == 0 end)
       refute_received {:kantoku_pool, :pool, {:abandoned, ^ticket, _}}
-      assert TestPool.abandoned(pool) == [{ticket, worker}]
+      assert TestPool.abandoned(pool) == [{:abandoned, ticket, worker}]
     end
   end
 
@@ -323,7 +323,7 @@ each_engine Kantoku.Engine.PoolTicketsTest do
     hear({:kantoku_pool, :pool, {:down, ^both}})
     hear({:kantoku_pool, :served, :down})
     hear({:kantoku_pool, :pool, {:abandoned, ^held, ^worker}})
-    assert TestPool.abandoned(pool) == [{held, worker}]
+    assert TestPool.abandoned(pool) == [{:abandoned, held, worker}]
   end
 
   test "whatever becomes of requests, the counts add up", %{pool: pool, worker: worker} do

@@ -26,6 +26,19 @@ defmodule Kantoku.Pool.AbandonTest do
       assert begun - asked >= 50
     end
 
+    test "with on_abandon: :replace a cast that takes long costs no worker" do
+      pool = pool!(@engine, on_abandon: :replace)
+      [worker] = pids(pool)
+      {ref, request} = hold()
+      :ok = Pool.cast(pool, request)
+      assert begun(ref) == worker
+      next = call_async(pool, :pid)
+      until(pool, abandoned: 1, queue: 1)
+      release(worker, ref)
+      assert Task.await(next) == {:ok, worker}
+      settled(pool, 1)
+    end
+
     test "with on_abandon: :replace the worker is killed and started again, uncharged" do
       pool = pool!(@engine, on_abandon: :replace, domain: [partitions: 2, budget: [crashes: 1], unpark: :never])
       {:ok, events} = Telemetry.subscribe(elem(pool, 0), events: [[:pool, :replaced]])

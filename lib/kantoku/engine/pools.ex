@@ -63,6 +63,7 @@ defmodule Kantoku.Engine.Pools do
 
     * `{:kantoku_pool, pool, {:abandoned, ticket, pid}}` - a worker is at something that nobody waits for: `c:pool_answered/3`
       says when it is done;
+    * `{:kantoku_pool, pool, {:cast, ticket, pid}}` - the same of a cast, which nobody ever waited for;
     * `{:kantoku_pool, pool, {:left, pid}}` - a worker that was to leave has nothing left;
     * `{:kantoku_pool, pool, {:down, pid}}` - a worker died;
     * `{:kantoku_pool, pool, :pressed}` - for the first time since the last `c:pool_tick/2` a request that comes has to wait, or
@@ -219,7 +220,7 @@ defmodule Kantoku.Engine.Pools do
   @callback pool_answered(instance, pool, ticket) :: :ok | :gone | :unknown
 
   @doc "All abandoned tickets and who is at them: what a manager that was started again has to know."
-  @callback pool_abandoned(instance, pool) :: [{ticket, pid}] | :unknown
+  @callback pool_abandoned(instance, pool) :: [{:abandoned | :cast, ticket, pid}] | :unknown
 
   @doc "Refuses who has waited too long, and moves the interval of overload. To be called some ten times a second."
   @callback pool_tick(instance, pool) :: :ok | :unknown
@@ -279,7 +280,7 @@ defmodule Kantoku.Engine.Pools do
   @spec pool_answered(instance, pool, ticket) :: :ok | :gone | :unknown
   dispatch(pool_answered(instance, pool, ticket))
 
-  @spec pool_abandoned(instance, pool) :: [{ticket, pid}] | :unknown
+  @spec pool_abandoned(instance, pool) :: [{:abandoned | :cast, ticket, pid}] | :unknown
   dispatch(pool_abandoned(instance, pool))
 
   @spec pool_tick(instance, pool) :: :ok | :unknown

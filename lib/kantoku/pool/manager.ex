@@ -104,9 +104,9 @@ defmodule Kantoku.Pool.Manager do
     emit(state, :started, %{workers: length(workers)}, %{})
 
     state =
-      for {ticket, pid} <- list(Pools.pool_abandoned(instance, pool)),
+      for {kind, ticket, pid} <- list(Pools.pool_abandoned(instance, pool)),
           reduce: state,
-          do: (state -> ask(state, ticket, pid, :given_up))
+          do: (state -> ask(state, ticket, pid, if(kind == :cast, do: :cast, else: :given_up)))
 
     schedule(%{state | leaving: leaving}, Pace.fast())
   end

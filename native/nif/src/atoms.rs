@@ -8,6 +8,7 @@ rustler::atoms! {
     busy,
     bytes,
     cancelled,
+    cast,
     change,
     closed,
     codel,

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use kantoku_core::pool::{self, Effect, Effects, Notice, Refusal};
+use kantoku_core::pool::{self, Effect, Effects, Name, Notice, Refusal};
 use rustler::sys::{self, ErlNifEnv, ErlNifTerm};
 use rustler::{Atom, Encoder, Env, Term};
 
@@ -205,13 +205,13 @@ fn carry(from: From<'_>, cell: Cell, effects: &mut Effects<Content>) {
     for effect in std::mem::take(effects) {
         match effect {
             Effect::Deliver {
-                ticket,
                 worker,
                 parcel,
+                unheeded,
             } => {
                 from.deliver(Pid(worker), &parcel.content);
                 if parcel.sent() {
-                    tell(from, cell, Notice::Abandoned { ticket, worker });
+                    tell(from, cell, unheeded);
                 }
             }
             Effect::Grant {
@@ -251,22 +251,31 @@ pub fn tell(from: From<'_>, cell: Cell, notice: Notice) {
     };
     let name = cell.name.load(kantoku_core::sync::atomic::Ordering::Acquire);
     from.send(manager, |env| {
-        let with = |atom: Atom, pid: u64| beam::tuple(env, &[beam::atom(env, atom), Pid(pid).term(env)]);
-        let what = match notice {
-            Notice::Abandoned { ticket, worker } => beam::tuple(
-                env,
-                &[
-                    beam::atom(env, atoms::abandoned()),
-                    ticket.word().encode(env),
-                    Pid(worker).term(env),
-                ],
-            ),
-            Notice::Left { worker } => with(atoms::left(), worker),
-            Notice::Down { worker } => with(atoms::down(), worker),
-            Notice::Pressed => beam::atom(env, atoms::pressed()),
-        };
-        about(env, beam::immediate(env, name), what)
+        about(env, beam::immediate(env, name), said(env, notice))
     });
+}
+
+/// A notice as the manager hears it.
+pub fn said(env: Env<'_>, notice: Notice) -> Term<'_> {
+    let ticket = |ticket: Name| ticket.word().encode(env);
+    match notice {
+        Notice::Abandoned { ticket: of, worker } => {
+            tagged(env, atoms::abandoned(), &[ticket(of), Pid(worker).term(env)])
+        }
+        Notice::Cast { ticket: of, worker } => {
+            tagged(env, atoms::cast(), &[ticket(of), Pid(worker).term(env)])
+        }
+        Notice::Left { worker } => tagged(env, atoms::left(), &[Pid(worker).term(env)]),
+        Notice::Down { worker } => tagged(env, atoms::down(), &[Pid(worker).term(env)]),
+        Notice::Pressed => beam::atom(env, atoms::pressed()),
+    }
+}
+
+fn tagged<'a>(env: Env<'a>, tag: Atom, rest: &[Term<'a>]) -> Term<'a> {
+    let items: Vec<Term<'a>> = std::iter::once(beam::atom(env, tag))
+        .chain(rest.iter().copied())
+        .collect();
+    beam::tuple(env, &items)
 }
 
 pub fn atom_of(reason: Refusal) -> Atom {

@@ -376,7 +376,7 @@ pub fn cast<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         Some(Asked::Taken { ticket, worker }) => {
             let from = From::Process(env);
             courier::post(Pid(worker), courier::casted(env, request));
-            courier::tell(from, open.cell, Notice::Abandoned { ticket, worker });
+            courier::tell(from, open.cell, Notice::Cast { ticket, worker });
             Ok(beam::tuple(
                 env,
                 &[atom(env, atoms::sent()), Pid(worker).term(env)],
@@ -510,13 +510,12 @@ pub fn tick<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 
 /// `pool_abandoned(instance, pool)`
 pub fn abandoned<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let found = find(args[0], args[1]).and_then(|open| open.cell.pool.abandoned(open.generation).ok());
+    let found = find(args[0], args[1]).and_then(|open| open.cell.pool.unheeded(open.generation).ok());
     let Some(found) = found else {
         return Ok(unknown(env));
     };
-    let pair =
-        |&(ticket, pid): &(Name, u64)| beam::tuple(env, &[ticket.word().encode(env), Pid(pid).term(env)]);
-    Ok(found.iter().map(pair).collect::<Vec<_>>().encode(env))
+    let said = found.iter().map(|&notice| courier::said(env, notice));
+    Ok(said.collect::<Vec<_>>().encode(env))
 }
 
 /// `pool_status(instance, pool)`

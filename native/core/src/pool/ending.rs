@@ -249,14 +249,14 @@ impl<W: World> Inner<W> {
     }
 
     /// Abandoned tickets whose request was sent.
-    pub fn abandoned(&self) -> Vec<(Name, u64)> {
+    pub fn unheeded(&self) -> Vec<Notice> {
         self.tickets
             .iter()
             .filter(|ticket| ticket.stage == Stage::Abandoned)
             .filter(|ticket| {
                 ticket.kind == Kind::Checkout || ticket.parcel.as_ref().is_none_or(|parcel| parcel.was_sent())
             })
-            .map(|ticket| (ticket.name, self.workers.get(ticket.worker).pid))
+            .map(|ticket| Notice::unheeded(ticket.kind, ticket.name, self.workers.get(ticket.worker).pid))
             .collect()
     }
 

@@ -360,9 +360,9 @@ impl<W: World> Pool<W> {
         Ok(self.enter(generation)?.members())
     }
 
-    /// Abandoned tickets whose request was sent, with their workers.
-    pub fn abandoned(&self, generation: u32) -> Result<Vec<(Name, u64)>, Closed> {
-        Ok(self.enter(generation)?.abandoned())
+    /// What the manager was told of tickets that are still abandoned.
+    pub fn unheeded(&self, generation: u32) -> Result<Vec<Notice>, Closed> {
+        Ok(self.enter(generation)?.unheeded())
     }
 
     pub fn bytes(&self) -> usize {

@@ -274,9 +274,9 @@ impl<W: World> Inner<W> {
                     parcel,
                 },
                 Kind::Call | Kind::Cast => Effect::Deliver {
-                    ticket: name,
                     worker,
                     parcel,
+                    unheeded: Notice::unheeded(ticket.kind, name, worker),
                 },
             });
             if ticket.kind == Kind::Cast

@@ -1,7 +1,7 @@
 //! What is to be sent after a change: to workers, to those that wait, to the pool's manager.
 
 use super::parcel::Sealed;
-use super::tickets::Name;
+use super::tickets::{Kind, Name};
 
 /// Why a request is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,11 @@ pub enum Notice {
         ticket: Name,
         worker: u64,
     },
+    /// A worker was sent what nobody waits for; when is it done with it?
+    Cast {
+        ticket: Name,
+        worker: u64,
+    },
     /// A leaving worker has nothing left to do.
     Left {
         worker: u64,
@@ -34,13 +39,23 @@ pub enum Notice {
     Pressed,
 }
 
+impl Notice {
+    /// Of what a worker was sent, and nobody waits for.
+    pub fn unheeded(kind: Kind, ticket: Name, worker: u64) -> Self {
+        match kind {
+            Kind::Cast => Notice::Cast { ticket, worker },
+            Kind::Call | Kind::Checkout => Notice::Abandoned { ticket, worker },
+        }
+    }
+}
+
 #[derive(Debug)]
 pub enum Effect<C> {
-    /// The request is the worker's. After it was sent, [`super::Parcel::sent`] says whether `Abandoned` is to be told.
+    /// The request is the worker's. After it was sent, [`super::Parcel::sent`] says whether `unheeded` is to be told.
     Deliver {
-        ticket: Name,
         worker: u64,
         parcel: Sealed<C>,
+        unheeded: Notice,
     },
     /// The worker is the owner's.
     Grant {

@@ -2,7 +2,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Report do
   # What can be asked of a pool, all of it read and nothing changed.
   @moduledoc false
 
-  alias Kantoku.Engine.Elixir.Pool.{Mean, State, Worker, Workers}
+  alias Kantoku.Engine.Elixir.Pool.{Mean, State, Tickets, Worker, Workers}
 
   @spec status(State.t()) :: %{atom => non_neg_integer}
   def status(state) do
@@ -41,8 +41,10 @@ defmodule Kantoku.Engine.Elixir.Pool.Report do
   defp free(state, worker), do: max(state.config.max_ongoing - Worker.ongoing(worker), 0)
 
   @doc "What workers are at that nobody waits for, oldest first."
-  @spec abandoned(State.t()) :: [{non_neg_integer, pid}]
+  @spec abandoned(State.t()) :: [{:abandoned | :cast, non_neg_integer, pid}]
   def abandoned(state) do
-    for number <- Enum.sort(state.abandoned), do: {number, Map.fetch!(state.tickets, number).worker}
+    for number <- Enum.sort(state.abandoned), ticket = Map.fetch!(state.tickets, number) do
+      Tickets.unheeded(ticket, ticket.worker)
+    end
   end
 end

@@ -47,18 +47,23 @@ defmodule Kantoku.Engine.Elixir.Pool.Tickets do
   defp deliver(state, %{kind: :checkout}, _pid), do: state
 
   defp deliver(state, %{kind: :cast} = ticket, pid) do
-    state |> State.effect({:send, pid, {:"$gen_cast", ticket.request}}) |> note_abandoned(ticket.number, pid)
+    state |> State.effect({:send, pid, {:"$gen_cast", ticket.request}}) |> note_abandoned(ticket, pid)
   end
 
   @doc "Nobody waits for what a worker is at."
   @spec abandon(State.t(), Ticket.t()) :: State.t()
   def abandon(state, ticket) do
-    state |> put(%{ticket | state: :abandoned}) |> note_abandoned(ticket.number, ticket.worker)
+    state |> put(%{ticket | state: :abandoned}) |> note_abandoned(ticket, ticket.worker)
   end
 
-  defp note_abandoned(state, number, pid) do
-    State.tell_manager(%{state | abandoned: MapSet.put(state.abandoned, number)}, {:abandoned, number, pid})
+  defp note_abandoned(state, %{number: number} = ticket, pid) do
+    State.tell_manager(%{state | abandoned: MapSet.put(state.abandoned, number)}, unheeded(ticket, pid))
   end
+
+  @doc "What the manager is told of what a worker is at, and nobody waits for."
+  @spec unheeded(Ticket.t(), pid) :: {:abandoned | :cast, non_neg_integer, pid}
+  def unheeded(%{kind: :cast, number: number}, pid), do: {:cast, number, pid}
+  def unheeded(%{number: number}, pid), do: {:abandoned, number, pid}
 
   @doc "A worker is done with a ticket, after a hold that tells how long it takes."
   @spec finish(State.t(), Ticket.t(), integer) :: State.t()

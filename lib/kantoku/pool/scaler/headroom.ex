@@ -1,0 +1,41 @@
+defmodule Kantoku.Pool.Scaler.Headroom do
+  @moduledoc """
+  How many more workers a pool can use before a quota, not its size, is what holds work back.
+
+  A scaler that sees requests wait or be refused wants more workers. Where a quota refuses them, more workers would stand
+  idle: the limit cannot be lifted by size. The least of what the quotas leave goes into the observation as `headroom`, its
+  quota as `limited_by`.
+
+      iex> alias Kantoku.Pool.Scaler.Headroom
+      iex> Headroom.least(10, workers: 40, memory: {2_000_000_000, 150_000_000}, requests: {600, 1_500})
+      {3, :memory}
+      iex> Headroom.least(10, [])
+      {:infinity, nil}
+  """
+
+  @typedoc """
+    * `workers: n` - the most workers;
+    * `memory: {bytes, bytes_per_worker}` - what they may use together, and what one uses;
+    * `requests: {per_minute, service_time}` - a rate that admission lets through, and ms that a worker has each request
+      (for a quota of tokens: its rate divided by the tokens of a request).
+  """
+  @type quota ::
+          {:workers, non_neg_integer}
+          | {:memory, {number, number}}
+          | {:requests, {per_minute :: number, service_time :: number}}
+
+  # Requests come unevenly, so workers that are busy all the time would let some wait (Knative aims at 70 % busy).
+  @busy 0.7
+
+  @doc "How many workers the quotas leave beyond `size`, and which of them leaves least. Never below 0: a quota shrinks no pool."
+  @spec least(non_neg_integer, [quota]) :: {non_neg_integer | :infinity, atom | nil}
+  def least(size, quotas) do
+    quotas
+    |> Enum.map(fn {name, _} = quota -> {max(0, most(quota) - size), name} end)
+    |> Enum.min(fn -> {:infinity, nil} end)
+  end
+
+  defp most({:workers, most}), do: most
+  defp most({:memory, {bytes, each}}) when each > 0, do: floor(bytes / each)
+  defp most({:requests, {per_minute, service_time}}), do: max(1, ceil(per_minute / 60_000 * service_time / @busy))
+end
