@@ -29,7 +29,8 @@ defmodule Kantoku.Pool.OptionsTest do
     {[name: :p, lifetime_jitter: 101] ++ @worker, ~r/option :lifetime_jitter: expected at most 100, got: 101/},
     {[name: :p, scaling: true] ++ @worker,
      ~r/option :scaling: expected false or options of Kantoku.Pool.Scaler.Policy, got: true/},
-    {[name: :p, scaling: [tolerance: 2]] ++ @worker, ~r/pool :p, option :scaling, option :tolerance: expected a number/},
+    {[name: :p, scaling: [tolerance: 2]] ++ @worker,
+     ~r/pool :p, option :scaling, option :tolerance: expected a number/},
     {[name: :p, max: 3, scaling: [max: 4]] ++ @worker,
      ~r/option :scaling, option :max: expected nothing, as it stands among the pool's own options, got: 4/},
     {[name: :p, scaling: []] ++ @worker, ~r/option :max: expected an integer of 0 or more, got: nil/},
@@ -98,7 +99,10 @@ defmodule Kantoku.Pool.OptionsTest do
     here = Config.new!([name: :p, max: 20, scaling: [metrics: [ongoing: 2]]] ++ @worker)
     assert here == Config.new!([name: :p, scaling: [max: 20, metrics: [ongoing: 2]]] ++ @worker)
     assert {here.min, here.target, here.max, here.scaling.min, here.scaling.max} == {1, 1, 20, 1, 20}
-    assert %{min: 0, target: 0, scaling: %{min: 1, max: 4}} = Config.new!([name: :p, target: 0, max: 4, scaling: []] ++ @worker)
+
+    assert %{min: 0, target: 0, scaling: %{min: 1, max: 4}} =
+             Config.new!([name: :p, target: 0, max: 4, scaling: []] ++ @worker)
+
     assert %{min: 1, target: 8, max: 8} = Config.new!([name: :p, target: 8, scaling: []] ++ @worker)
   end
 

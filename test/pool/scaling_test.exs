@@ -5,7 +5,13 @@ defmodule Kantoku.Pool.ScalingTest do
     alias Kantoku.Telemetry
 
     # One worker for each request, at once; and back when it has been quiet for a moment.
-    @scaling [metrics: [ongoing: 1], look_back: 0, scale_down: [stabilization: 200], forecast: :off]
+    @scaling [
+      metrics: [ongoing: 1],
+      look_back: 0,
+      scale_up: [policies: [{:count, 100, period: 100}]],
+      scale_down: [stabilization: 200, policies: [{:percent, 100, period: 100}]],
+      forecast: :off
+    ]
 
     defp scaling!(scaling \\ [], opts \\ []) do
       own = [min: 1, max: 8, target: 1, codel: false, scaling: Keyword.merge(@scaling, scaling)]
@@ -76,7 +82,8 @@ defmodule Kantoku.Pool.ScalingTest do
 
       last =
         eventually(fn ->
-          with [%{limited_by: [:stabilization | _], at: at} = last | _] when at > killed + 20 <- explained(pool).decisions,
+          with [%{limited_by: [:stabilization | _], at: at} = last | _] when at > killed + 20 <-
+                 explained(pool).decisions,
                do: last,
                else: (_ -> nil)
         end)
@@ -104,7 +111,10 @@ defmodule Kantoku.Pool.ScalingTest do
       assert %{wanted: 6} = status(pool)
       :ok = Pool.update(pool, target: 2)
       until(pool, wanted: 2, ready: 2, target: 2)
-      assert_raise ArgumentError, ~r/option :scaling, option :look_back/, fn -> Pool.update(pool, scaling: [look_back: -1]) end
+
+      assert_raise ArgumentError, ~r/option :scaling, option :look_back/, fn ->
+        Pool.update(pool, scaling: [look_back: -1])
+      end
     end
 
     test "scaling can be turned on and off, and off a pool keeps to its target" do
@@ -127,19 +137,27 @@ defmodule Kantoku.Pool.ScalingTest do
       {:ok, events} = Telemetry.subscribe(instance, events: [[:pool, :scaled], [:pool, :resized]])
       load = load(pool, 3)
 
-      assert %{measurements: %{from: 1, to: to}, metadata: %{pool: ^name, decision: %{move: :up, wanted: to}}} =
-               scaled(events, &(&1.measurements.to > 1))
-
+      {%{from: 1, to: to}, %{pool: ^name, decision: decision}} = scaled(events, &(&1.decision.move == :up))
+      assert %{wanted: ^to, metrics: [%{formula: "ceil(" <> _}]} = decision
+      assert resized(events) == :scaled
       until(pool, ready: 3)
       relieve(load)
-      assert %{metadata: %{limited_by: [:stabilization | _]}} = scaled(events, &(&1.metadata.decision.move == :none))
-      refute_receive {:kantoku_event, %{name: [:kantoku, :pool, :scaled], metadata: %{limited_by: [:stabilization]}}}, 300
+      {%{from: 3, to: 3}, %{limited_by: [:stabilization]}} = scaled(events, &(&1.limited_by == [:stabilization]))
+      refute_receive {:kantoku_event, ^events, [_, _, :scaled], _, %{limited_by: [:stabilization]}}, 300
     end
 
-    # The next event of its kind for which this holds.
-    defp scaled(events, fun) do
-      assert %{} = event = next(events)
-      if event.name == [:kantoku, :pool, :scaled] and fun.(event), do: event, else: scaled(events, fun)
+    # The next of these for which this holds.
+    defp scaled(subscription, fun) do
+      receive do
+        {:kantoku_event, ^subscription, [:kantoku, :pool, :scaled], measurements, metadata} ->
+          if fun.(metadata), do: {measurements, metadata}, else: scaled(subscription, fun)
+      after
+        5_000 -> raise "no such event"
+      end
+    end
+
+    defp resized(subscription) do
+      receive do: ({:kantoku_event, ^subscription, [_, _, :resized], _, %{reason: reason}} -> reason)
     end
 
     test "each decision tells its inputs, its formula and its outcome" do
@@ -147,11 +165,17 @@ defmodule Kantoku.Pool.ScalingTest do
       load = load(pool, 5)
       until(pool, ready: 3)
       move = eventually(fn -> Enum.find(explained(pool).decisions, &(&1.move == :up and &1.wanted == 3)) end)
-      assert %{readings: %{ongoing: _, utilization: _, queue_wait: _, arrival_rate: _}, times: 1, since: at, at: at} = move
+
+      assert %{readings: %{ongoing: _, utilization: _, queue_wait: _, arrival_rate: _}, times: 1, since: at, at: at} =
+               move
+
       assert [%{metric: :ongoing, target: 1, wish: wish, formula: "ceil(" <> _}] = move.metrics
       assert wish >= 3
       assert move.explanation =~ "at most 3 by count 2 in 60000 ms"
-      held = eventually(fn -> Enum.find(explained(pool).decisions, &(&1.move == :none and &1.limited_by == [:policies])) end)
+
+      held =
+        eventually(fn -> Enum.find(explained(pool).decisions, &(&1.move == :none and &1.limited_by == [:policies])) end)
+
       assert %{size: 3, wanted: 3, metrics: [%{wish: 5}]} = held
       eventually(fn -> Enum.any?(explained(pool).decisions, &(&1.since == held.since and &1.times > held.times)) end)
       assert Enum.sort_by(explained(pool).decisions, & &1.at, :desc) == explained(pool).decisions
@@ -178,7 +202,11 @@ defmodule Kantoku.Pool.ScalingTest do
       pool = scaling!(metrics: [memory: 100_000_000, heat: {own, 1}])
       {:ok, _} = Pool.call(pool, :pid)
       :ok = Pool.update(pool, scaling: [scale_down: [stabilization: 100]])
-      eventually(fn -> match?([%{readings: %{heat: 1, memory: bytes}} | _] when bytes > 1_000, explained(pool).decisions) end)
+
+      eventually(fn ->
+        match?([%{readings: %{heat: 1, memory: bytes}} | _] when bytes > 1_000, explained(pool).decisions)
+      end)
+
       :atomics.put(cell, 1, 3)
       until(pool, ready: 8)
       :atomics.put(cell, 1, 0)
@@ -198,7 +226,9 @@ defmodule Kantoku.Pool.ScalingTest do
       assert %{mode: mode, explanation: explanation, backtest: %{reactive: _}} = explained(pool).forecast
       assert explanation =~ if(mode == :active, do: "active: ", else: "in shadow: ")
       kept = outlook(pool).history.closed
-      kill(manager(pool))
+      manager = manager(pool)
+      kill(manager)
+      eventually(fn -> manager(pool) != manager end)
       {_index, _mean} = oldest = List.last(kept)
       eventually(fn -> match?(%{forecast: %{model: %{}}}, outlook(pool)) end)
       assert oldest in outlook(pool).history.closed
@@ -217,15 +247,12 @@ defmodule Kantoku.Pool.ScalingTest do
       {:ok, _} = Pool.stop(pool)
       assert {:error, %Error{reason: :not_found}} = Pool.explain(pool)
       {:ok, {_rows, book}} = Kantoku.Instances.tables(instance)
-      assert for({key, ^name} <- keys(book), do: key) == []
+      assert for({key, ^name} <- keys(book), key != :manager, do: key) == []
       {:ok, ^pool} = Pool.start(instance, options(max: 2, scaling: @scaling))
       assert Enum.all?(explained(pool).decisions, &(&1.move == :none))
     end
 
-    defp keys(book) do
-      for {key, _} <- :ets.tab2list(book) |> Enum.map(&{elem(&1, 0), 0}), is_tuple(key), elem(key, 0) != :domain, do: pair(key)
-    end
-
+    defp keys(book), do: for(row <- :ets.tab2list(book), key = elem(row, 0), is_tuple(key), do: pair(key))
     defp pair(key), do: {elem(key, 0), elem(key, 1)}
   end
 end

@@ -7,7 +7,9 @@ defmodule Kantoku.Pool.Scaling.ReadingsTest do
 
   defp read(steps) do
     {read, _} =
-      Enum.map_reduce(steps, %Readings{}, fn {now, counts}, before -> Readings.of(before, Map.merge(@calm, counts), 2, now) end)
+      Enum.map_reduce(steps, %Readings{}, fn {now, counts}, before ->
+        Readings.of(before, Map.merge(@calm, counts), 2, now)
+      end)
 
     read
   end
