@@ -52,6 +52,8 @@ defmodule Kantoku.Pool do
   alias Kantoku.Domain.{Book, Rows}
   alias Kantoku.Pool.{Calls, Config, Lease, Leases, Life, Notes, Scaling, Worker}
 
+  alias Kantoku.Pool.Scaling.Recorder
+
   require Rows
 
   @typedoc "A pool of an instance."
@@ -178,6 +180,21 @@ defmodule Kantoku.Pool do
   @spec explain(t) :: {:ok, map} | {:error, Error.t()}
   def explain({instance, pool}),
     do: inside(instance, pool, fn _rows, book, config -> {:ok, Scaling.explain(book, config)} end)
+
+  @doc """
+  Has what a pool's scaling decides written to a file, for `mix kantoku.scaling.replay`; `nil` ends that. A file that is there is
+  written anew, and one that is being written is ended. It is some 400 bytes a decision, ten times a second while the pool is at
+  work. Raises `File.Error` where the file cannot be written; if that is so later, the recording ends with a warning in the log.
+
+      :ok = Kantoku.Pool.record({MyApp.Agents, :writers}, "writers.scaling")
+  """
+  @spec record(t, Path.t() | nil) :: :ok | {:error, Error.t()}
+  def record({instance, pool}, path) do
+    inside(instance, pool, fn _rows, book, _config ->
+      Recorder.record(book, pool, path)
+      :ok
+    end)
+  end
 
   @doc "The names of an instance's pools."
   @spec names(instance :: atom) :: {:ok, [atom]} | {:error, Error.t()}

@@ -6,7 +6,7 @@ defmodule Kantoku.Pool.Scaling do
 
   alias Kantoku.Pool.{Config, Forecast, Notes, Scaler}
   alias Kantoku.Pool.Scaler.{Decision, Headroom, Policy}
-  alias Kantoku.Pool.Scaling.{Journal, Outlook, Readings, Samples}
+  alias Kantoku.Pool.Scaling.{Journal, Outlook, Readings, Recorder, Samples}
 
   @kept [:size, :offset, :scaler, :readings, :journal]
 
@@ -14,7 +14,14 @@ defmodule Kantoku.Pool.Scaling do
   # the sun. `aside`: by kind, who is at it.
   @enforce_keys [:book, :pool, :policy, :size, :offset, :journal]
   defstruct @enforce_keys ++
-              [scaler: Scaler.new(), readings: %Readings{}, outlook: nil, samples: %Samples{}, aside: %{}]
+              [
+                scaler: Scaler.new(),
+                readings: %Readings{},
+                outlook: nil,
+                samples: %Samples{},
+                recorder: nil,
+                aside: %{}
+              ]
 
   @type t :: %__MODULE__{
           book: :ets.tid(),
@@ -27,6 +34,7 @@ defmodule Kantoku.Pool.Scaling do
           journal: Journal.t(),
           outlook: Outlook.t() | nil,
           samples: Samples.t(),
+          recorder: Recorder.t(),
           aside: %{atom => pid}
         }
 
@@ -85,6 +93,7 @@ defmodule Kantoku.Pool.Scaling do
   @spec delete(:ets.tid(), atom) :: true
   def delete(book, pool) do
     :ets.delete(book, {:pool_scaling, pool})
+    Recorder.record(book, pool, nil)
     Journal.delete(book, pool)
     Outlook.delete(book, pool)
   end
@@ -103,7 +112,7 @@ defmodule Kantoku.Pool.Scaling do
       Scaler.decide(scaling.scaler, scaling.policy, observation(scaling, config, counts, metrics), now)
 
     {events, scaling} = decided(%{scaling | scaler: scaler, size: decision.wanted}, decision)
-    {events, scaling |> learn(decision) |> keep() |> review(now) |> sample(config, counts, workers)}
+    {events, scaling |> record(decision) |> learn(decision) |> keep() |> review(now) |> sample(config, counts, workers)}
   end
 
   defp observation(%{size: size}, config, counts, metrics) do
@@ -132,6 +141,9 @@ defmodule Kantoku.Pool.Scaling do
   defp event(decision, rules) do
     {:scaled, %{from: decision.size, to: decision.wanted}, %{limited_by: rules, decision: Decision.to_map(decision)}}
   end
+
+  defp record(%{book: book, pool: pool, recorder: recorder} = scaling, decision),
+    do: %{scaling | recorder: Recorder.tell(recorder, book, pool, decision)}
 
   defp learn(%{book: book, pool: pool, policy: policy} = scaling, decision),
     do: %{scaling | outlook: Outlook.learn(scaling.outlook, book, pool, decision, policy)}
