@@ -2,7 +2,7 @@ import Kantoku.EachEngine
 
 alias Kantoku.{PoolStorm, TestOwner, TestPool}
 
-each_engine Kantoku.Engine.PoolStormTest, [:elixir] do
+each_engine Kantoku.Engine.PoolStormTest do
   @moduletag timeout: 120_000
 
   for {strategy, max_ongoing} <- [power_of_two: 1, lifo: 3] do

@@ -66,7 +66,7 @@ defmodule Kantoku.PoolStorm do
   # Each dead worker has a successor in its place; what is abandoned is answered for.
   defp manage(pool) do
     receive do
-      {:kantoku_pool, _pool, {:abandoned, ticket, _pid}} -> TestPool.answered(pool, ticket)
+      {:kantoku_pool, _pool, {kind, ticket, _pid}} when kind in [:abandoned, :cast] -> TestPool.answered(pool, ticket)
       {:kantoku_pool, _pool, {:down, _pid}} -> refill(pool)
       _other -> :ok
     after

@@ -7,8 +7,9 @@ defmodule Bench.Fairness do
   alias Bench.Pool.Rig
 
   @size 16
-  # A holder yields 1 ms, so a pool of 16 serves some 14,000 in a second; the flood asks for more than that.
-  @victim_every 2_000
+  # A holder sleeps 1 ms, which takes nearly 2, so a pool of 16 serves some 8,000 in a second; the flood asks for 10,000.
+  # In µs.
+  @victim_every 10_000
   @flood 100
 
   @impl true
@@ -18,7 +19,7 @@ defmodule Bench.Fairness do
   def stages(options) do
     [
       %Stage{
-        build: fn -> Rig.open(@size, options) end,
+        build: fn -> Rig.open(@size, options, max_queue: 1_000_000) end,
         clear: &Rig.close/1,
         items: [victim("p99.victim", :ours, options), victim("p99.victim.poolboy", :poolboy, options)]
       }
@@ -27,7 +28,7 @@ defmodule Bench.Fairness do
 
   # How often better it is alone: 1.0 where the flood is not felt.
   defp victim(name, side, options) do
-    millis = Options.size(options, 4_000, 1_000)
+    millis = Options.size(options, 5_000, 2_000)
 
     %Comparison{
       name: name,

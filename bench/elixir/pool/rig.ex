@@ -9,12 +9,12 @@ defmodule Bench.Pool.Rig do
   @type work :: :none | :call | :run | :rest
 
   # Nothing is refused: what is measured is waiting, not pushing back.
-  @limits [max_queue: 1_000_000, queue_target: 60_000, queue_interval: 60_000]
+  @patient [max_queue: 1_000_000, queue_target: 60_000, queue_interval: 60_000]
 
-  @spec open(pos_integer, Options.t()) :: t
-  def open(size, %Options{engine: engine}) do
+  @spec open(pos_integer, Options.t(), keyword) :: t
+  def open(size, %Options{engine: engine}, limits \\ @patient) do
     name = :"bench_pool_#{System.unique_integer([:positive])}"
-    pool = [name: :workers, worker: Echo, target: size, min: size, max: size] ++ @limits
+    pool = [name: :workers, worker: Echo, target: size, min: size, max: size] ++ limits
     {:ok, instance} = Kantoku.start_link(name: name, engine: engine, pools: [pool])
     %{ours: {name, :workers}, instance: instance, poolboy: poolboy(size)}
   end
