@@ -30,13 +30,16 @@ defmodule Kantoku.Pool.ConditionTest do
     assert Condition.events(low, calm, :update) == [{:recovered, %{workers: 4}, %{}}]
   end
 
-  test "a pool is looked at ten times a second while someone waits, and four times within what its options wait for" do
+  test "a pool is looked at ten times a second while someone waits or it scales itself, and four times within what its options wait for" do
     config = fn opts -> Config.new!([name: :p, worker: {Agent, fn -> 0 end}] ++ opts) end
     calm = %{queue: 0, overloaded: 0}
     assert Pace.of(config.([]), calm) == 1_000
     assert Pace.of(config.([]), %{calm | queue: 1}) == 100
     assert Pace.of(config.([]), %{calm | overloaded: 1}) == 100
     assert Pace.of(config.(idle_timeout: 200), calm) == 50
+    assert Pace.of(config.(max: 9, scaling: []), Map.put(calm, :ongoing, 1)) == 100
+    assert Pace.of(config.(max: 9, scaling: []), Map.put(calm, :ongoing, 0)) == 1_000
+    assert Pace.of(config.(max: 9, scaling: [metrics: [own: {&map_size/1, 1}]]), calm) == 250
     assert Pace.of(config.(abandon_timeout: 1, start_timeout: :infinity), calm) == 20
   end
 end

@@ -29,7 +29,8 @@ defmodule Kantoku.Pool.Pace do
       config.max_lifetime,
       config.abandon_timeout,
       config.start_timeout,
-      bucket(config)
+      bucket(config),
+      outside(config)
     ]
     |> Enum.filter(&is_integer/1)
     |> Enum.map(&div(&1, 4))
@@ -40,4 +41,8 @@ defmodule Kantoku.Pool.Pace do
 
   defp bucket(%{scaling: %{forecast: %{bucket: bucket}}}), do: bucket
   defp bucket(_config), do: nil
+
+  # What a user's function reads may change while the pool is idle.
+  defp outside(%{scaling: %{metrics: metrics}}), do: if(Enum.any?(metrics, & &1.read), do: @slow)
+  defp outside(_config), do: nil
 end

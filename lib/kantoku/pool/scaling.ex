@@ -120,7 +120,8 @@ defmodule Kantoku.Pool.Scaling do
     %{size: size, ready: counts.ready, metrics: metrics, headroom: headroom, limited_by: limited_by}
   end
 
-  # Those of single tenants limit no pool. A token is at most one request, so a rate of tokens is at least none of more requests.
+  # Those of single tenants limit no pool. A request costs a token or more, so a rate of tokens lets
+  # through no more requests than that.
   defp quotas(_config, nil), do: []
 
   defp quotas(%{quotas: quotas, max_ongoing: max_ongoing}, service_time) do
