@@ -87,5 +87,8 @@ defmodule Kantoku.Pool.Scaling.Outlook do
   end
 
   @spec delete(:ets.tid(), atom) :: true
-  def delete(book, pool), do: :ets.delete(book, {:pool_history, pool}) and :ets.delete(book, {:pool_forecast, pool})
+  def delete(book, pool) do
+    :ets.delete(book, {:pool_history, pool})
+    :ets.delete(book, {:pool_forecast, pool})
+  end
 end
