@@ -20,7 +20,7 @@ defmodule Kantoku.Pool.ManagerTest do
     test "an instance whose pool does not get warm in time does not start, and says why" do
       cell = :atomics.new(1, [])
       :atomics.put(cell, 1, 1_000_000)
-      pools = [options([warm_up_timeout: 100, domain: @forgiving], refuse: cell)]
+      pools = [options([warm_up_timeout: 500, domain: @forgiving], refuse: cell)]
       opts = [name: :"cold_#{@engine}", engine: @engine, pools: pools]
       assert {:error, {{_, {_, _, :warm_pools, error}}, _}} = start_supervised({Kantoku, opts}) |> flattened()
 
