@@ -67,6 +67,7 @@ defmodule Kantoku.MixProject do
       main: "readme",
       source_ref: "v#{@version}",
       extras: ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "usage-rules.md"] ++ Path.wildcard("guides/*.md"),
+      assets: "guides/assets",
       groups_for_extras: [Guides: ~r"guides/"],
       groups_for_modules: [
         Agents: [Kantoku.Agent, Kantoku.Agent.Options, Kantoku.Agent.Server, Kantoku.Agent.Adapter],

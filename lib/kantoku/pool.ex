@@ -49,8 +49,8 @@ defmodule Kantoku.Pool do
   """
 
   alias Kantoku.{Agents, Drain, Engine, Error, Instances}
-  alias Kantoku.Domain.{Book, Gauges, Rows}
-  alias Kantoku.Pool.{Calls, Config, Lease, Leases, Life, Notes, Worker}
+  alias Kantoku.Domain.{Book, Rows}
+  alias Kantoku.Pool.{Calls, Config, Lease, Leases, Life, Notes, Scaling, Worker}
 
   require Rows
 
@@ -122,16 +122,9 @@ defmodule Kantoku.Pool do
     inside(instance, pool, fn _rows, book, config ->
       case Engine.Pools.pool_status(instance, pool) do
         :unknown -> {:error, Notes.absent(instance, pool)}
-        counts -> {:ok, Map.merge(described(book, config), %{counts | overloaded: counts.overloaded == 1})}
+        counts -> {:ok, Notes.status(book, config, counts)}
       end
     end)
-  end
-
-  defp described(book, %{domain: domain} = config) do
-    config
-    |> Map.take([:target, :min, :max])
-    |> Map.merge(Notes.condition(book, config.name))
-    |> Map.put(:draining, Gauges.draining?(Book.chain(book, domain.name)))
   end
 
   @doc """
@@ -166,6 +159,26 @@ defmodule Kantoku.Pool do
   defp worker(pool, member, pid, state),
     do: %{id: Worker.id(pool, member), member: member, pid: pid, state: state, ongoing: 0, latency_us: 0, served: 0}
 
+  @doc """
+  Why a pool that scales itself has the size that it has, read without asking its manager:
+
+    * `scaling`: whether it does, now; `size`: as last decided, `nil` if it does not. Overflow comes on top;
+    * `forecast`: what the last review of it said, or `nil` before the first and with `forecast: :off`. `mode` is `:shadow` or `:active`,
+      `reason` and `explanation` say why, `backtest` has the scores (`Kantoku.Pool.Forecast.Backtest`);
+    * `decisions`: the last 100 entries of a log, newest first.
+
+  An entry is what `Kantoku.Pool.Scaler.Decision.to_map/1` makes of a decision - `at` (ms of system time), `size` before and `wanted`
+  after, `move`, the `readings`, for each metric its `formula` and `wish`, the `steps` of all rules and those that it was
+  `limited_by` - and `explanation`, the same in words. One that moves the size has an entry of its own. Those that do not are one
+  entry for the rules that hold the size, until it moves: the last of them, `since` when, and how many `times`.
+
+      {:ok, %{decisions: [last | _]}} = Kantoku.Pool.explain({MyApp.Agents, :writers})
+      IO.puts(last.explanation)
+  """
+  @spec explain(t) :: {:ok, map} | {:error, Error.t()}
+  def explain({instance, pool}),
+    do: inside(instance, pool, fn _rows, book, config -> {:ok, Scaling.explain(book, config)} end)
+
   @doc "The names of an instance's pools."
   @spec names(instance :: atom) :: {:ok, [atom]} | {:error, Error.t()}
   def names(instance), do: Instances.reading(instance, fn _rows, book -> {:ok, Enum.sort(Notes.pools(book))} end)
@@ -178,7 +191,8 @@ defmodule Kantoku.Pool do
 
       :ok = Kantoku.Pool.update({MyApp.Agents, :writers}, target: 64, max_queue: 10_000)
 
-  Where `:min` or `:max` is the target, it goes with it. `:ok` does not wait for workers to come or go.
+  Where `:min` or `:max` is the target, it goes with it, unless the pool scales itself: then a new target is a size from which it goes
+  on. Options of `:scaling` are merged, too; `scaling: false` goes back to the target. `:ok` does not wait for workers to come or go.
   """
   @spec update(t, keyword) :: :ok | {:error, Error.t()}
   def update({instance, pool}, changes) do

@@ -27,6 +27,14 @@ defmodule Kantoku.Pool.OptionsTest do
     {[name: :p, quotas: [{:pool, requests: 0}]] ++ @worker, ~r/option :quotas/},
     {[name: :p, quotas: [{:pool, tokens: 5, burst: 0}]] ++ @worker, ~r/option :quotas/},
     {[name: :p, lifetime_jitter: 101] ++ @worker, ~r/option :lifetime_jitter: expected at most 100, got: 101/},
+    {[name: :p, scaling: true] ++ @worker,
+     ~r/option :scaling: expected false or options of Kantoku.Pool.Scaler.Policy, got: true/},
+    {[name: :p, scaling: [tolerance: 2]] ++ @worker,
+     ~r/pool :p, option :scaling, option :tolerance: expected a number/},
+    {[name: :p, max: 3, scaling: [max: 4]] ++ @worker,
+     ~r/option :scaling, option :max: expected nothing, as it stands among the pool's own options, got: 4/},
+    {[name: :p, scaling: []] ++ @worker, ~r/option :max: expected an integer of 0 or more, got: nil/},
+    {[name: :p, max: 0, target: 0, scaling: []] ++ @worker, ~r/option :max: expected at least 1/},
     {[name: :p, on_abandon: :kill] ++ @worker, ~r/option :on_abandon: expected one of \[:wait, :replace\], got: :kill/},
     {[name: :p, domain: [name: :x]] ++ @worker, ~r/option :domain: unknown option :name/},
     {[name: :p, domain: [backoff: [base: 0]]] ++ @worker,
@@ -85,6 +93,28 @@ defmodule Kantoku.Pool.OptionsTest do
     assert_raise ArgumentError, ~r/option :partitions: expected nothing/, fn -> Config.change!(config, partitions) end
     changed = Config.change!(config, domain: [budget: [crashes: 3]])
     assert changed.domain.policy.budget == %{crashes: 3, within: 60_000}
+  end
+
+  test "the bounds of scaling are the pool's, wherever they are given" do
+    here = Config.new!([name: :p, max: 20, scaling: [metrics: [ongoing: 2]]] ++ @worker)
+    assert here == Config.new!([name: :p, scaling: [max: 20, metrics: [ongoing: 2]]] ++ @worker)
+    assert {here.min, here.target, here.max, here.scaling.min, here.scaling.max} == {1, 1, 20, 1, 20}
+
+    assert %{min: 0, target: 0, scaling: %{min: 1, max: 4}} =
+             Config.new!([name: :p, target: 0, max: 4, scaling: []] ++ @worker)
+
+    assert %{min: 1, target: 8, max: 8} = Config.new!([name: :p, target: 8, scaling: []] ++ @worker)
+  end
+
+  test "scaling is merged, takes the target along within new bounds, and can be turned on and off" do
+    config = Config.new!([name: :p, target: 6, scaling: [max: 20, scale_down: [stabilization: 5]]] ++ @worker)
+    changed = Config.change!(config, scaling: [max: 4, scale_down: [select: :min]])
+    assert {changed.min, changed.target, changed.max, changed.scaling.max} == {1, 4, 4, 4}
+    assert %{stabilization: 5, select: :min} = changed.scaling.scale_down
+    assert %{min: 8, target: 8, scaling: %{min: 8}} = Config.change!(config, min: 8)
+    assert %{min: 1, target: 9, max: 20} = Config.change!(config, target: 9)
+    assert %{scaling: nil, target: 6, max: 20} = off = Config.change!(config, scaling: false)
+    assert %{scaling: %{max: 30}, max: 30, min: 1} = Config.change!(off, scaling: [max: 30])
   end
 
   test "the documentation names every option" do

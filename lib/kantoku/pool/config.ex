@@ -4,7 +4,8 @@ defmodule Kantoku.Pool.Config do
 
   alias Kantoku.Domain.{Definition, Policy}
   alias Kantoku.{Engine, Options}
-  alias Kantoku.Pool.Quota
+  alias Kantoku.Pool.{Quota, Scaler}
+  alias Kantoku.Pool.Scaling.Option
 
   @strategies [:round_robin, :random, :least_loaded, :power_of_two, :peak_ewma, :hash, :lifo]
 
@@ -15,14 +16,25 @@ defmodule Kantoku.Pool.Config do
   @workers 10
 
   @size [
-    target: [kind: {:non_negative_or, [nil]}, doc: "how many workers it has. Default: `:min`, or #{@workers}."],
+    target: [
+      kind: {:non_negative_or, [nil]},
+      doc: "how many workers it has, or begins with if it is scaled. Default: `:min`, or #{@workers}."
+    ],
     min: [
       kind: {:non_negative_or, [nil]},
-      doc: "to how many it shrinks when idle (`:idle_timeout`) or scaled. Default: `:target`."
+      doc:
+        "to how many it shrinks when idle (`:idle_timeout`) or scaled. Default: `:target`; of a pool that is scaled, 1."
     ],
     max: [
       kind: {:non_negative_or, [nil]},
       doc: "the most that `:target`, or a scaler, may ask for. Default: `:target`."
+    ],
+    scaling: [
+      kind: {:like, "false or options of Kantoku.Pool.Scaler.Policy", &Option.fits?/1},
+      default: false,
+      doc:
+        "whether the pool scales itself, and how: options of `Kantoku.Pool.Scaler.Policy`. Its `:min` and `:max` are the pool's own, " <>
+          "and may be given here or there. See the guide \"Scaling\"."
     ],
     max_overflow: [
       kind: :non_negative,
@@ -153,6 +165,7 @@ defmodule Kantoku.Pool.Config do
           target: non_neg_integer,
           min: non_neg_integer,
           max: non_neg_integer,
+          scaling: Scaler.Policy.t() | nil,
           max_overflow: non_neg_integer,
           overflow_linger: pos_integer,
           idle_timeout: pos_integer | nil,
@@ -168,9 +181,11 @@ defmodule Kantoku.Pool.Config do
   @spec new!(keyword) :: t
   def new!(options) do
     where = where(if Keyword.keyword?(options), do: options[:name])
+    options = Option.lift!(options, where)
     checked = Options.validate!(options, @schema, where)
+    scaling = Option.policy!(nil, checked.scaling, where)
 
-    struct!(__MODULE__, %{checked | domain: Definition.of_pool(checked.name, checked.domain)})
+    struct!(__MODULE__, %{checked | scaling: scaling, domain: Definition.of_pool(checked.name, checked.domain)})
     |> sized(Keyword.take(options, [:target, :min, :max]))
     |> check!(where)
   end
@@ -179,11 +194,18 @@ defmodule Kantoku.Pool.Config do
   @spec change!(t, keyword) :: t
   def change!(config, changes) do
     where = where(config.name)
-    given = Options.validate_given!(changes, @schema, where)
+    given = changes |> Option.lift!(where) |> Options.validate_given!(@schema, where)
     if Map.has_key?(given, :name), do: refuse!(where, :name, "nothing, as it is fixed", given.name)
     domain = changed_domain!(config.domain, given[:domain], where)
-    given = config |> bounds(given) |> Map.merge(given) |> Map.put(:domain, domain)
-    config |> struct!(given) |> check!(where)
+    scaling = Option.policy!(config.scaling, Map.get(given, :scaling, config.scaling), where)
+    given = Map.merge(given, %{domain: domain, scaling: scaling})
+    config |> struct!(config |> bounds(given) |> Map.merge(given)) |> check!(where)
+  end
+
+  # The target of a pool that is scaled is only where it begins.
+  defp bounds(config, %{scaling: %{}} = given) do
+    {min, max} = {given[:min] || config.min, given[:max] || config.max}
+    %{target: config.target |> max(min) |> min(max)}
   end
 
   # A bound that is the target, as it is unless it was given, goes with it.
@@ -205,7 +227,12 @@ defmodule Kantoku.Pool.Config do
   defp listed(%{} = given), do: Enum.map(given, fn {key, value} -> {key, listed(value)} end)
   defp listed(value), do: value
 
-  # What is not said follows from what is.
+  # What is not said follows from what is. How far a pool may grow by itself has to be said.
+  defp sized(%{scaling: %{}} = config, given) do
+    target = given[:target] || given[:min] || 1
+    %{config | target: target, min: given[:min] || min(target, 1), max: given[:max] || given[:target]}
+  end
+
   defp sized(config, given) do
     target = given[:target] || given[:min] || min(@workers, given[:max] || @workers)
     %{config | target: target, min: given[:min] || target, max: given[:max] || target}
@@ -223,7 +250,14 @@ defmodule Kantoku.Pool.Config do
     config.max >= config.target || refuse!(where, :max, "at least :target (#{config.target})", config.max)
     config.lifetime_jitter <= 100 || refuse!(where, :lifetime_jitter, "at most 100", config.lifetime_jitter)
     strategy!(config.strategy, where)
-    %{config | weights: weights!(config.weights, where), quotas: Quota.list!(config.quotas, where)}
+    if config.scaling && config.max == 0, do: refuse!(where, :max, "at least 1, as the pool is scaled", 0)
+
+    %{
+      config
+      | weights: weights!(config.weights, where),
+        quotas: Quota.list!(config.quotas, where),
+        scaling: Option.bounded(config.scaling, config.min, config.max)
+    }
   end
 
   defp strategy!(strategy, _where) when strategy in @strategies, do: :ok

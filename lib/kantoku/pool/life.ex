@@ -8,7 +8,7 @@ defmodule Kantoku.Pool.Life do
   alias Kantoku.Engine.Pools
   alias Kantoku.{Error, Instances, Telemetry}
   alias Kantoku.Instance.Core
-  alias Kantoku.Pool.{Config, Managers, Notes, Strategy}
+  alias Kantoku.Pool.{Config, Managers, Notes, Scaling, Strategy}
 
   # Between two looks for a manager, in ms.
   @look 5
@@ -139,16 +139,21 @@ defmodule Kantoku.Pool.Life do
   # Its domain stays in the book without a place, for who still looks there; it drains for ever, and takes nobody.
   defp close(book, instance, pool) do
     if Notes.config(book, pool) do
-      Notes.delete(book, pool)
+      forget(book, pool)
       Book.nest(book, {:pool, pool}, false)
       Managers.remove(book, pool)
       Pools.pool_close(instance, pool)
       Strategy.set({instance, pool}, nil)
       Core.stop_domain(book, {:pool, pool})
       # Of what the manager wrote last.
-      Notes.delete(book, pool)
+      forget(book, pool)
       Gauges.retire(Book.chain(book, {:pool, pool}))
     end
+  end
+
+  defp forget(book, pool) do
+    Notes.delete(book, pool)
+    Scaling.delete(book, pool)
   end
 
   defp absent(instance, pool), do: Error.new(:not_found, pool: {instance, pool})

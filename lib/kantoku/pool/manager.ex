@@ -17,7 +17,8 @@ defmodule Kantoku.Pool.Manager do
   alias Kantoku.Domain.{Book, Gauges, Policy, Remains}
   alias Kantoku.Engine.Pools
   alias Kantoku.{Error, Instances, Telemetry}
-  alias Kantoku.Pool.{Abandoned, Condition, Config, Errands, Idle, Members, Notes, Pace, Size, Strategy}
+  alias Kantoku.Pool.{Abandoned, Condition, Config, Errands, Idle, Members, Notes, Pace}
+  alias Kantoku.Pool.{Scaling, Size, Strategy}
 
   # An engine that does not know the instance yet is asked again after this many ms.
   @again 50
@@ -31,6 +32,7 @@ defmodule Kantoku.Pool.Manager do
                 open: false,
                 draining: false,
                 size: %Size{},
+                scaling: nil,
                 # The numbers of members; of those that were told to go, and the pid that was.
                 numbers: MapSet.new(),
                 leaving: %{},
@@ -70,7 +72,9 @@ defmodule Kantoku.Pool.Manager do
 
   defp new(instance, rows, book, %{name: pool} = config) do
     condition = Notes.condition(book, pool)
+
     %__MODULE__{instance: instance, pool: pool, rows: rows, book: book, config: config, condition: condition}
+    |> scaled(Scaling.resume(book, config))
   end
 
   # Opening ----------------------------------------------------------------------------------------------------------------
@@ -140,9 +144,8 @@ defmodule Kantoku.Pool.Manager do
     if policy = changes[:domain],
       do: Book.change_policy(book, config.domain.name, &Policy.change!(&1, policy, "Kantoku"))
 
-    {_answer, state} =
-      tell_engine(%{state | config: config, size: Size.rested(state.size), cause: :update, held: false})
-
+    state = %{state | config: config, size: Size.rested(state.size), cause: :update, held: false}
+    {_answer, state} = state |> scaled(Scaling.change(state.scaling, book, config, changes[:target])) |> tell_engine()
     {:reply, :ok, state |> schedule(Pace.fastest()) |> reconcile()}
   rescue
     error in ArgumentError -> {:reply, {:raise, error}, state}
@@ -176,6 +179,9 @@ defmodule Kantoku.Pool.Manager do
   def handle_info(:open, state), do: {:noreply, open(state)}
   def handle_info(:tick, state), do: {:noreply, tick(%{state | timer: nil})}
   def handle_info(:reconcile, state), do: {:noreply, reconcile(%{state | due: false})}
+
+  def handle_info({:scaling, kind, result}, state),
+    do: {:noreply, %{state | scaling: Scaling.told(state.scaling, kind, result)}}
 
   # The end of an errand. A start that was refused, and left no row that tries again, waits for the next tick.
   def handle_info({:errand, _pid, {:error, %Error{reason: reason} = error}}, state) when reason in [:limit, :draining],
@@ -253,7 +259,7 @@ defmodule Kantoku.Pool.Manager do
   end
 
   defp look_around(state) do
-    state = state |> join_all() |> size(status(state)) |> dismiss_idle() |> replace_overdue()
+    state = state |> join_all() |> size(status(state)) |> scale(status(state)) |> dismiss_idle() |> replace_overdue()
     %{state | held: false} |> Errands.end_starts() |> schedule(Pace.of(state.config, status(state))) |> reconcile()
   end
 
@@ -276,6 +282,20 @@ defmodule Kantoku.Pool.Manager do
     size = Size.pressed(state.size, state.config, status(state).queue, coming, now())
     %{state | size: size, cause: :pressed}
   end
+
+  defp scale(%{scaling: scaling, draining: false} = state, %{arrived: _} = counts) when scaling != nil do
+    {events, after_it} = Scaling.step(scaling, state.config, counts, Map.keys(state.pids))
+    for {event, measurements, metadata} <- events, do: emit(state, event, measurements, metadata)
+
+    if after_it.size == scaling.size,
+      do: %{state | scaling: after_it},
+      else: scaled(%{state | cause: :scaled}, after_it)
+  end
+
+  defp scale(state, _counts), do: state
+
+  defp scaled(%{size: size} = state, scaling),
+    do: %{state | scaling: scaling, size: Size.scaled(size, scaling && scaling.size)}
 
   defp dismiss_idle(%{config: %{idle_timeout: nil}} = state), do: state
 

@@ -3,7 +3,7 @@ defmodule Kantoku.Pool.Notes do
   # manager, what it wants and what it lacks. Knows no worker.
   @moduledoc false
 
-  alias Kantoku.Domain.Book
+  alias Kantoku.Domain.{Book, Gauges}
   alias Kantoku.{Error, Instances}
   alias Kantoku.Pool.{Condition, Config}
 
@@ -33,6 +33,16 @@ defmodule Kantoku.Pool.Notes do
       [{_key, condition}] -> condition
       [] -> Condition.unseen()
     end
+  end
+
+  @doc "What `Kantoku.Pool.status/1` answers, from the engine's counts."
+  @spec status(:ets.tid(), Config.t(), counts :: map) :: map
+  def status(book, %{domain: domain} = config, counts) do
+    config
+    |> Map.take([:target, :min, :max])
+    |> Map.merge(condition(book, config.name))
+    |> Map.put(:draining, Gauges.draining?(Book.chain(book, domain.name)))
+    |> Map.merge(%{counts | overloaded: counts.overloaded == 1})
   end
 
   @spec delete(:ets.tid(), atom) :: true

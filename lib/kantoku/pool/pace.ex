@@ -4,7 +4,8 @@ defmodule Kantoku.Pool.Pace do
 
   alias Kantoku.Pool.Config
 
-  # While someone waits or the pool is overloaded, as the engine wants it; the most otherwise; and the least.
+  # While someone waits or the pool is overloaded, as the engine wants it, and while one that scales itself is at work, as one look is
+  # only one sample; the most otherwise; and the least.
   @fast 100
   @slow 1_000
   @fastest 20
@@ -17,15 +18,26 @@ defmodule Kantoku.Pool.Pace do
 
   @doc "By what the engine says, and four times over in whatever the options wait for."
   @spec of(Config.t(), map) :: pos_integer
+  def of(%{scaling: %{}} = config, %{ongoing: ongoing}) when ongoing > 0, do: min(slow(config), @fast)
   def of(config, %{queue: 0, overloaded: 0}), do: slow(config)
   def of(config, _busy), do: min(slow(config), @fast)
 
   defp slow(config) do
-    [config.overflow_linger, config.idle_timeout, config.max_lifetime, config.abandon_timeout, config.start_timeout]
+    [
+      config.overflow_linger,
+      config.idle_timeout,
+      config.max_lifetime,
+      config.abandon_timeout,
+      config.start_timeout,
+      bucket(config)
+    ]
     |> Enum.filter(&is_integer/1)
     |> Enum.map(&div(&1, 4))
     |> Enum.min()
     |> max(@fastest)
     |> min(@slow)
   end
+
+  defp bucket(%{scaling: %{forecast: %{bucket: bucket}}}), do: bucket
+  defp bucket(_config), do: nil
 end

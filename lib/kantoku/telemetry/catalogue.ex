@@ -158,9 +158,18 @@ defmodule Kantoku.Telemetry.Catalogue do
     },
     %{
       name: [:pool, :resized],
-      doc: "A pool wants another number of workers than before. `reason`: `:update`, `:pressed`, `:linger` or `:idle`.",
+      doc:
+        "A pool wants another number of workers than before. `reason`: `:update`, `:pressed`, `:linger`, `:idle` or `:scaled`.",
       measurements: [from: :count, to: :count],
       metadata: [:pool, :reason]
+    },
+    %{
+      name: [:pool, :scaled],
+      doc:
+        "A pool that scales itself moved its size, or would have but for the rules in `limited_by`; told once until it moves, for the same " <>
+          "rules. `decision` is the whole of it (`Kantoku.Pool.explain/1`).",
+      measurements: [from: :count, to: :count],
+      metadata: [:pool, :limited_by, :decision]
     },
     %{
       name: [:pool, :degraded],

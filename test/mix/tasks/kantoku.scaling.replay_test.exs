@@ -6,7 +6,8 @@ defmodule Mix.Tasks.Kantoku.Scaling.ReplayTest do
   alias Kantoku.Pool.Simulation.Trace
   alias Mix.Tasks.Kantoku.Scaling.Replay
 
-  @load Path.expand("../../../examples/scaling/morning.csv", __DIR__)
+  @root Path.expand("../../..", __DIR__)
+  @load Path.expand("examples/scaling/morning.csv", @root)
 
   setup do
     shell = Mix.shell()
@@ -66,6 +67,15 @@ defmodule Mix.Tasks.Kantoku.Scaling.ReplayTest do
     assert picture =~ "morning.csv: 1 to 30 workers"
     assert picture =~ "04:00:00"
     refute picture =~ "NaN"
+  end
+
+  test "the guide's picture and figures are what its command makes", %{out: out} do
+    guide = File.read!(Path.expand("guides/scaling.md", @root))
+    [_, policy] = Regex.run(~r/--policy "(.+?)"/, guide)
+    text = replay([@load, "--policy", policy, "--out", out])
+    assert File.read!(out) == File.read!(Path.expand("guides/assets/scaling.svg", @root))
+    [_, figures] = Regex.run(~r/```text\n(.*?)```/s, guide)
+    assert text =~ figures
   end
 
   # The elements that are open at the end of a text, each end having been that of the last one that began.
