@@ -46,13 +46,17 @@ defmodule Demo.Fleet do
     [
       name: kind,
       worker: worker(kind),
-      target: size,
+      min: size,
+      max: size + grown(size),
+      scaling: [scale_down: [stabilization: 5_000]],
       max_overflow: overflow(size),
       overflow_linger: 2_000,
       warm_up_timeout: @warm_up
     ]
   end
 
+  # Scaled by the requests that workers have; and at once, beyond that, while some wait.
+  defp grown(size), do: div(size + 1, 2)
   defp overflow(size), do: div(size + 3, 4)
 
   defp worker(kind), do: [spec: spec(kind), capabilities: [kind]]
@@ -70,7 +74,7 @@ defmodule Demo.Fleet do
   def ids(%{sizes: sizes}, kind), do: for(number <- 0..(most(kind, sizes[kind]) - 1), do: {:pool, kind, number})
 
   defp most(:index, size), do: size
-  defp most(_kind, size), do: size + overflow(size)
+  defp most(_kind, size), do: size + grown(size) + overflow(size)
 
   @doc """
   Runs `work` with a worker that nobody else is lent meanwhile: with its id, under which it comes back if it is killed. `:gone` if it is
@@ -94,6 +98,18 @@ defmodule Demo.Fleet do
     case Pool.status({instance, kind}) do
       {:ok, status} -> status
       {:error, _opened_again} -> nil
+    end
+  end
+
+  @doc "The sizes between which a pool has scaled itself, oldest first, as far back as its log goes."
+  @spec moves(t, kind) :: [{from :: non_neg_integer, to :: non_neg_integer}]
+  def moves(%{instance: instance}, kind) do
+    case Pool.explain({instance, kind}) do
+      {:ok, %{decisions: decisions}} ->
+        for %{move: move, size: from, wanted: to} when move != :none <- Enum.reverse(decisions), do: {from, to}
+
+      {:error, _opened_again} ->
+        []
     end
   end
 

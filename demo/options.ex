@@ -26,7 +26,7 @@ defmodule Demo.Options do
   given.
 
   --surge  32 times as many files are handed out at once (1,024, not 32) for 15 s in the middle, or for half of the time if that
-           is less: pools grow by up to a quarter, requests wait, some are refused and asked again
+           is less: pools grow, requests wait, some are refused and asked again
   --json   the last line is the result as an object
 
   Exit code: 0 identical, 1 not identical, 2 the job could not be begun.

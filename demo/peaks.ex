@@ -8,7 +8,8 @@ defmodule Demo.Peaks do
   @look 100
 
   @typedoc """
-  Of a pool: workers at most and at least, the longest queue, the highest mean wait in µs, and what it counted in all.
+  Of a pool: workers at most and at least, the longest queue, the highest mean wait in µs, what it counted in all, and how it scaled
+  itself.
   """
   @type pool :: %{
           most: non_neg_integer,
@@ -16,7 +17,8 @@ defmodule Demo.Peaks do
           queue: non_neg_integer,
           wait: non_neg_integer,
           served: non_neg_integer,
-          refused: non_neg_integer
+          refused: non_neg_integer,
+          moves: [{from :: non_neg_integer, to :: non_neg_integer}]
         }
 
   @typedoc "`surge` is `nil` where there was none; files that were done in it, and its length in ms as it was seen."
@@ -45,7 +47,8 @@ defmodule Demo.Peaks do
   @impl true
   def handle_call(:stop, _from, state) do
     state = look(state)
-    {:stop, :normal, %{pools: state.pools, surge: surge(state)}, state}
+    pools = Map.new(state.pools, fn {kind, pool} -> {kind, Map.put(pool, :moves, Fleet.moves(state.fleet, kind))} end)
+    {:stop, :normal, %{pools: pools, surge: surge(state)}, state}
   end
 
   defp surge(%{first: nil}), do: nil

@@ -63,9 +63,14 @@ defmodule Demo.Report do
     for kind <- Fleet.kinds(), pool = pools[kind] do
       "#{String.pad_trailing("#{kind}", 10)} a pool of #{count(pool.least)} to #{count(pool.most)} ready, up to #{count(pool.queue)} waiting, " <>
         "mean wait up to #{duration(pool.wait)}; #{count(pool.served)} served, #{count(pool.refused)} refused, " <>
-        "#{count(gauges[{:again, kind}])} asked again"
+        "#{count(gauges[{:again, kind}])} asked again" <> scaled(pool)
     end
   end
+
+  defp scaled(%{moves: []}), do: ""
+
+  defp scaled(%{moves: [{from, _to} | _] = moves}),
+    do: "; scaled " <> Enum.map_join([from | Enum.map(moves, &elem(&1, 1))], " -> ", &count/1)
 
   defp surge(%{peaks: %{surge: nil}}), do: []
 
@@ -144,7 +149,8 @@ defmodule Demo.Report do
       wait_most_ms: pool.wait / 1_000,
       served: pool.served,
       refused: pool.refused,
-      repeated: gauges[{:again, kind}]
+      repeated: gauges[{:again, kind}],
+      moves: length(pool.moves)
     ]
 
     for {name, value} <- members, do: {"pool_#{kind}_#{name}", value}

@@ -66,7 +66,7 @@ defmodule Demo.PoolsTest do
         {:ok, peaks} = Peaks.start_link(fleet, Schedule.new(%Options{seconds: 1}, 0))
         assert {:ok, {:skip, :unreadable}} = Pool.call({fleet.instance, :read}, {:read, "/no/such/file"})
         assert %{surge: nil, pools: pools} = Peaks.stop(peaks)
-        assert %{most: 1, least: 1, queue: 0, served: 1, refused: 0} = pools.read
+        assert %{most: 1, least: 1, queue: 0, served: 1, refused: 0, moves: []} = pools.read
         assert Enum.sort(Map.keys(pools)) == Enum.sort(Fleet.kinds())
       end
     end

@@ -36,7 +36,7 @@ defmodule Demo.ReportTest do
     lines = Enum.join(Report.lines(report), "\n")
 
     assert lines =~
-             "read       a pool of 4 to 5 ready, up to 1,200 waiting, mean wait up to 2.5 ms; 9 served, 3 refused, 2 asked again"
+             "read       a pool of 4 to 5 ready, up to 1,200 waiting, mean wait up to 2.5 ms; 9 served, 3 refused, 2 asked again; scaled 4 -> 8 -> 5"
 
     assert lines =~ "surge      500 ms with 32 times as many files at once: 2 files/s, 4 without"
     assert Report.json(report) =~ ~s("surge":true,"died":0,"late":0,"queue_full":0,"overloaded":3,"pool_closed":0,)
@@ -61,7 +61,7 @@ defmodule Demo.ReportTest do
       took: %{fleet: 1_000_000, plain: 1_000},
       missed: 0,
       peaks: %{
-        pools: %{read: %{most: 5, least: 4, queue: 1_200, wait: 2_500, served: 9, refused: 3}},
+        pools: %{read: %{most: 5, least: 4, queue: 1_200, wait: 2_500, served: 9, refused: 3, moves: [{4, 8}, {8, 5}]}},
         surge: %{files: 1, took: 500}
       }
     }
