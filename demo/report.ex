@@ -4,7 +4,7 @@ defmodule Demo.Report do
 
   import Demo.Figures
 
-  alias Demo.{Fleet, Gauges, Json, Peaks, Reference, Tally}
+  alias Demo.{Fleet, Gauges, Json, Peaks, Reference, Schedule, Tally}
 
   @reasons [binary: "binary", unreadable: "unreadable", damaged: "damaged", too_large: "too large"]
 
@@ -78,7 +78,7 @@ defmodule Demo.Report do
     rest = {gauges.files - surge.files, div(took.fleet, 1_000) - surge.took}
 
     [
-      "surge      #{duration(surge.took * 1_000)} with 32 times as many files at once: #{rate({surge.files, surge.took})} files/s, " <>
+      "surge      #{duration(surge.took * 1_000)} with #{Schedule.times()} times as many files at once: #{rate({surge.files, surge.took})} files/s, " <>
         "#{rate(rest)} without"
     ]
   end

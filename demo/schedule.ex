@@ -28,6 +28,10 @@ defmodule Demo.Schedule do
     {from, from + length}
   end
 
+  @doc "How many times as much there is to do in a surge."
+  @spec times() :: pos_integer
+  def times, do: @times
+
   @doc "Whether there is more to do than usual."
   @spec surging?(t, now :: integer) :: boolean
   def surging?(%{surge: nil}, _now), do: false
