@@ -1,5 +1,5 @@
 defmodule Demo.Chaos do
-  # Kills agents at a rate, whichever they are and whatever they do. Knows nothing of the work.
+  # Kills agents at a rate, the workers of all pools alike, whatever they do. Knows nothing of the work.
   #
   # Until `deadline` it asks nobody. After that, while the last pass is being finished, it goes on at the same rate but leaves half of
   # each kind: in a fleet of which all are parked there is no end of work to show.
@@ -88,7 +88,7 @@ defmodule Demo.Chaos do
 
   defp kill_one(%{spare: nil} = state, id, pid), do: kill_it(state, id, pid)
 
-  defp kill_one(%{spare: spare, fleet: fleet} = state, {kind, _number} = id, pid) do
+  defp kill_one(%{spare: spare, fleet: fleet} = state, {:pool, kind, _number} = id, pid) do
     if spare[kind] > 0 do
       kill_it(%{state | spare: Map.update!(spare, kind, &(&1 - 1))}, id, pid)
     else

@@ -1,15 +1,32 @@
 defmodule Demo.Errand do
-  # One file's way through the fleet, in a process of its own: read, cut in parts, each extracted and merged. It asks again until it is
-  # told that a part is merged; that nothing is merged twice is the indexers' care. Knows neither passes nor other files.
+  # One file's way through the pools, in a process of its own: read, cut in parts, each extracted and merged. Knows neither passes nor
+  # other files.
+  #
+  # Why nothing is lost and nothing counted twice, whoever is killed, refused or late:
+  #
+  # E1  *Nothing is lost*, as whoever is not told of the result asks again, however often: after a refusal (`:queue_full`, `:overloaded`,
+  #     `:closed`: no worker has it), a wait that was too long (likewise), a worker's death and a late answer (a worker may have it).
+  # E2  A file may be read and a part extracted any number of times: these change nothing that counts. So any worker of those pools will
+  #     do, and another one each time.
+  # E3  A merge does count. A shard knows what it has merged by the key of the part, `{pass, file, part}`, keeps that in the snapshot
+  #     that the sum is in, and refuses the same key again.
+  # E4  Only that shard knows. So the pool chooses the shard of a part once; from then on the part is this shard's under its id, which
+  #     stays the same when its process is killed and its lease ends by that. A part whose shard is away waits, and goes to no other.
+  # E5  Who asks for a part keeps its place in the pools until the shard has said that it is merged. An extractor that still waits for
+  #     a shard to come back is lent to nobody else.
+  # E6  What comes of a request that was given up is a second delivery (E3), or a message to a process that has ended.
   @moduledoc false
 
   alias Demo.{Fleet, Gauges}
+  alias Kantoku.{Error, Pool}
 
   @parts [max_concurrency: 8, timeout: :infinity, ordered: false]
   # So many parts in a row go to one indexer: a large file is spread over several.
   @together 8
   @call 60_000
-  @pause 10
+  @wait 30_000
+  @pause_at_least 10
+  @pause_at_most 1_000
   @look 250
   # Looks at an extractor and an indexer that are both up before the part is given to another extractor.
   @looks 40
@@ -30,17 +47,10 @@ defmodule Demo.Errand do
   end
 
   defp read(fleet, path) do
-    case Fleet.with_agent(fleet, :read, &Kantoku.call(fleet.instance, &1, {:read, path}, @call)) do
+    case Pool.call({fleet.instance, :read}, {:read, path}, timeout: @call) do
       {:ok, result} -> result
-      {:error, _error} -> again(fleet, fn -> read(fleet, path) end)
+      {:error, error} -> again(fleet, :read, error, fn -> read(fleet, path) end)
     end
-  end
-
-  # Who is asked next is read from the roster, which is told of a death a moment later.
-  defp again(fleet, work) do
-    Gauges.add(fleet.instance, :repeated)
-    Process.sleep(@pause)
-    work.()
   end
 
   defp merge(fleet, {pass, file}, parts, held_up) do
@@ -51,27 +61,30 @@ defmodule Demo.Errand do
   end
 
   defp see_through(fleet, {_pass, file, part} = key, text, held_up) do
-    indexer = Fleet.indexer(fleet, {file, div(part, @together)})
-    submit(fleet, %{key: key, indexer: indexer, asker: self()}, text, held_up)
+    piece = {file, div(part, @together)}
+
+    lent(fleet, :index, [key: piece], fn indexer ->
+      submit(fleet, %{key: key, indexer: indexer, asker: self()}, text, held_up)
+    end)
   end
 
   defp submit(fleet, errand, text, held_up) do
-    case Fleet.with_agent(fleet, :extract, &entrust(fleet.instance, &1, errand, text, held_up)) do
+    case lent(fleet, :extract, [], &entrust(fleet.instance, &1, errand, text, held_up)) do
       :merged -> :ok
-      :again -> again(fleet, fn -> submit(fleet, errand, text, held_up) end)
+      {:again, why} -> again(fleet, :extract, why, fn -> submit(fleet, errand, text, held_up) end)
     end
   end
 
   defp entrust(instance, extractor, errand, text, held_up) do
     case Kantoku.call(instance, extractor, {:extract, errand, text}, @call) do
       {:ok, :taken} -> await(instance, extractor, errand, held_up, @looks)
-      {:error, _killed_or_gone} -> :again
+      {:error, error} -> {:again, error}
     end
   end
 
   # Its outbox brings the part home as soon as both are there. An extractor that is away is replaced by another one; the indexer is
-  # waited for, as it alone knows whether it has the part.
-  defp await(_instance, _extractor, _errand, _held_up, 0), do: :again
+  # waited for (E4).
+  defp await(_instance, _extractor, _errand, _held_up, 0), do: {:again, :late}
 
   defp await(instance, extractor, %{key: key, indexer: indexer} = errand, held_up, looks) do
     receive do
@@ -80,9 +93,42 @@ defmodule Demo.Errand do
       @look ->
         cond do
           Kantoku.whereis(instance, indexer) == nil -> held_up.() && await(instance, extractor, errand, held_up, looks)
-          Kantoku.whereis(instance, extractor) == nil -> :again
+          Kantoku.whereis(instance, extractor) == nil -> {:again, :gone}
           true -> await(instance, extractor, errand, held_up, looks - 1)
         end
     end
   end
+
+  # Asking again (E1) --------------------------------------------------------------------------------------------------------
+
+  defp lent(fleet, kind, opts, work) do
+    case Fleet.lend(fleet, kind, [timeout: @wait] ++ opts, work) do
+      {:ok, result} -> result
+      :gone -> again(fleet, kind, :gone, fn -> lent(fleet, kind, opts, work) end)
+      {:error, error} -> again(fleet, kind, error, fn -> lent(fleet, kind, opts, work) end)
+    end
+  end
+
+  defp again(%{instance: instance}, kind, why, work) do
+    for name <- [:repeated, {:again, kind}, gauge(why)], do: Gauges.add(instance, name)
+    why |> pause() |> Process.sleep()
+    work.()
+  end
+
+  # Not all at once: those that were refused together were told the same.
+  defp pause(%Error{details: %{retry_in: ms}}) when is_integer(ms) do
+    ms = ms |> max(@pause_at_least) |> min(@pause_at_most)
+    ms + :rand.uniform(ms)
+  end
+
+  defp pause(_why), do: @pause_at_least
+
+  defp gauge(:gone), do: :died
+  defp gauge(:late), do: :late
+  defp gauge(%Error{reason: reason}) when reason in [:queue_full, :overloaded], do: reason
+  defp gauge(%Error{reason: reason}) when reason in [:timeout, :deadline], do: :late
+  defp gauge(%Error{reason: reason}) when reason in [:closed, :draining], do: :pool_closed
+  defp gauge(%Error{reason: reason}) when reason in [:crashed, :restarting, :parked], do: :died
+  # Nobody is there to be asked again.
+  defp gauge(%Error{} = error), do: raise(error)
 end

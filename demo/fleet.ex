@@ -1,41 +1,35 @@
 defmodule Demo.Fleet do
-  # The agents: three types in one instance with the policies that every user gets, and how one is found for a piece of work.
-  # Knows no files.
+  # The agents: three types, a pool of each, in one instance with the policies that every user gets. Knows no files.
+  #
+  # Readers and extractors are as good as one another, and there may be more of them while work waits. Indexers are shards: each has a part
+  # of the result in its snapshots, so theirs is a pool of a fixed size, which lets nobody go.
   @moduledoc false
 
-  alias Demo.{Extractor, Gauges, Indexer, Options, Reader, Roster}
-  alias Kantoku.Registry
+  alias Demo.{Extractor, Gauges, Indexer, Options, Reader}
+  alias Kantoku.{Error, Pool, Registry}
 
-  @look 20
+  # A large fleet on a small machine takes a while to start.
+  @warm_up 300_000
 
   @enforce_keys [:instance, :supervisor, :sizes]
-  defstruct @enforce_keys ++ [:roster]
+  defstruct @enforce_keys
 
   @type kind :: :read | :extract | :index
-  @type t :: %__MODULE__{
-          instance: atom,
-          supervisor: pid,
-          sizes: %{kind => pos_integer},
-          roster: Demo.Roster.t() | nil
-        }
+  @typedoc "`sizes` are those that pools have without a surge."
+  @type t :: %__MODULE__{instance: atom, supervisor: pid, sizes: %{kind => pos_integer}}
 
-  @doc "Starts an instance and its agents."
+  @doc "The types of agents, and pools, in the order of the work."
+  @spec kinds() :: [kind]
+  def kinds, do: [:read, :extract, :index]
+
+  @doc "Starts an instance, its pools and all their workers."
   @spec start(atom, Options.t()) :: t
   def start(instance, options) do
     :ok = Gauges.new(instance)
-    {:ok, supervisor} = Kantoku.start_link(name: instance, engine: options.engine)
-    %__MODULE__{instance: instance, supervisor: supervisor, sizes: sizes(options.agents)}
-  end
-
-  @doc "Starts the agents of a fleet, and their roster."
-  @spec man(t) :: t
-  def man(%{instance: instance, sizes: sizes} = fleet) do
-    for {kind, size} <- sizes, number <- 0..(size - 1) do
-      {:ok, _pid} = Kantoku.start_agent(instance, spec(kind), id: {kind, number}, capabilities: [kind])
-    end
-
-    {:ok, roster} = Roster.start_link(instance, Map.take(sizes, [:read, :extract]))
-    %{fleet | roster: roster}
+    sizes = sizes(options.agents)
+    pools = for kind <- kinds(), do: pool(kind, sizes[kind])
+    {:ok, supervisor} = Kantoku.start_link(name: instance, engine: options.engine, pools: pools)
+    %__MODULE__{instance: instance, supervisor: supervisor, sizes: sizes}
   end
 
   # Half extract, which is most of the work.
@@ -44,62 +38,88 @@ defmodule Demo.Fleet do
     %{read: quarter, index: quarter, extract: agents - 2 * quarter}
   end
 
+  # A piece of the files goes to the same shard in each pass, if that is free: it then counts on the terms that it has.
+  defp pool(:index, size),
+    do: [name: :index, worker: worker(:index), target: size, strategy: :hash, warm_up_timeout: @warm_up]
+
+  defp pool(kind, size) do
+    [
+      name: kind,
+      worker: worker(kind),
+      min: size,
+      max: size + grown(size),
+      scaling: [scale_down: [stabilization: 5_000]],
+      max_overflow: overflow(size),
+      overflow_linger: 2_000,
+      warm_up_timeout: @warm_up
+    ]
+  end
+
+  # Scaled by the requests that workers have; and at once, beyond that, while some wait.
+  defp grown(size), do: div(size + 1, 2)
+  defp overflow(size), do: div(size + 3, 4)
+
+  defp worker(kind), do: [spec: spec(kind), capabilities: [kind]]
+
   defp spec(:read), do: {Reader, []}
   defp spec(:extract), do: Extractor
   defp spec(:index), do: Indexer
 
   @doc "Ends the instance with all its agents."
   @spec stop(t) :: :ok
-  def stop(%{supervisor: supervisor, roster: roster}) do
-    Roster.stop(roster)
-    Supervisor.stop(supervisor, :normal, :infinity)
-  end
+  def stop(%{supervisor: supervisor}), do: Supervisor.stop(supervisor, :normal, :infinity)
 
-  @doc "All ids of a kind."
+  @doc "All ids of a kind; also those that only a surge brings up."
   @spec ids(t, kind) :: [term]
-  def ids(%{sizes: sizes}, kind), do: for(number <- 0..(sizes[kind] - 1), do: {kind, number})
+  def ids(%{sizes: sizes}, kind), do: for(number <- 0..(most(kind, sizes[kind]) - 1), do: {:pool, kind, number})
+
+  defp most(:index, size), do: size
+  defp most(_kind, size), do: size + grown(size) + overflow(size)
 
   @doc """
-  Runs `work` with the id of an agent that has less to do than others of its kind, and whose load is one more meanwhile. Waits while
-  there is none.
+  Runs `work` with a worker that nobody else is lent meanwhile: with its id, under which it comes back if it is killed. `:gone` if it is
+  dead already.
   """
-  @spec with_agent(t, kind, (term -> result)) :: result when result: term
-  def with_agent(%{instance: instance} = fleet, kind, work) do
-    id = await(fleet, kind)
+  @spec lend(t, kind, keyword, (term -> result)) :: {:ok, result} | :gone | {:error, Error.t()} when result: term
+  def lend(%{instance: instance}, kind, opts, work) do
+    with {:ok, result} <- Pool.run({instance, kind}, &named(instance, &1, work), opts), do: result
+  end
 
-    case Registry.load_handle(instance, id) do
-      {:ok, load} -> laden(instance, load, fn -> work.(id) end)
-      :error -> work.(id)
+  defp named(instance, pid, work) do
+    case Registry.keys(instance, pid) do
+      [id | _] -> {:ok, work.(id)}
+      [] -> :gone
     end
   end
 
-  defp await(fleet, kind) do
-    case Roster.pick(fleet.roster, kind) do
-      nil -> Process.sleep(@look) && await(fleet, kind)
-      id -> id
+  @doc "What a pool has and does, `nil` while nobody can say."
+  @spec status(t, kind) :: map | nil
+  def status(%{instance: instance}, kind) do
+    case Pool.status({instance, kind}) do
+      {:ok, status} -> status
+      {:error, _opened_again} -> nil
     end
   end
 
-  # An agent that was killed meanwhile came back with no load, and its old handle is refused.
-  defp laden(instance, load, work) do
-    Registry.add_load(instance, load, 1)
-    result = work.()
-    Registry.add_load(instance, load, -1)
-    result
+  @doc "The sizes between which a pool has scaled itself, oldest first, as far back as its log goes."
+  @spec moves(t, kind) :: [{from :: non_neg_integer, to :: non_neg_integer}]
+  def moves(%{instance: instance}, kind) do
+    case Pool.explain({instance, kind}) do
+      {:ok, %{decisions: decisions}} ->
+        for %{move: move, size: from, wanted: to} when move != :none <- Enum.reverse(decisions), do: {from, to}
+
+      {:error, _opened_again} ->
+        []
+    end
   end
 
-  @doc """
-  The indexer for a piece of the files, whatever names it: of those that are up the first in an order that is the piece's own. So
-  most pieces go to the same shard in each pass, which then counts on the terms that it has.
-  """
-  @spec indexer(t, piece :: term, choice :: non_neg_integer) :: term
-  def indexer(fleet, piece, choice \\ 0) do
-    id = {:index, :erlang.phash2({piece, choice}, fleet.sizes.index)}
-
-    cond do
-      Kantoku.whereis(fleet.instance, id) -> id
-      choice < 2 * fleet.sizes.index -> indexer(fleet, piece, choice + 1)
-      true -> Process.sleep(@look) && indexer(fleet, piece, 0)
+  @doc "How many agents are up, restarting and parked."
+  @spec agents(t) :: %{atom => non_neg_integer}
+  def agents(%{instance: instance}) do
+    for kind <- kinds(), reduce: %{} do
+      sum ->
+        {:ok, %{agents: agents}} = Kantoku.Domain.status(instance, {:pool, kind})
+        Map.merge(sum, agents, fn _status, m, n -> m + n end)
     end
   end
 end

@@ -6,24 +6,23 @@ defmodule Demo.Foreman do
   # Passes that are not done yet are few, as indexers remember what they have merged of each.
   @moduledoc false
 
-  alias Demo.{Errand, Fleet, Gauges}
+  alias Demo.{Errand, Fleet, Gauges, Schedule}
 
-  @window 32
   # Errands that wait for an agent to come back leave their place in the window to others, up to this many.
   @held_up 512
   # Keys that the indexers are to remember at most, or those of two passes.
   @remembered 100_000
   @tick 250
 
-  @enforce_keys [:fleet, :files, :deadline, :tail]
+  @enforce_keys [:fleet, :files, :schedule, :tail]
   defstruct @enforce_keys ++ [pass: 0, queue: [], running: %{}, held_up: MapSet.new(), left: %{}]
 
   @doc """
-  Works until `deadline` (monotonic ms); the number of passes. `tail` is called now and then once all is handed out.
+  Works by a schedule; the number of passes. `tail` is called now and then once all is handed out.
   """
-  @spec run(Fleet.t(), [{non_neg_integer, Path.t()}], deadline :: integer, tail :: (() -> term)) :: pos_integer
-  def run(fleet, files, deadline, tail) do
-    go_on(%__MODULE__{fleet: fleet, files: files, deadline: deadline, tail: tail})
+  @spec run(Fleet.t(), [{non_neg_integer, Path.t()}], Schedule.t(), tail :: (() -> term)) :: pos_integer
+  def run(fleet, files, schedule, tail) do
+    go_on(%__MODULE__{fleet: fleet, files: files, schedule: schedule, tail: tail})
   end
 
   defp go_on(state) do
@@ -47,16 +46,16 @@ defmodule Demo.Foreman do
     end
   end
 
-  defp full?(%{running: running, held_up: held_up}) do
+  defp full?(%{running: running, held_up: held_up, schedule: schedule}) do
     waiting = min(MapSet.size(held_up), @held_up)
-    map_size(running) - waiting >= @window
+    map_size(running) - waiting >= Schedule.window(schedule, now())
   end
 
   defp another?(%{pass: 0}), do: true
 
-  defp another?(%{files: files, pass: pass, left: left, deadline: deadline}) do
+  defp another?(%{files: files, pass: pass, left: left, schedule: schedule}) do
     open = pass - floor_of(left, pass) + 1
-    now() < deadline and open <= max(1, div(@remembered, length(files)))
+    now() < schedule.deadline and open <= max(1, div(@remembered, length(files)))
   end
 
   defp begin_pass(%{pass: pass, files: files, left: left} = state) do

@@ -5,11 +5,13 @@ defmodule Demo.Gauges do
   alias Demo.Histogram
 
   @names [:files, :parts, :bytes, :binary, :unreadable, :damaged, :too_large] ++
-           [:kills, :spared, :restarts, :parked, :repeated, :refused, :called_back, :pass, :floor]
+           [:kills, :spared, :restarts, :parked, :repeated, :refused, :called_back, :pass, :floor] ++
+           [:queue_full, :overloaded, :late, :died, :pool_closed] ++
+           [{:again, :read}, {:again, :extract}, {:again, :index}]
   @numbers @names |> Enum.with_index(1) |> Map.new()
   @histograms [:work, :back, :beyond]
 
-  @type name :: atom
+  @type name :: atom | {:again, kind :: atom}
   @type spread :: %{p50: non_neg_integer, p99: non_neg_integer}
 
   @doc "Makes the gauges of an instance, all at 0."

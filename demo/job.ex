@@ -2,13 +2,29 @@ defmodule Demo.Job do
   # The main job from the first agent to the report: what happens when, and nothing of how. Prints by its screen only.
   @moduledoc false
 
-  alias Demo.{Chaos, Fleet, Foreman, Gauges, Operator, Options, Progress, Reference, Report, Screen, Walk, Witness}
+  alias Demo.{
+    Chaos,
+    Fleet,
+    Foreman,
+    Gauges,
+    Operator,
+    Options,
+    Peaks,
+    Progress,
+    Reference,
+    Report,
+    Schedule,
+    Screen,
+    Walk
+  }
+
+  alias Demo.Witness
 
   @doc "Runs it over the files of a walk below `dir`, with an instance of that name."
   @spec run(atom, Options.t(), Path.t(), Walk.t(), Screen.t()) :: Report.t()
   def run(instance, options, dir, walk, screen) do
     Screen.say(screen, [heading(options, dir, walk)])
-    fleet = instance |> Fleet.start(options) |> Fleet.man()
+    fleet = Fleet.start(instance, options)
     done = work(fleet, options, walk.files, screen)
     {took, reference} = :timer.tc(fn -> reference(walk.files, screen) end)
 
@@ -21,6 +37,7 @@ defmodule Demo.Job do
       passes: done.passes,
       index: done.index,
       missed: done.missed,
+      peaks: done.peaks,
       reference: reference,
       took: %{fleet: done.took, plain: took}
     }
@@ -36,19 +53,20 @@ defmodule Demo.Job do
   end
 
   defp work(fleet, options, paths, screen) do
-    began = System.monotonic_time(:millisecond)
-    deadline = began + options.seconds * 1_000
+    schedule = Schedule.new(options, System.monotonic_time(:millisecond))
+    {:ok, peaks} = Peaks.start_link(fleet, schedule)
     {:ok, witness} = Witness.start_link(fleet)
-    Screen.show(screen, fn -> Progress.work(fleet, length(paths), began) end)
-    chaos = Chaos.start_link(fleet, options.kill_rate, deadline, witness)
+    Screen.show(screen, fn -> Progress.work(fleet, length(paths), schedule) end)
+    chaos = Chaos.start_link(fleet, options.kill_rate, schedule.deadline, witness)
 
     {took, passes} =
-      :timer.tc(fn -> Foreman.run(fleet, numbered(paths), deadline, fn -> Operator.call_back(fleet) end) end)
+      :timer.tc(fn -> Foreman.run(fleet, numbered(paths), schedule, fn -> Operator.call_back(fleet) end) end)
 
     Chaos.stop(chaos)
+    peaks = Peaks.stop(peaks)
     Screen.say(screen, [])
     index = Operator.gather(fleet)
-    %{passes: passes, index: index, missed: Witness.stop(witness), took: took}
+    %{passes: passes, index: index, missed: Witness.stop(witness), peaks: peaks, took: took}
   end
 
   defp numbered(paths), do: Enum.with_index(paths, &{&2, &1})

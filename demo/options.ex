@@ -2,7 +2,7 @@ defmodule Demo.Options do
   # What the command line asked for. Knows neither files nor agents.
   @moduledoc false
 
-  defstruct dir: nil, agents: 2_000, kill_rate: 20, seconds: 30, engine: :native, json: false
+  defstruct dir: nil, agents: 2_000, kill_rate: 20, seconds: 30, engine: :native, surge: false, json: false
 
   @type t :: %__MODULE__{
           dir: Path.t() | nil,
@@ -10,17 +10,24 @@ defmodule Demo.Options do
           kill_rate: non_neg_integer,
           seconds: pos_integer,
           engine: :native | :elixir,
+          surge: boolean,
           json: boolean
         }
 
-  @switches [agents: :integer, kill_rate: :integer, seconds: :integer, engine: :string, json: :boolean, help: :boolean]
+  @switches [agents: :integer, kill_rate: :integer, seconds: :integer, engine: :string] ++
+              [surge: :boolean, json: :boolean, help: :boolean]
   @least [agents: 3, kill_rate: 0, seconds: 1]
 
   @usage """
-  bin/demo [DIR] [--agents N] [--kill-rate R] [--seconds S] [--engine native|elixir] [--json]
+  bin/demo [DIR] [--agents N] [--kill-rate R] [--seconds S] [--engine native|elixir] [--surge] [--json]
 
-  N supervised agents (2000) work through every file below DIR, pass after pass for S seconds (30), while R of them a second (20)
-  are killed. What they counted is compared with a plain computation. DIR is the system's own documentation if not given.
+  N supervised agents (2000) in three pools work through every file below DIR, pass after pass for S seconds (30), while R of them
+  a second (20) are killed. What they counted is compared with a plain computation. DIR is the system's own documentation if not
+  given.
+
+  --surge  32 times as many files are handed out at once (1,024, not 32) for 15 s in the middle, or for half of the time if that
+           is less: pools grow, requests wait, some are refused and asked again
+  --json   the last line is the result as an object
 
   Exit code: 0 identical, 1 not identical, 2 the job could not be begun.
   """

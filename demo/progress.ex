@@ -1,35 +1,49 @@
 defmodule Demo.Progress do
-  # What a run looks like while it goes on, in words. Reads gauges and the instance's own status; changes nothing.
+  # What a run looks like while it goes on, in words. Reads gauges and the pools' own status; changes nothing.
   @moduledoc false
 
   import Demo.Figures
 
-  alias Demo.{Fleet, Gauges}
+  alias Demo.{Fleet, Gauges, Schedule}
 
   @doc "The fleet at work on passes over `total` files."
-  @spec work(Fleet.t(), total :: pos_integer, began :: integer) :: {[String.t()], String.t()}
-  def work(%{instance: instance}, total, began) do
-    elapsed = now() - began
-    gauges = instance |> Gauges.all() |> Map.put(:elapsed, elapsed)
-    agents = agents(instance)
-    {lines(instance, gauges, agents, total), line(instance, gauges, agents)}
+  @spec work(Fleet.t(), total :: pos_integer, Schedule.t()) :: {[String.t()], String.t()}
+  def work(%{instance: instance} = fleet, total, schedule) do
+    now = now()
+    gauges = instance |> Gauges.all() |> Map.put(:elapsed, now - schedule.began)
+    agents = Fleet.agents(fleet)
+    pools = for kind <- Fleet.kinds(), status = Fleet.status(fleet, kind), do: {kind, status}
+    surge = if Schedule.surging?(schedule, now), do: "  SURGE", else: ""
+    {lines(instance, gauges, agents, pools, total, surge), line(instance, gauges, agents, pools, surge)}
   end
 
-  defp lines(instance, gauges, agents, total) do
-    [
-      "#{seconds(gauges)}  pass #{gauges.pass}  #{files(gauges)}, #{count(total)} in a pass",
-      "  work     #{rate(gauges)}, a file in #{spread(Gauges.spread(instance, :work))}",
-      "  agents   #{up(agents)}",
-      "  chaos    #{count(gauges.kills)} kills, #{count(gauges.restarts)} restarts, back in #{spread(Gauges.spread(instance, :back))}",
-      "  parts    #{count(gauges.parts)} merged, #{count(gauges.repeated)} asked for again, #{count(gauges.refused)} refused as known"
-    ]
+  defp lines(instance, gauges, agents, pools, total, surge) do
+    ["#{seconds(gauges)}  pass #{gauges.pass}  #{files(gauges)}, #{count(total)} in a pass#{surge}"] ++
+      ["  work     #{rate(gauges)}, a file in #{spread(Gauges.spread(instance, :work))}"] ++
+      Enum.map(pools, &pool(&1, gauges)) ++
+      [
+        "  agents   #{up(agents)}",
+        "  chaos    #{count(gauges.kills)} kills, #{count(gauges.restarts)} restarts, back in #{spread(Gauges.spread(instance, :back))}",
+        "  parts    #{count(gauges.parts)} merged, #{count(gauges.repeated)} asked for again, #{count(gauges.refused)} refused as known"
+      ]
   end
 
-  defp line(instance, gauges, agents) do
+  defp pool({kind, status}, gauges) do
+    "  #{String.pad_trailing("#{kind}", 8)} #{size(status)} ready, #{count(status.queue)} waiting, wait #{duration(status.wait)}, " <>
+      "#{count(status.refused)} refused, #{count(gauges[{:again, kind}])} asked again"
+  end
+
+  defp line(instance, gauges, agents, pools, surge) do
     "#{seconds(gauges)}  pass #{gauges.pass}  #{files(gauges)}  #{rate(gauges)}  #{up(agents)}  " <>
-      "#{count(gauges.kills)} kills  #{count(gauges.restarts)} restarts  work #{spread(Gauges.spread(instance, :work))}"
+      "#{count(gauges.kills)} kills  #{count(gauges.restarts)} restarts  work #{spread(Gauges.spread(instance, :work))}" <>
+      Enum.map_join(pools, &short/1) <> surge
   end
 
+  defp short({kind, status}) do
+    "  #{kind} #{size(status)} queue #{count(status.queue)} wait #{duration(status.wait)} refused #{count(status.refused)}"
+  end
+
+  defp size(%{ready: ready, wanted: wanted}), do: "#{count(ready)}/#{count(wanted)}"
   defp seconds(gauges), do: String.pad_leading("#{div(gauges.elapsed, 1_000)} s", 6)
   defp files(gauges), do: "#{count(gauges.files)} files"
 
@@ -39,11 +53,6 @@ defmodule Demo.Progress do
   defp up(agents) do
     "#{count(Map.get(agents, :up, 0))} up, #{count(Map.get(agents, :restarting, 0))} restarting, " <>
       "#{count(Map.get(agents, :parked, 0))} parked"
-  end
-
-  defp agents(instance) do
-    {:ok, %{domains: %{default: %{agents: agents}}}} = Kantoku.status(instance)
-    agents
   end
 
   @doc "A count on its way to `total`."

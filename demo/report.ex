@@ -4,11 +4,11 @@ defmodule Demo.Report do
 
   import Demo.Figures
 
-  alias Demo.{Gauges, Json, Reference, Tally}
+  alias Demo.{Fleet, Gauges, Json, Peaks, Reference, Schedule, Tally}
 
   @reasons [binary: "binary", unreadable: "unreadable", damaged: "damaged", too_large: "too large"]
 
-  @enforce_keys [:gauges, :spreads, :options, :dir, :walk, :passes, :index, :reference, :took, :missed]
+  @enforce_keys [:gauges, :spreads, :options, :dir, :walk, :passes, :index, :reference, :took, :missed, :peaks]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
@@ -21,7 +21,8 @@ defmodule Demo.Report do
           index: Tally.t(),
           reference: Reference.t(),
           took: %{fleet: non_neg_integer, plain: non_neg_integer},
-          missed: non_neg_integer
+          missed: non_neg_integer,
+          peaks: Peaks.t()
         }
 
   @doc "Whether the fleet came to the same as the plain computation: each term, each figure, and the fate of each file."
@@ -52,9 +53,37 @@ defmodule Demo.Report do
       "kills      #{count(gauges.kills)} survived#{spared(gauges)}; #{count(gauges.restarts)} restarts, #{count(gauges.parked)} times parked" <>
         called_back(gauges),
       "back       from kill to back #{spread(spreads.back)}; beyond the back-off #{spread(spreads.beyond)}",
-      "repeated   #{count(gauges.repeated)} pieces of work asked for again, #{count(gauges.refused)} second deliveries refused"
-    ] ++ missed(report) ++ ["", verdict(report)]
+      "repeated   #{count(gauges.repeated)} pieces of work asked for again, #{count(gauges.refused)} second deliveries refused",
+      "why        #{count(gauges.died)} workers died, #{count(gauges.late)} late; pools refused: #{count(gauges.queue_full)} queue full, " <>
+        "#{count(gauges.overloaded)} overloaded, #{count(gauges.pool_closed)} closed"
+    ] ++ pools(report) ++ surge(report) ++ missed(report) ++ ["", verdict(report)]
   end
+
+  defp pools(%{peaks: %{pools: pools}, gauges: gauges}) do
+    for kind <- Fleet.kinds(), pool = pools[kind] do
+      "#{String.pad_trailing("#{kind}", 10)} a pool of #{count(pool.least)} to #{count(pool.most)} ready, up to #{count(pool.queue)} waiting, " <>
+        "mean wait up to #{duration(pool.wait)}; #{count(pool.served)} served, #{count(pool.refused)} refused, " <>
+        "#{count(gauges[{:again, kind}])} asked again" <> scaled(pool)
+    end
+  end
+
+  defp scaled(%{moves: []}), do: ""
+
+  defp scaled(%{moves: [{from, _to} | _] = moves}),
+    do: "; scaled " <> Enum.map_join([from | Enum.map(moves, &elem(&1, 1))], " -> ", &count/1)
+
+  defp surge(%{peaks: %{surge: nil}}), do: []
+
+  defp surge(%{peaks: %{surge: surge}, gauges: gauges, took: took}) do
+    rest = {gauges.files - surge.files, div(took.fleet, 1_000) - surge.took}
+
+    [
+      "surge      #{duration(surge.took * 1_000)} with #{Schedule.times()} times as many files at once: #{rate({surge.files, surge.took})} files/s, " <>
+        "#{rate(rest)} without"
+    ]
+  end
+
+  defp rate({files, ms}), do: div(files * 1_000, max(ms, 1))
 
   defp fates(%{reference: %{outcomes: outcomes}, walk: walk}) do
     words = [{:text, "text"} | @reasons]
@@ -105,8 +134,26 @@ defmodule Demo.Report do
         Enum.map(Keyword.keys(@reasons), &{&1, Map.get(report.reference.outcomes, &1, 0)}) ++
         [links: walk.links, closed: walk.closed, terms: map_size(report.index.terms), missed_events: report.missed] ++
         [seconds: report.took.fleet / 1_000_000, plain_seconds: report.took.plain / 1_000_000, dir: report.dir] ++
-        Enum.flat_map(report.spreads, &quantiles/1)
+        Enum.flat_map(report.spreads, &quantiles/1) ++
+        [surge: report.peaks.surge != nil] ++
+        Enum.map([:died, :late, :queue_full, :overloaded, :pool_closed], &{&1, gauges[&1]}) ++
+        Enum.flat_map(report.peaks.pools, &pool(&1, gauges))
     )
+  end
+
+  defp pool({kind, pool}, gauges) do
+    members = [
+      ready_most: pool.most,
+      ready_least: pool.least,
+      queue_most: pool.queue,
+      wait_most_ms: pool.wait / 1_000,
+      served: pool.served,
+      refused: pool.refused,
+      repeated: gauges[{:again, kind}],
+      moves: length(pool.moves)
+    ]
+
+    for {name, value} <- members, do: {"pool_#{kind}_#{name}", value}
   end
 
   defp quantiles({name, %{p50: p50, p99: p99}}), do: [{"#{name}_p50_ms", p50 / 1_000}, {"#{name}_p99_ms", p99 / 1_000}]

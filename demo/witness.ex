@@ -27,7 +27,7 @@ defmodule Demo.Witness do
   def init(%{instance: instance, sizes: sizes}) do
     {:ok, events} = Telemetry.subscribe(instance, events: [[:agent, :restarting], [:agent, :parked]], buffer: @buffer)
     {:ok, watch, _all} = Kantoku.watch(instance, any: [capabilities: Map.keys(sizes)])
-    {:ok, %{instance: instance, events: events, watch: watch, killed: %{}}}
+    {:ok, %{instance: instance, sizes: sizes, events: events, watch: watch, killed: %{}}}
   end
 
   @impl true
@@ -59,11 +59,15 @@ defmodule Demo.Witness do
   end
 
   defp back(%{instance: instance, killed: killed} = state, id) do
-    Gauges.add(instance, :restarts)
+    if restart?(state, id), do: Gauges.add(instance, :restarts)
     {kill, killed} = Map.pop(killed, id)
     timed(instance, kill)
     %{state | killed: killed}
   end
+
+  # Workers beyond the size of their pool come and go with the load.
+  defp restart?(%{sizes: sizes, killed: killed}, {:pool, kind, number} = id),
+    do: number < sizes[kind] or is_map_key(killed, id)
 
   defp timed(_instance, nil), do: :ok
 

@@ -55,6 +55,22 @@ defmodule Demo.JobTest do
       assert [kills] = Regex.run(~r/"kills":(\d+)/, last, capture: :all_but_first)
       assert String.to_integer(kills) > 0
       assert last =~ ~r/"restarts":[1-9]/
+      assert last =~ ~r/"surge":false/
+    end
+
+    @tag :tmp_dir
+    @tag timeout: 180_000
+    test "a surge fills the pools, and the result is the same (#{engine})", %{tmp_dir: dir} do
+      for n <- 1..60, do: File.write!("#{dir}/text#{n}", Enum.map_join(1..3_000, " ", &"word#{rem(&1 * n, 97)} a#{&1}"))
+      argv = [dir, "--agents", "30", "--kill-rate", "30", "--seconds", "4", "--surge", "--json"]
+      {0, output} = run(argv ++ ["--engine", "#{unquote(engine)}"])
+
+      assert output =~ "identical: nothing lost, nothing counted twice"
+      assert output =~ "with 32 times as many files at once"
+      last = output |> String.split("\n", trim: true) |> List.last()
+      assert last =~ ~s("surge":true)
+      assert last =~ ~r/"pool_read_queue_most":[1-9]/
+      assert last =~ ~r/"(queue_full|overloaded)":[1-9]/
     end
   end
 

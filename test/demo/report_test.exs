@@ -31,6 +31,18 @@ defmodule Demo.ReportTest do
     assert Figures.spread(%{p50: 850, p99: 12_400}) == "p50 0.85 ms p99 12 ms"
   end
 
+  test "what the pools did is told, and what there was of a surge" do
+    report = report(Tally.of("one two 3 one two 3"), [{:files, 3}, {{:again, :read}, 2}, {:overloaded, 3}])
+    lines = Enum.join(Report.lines(report), "\n")
+
+    assert lines =~
+             "read       a pool of 4 to 5 ready, up to 1,200 waiting, mean wait up to 2.5 ms; 9 served, 3 refused, 2 asked again; scaled 4 -> 8 -> 5"
+
+    assert lines =~ "surge      500 ms with 32 times as many files at once: 2 files/s, 4 without"
+    assert Report.json(report) =~ ~s("surge":true,"died":0,"late":0,"queue_full":0,"overloaded":3,"pool_closed":0,)
+    assert Report.json(report) =~ ~s("pool_read_ready_most":5,"pool_read_ready_least":4,"pool_read_queue_most":1200,)
+  end
+
   # Two passes over one file of text.
   defp report(index, gauges) do
     instance = :"report#{System.unique_integer([:positive])}"
@@ -47,7 +59,11 @@ defmodule Demo.ReportTest do
       index: index,
       reference: %Reference{tally: Tally.of("one two 3"), outcomes: %{text: 1}},
       took: %{fleet: 1_000_000, plain: 1_000},
-      missed: 0
+      missed: 0,
+      peaks: %{
+        pools: %{read: %{most: 5, least: 4, queue: 1_200, wait: 2_500, served: 9, refused: 3, moves: [{4, 8}, {8, 5}]}},
+        surge: %{files: 1, took: 500}
+      }
     }
   end
 end

@@ -140,13 +140,15 @@ defmodule Demo.TextTest do
 
   describe "arguments" do
     test "have defaults" do
-      assert {:ok, %Options{dir: nil, agents: 2_000, kill_rate: 20, seconds: 30, engine: :native}} = Options.parse([])
+      assert {:ok, %Options{dir: nil, agents: 2_000, kill_rate: 20, seconds: 30, engine: :native, surge: false}} =
+               Options.parse([])
     end
 
     test "are taken in any order" do
-      argv = ~w(--json /tmp --agents 7 --kill-rate 200 --engine elixir --seconds 2)
+      argv = ~w(--json /tmp --agents 7 --kill-rate 200 --engine elixir --surge --seconds 2)
 
-      assert {:ok, %Options{dir: "/tmp", agents: 7, kill_rate: 200, seconds: 2, engine: :elixir, json: true}} =
+      assert {:ok,
+              %Options{dir: "/tmp", agents: 7, kill_rate: 200, seconds: 2, engine: :elixir, surge: true, json: true}} =
                Options.parse(argv)
     end
 
