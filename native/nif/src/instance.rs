@@ -7,7 +7,7 @@ use crate::errand::Errand;
 use crate::guard::{Answer, Refusal};
 use crate::owner::{self, Role, Watching};
 use crate::state::{self, Opened, Seats, State, state};
-use crate::{atoms, owner::Watched, pool};
+use crate::{atoms, owner::Watched, pool_life};
 
 /// `open(instance, kind, servers, listeners)`: the caller becomes the holder.
 pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
@@ -148,7 +148,7 @@ pub fn empty(state: &State, opened: Opened) {
     let kept = opened.shell.registry.close();
     let seats = std::mem::take(&mut *opened.shell.seats.write());
     let pools = std::mem::take(&mut *opened.shell.pools.write());
-    pool::close_all(pools);
+    pool_life::close_all(pools);
     drop((kept, seats));
     state.give_back(opened.shell);
 }

@@ -17,6 +17,7 @@ mod library;
 mod owner;
 mod pool;
 mod pool_config;
+mod pool_life;
 mod pools;
 mod reading;
 mod registry;

@@ -10,7 +10,7 @@ use rustler::sys::{self, ErlNifEntry, ErlNifEnv, ErlNifFunc, ErlNifTerm};
 use rustler::{Encoder, Env, Term};
 
 use crate::guard::{self, Answer, Entry};
-use crate::{beam, entries, errand, instance, owner, pool, reading, registry, state, store};
+use crate::{beam, entries, errand, instance, owner, pool, pool_life, reading, registry, state, store};
 
 // The most arguments a function of the table takes.
 const MOST_ARGUMENTS: usize = 6;
@@ -126,20 +126,20 @@ functions! {
     cold "own" / 3 => reading::own;
     #[cfg(feature = "faults")]
     cold "provoke" / 1 => crate::fault::provoke;
-    long "pool_abandoned" / 2 => pool::abandoned;
-    hot "pool_answered" / 3 => pool::answered;
+    long "pool_abandoned" / 2 => pool_life::abandoned;
+    hot "pool_answered" / 3 => pool_life::answered;
     hot "pool_call" / 5 => pool::call;
     hot "pool_cancel" / 3 => pool::cancel;
     hot "pool_cast" / 4 => pool::cast;
     hot "pool_checkin" / 4 => pool::checkin;
     hot "pool_checkout" / 4 => pool::checkout;
-    long "pool_close" / 2 => pool::close;
-    hot "pool_join" / 4 => pool::join;
-    hot "pool_leave" / 3 => pool::leave;
-    cold "pool_open" / 4 => pool::open;
-    cold "pool_status" / 2 => pool::status;
-    cold "pool_tick" / 2 => pool::tick;
-    cold "pool_workers" / 2 => pool::workers;
+    long "pool_close" / 2 => pool_life::close;
+    hot "pool_join" / 4 => pool_life::join;
+    hot "pool_leave" / 3 => pool_life::leave;
+    cold "pool_open" / 4 => pool_life::open;
+    cold "pool_status" / 2 => pool_life::status;
+    cold "pool_tick" / 2 => pool_life::tick;
+    cold "pool_workers" / 2 => pool_life::workers;
     hot "put_value" / 4 => registry::put_value;
     hot "register" / 3 => registry::register;
     cold "seat" / 3 => instance::seat;

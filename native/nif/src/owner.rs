@@ -15,7 +15,7 @@ use rustler::sys::{self, ErlNifEnv, ErlNifMonitor, ErlNifPid, ErlNifResourceFlag
 use crate::beam::Pid;
 use crate::guard::{self, Entry};
 use crate::pools::Cell;
-use crate::{instance, pool, registry, store};
+use crate::{instance, pool, pool_life, registry, store};
 
 /// What a process is watched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +192,7 @@ unsafe extern "C" fn down(
         Role::Watcher(watch) => registry::watcher_died(watching, watch),
         Role::File(file) => store::owner_died(file),
         Role::Caller(cell) => pool::caller_died(env, cell, watching),
-        Role::Worker(cell) => pool::worker_died(env, cell, watching),
+        Role::Worker(cell) => pool_life::worker_died(env, cell, watching),
         #[cfg(feature = "faults")]
         Role::Fault(fault) => crate::fault::in_down(fault),
     });
