@@ -106,6 +106,7 @@ impl<W: World> Inner<W> {
             }
         }
         if self.waiting.is_empty()
+            && self.tickets.len() < MOST
             && let Some(worker) = self.pick(asking.route, &clock, world, effects)
         {
             return Admitted::To(worker);
