@@ -63,6 +63,8 @@ defmodule Kantoku.Domain.EventsTest do
     for id <- ["y", "z"], do: worker!(instance, id, domain: :a)
     for id <- ["y", "z"], do: kill(Kantoku.whereis(instance, id))
     assert {[:domain, :throttled], %{delay: delay}, %{domain: :a}} = next(ref)
-    assert delay in 1..1_000
+
+    # The two supervisors read the clock themselves: who reserves second may have died first, and then waits longer than the rate's 1,000.
+    assert delay in 1..2_000
   end
 end
