@@ -16,6 +16,27 @@ defmodule Bench.Callers do
     callers |> Enum.map(&await/1) |> Enum.sum()
   end
 
+  @doc """
+  Operations a second that `count` processes reach together within `millis`, each timed.
+
+  The clock is read once for both: where one operation ends the next begins, so what `record` costs is in the next one's time.
+  """
+  @spec rate_timed(pos_integer, pos_integer, (index :: non_neg_integer, nanoseconds :: integer -> term), (() -> term)) ::
+          float
+  def rate_timed(count, millis, record, work) do
+    callers =
+      for index <- 0..(count - 1) do
+        spawn_ready(fn -> index end, fn index ->
+          started = now()
+          {operations, ended} = timed_loop(index, record, work, 0, started, started + millis * 1_000_000)
+          operations * 1.0e9 / (ended - started)
+        end)
+      end
+
+    release(callers)
+    callers |> Enum.map(&await/1) |> Enum.sum()
+  end
+
   @doc "Nanoseconds until `count` processes, let go at once, have each done `work` with its index."
   @spec elapsed(pos_integer, (index :: non_neg_integer -> term)) :: pos_integer
   def elapsed(count, work) do
@@ -94,6 +115,16 @@ defmodule Bench.Callers do
       {:DOWN, ^monitor, _, _, {:shutdown, answer}} -> answer
       {:DOWN, ^monitor, _, _, reason} -> exit({:caller_died, reason})
     end
+  end
+
+  defp timed_loop(index, record, work, operations, before, deadline) do
+    work.()
+    time = now()
+    record.(index, time - before)
+
+    if time < deadline,
+      do: timed_loop(index, record, work, operations + 1, time, deadline),
+      else: {operations + 1, time}
   end
 
   defp loop(batch, state, operations, deadline) do

@@ -12,7 +12,7 @@ defmodule Bench.Latencies do
   @type t :: :counters.counters_ref()
 
   @spec new() :: t
-  def new, do: :counters.new(@buckets, [:atomics])
+  def new, do: :counters.new(@buckets, [:write_concurrency])
 
   @spec record(t, non_neg_integer) :: :ok
   def record(latencies, nanoseconds), do: :counters.add(latencies, bucket(max(nanoseconds, 0)) + 1, 1)

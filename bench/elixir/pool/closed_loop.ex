@@ -11,16 +11,18 @@ defmodule Bench.Pool.ClosedLoop do
   @spec run(pos_integer, pos_integer, work) :: [{String.t(), number}]
   def run(count, millis, work) do
     latencies = Latencies.new()
-    done = :counters.new(count, [:atomics])
+    done = :counters.new(count, [:write_concurrency])
 
     rate =
-      Callers.rate(count, millis, & &1, fn index ->
-        started = Callers.now()
-        work.()
-        Latencies.record(latencies, Callers.now() - started)
-        :counters.add(done, index + 1, 1)
-        {1, index}
-      end)
+      Callers.rate_timed(
+        count,
+        millis,
+        fn index, nanoseconds ->
+          Latencies.record(latencies, nanoseconds)
+          :counters.add(done, index + 1, 1)
+        end,
+        work
+      )
 
     [{"p50", p50}, {"p99", p99}, {"p99.9", p999}] = Latencies.summary(latencies)
     [{"throughput", rate}, {"p50", p50}, {"p99", p99}, {"p999", p999}, {"spread", spread(done, count)}]
