@@ -42,7 +42,7 @@ defmodule Kantoku.Pool do
     * `:cost` - from 1 (default) to 1_000_000: what it counts in the tenant's share, and in quotas of tokens;
     * `:key` - any term; with `strategy: :hash`, requests of one key go to the same worker while it is free and stays;
     * `:replies` - for `call/3`: `:strict` (default), and an answer that comes too late never arrives; or `:fast`, which costs less,
-      and it arrives as `{reference, reply}`, as with `GenServer.call/3` before OTP 24.
+      and it arrives as `{reference, reply}`, as with `GenServer.call/3` before OTP 24. A second answer to the same call arrives under both.
 
   A bad option raises `ArgumentError`. All functions answer `{:error, %Kantoku.Error{}}` and never exit; `:not_found` where there is no
   such pool, `:not_running` where there is no such instance, `:restarting` while a pool is being opened again. See the guide "Pools".

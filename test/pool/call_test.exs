@@ -82,6 +82,39 @@ defmodule Kantoku.Pool.CallTest do
       assert Process.info(self(), :messages) == {:messages, []}
     end
 
+    test "a call after a late one has its own answer, and nothing else ever comes" do
+      pool = pool!(@engine, target: 2, max: 2)
+
+      for n <- 1..20 do
+        {ref, request} = hold()
+        assert {:error, %Error{reason: :timeout}} = Pool.call(pool, request, timeout: 5)
+        worker = begun(ref)
+        assert {:ok, other} = Pool.call(pool, :pid, timeout: if(rem(n, 2) == 0, do: :infinity, else: 5_000))
+        assert other != worker
+        release(worker, ref)
+        settled(pool, 2)
+      end
+
+      flush_starts()
+      assert Process.info(self(), :messages) == {:messages, []}
+    end
+
+    test "a process that was given another's dictionary has its own answers" do
+      pool = pool!(@engine)
+      assert {:ok, _} = Pool.call(pool, :pid)
+      dictionary = Process.get()
+
+      task =
+        Task.async(fn ->
+          for {key, value} <- dictionary, do: Process.put(key, value)
+          Pool.call(pool, :pid)
+        end)
+
+      assert {:ok, _} = Task.await(task)
+      flush_starts()
+      assert Process.info(self(), :messages) == {:messages, []}
+    end
+
     test "a fast late reply arrives as GenServer.call's did, and nothing else does" do
       pool = pool!(@engine)
       {ref, request} = hold()

@@ -5,8 +5,8 @@ defmodule Kantoku.Pool.Calls do
   # compiler lets the VM skip all that was in the mailbox before, however long that is.
   @moduledoc false
 
-  # `[:alias | alias]` is how OTP writes the tag of a call whose answer is sent to an alias.
-  @dialyzer {:no_improper_lists, strict: 5, await_strict: 5, give_up_strict: 5}
+  # `[[:alias | alias] | ref]` is how OTP writes a tag whose answer is sent to an alias, and that says more than the alias.
+  @dialyzer {:no_improper_lists, strict: 5, await_strict: 6, give_up_strict: 6, retire: 2}
 
   alias Kantoku.Engine.Pools
   alias Kantoku.Error
@@ -15,12 +15,21 @@ defmodule Kantoku.Pool.Calls do
   # The message that a ticket is over is on its way when we are told so; this is only against waiting for ever, in ms.
   @patience 1_000
 
+  # Where a process keeps its alias.
+  @alias :"$kantoku_alias"
+
   @doc "See `Kantoku.Pool.call/3`."
   @spec call(Kantoku.Pool.t(), term, keyword) :: {:ok, term} | {:error, Error.t()}
   def call({instance, pool}, request, []) do
     if Strategy.any?(),
       do: routed(instance, pool, request, %Request{}),
       else: strict(instance, pool, request, nil, unquote(Request.timeout()))
+  end
+
+  def call({instance, pool}, request, timeout: :infinity) do
+    if Strategy.any?(),
+      do: routed(instance, pool, request, %Request{timeout: :infinity}),
+      else: strict(instance, pool, request, nil, :infinity)
   end
 
   def call({instance, pool}, request, opts), do: routed(instance, pool, request, Request.new!(opts))
@@ -36,47 +45,65 @@ defmodule Kantoku.Pool.Calls do
 
   # Strict: an answer that comes late finds no alias, and never arrives ------------------------------------------------------
 
+  # One alias serves a process for all its calls, as they come one after another and the reference tells them apart: to make one
+  # for each would cost as much as both calls of the engine. It ends with the first answer that is not waited for.
+
   defp strict(instance, pool, request, params, timeout) do
-    alias = :erlang.alias([:reply])
+    alias = own_alias()
+    ref = make_ref()
 
-    case Pools.pool_call(instance, pool, [:alias | alias], request, params) do
-      {:sent, ticket, _worker} ->
-        await_strict(instance, pool, ticket, alias, timeout)
-
-      {:queued, ticket} ->
-        await_strict(instance, pool, ticket, alias, timeout)
-
-      refusal ->
-        :erlang.unalias(alias)
-        refused(instance, pool, refusal)
+    case Pools.pool_call(instance, pool, [[:alias | alias] | ref], request, params) do
+      {:sent, ticket, _worker} -> await_strict(instance, pool, ticket, alias, ref, timeout)
+      {:queued, ticket} -> await_strict(instance, pool, ticket, alias, ref, timeout)
+      refusal -> refused(instance, pool, refusal)
     end
   end
 
-  defp await_strict(instance, pool, ticket, alias, timeout) do
+  # Whoever took over another's process dictionary did not become it.
+  defp own_alias do
+    case Process.get(@alias) do
+      {pid, alias} when pid == self() -> alias
+      _none -> new_alias()
+    end
+  end
+
+  defp new_alias do
+    alias = :erlang.alias([:explicit_unalias])
+    Process.put(@alias, {self(), alias})
+    alias
+  end
+
+  defp await_strict(instance, pool, ticket, alias, ref, timeout) do
     receive do
-      {[:alias | ^alias], reply} -> answered(instance, pool, ticket, [:alias | alias], reply)
-      {:kantoku_pool, [:alias | ^alias], notice} -> told_strict(instance, pool, alias, notice)
+      {[[:alias | ^alias] | ^ref], reply} ->
+        answered(instance, pool, ticket, [[:alias | alias] | ref], reply)
+
+      {:kantoku_pool, [[:alias | ^alias] | ^ref], notice} ->
+        (sent?(notice) && retire(alias, ref)) || told(instance, pool, notice)
     after
-      timeout -> give_up_strict(instance, pool, ticket, alias, timeout)
+      timeout -> give_up_strict(instance, pool, ticket, alias, ref, timeout)
     end
   end
 
-  defp told_strict(instance, pool, alias, notice), do: crossed_strict(alias) || told(instance, pool, notice)
+  # Whether a worker had the call that ended so.
+  defp sent?(:down), do: true
+  defp sent?({:refused, reason, _retry_in}), do: reason == :closed
 
-  defp give_up_strict(instance, pool, ticket, alias, timeout) do
+  defp give_up_strict(instance, pool, ticket, alias, ref, timeout) do
     outcome = Pools.pool_cancel(instance, pool, ticket)
-    notice = if outcome == :gone, do: notice([:alias | alias])
-    crossed_strict(alias) || too_late(instance, pool, outcome, notice, timeout)
+    notice = if outcome == :gone, do: notice([[:alias | alias] | ref])
+    (outcome != :cancelled && retire(alias, ref)) || too_late(instance, pool, outcome, notice, timeout)
   end
 
-  # An alias that is no more has had its answer, which is here.
-  defp crossed_strict(alias) do
-    if not :erlang.unalias(alias) do
-      receive do
-        {[:alias | ^alias], reply} -> {:ok, reply}
-      after
-        0 -> nil
-      end
+  # What was sent to the alias before is here, and nothing will come.
+  defp retire(alias, ref) do
+    :erlang.unalias(alias)
+    Process.delete(@alias)
+
+    receive do
+      {[[:alias | ^alias] | ^ref], reply} -> {:ok, reply}
+    after
+      0 -> nil
     end
   end
 

@@ -18,6 +18,12 @@ defmodule Kantoku.Pool.Leases do
       else: take(instance, pool, nil, unquote(Request.timeout()))
   end
 
+  defp take(instance, pool, timeout: :infinity) do
+    if Strategy.any?(),
+      do: take_routed(instance, pool, %Request{timeout: :infinity}),
+      else: take(instance, pool, nil, :infinity)
+  end
+
   defp take(instance, pool, opts), do: take_routed(instance, pool, Request.new!(opts))
 
   defp take_routed(instance, pool, request) do

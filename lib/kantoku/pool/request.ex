@@ -65,7 +65,10 @@ defmodule Kantoku.Pool.Request do
 
   @doc "What the engine is told; `route` as the pool's strategy has it."
   @spec params(t, pid | nil) :: Engine.Pools.params()
-  def params(request, route \\ nil) do
+  def params(request, route \\ nil)
+  def params(%{tenant: nil, priority: 1, cost: 1, timeout: :infinity, key: nil}, nil), do: nil
+
+  def params(request, route) do
     {request.tenant, request.priority, request.cost, request.timeout, route || hashed(request.key)}
   end
 
