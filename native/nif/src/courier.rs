@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 
 use kantoku_core::pool::{self, Effect, Effects, Name, Notice, Refusal};
+use kantoku_core::sync::Arc;
 use rustler::sys::{self, ErlNifEnv, ErlNifTerm};
-use rustler::{Atom, Encoder, Env, Term};
+use rustler::{Atom, Encoder, Env, Term, TermType};
 
 use crate::atoms;
 use crate::beam::{self, Message, Pid};
@@ -34,12 +35,22 @@ impl pool::World for Processes {
     }
 }
 
-/// What is kept of a request: the caller's tag, and while it waits the message for the worker.
+/// What is kept of a request: the caller's tag, or while it waits the message for the worker.
 #[derive(Debug)]
 pub struct Content {
-    env: *mut ErlNifEnv,
-    tag: ErlNifTerm,
-    message: Option<ErlNifTerm>,
+    paper: Paper,
+    kept: Kept,
+    term: ErlNifTerm,
+}
+
+/// What a content's term is.
+#[derive(Clone, Copy, Debug)]
+enum Kept {
+    Tag,
+    /// A message with the tag in it.
+    Call,
+    /// A message that nobody will be told of.
+    Whole,
 }
 
 // SAFETY: an environment that no process owns may move between threads; it is written before it is shared, and only read
@@ -48,77 +59,148 @@ unsafe impl Send for Content {}
 // SAFETY: as above.
 unsafe impl Sync for Content {}
 
+/// An environment to keep terms in. To make or to clear one costs more than all else that is done of a request, so each is
+/// written on several times: what is light may lie there a little longer than it is needed.
+#[derive(Debug)]
+struct Paper {
+    env: *mut ErlNifEnv,
+    written: u8,
+}
+
 thread_local! {
-    // Cleared environments: to make one costs more than all else that is kept of a request.
-    static SPARE: RefCell<Vec<*mut ErlNifEnv>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Vec<Paper>> = const { RefCell::new(Vec::new()) };
 }
 
 const MOST_SPARE: usize = 64;
+// A new environment has room for some 200 words.
+const MOST_WRITTEN: u8 = 12;
+const LIGHT: u32 = 12;
 
-fn environment() -> *mut ErlNifEnv {
-    let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
-    // SAFETY: no arguments that could be wrong.
-    spare.unwrap_or_else(|| unsafe { sys::enif_alloc_env() })
+impl Paper {
+    fn take() -> Self {
+        let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
+        spare.unwrap_or_else(|| Self {
+            // SAFETY: no arguments that could be wrong.
+            env: unsafe { sys::enif_alloc_env() },
+            written: 0,
+        })
+    }
+
+    fn write(&mut self, term: Term<'_>, light: bool) -> ErlNifTerm {
+        self.written = if light { self.written + 1 } else { MOST_WRITTEN };
+        // SAFETY: the term is alive in its own environment during the call, and this one is ours alone.
+        unsafe { sys::enif_make_copy(self.env, term.as_c_arg()) }
+    }
+
+    fn give_back(mut self) {
+        if self.written >= MOST_WRITTEN {
+            // SAFETY: ours alone by now.
+            unsafe { sys::enif_clear_env(self.env) };
+            self.written = 0;
+        }
+        let mut paper = Some(self);
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < MOST_SPARE {
+                spare.extend(paper.take());
+            }
+        });
+        if let Some(paper) = paper {
+            // SAFETY: made by `enif_alloc_env`, freed once.
+            unsafe { sys::enif_free_env(paper.env) };
+        }
+    }
+}
+
+// Whether a term is of a few words, and keeps nothing alive that is elsewhere, as the reference of a resource may.
+fn is_light(term: Term<'_>, left: &mut u32) -> bool {
+    if *left == 0 {
+        return false;
+    }
+    *left -= 1;
+    match term.get_type() {
+        TermType::Atom | TermType::Float | TermType::Pid => true,
+        TermType::Integer => term.decode::<i64>().is_ok(),
+        TermType::Tuple => beam::items(term).all(|item| is_light(item, left)),
+        TermType::List => match term.list_get_cell() {
+            Ok((head, tail)) => is_light(head, left) && is_light(tail, left),
+            Err(_) => term.is_empty_list(),
+        },
+        _ => false,
+    }
 }
 
 impl Content {
-    /// Of one that waits, with what the worker is to be sent.
-    pub fn new(tag: Term<'_>, request: Request<'_>) -> Self {
-        let env = environment();
-        // SAFETY: of this environment no other `Env` exists.
-        let inside = unsafe { Env::new(&env, env) };
-        let tag = copied(inside, tag);
-        let message = match request {
-            Request::Elsewhere => None,
-            Request::Call(caller, request) => Some(called(inside, caller, tag, copied(inside, request))),
-            Request::Cast(request) => Some(casted(inside, copied(inside, request))),
+    /// Of one whose request is on its way, or a check-out. A tag is a reference, or a few words around some.
+    pub fn of_tag(tag: Term<'_>) -> Self {
+        Self::new(Kept::Tag, tag, true)
+    }
+
+    /// Of a call that waits: what its worker is to be sent.
+    pub fn of_call<'a>(env: Env<'a>, caller: Pid, tag: Term<'a>, request: Term<'a>) -> Self {
+        let light = is_light(request, &mut { LIGHT });
+        Self::new(Kept::Call, called(env, caller, tag, request), light)
+    }
+
+    /// Of a cast: what its worker is to be sent.
+    pub fn of_cast<'a>(env: Env<'a>, request: Term<'a>) -> Self {
+        let light = is_light(request, &mut { LIGHT });
+        Self::new(Kept::Whole, casted(env, request), light)
+    }
+
+    fn new(kept: Kept, term: Term<'_>, light: bool) -> Self {
+        let mut paper = Paper::take();
+        let term = paper.write(term, light);
+        Self { paper, kept, term }
+    }
+
+    /// Makes of a check-out's tag what its owner is told.
+    fn grant(&mut self, worker: Pid) {
+        // SAFETY: the term lives as long as its environment, which `self` owns, and nobody else reads now.
+        let (env, tag) = unsafe {
+            let env = Env::new(&self.paper, self.paper.env);
+            (env, Term::new(env, self.term))
         };
-        Self {
-            env,
-            tag: tag.as_c_arg(),
-            message: message.map(|message| message.as_c_arg()),
+        let granted = beam::tuple(env, &[beam::atom(env, atoms::granted()), worker.term(env)]);
+        self.term = about(env, tag, granted).as_c_arg();
+        self.kept = Kept::Whole;
+    }
+
+    fn message(&self) -> Option<ErlNifTerm> {
+        match self.kept {
+            Kept::Tag => None,
+            Kept::Call | Kept::Whole => Some(self.term),
         }
     }
 
     fn tag<'a>(&self, env: Env<'a>) -> Term<'a> {
         // SAFETY: the term lives as long as its environment, which `self` owns.
-        unsafe { Term::new(env, sys::enif_make_copy(env.as_c_arg(), self.tag)) }
+        let term = unsafe { Term::new(env, self.term) };
+        let tag = match self.kept {
+            Kept::Tag => term,
+            Kept::Call => tag_of(term).unwrap_or(term),
+            Kept::Whole => beam::atom(env, atoms::nil()),
+        };
+        copied(env, tag)
     }
 }
-
 impl Drop for Content {
     fn drop(&mut self) {
-        // SAFETY: ours alone by now.
-        unsafe { sys::enif_clear_env(self.env) };
-        let env = self.env;
-        let kept = SPARE.try_with(|spare| {
-            let mut spare = spare.borrow_mut();
-            let room = spare.len() < MOST_SPARE;
-            if room {
-                spare.push(env);
-            }
-            room
-        });
-        if kept != Ok(true) {
-            // SAFETY: made by `enif_alloc_env`, freed once.
-            unsafe { sys::enif_free_env(env) };
-        }
+        let Paper { env, written } = self.paper;
+        Paper { env, written }.give_back();
     }
-}
-
-/// What is kept with a tag.
-#[derive(Clone, Copy)]
-pub enum Request<'a> {
-    /// Nothing: its owner has it.
-    Elsewhere,
-    Call(Pid, Term<'a>),
-    Cast(Term<'a>),
 }
 
 /// A call as `gen_server` has it.
 pub fn called<'a>(env: Env<'a>, caller: Pid, tag: Term<'a>, request: Term<'a>) -> Term<'a> {
     let from = beam::tuple(env, &[caller.term(env), tag]);
     beam::tuple(env, &[beam::atom(env, atoms::gen_call()), from, request])
+}
+
+// The tag of such a call.
+fn tag_of(message: Term<'_>) -> Option<Term<'_>> {
+    let from = beam::items(message).nth(1)?;
+    beam::items(from).nth(1)
 }
 
 /// A cast as `gen_server` has it.
@@ -171,7 +253,7 @@ impl From<'_> {
 
     // Copied from where it is kept, as others may read it there.
     fn deliver(self, to: Pid, content: &Content) {
-        let Some(message) = content.message else {
+        let Some(message) = content.message() else {
             return;
         };
         match self {
@@ -217,11 +299,13 @@ fn carry(from: From<'_>, cell: Cell, effects: &mut Effects<Content>) {
             Effect::Grant {
                 owner,
                 worker,
-                parcel,
-            } => from.send(Pid(owner), |env| {
-                let granted = beam::tuple(env, &[beam::atom(env, atoms::granted()), Pid(worker).term(env)]);
-                about(env, parcel.content.tag(env), granted)
-            }),
+                mut parcel,
+            } => {
+                if let Some(parcel) = Arc::get_mut(&mut parcel) {
+                    parcel.content.grant(Pid(worker));
+                    from.deliver(Pid(owner), &parcel.content);
+                }
+            }
             Effect::Refuse { owner: 0, .. } => {}
             Effect::Refuse {
                 owner,

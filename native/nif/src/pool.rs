@@ -6,7 +6,7 @@ use rustler::{Encoder, Env, Term};
 
 use crate::atoms;
 use crate::beam::{self, Pid, atom};
-use crate::courier::{self, Content, From, Request, atom_of, carry_out};
+use crate::courier::{self, Content, From, atom_of, carry_out};
 use crate::guard::{Answer, Refusal};
 use crate::instance::unknown;
 use crate::key::{self, Room};
@@ -44,19 +44,25 @@ fn params<'a>(term: Term<'a>) -> Result<Option<Params<'a>>, Refusal> {
     if priority > 2 || !(1..=MOST_COST).contains(&cost) {
         return Err(Refusal::BadArgument);
     }
-    let hash = route.decode::<u32>().ok();
-    let worker = Pid::of(route).map(|pid| pid.0);
-    let nil = beam::is_atom(route) && beam::word(route.as_c_arg()) == beam::word(atoms::nil().as_c_arg());
-    if hash.is_none() && worker.is_none() && !nil {
-        return Err(Refusal::BadArgument);
-    }
     Ok(Some(Params {
         tenant,
         priority,
         cost,
         wait,
-        route: Route { hash, worker },
+        route: self::route(route)?,
     }))
+}
+
+fn route(term: Term<'_>) -> Result<Route, Refusal> {
+    if beam::word(term.as_c_arg()) == beam::word(atoms::nil().as_c_arg()) {
+        return Ok(Route::default());
+    }
+    let hash = term.decode::<u32>().ok();
+    let worker = Pid::of(term).map(|pid| pid.0);
+    if hash.is_none() && worker.is_none() {
+        return Err(Refusal::BadArgument);
+    }
+    Ok(Route { hash, worker })
 }
 
 fn wait(term: Term<'_>) -> Result<i64, Refusal> {
@@ -131,12 +137,11 @@ pub fn call<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     };
     let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
     let pack = |to_wait| {
-        let kept = if to_wait {
-            Request::Call(caller, request)
+        Some(if to_wait {
+            Content::of_call(env, caller, tag, request)
         } else {
-            Request::Elsewhere
-        };
-        Some(Content::new(tag, kept))
+            Content::of_tag(tag)
+        })
     };
     match ask(env, open, Kind::Call, params, pack)? {
         Some(Asked::Taken { ticket, worker }) => {
@@ -162,7 +167,7 @@ pub fn checkout<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(open) = find(instance, pool) else {
         return Ok(unknown(env));
     };
-    let pack = |_| Some(Content::new(tag, Request::Elsewhere));
+    let pack = |_| Some(Content::of_tag(tag));
     match ask(env, open, Kind::Checkout, params, pack)? {
         Some(Asked::Taken { ticket, worker }) => Ok(beam::tuple(
             env,
@@ -184,7 +189,7 @@ pub fn cast<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(open) = find(instance, pool) else {
         return Ok(unknown(env));
     };
-    let pack = |_| Some(Content::new(atom(env, atoms::nil()), Request::Cast(request)));
+    let pack = |_| Some(Content::of_cast(env, request));
     match ask(env, open, Kind::Cast, params, pack)? {
         Some(Asked::Taken { ticket, worker }) => {
             let from = From::Process(env);

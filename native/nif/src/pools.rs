@@ -9,6 +9,7 @@
 use std::ops::Deref;
 use std::{fmt, ptr};
 
+use crossbeam_utils::CachePadded;
 use kantoku_core::directory::{Binding, Directory};
 use kantoku_core::pool::{Pool, mix};
 use kantoku_core::sync::Mutex;
@@ -20,7 +21,8 @@ use crate::owner::Watched;
 
 #[derive(Debug)]
 pub struct Room {
-    pub pool: Pool<Processes>,
+    /// Away from what is read before it is entered.
+    pub pool: CachePadded<Pool<Processes>>,
     place: u32,
     /// The words of the instance's name and the pool's.
     instance: AtomicU64,
@@ -125,7 +127,7 @@ impl Cells {
         let mut made = self.made.lock();
         let place = made.len() as u32;
         let room: &'static Room = Box::leak(Box::new(Room {
-            pool: Pool::new(seed.wrapping_add(u64::from(place))),
+            pool: CachePadded::new(Pool::new(seed.wrapping_add(u64::from(place)))),
             place,
             instance: AtomicU64::new(0),
             name: AtomicU64::new(0),

@@ -100,15 +100,18 @@ impl<W: World> Inner<W> {
             return Returned::Done;
         }
         let (worker, since) = (ticket.worker, ticket.since);
+        if since == UNTIMED && self.waiting.is_empty() {
+            self.release(at, effects);
+            effects.discard(self.end(at).1);
+            return Returned::Done;
+        }
+        let now = clock();
         if since != UNTIMED {
-            let now = clock();
             self.measure(worker, now.saturating_sub(since), now);
         }
         self.release(at, effects);
-        drop(self.end(at));
-        if !self.waiting.is_empty() {
-            self.serve(clock(), world, effects);
-        }
+        effects.discard(self.end(at).1);
+        self.serve(now, world, effects);
         Returned::Done
     }
 

@@ -30,6 +30,7 @@ mod workers;
 
 use std::fmt;
 
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
 pub use config::{Config, Strategy};
@@ -162,12 +163,16 @@ pub struct Member {
 #[derive(Debug)]
 pub struct Pool<W: World> {
     inner: Mutex<Inner<W>>,
+    // Whether who comes now will have to wait, as far as the last one saw. A hint, by which a request is packed once, before the
+    // lock; nothing is wrong if it is.
+    crowded: AtomicBool,
 }
 
 impl<W: World> Pool<W> {
     pub fn new(seed: u64) -> Self {
         Self {
             inner: Mutex::new(Inner::new(seed)),
+            crowded: AtomicBool::new(false),
         }
     }
 
@@ -253,14 +258,14 @@ impl<W: World> Pool<W> {
         mut pack: impl FnMut(bool) -> Option<W::Content>,
         effects: &mut Effects<W::Content>,
     ) -> Result<Asked, Closed> {
+        let mut packed_to_wait = asking.wait > 0 && self.crowded.load(Ordering::Relaxed);
         // A call's owner is told when its worker dies, so something of it is always kept.
-        let mut parcel = if asking.kind == Kind::Call {
-            pack(false)
+        let mut parcel = if packed_to_wait || asking.kind == Kind::Call {
+            pack(packed_to_wait).map(Parcel::seal)
         } else {
             None
         };
         let mut handle = None;
-        let mut packed_to_wait = false;
         loop {
             let mut inner = self.enter(generation)?;
             let owned = match (inner.owners.find(asking.owner), handle.take()) {
@@ -278,14 +283,19 @@ impl<W: World> Pool<W> {
             match inner.admit(asking, &clock, world, effects) {
                 Admitted::Refused { reason, retry_in } => return Ok(Asked::Refused { reason, retry_in }),
                 Admitted::To(worker) => {
-                    return Ok(inner.take(asking, owned, worker, parcel.map(Parcel::seal), &clock));
+                    let parcel = parcel.take_if(|_| asking.kind != Kind::Checkout);
+                    let taken = inner.take(asking, owned, worker, parcel, &clock);
+                    self.look_around(&inner);
+                    return Ok(taken);
                 }
                 Admitted::ToWait if packed_to_wait => {
-                    return Ok(inner.queue(asking, owned, parcel.map(Parcel::seal), clock(), effects));
+                    let queued = inner.queue(asking, owned, parcel.take(), clock(), effects);
+                    self.look_around(&inner);
+                    return Ok(queued);
                 }
                 Admitted::ToWait => {
                     drop(inner);
-                    parcel = pack(true);
+                    parcel = pack(true).map(Parcel::seal);
                     packed_to_wait = true;
                 }
             }
@@ -306,7 +316,9 @@ impl<W: World> Pool<W> {
         effects: &mut Effects<W::Content>,
     ) -> Result<Returned, Closed> {
         let mut inner = self.enter(generation)?;
-        Ok(inner.give_back(ticket, owner, outcome, clock, world, effects))
+        let returned = inner.give_back(ticket, owner, outcome, clock, world, effects);
+        self.look_around(&inner);
+        Ok(returned)
     }
 
     /// An owner waits no longer.
@@ -372,6 +384,14 @@ impl<W: World> Pool<W> {
     /// Panics where an invariant does not hold. For tests.
     pub fn check(&self) {
         self.inner.lock().check();
+    }
+
+    // Behind the lock, so that the last one to look is right.
+    fn look_around(&self, inner: &Inner<W>) {
+        let crowded = inner.is_crowded();
+        if self.crowded.load(Ordering::Relaxed) != crowded {
+            self.crowded.store(crowded, Ordering::Relaxed);
+        }
     }
 
     fn enter(&self, generation: u32) -> Result<Entered<'_, W>, Closed> {

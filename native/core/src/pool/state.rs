@@ -119,6 +119,13 @@ impl<W: World> Inner<W> {
         Admitted::ToWait
     }
 
+    /// Whether who comes will most likely be let in, to wait.
+    pub fn is_crowded(&self) -> bool {
+        let full = self.waiting.len() >= self.config.max_queue || self.config.draining;
+        let busy = !self.waiting.is_empty() || !self.workers.any_ready();
+        busy && !full && self.config.quotas.is_empty()
+    }
+
     fn refuse(&mut self, reason: Refusal, retry_in: i64) -> Admitted {
         self.counts.arrived += 1;
         self.counts.refused += 1;
@@ -262,12 +269,17 @@ impl<W: World> Inner<W> {
             };
             self.waiting.served(&mut self.tickets, at);
             self.hand_over(at, worker, now);
-            let ticket = self.tickets.get(at);
+            let worker = self.workers.get(worker).pid;
+            let ticket = self.tickets.get_mut(at);
             let (name, owner) = (ticket.name, ticket.owner);
-            let Some(parcel) = ticket.parcel.clone() else {
+            // Of a check-out nothing more will be told.
+            let parcel = match ticket.kind {
+                Kind::Checkout => ticket.parcel.take(),
+                Kind::Call | Kind::Cast => ticket.parcel.clone(),
+            };
+            let Some(parcel) = parcel else {
                 continue;
             };
-            let worker = self.workers.get(worker).pid;
             effects.push(match ticket.kind {
                 Kind::Checkout => Effect::Grant {
                     owner,

@@ -57,7 +57,7 @@ pub enum Effect<C> {
         parcel: Sealed<C>,
         unheeded: Notice,
     },
-    /// The worker is the owner's.
+    /// The worker is the owner's, and the parcel nobody's but this effect's.
     Grant {
         owner: u64,
         worker: u64,
@@ -83,6 +83,8 @@ pub enum Effect<C> {
 pub struct Effects<C> {
     first: Option<Effect<C>>,
     rest: Vec<Effect<C>>,
+    // Nobody needs it any more. It ends with this, outside the lock, as that may take longer than all that is done behind it.
+    spent: Option<Sealed<C>>,
 }
 
 impl<C> Default for Effects<C> {
@@ -90,6 +92,7 @@ impl<C> Default for Effects<C> {
         Self {
             first: None,
             rest: Vec::new(),
+            spent: None,
         }
     }
 }
@@ -100,6 +103,12 @@ impl<C> Effects<C> {
             self.first = Some(effect);
         } else {
             self.rest.push(effect);
+        }
+    }
+
+    pub(super) fn discard(&mut self, parcel: Option<Sealed<C>>) {
+        if self.spent.is_none() {
+            self.spent = parcel;
         }
     }
 

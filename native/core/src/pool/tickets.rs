@@ -68,12 +68,21 @@ pub struct Route {
     pub worker: Option<u64>,
 }
 
-/// The chains a ticket can stand in.
+/// The chains a ticket can stand in: of its owner, and of either its worker or the queue, as it has no worker while it waits.
 #[derive(Clone, Copy, Debug)]
 pub enum Of {
     Owner,
     Worker,
     Queue,
+}
+
+impl Of {
+    fn link(self) -> usize {
+        match self {
+            Of::Owner => 0,
+            Of::Worker | Of::Queue => 1,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -117,27 +126,29 @@ impl Chain {
     }
 }
 
+// What each step of a request needs is in its first cache line, as schedulers take tickets out of each other's hands.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Ticket<C> {
     pub name: Name,
-    pub kind: Kind,
-    pub stage: Stage,
     /// 0 is nobody.
     pub owner: u64,
+    /// When it came; from its hand-over on, when that was, or [`UNTIMED`].
+    pub since: i64,
+    pub parcel: Option<Sealed<C>>,
+    links: [Link; 2],
     /// Where the owner is kept.
     pub owned: u32,
     /// While it has one.
     pub worker: u32,
     pub tenant: u32,
+    pub kind: Kind,
+    pub stage: Stage,
     pub priority: u8,
     pub cost: u32,
-    pub route: Route,
     /// Until when it may wait.
     pub deadline: i64,
-    /// When it came; from its hand-over on, when that was, or [`UNTIMED`].
-    pub since: i64,
-    pub parcel: Option<Sealed<C>>,
-    links: [Link; 3],
+    pub route: Route,
 }
 
 /// What a new ticket is made of.
@@ -250,7 +261,7 @@ impl<C> Tickets<C> {
             links: [Link {
                 before: NONE,
                 after: NONE,
-            }; 3],
+            }; 2],
         });
         self.free = at;
     }
@@ -269,7 +280,7 @@ impl<C> Tickets<C> {
     }
 
     fn link(&mut self, at: u32, of: Of) -> &mut Link {
-        &mut self.get_mut(at).links[of as usize]
+        &mut self.get_mut(at).links[of.link()]
     }
 
     pub fn append(&mut self, chain: &mut Chain, of: Of, at: u32) {
@@ -299,7 +310,7 @@ impl<C> Tickets<C> {
     /// The tickets of a chain, from the first on.
     pub fn walk(&self, chain: Chain, of: Of) -> impl Iterator<Item = u32> + '_ {
         std::iter::successors(chain.first(), move |&at| {
-            let after = self.get(at).links[of as usize].after;
+            let after = self.get(at).links[of.link()].after;
             (after != NONE).then_some(after)
         })
     }

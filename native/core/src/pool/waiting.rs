@@ -35,6 +35,8 @@ pub struct Waiting {
     rows: Vec<Option<Row>>,
     free: Vec<u32>,
     by_tenant: HashMap<Tenant, u32>,
+    // The row of those that name no tenant, which most do not.
+    nameless: Option<u32>,
     ring: VecDeque<u32>,
     len: usize,
 }
@@ -66,8 +68,8 @@ impl Waiting {
 
     /// Lines a ticket up.
     pub fn push<C>(&mut self, tickets: &mut Tickets<C>, at: u32, tenant: &[u8], weight: i64) {
-        let row = match self.by_tenant.get(tenant) {
-            Some(&row) => row,
+        let row = match self.row_of(tenant) {
+            Some(row) => row,
             None => self.enter(tenant, weight),
         };
         let ticket = tickets.get_mut(at);
@@ -75,6 +77,14 @@ impl Waiting {
         let level = usize::from(ticket.priority);
         tickets.append(&mut self.row_mut(row).levels[level], Of::Queue, at);
         self.len += 1;
+    }
+
+    fn row_of(&self, tenant: &[u8]) -> Option<u32> {
+        if tenant.is_empty() {
+            self.nameless
+        } else {
+            self.by_tenant.get(tenant).copied()
+        }
     }
 
     fn enter(&mut self, tenant: &[u8], weight: i64) -> u32 {
@@ -95,7 +105,11 @@ impl Waiting {
                 self.rows.len() as u32 - 1
             }
         };
-        self.by_tenant.insert(tenant.into(), at);
+        if tenant.is_empty() {
+            self.nameless = Some(at);
+        } else {
+            self.by_tenant.insert(tenant.into(), at);
+        }
         self.ring.push_back(at);
         at
     }
@@ -122,7 +136,10 @@ impl Waiting {
         } else {
             self.ring.retain(|&row| row != at);
         }
-        if let Some(row) = self.rows[at as usize].take() {
+        if self.nameless == Some(at) {
+            self.nameless = None;
+            self.rows[at as usize] = None;
+        } else if let Some(row) = self.rows[at as usize].take() {
             self.by_tenant.remove(&row.tenant);
         }
         self.free.push(at);
@@ -184,8 +201,14 @@ impl Waiting {
 
     /// The oldest ticket of a tenant.
     pub fn oldest_of<C>(&self, tickets: &Tickets<C>, tenant: u32) -> Option<u32> {
-        let heads = self.row(tenant).levels.iter().filter_map(Chain::first);
-        heads.min_by_key(|&at| (tickets.get(at).since, tickets.get(at).priority))
+        let mut heads = self.row(tenant).levels.iter().filter_map(Chain::first);
+        let head = heads.next()?;
+        let age = |&at: &u32| (tickets.get(at).since, tickets.get(at).priority);
+        // Mostly of one priority only, and then no ticket needs to be looked at.
+        match heads.next() {
+            None => Some(head),
+            Some(other) => heads.chain([head, other]).min_by_key(age),
+        }
     }
 
     /// When the oldest of all came.

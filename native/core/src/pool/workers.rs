@@ -43,11 +43,12 @@ pub struct Worker<H> {
 impl<H> Worker<H> {
     /// A request was served in so long. A longer one is believed at once, a shorter one as time goes by.
     pub fn measure(&mut self, held: i64, now: i64, decay_time: i64) {
-        let (sample, faded) = (held as f64, self.latency_at(now, decay_time));
+        let sample = held as f64;
         if sample >= self.latency {
             self.latency = sample;
         } else {
-            self.latency = faded + sample * (1.0 - self.kept(now, decay_time));
+            let kept = self.kept(now, decay_time);
+            self.latency = self.latency * kept + sample * (1.0 - kept);
         }
         self.measured = now;
     }
@@ -58,8 +59,14 @@ impl<H> Worker<H> {
     }
 
     fn kept(&self, now: i64, decay_time: i64) -> f64 {
-        let since = now.saturating_sub(self.measured).max(0);
-        (-(since as f64) / decay_time.max(1) as f64).exp()
+        let since = now.saturating_sub(self.measured).max(0) as f64 / decay_time.max(1) as f64;
+        // Nearly always so short that the first two terms of the series are as exact as is seen.
+        const SHORT: f64 = 1e-5;
+        if since < SHORT {
+            1.0 - since
+        } else {
+            (-since).exp()
+        }
     }
 }
 
