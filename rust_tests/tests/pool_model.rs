@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 
 use kantoku_core::pool::{
     Asked, Asking, Cancelled, Config, Effect, Effects, Joined, Kind, Name, Notice, Outcome, Pool, Returned,
@@ -257,19 +258,19 @@ impl Run {
                 Effect::Grant {
                     owner,
                     worker,
-                    parcel,
+                    content,
                 } => {
-                    let name = self.model.contents[&parcel.content];
+                    let name = self.model.contents[&content];
                     assert_eq!(self.model.tickets[&name.word()].owner, owner);
                     self.model.hand_over(name, worker, &self.world);
                 }
                 Effect::Refuse { owner, parcel, .. } => {
-                    let name = self.model.contents[&parcel.content];
+                    let name = self.model.contents[parcel.content()];
                     let known = self.model.tickets.remove(&name.word()).expect("P3: it was there");
                     assert_eq!((known.owner, known.state), (owner, State::Waiting));
                 }
                 Effect::Lost { owner, parcel } => {
-                    let name = self.model.contents[&parcel.content];
+                    let name = self.model.contents[parcel.content()];
                     let known = self.model.tickets.remove(&name.word()).expect("P3: it was there");
                     assert!(matches!(known.state, State::With(_)) && known.owner == owner);
                 }
@@ -328,7 +329,7 @@ impl Run {
                     wait,
                     route: Route {
                         hash: Some(cost),
-                        worker: (cost == 2).then_some(3),
+                        worker: NonZeroU64::new(if cost == 2 { 3 } else { 0 }),
                     },
                 });
             }

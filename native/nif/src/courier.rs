@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 
 use kantoku_core::pool::{self, Effect, Effects, Name, Notice, Refusal};
-use kantoku_core::sync::Arc;
 use rustler::sys::{self, ErlNifEnv, ErlNifTerm};
 use rustler::{Atom, Encoder, Env, Term, TermType};
 
@@ -299,12 +298,10 @@ fn carry(from: From<'_>, cell: Cell, effects: &mut Effects<Content>) {
             Effect::Grant {
                 owner,
                 worker,
-                mut parcel,
+                mut content,
             } => {
-                if let Some(parcel) = Arc::get_mut(&mut parcel) {
-                    parcel.content.grant(Pid(worker));
-                    from.deliver(Pid(owner), &parcel.content);
-                }
+                content.grant(Pid(worker));
+                from.deliver(Pid(owner), &content);
             }
             Effect::Refuse { owner: 0, .. } => {}
             Effect::Refuse {
@@ -314,10 +311,10 @@ fn carry(from: From<'_>, cell: Cell, effects: &mut Effects<Content>) {
                 retry_in,
             } => from.send(Pid(owner), |env| {
                 let refused = (atoms::refused(), atom_of(reason), retry_in).encode(env);
-                about(env, parcel.content.tag(env), refused)
+                about(env, parcel.content().tag(env), refused)
             }),
             Effect::Lost { owner, parcel } => from.send(Pid(owner), |env| {
-                about(env, parcel.content.tag(env), beam::atom(env, atoms::down()))
+                about(env, parcel.content().tag(env), beam::atom(env, atoms::down()))
             }),
             Effect::Tell(notice) => tell(from, cell, notice),
         }

@@ -1,5 +1,7 @@
 //! What is asked of pools, and given back: decodes, makes one core call, carries out what comes back.
 
+use std::num::NonZeroU64;
+
 use kantoku_core::pool::{Asked, Asking, Cancelled, Effects, Kind, Notice, Outcome, Returned, Route};
 use rustler::sys::ErlNifEnv;
 use rustler::{Encoder, Env, Term};
@@ -58,7 +60,7 @@ fn route(term: Term<'_>) -> Result<Route, Refusal> {
         return Ok(Route::default());
     }
     let hash = term.decode::<u32>().ok();
-    let worker = Pid::of(term).map(|pid| pid.0);
+    let worker = Pid::of(term).and_then(|pid| NonZeroU64::new(pid.0));
     if hash.is_none() && worker.is_none() {
         return Err(Refusal::BadArgument);
     }

@@ -19,7 +19,7 @@ impl<W: World> Inner<W> {
         world: &W,
         effects: &mut Effects<W::Content>,
     ) -> Option<u32> {
-        if let Some(worker) = route.worker.and_then(|pid| self.workers.of_pid(pid))
+        if let Some(worker) = route.worker.and_then(|pid| self.workers.of_pid(pid.get()))
             && self.workers.is_ready(worker)
             && world.alive(self.workers.get(worker).pid)
         {

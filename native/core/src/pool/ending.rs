@@ -1,7 +1,7 @@
 //! How tickets end: given back, cancelled, answered, and with the deaths of owners and workers.
 
 use super::config::Config;
-use super::parcel::Sealed;
+use super::parcel::Baggage;
 use super::state::Inner;
 use super::telling::{Effect, Effects, Notice, Refusal};
 use super::tickets::{Kind, NONE, Name, Of, Stage, UNTIMED};
@@ -13,7 +13,7 @@ impl<W: World> Inner<W> {
 
     /// Takes a ticket, which neither waits nor has a worker, out of its owner's chain and out of the world: whose it was,
     /// and what was kept of it.
-    pub fn end(&mut self, at: u32) -> (u64, Option<Sealed<W::Content>>) {
+    pub fn end(&mut self, at: u32) -> (u64, Option<Baggage<W::Content>>) {
         let owned = self.tickets.get(at).owned;
         if let Some(chain) = self.owners.tickets(owned) {
             self.tickets.unchain(chain, Of::Owner, at);

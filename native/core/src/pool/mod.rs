@@ -34,7 +34,7 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
 pub use config::{Config, Strategy};
-pub use parcel::{Parcel, Sealed};
+pub use parcel::{Baggage, Parcel, Sealed};
 pub use quota::{Quota, Tenant, What, Who};
 pub use telling::{Effect, Effects, Notice, Refusal};
 pub use tickets::{Kind, Name, Route, Stage};
@@ -260,8 +260,17 @@ impl<W: World> Pool<W> {
     ) -> Result<Asked, Closed> {
         let mut packed_to_wait = asking.wait > 0 && self.crowded.load(Ordering::Relaxed);
         // A call's owner is told when its worker dies, so something of it is always kept.
+        let mut pack = |to_wait| {
+            let content = pack(to_wait)?;
+            let to_deliver = to_wait && asking.kind != Kind::Checkout;
+            Some(if to_deliver {
+                Baggage::Shared(Parcel::seal(content))
+            } else {
+                Baggage::Own(content)
+            })
+        };
         let mut parcel = if packed_to_wait || asking.kind == Kind::Call {
-            pack(packed_to_wait).map(Parcel::seal)
+            pack(packed_to_wait)
         } else {
             None
         };
@@ -295,7 +304,7 @@ impl<W: World> Pool<W> {
                 }
                 Admitted::ToWait => {
                     drop(inner);
-                    parcel = pack(true).map(Parcel::seal);
+                    parcel = pack(true);
                     packed_to_wait = true;
                 }
             }

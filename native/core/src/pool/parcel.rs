@@ -16,6 +16,46 @@ pub struct Parcel<C> {
 /// A parcel that its ticket and whoever delivers it share.
 pub type Sealed<C> = Arc<Parcel<C>>;
 
+/// What a ticket keeps of its request.
+#[derive(Debug)]
+pub enum Baggage<C> {
+    /// What only its owner will be told of: a check-out, or a call that its owner sent himself.
+    Own(C),
+    /// What is delivered, and told of afterwards.
+    Shared(Sealed<C>),
+}
+
+impl<C> Baggage<C> {
+    pub fn content(&self) -> &C {
+        match self {
+            Baggage::Own(content) => content,
+            Baggage::Shared(parcel) => &parcel.content,
+        }
+    }
+
+    /// As [`Parcel::abandon`]; what was never to be delivered was sent by who asked.
+    pub(super) fn abandon(&self) -> bool {
+        match self {
+            Baggage::Own(_) => true,
+            Baggage::Shared(parcel) => parcel.abandon(),
+        }
+    }
+
+    pub(super) fn was_sent(&self) -> bool {
+        match self {
+            Baggage::Own(_) => true,
+            Baggage::Shared(parcel) => parcel.was_sent(),
+        }
+    }
+
+    // Nobody can abandon it before it was sent: who asked is at it.
+    pub(super) fn is_sent_by_owner(&self) {
+        if let Baggage::Shared(parcel) = self {
+            parcel.sent();
+        }
+    }
+}
+
 const SENT: u8 = 1;
 const ABANDONED: u8 = 2;
 

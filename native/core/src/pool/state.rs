@@ -2,7 +2,7 @@
 
 use super::codel::Codel;
 use super::config::Config;
-use super::parcel::Sealed;
+use super::parcel::Baggage;
 use super::quota::Buckets;
 use super::telling::{Effect, Effects, Notice, Refusal};
 use super::tickets::{Fresh, Kind, MOST, Of, Stage, Tickets, UNTIMED};
@@ -153,7 +153,7 @@ impl<W: World> Inner<W> {
         &mut self,
         asking: &Asking<'_>,
         owned: u32,
-        parcel: Option<Sealed<W::Content>>,
+        parcel: Option<Baggage<W::Content>>,
         now: i64,
     ) -> u32 {
         self.counts.arrived += 1;
@@ -185,12 +185,11 @@ impl<W: World> Inner<W> {
         asking: &Asking<'_>,
         owned: u32,
         worker: u32,
-        parcel: Option<Sealed<W::Content>>,
+        parcel: Option<Baggage<W::Content>>,
         clock: impl Fn() -> i64,
     ) -> Asked {
-        // Nobody can abandon it before it was sent: its owner is at it.
         if let Some(parcel) = &parcel {
-            parcel.sent();
+            parcel.is_sent_by_owner();
         }
         let timed = self.config.strategy == Strategy::PeakEwma
             || self.counts.arrived.is_multiple_of(TIMED_EACH)
@@ -210,7 +209,7 @@ impl<W: World> Inner<W> {
         &mut self,
         asking: &Asking<'_>,
         owned: u32,
-        parcel: Option<Sealed<W::Content>>,
+        parcel: Option<Baggage<W::Content>>,
         now: i64,
         effects: &mut Effects<W::Content>,
     ) -> Asked {
@@ -272,31 +271,30 @@ impl<W: World> Inner<W> {
             let worker = self.workers.get(worker).pid;
             let ticket = self.tickets.get_mut(at);
             let (name, owner) = (ticket.name, ticket.owner);
-            // Of a check-out nothing more will be told.
-            let parcel = match ticket.kind {
-                Kind::Checkout => ticket.parcel.take(),
-                Kind::Call | Kind::Cast => ticket.parcel.clone(),
-            };
-            let Some(parcel) = parcel else {
-                continue;
-            };
-            effects.push(match ticket.kind {
-                Kind::Checkout => Effect::Grant {
-                    owner,
-                    worker,
-                    parcel,
-                },
-                Kind::Call | Kind::Cast => Effect::Deliver {
-                    worker,
-                    parcel,
-                    unheeded: Notice::unheeded(ticket.kind, name, worker),
-                },
-            });
-            if ticket.kind == Kind::Cast
-                && let Some(parcel) = &self.tickets.get(at).parcel
-            {
-                // Whoever delivers it tells the manager.
-                parcel.abandon();
+            match ticket.kind {
+                // Of a check-out nothing more will be told.
+                Kind::Checkout => {
+                    if let Some(Baggage::Own(content)) = ticket.parcel.take() {
+                        effects.push(Effect::Grant {
+                            owner,
+                            worker,
+                            content,
+                        });
+                    }
+                }
+                Kind::Call | Kind::Cast => {
+                    if let Some(Baggage::Shared(parcel)) = &ticket.parcel {
+                        if ticket.kind == Kind::Cast {
+                            // Whoever delivers it tells the manager.
+                            parcel.abandon();
+                        }
+                        effects.push(Effect::Deliver {
+                            worker,
+                            parcel: parcel.clone(),
+                            unheeded: Notice::unheeded(ticket.kind, name, worker),
+                        });
+                    }
+                }
             }
         }
     }

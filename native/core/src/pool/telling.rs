@@ -1,6 +1,6 @@
 //! What is to be sent after a change: to workers, to those that wait, to the pool's manager.
 
-use super::parcel::Sealed;
+use super::parcel::{Baggage, Sealed};
 use super::tickets::{Kind, Name};
 
 /// Why a request is not served.
@@ -57,23 +57,23 @@ pub enum Effect<C> {
         parcel: Sealed<C>,
         unheeded: Notice,
     },
-    /// The worker is the owner's, and the parcel nobody's but this effect's.
+    /// The worker is the owner's.
     Grant {
         owner: u64,
         worker: u64,
-        parcel: Sealed<C>,
+        content: C,
     },
     /// `owner` 0 is nobody.
     Refuse {
         owner: u64,
-        parcel: Sealed<C>,
+        parcel: Baggage<C>,
         reason: Refusal,
         retry_in: i64,
     },
     /// The worker died with the call.
     Lost {
         owner: u64,
-        parcel: Sealed<C>,
+        parcel: Baggage<C>,
     },
     Tell(Notice),
 }
@@ -84,7 +84,7 @@ pub struct Effects<C> {
     first: Option<Effect<C>>,
     rest: Vec<Effect<C>>,
     // Nobody needs it any more. It ends with this, outside the lock, as that may take longer than all that is done behind it.
-    spent: Option<Sealed<C>>,
+    spent: Option<Baggage<C>>,
 }
 
 impl<C> Default for Effects<C> {
@@ -106,7 +106,7 @@ impl<C> Effects<C> {
         }
     }
 
-    pub(super) fn discard(&mut self, parcel: Option<Sealed<C>>) {
+    pub(super) fn discard(&mut self, parcel: Option<Baggage<C>>) {
         if self.spent.is_none() {
             self.spent = parcel;
         }

@@ -2,8 +2,9 @@
 //! worker, of the queue they wait in.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
-use super::parcel::Sealed;
+use super::parcel::Baggage;
 
 /// What a ticket is called outside: its place and how often that was used, in 59 bits, as small integers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,7 +66,7 @@ pub enum Kind {
 pub struct Route {
     pub hash: Option<u32>,
     /// This one, if it can take it.
-    pub worker: Option<u64>,
+    pub worker: Option<NonZeroU64>,
 }
 
 /// The chains a ticket can stand in: of its owner, and of either its worker or the queue, as it has no worker while it waits.
@@ -135,7 +136,6 @@ pub struct Ticket<C> {
     pub owner: u64,
     /// When it came; from its hand-over on, when that was, or [`UNTIMED`].
     pub since: i64,
-    pub parcel: Option<Sealed<C>>,
     links: [Link; 2],
     /// Where the owner is kept.
     pub owned: u32,
@@ -146,6 +146,7 @@ pub struct Ticket<C> {
     pub stage: Stage,
     pub priority: u8,
     pub cost: u32,
+    pub parcel: Option<Baggage<C>>,
     /// Until when it may wait.
     pub deadline: i64,
     pub route: Route,
@@ -162,7 +163,7 @@ pub struct Fresh<C> {
     pub route: Route,
     pub deadline: i64,
     pub since: i64,
-    pub parcel: Option<Sealed<C>>,
+    pub parcel: Option<Baggage<C>>,
 }
 
 #[derive(Debug)]
@@ -268,7 +269,7 @@ impl<C> Tickets<C> {
 
     /// Ends a ticket that stands in no chain any more: whose it was, and what was kept of it.
     #[inline]
-    pub fn remove(&mut self, at: u32) -> (u64, Option<Sealed<C>>) {
+    pub fn remove(&mut self, at: u32) -> (u64, Option<Baggage<C>>) {
         let free = self.free;
         let place = &mut self.places[at as usize];
         place.name = Name::new(at, (place.name.0 >> PLACE_BITS) + 1);
