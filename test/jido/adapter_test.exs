@@ -113,11 +113,11 @@ if Kantoku.Jido.compiled?() do
 
     test "load and status follow the calls", %{instance: instance, jido: jido} do
       pid = agent!(instance, jido, "a")
-      {first, task} = begin_wait(pid)
+      {first, action, _task} = begin_wait(pid)
       others = for _ <- 1..9, do: Task.async(fn -> add(pid) end)
       eventually(fn -> match?({:ok, %{load: 10}}, Kantoku.Registry.entry(instance, "a")) end)
       eventually(fn -> match?({:ok, %{status: :processing}}, Kantoku.Registry.entry(instance, "a")) end)
-      send(task, :go_on)
+      send(action, :go_on)
       assert {:ok, _agent} = Task.await(first)
       assert others |> Task.await_many() |> Enum.sort() == Enum.to_list(2..10)
       eventually(fn -> match?({:ok, %{load: 0, status: :idle}}, Kantoku.Registry.entry(instance, "a")) end)
@@ -125,13 +125,13 @@ if Kantoku.Jido.compiled?() do
 
     test "callers are served in their order, and one that died is not", %{instance: instance, jido: jido} do
       pid = agent!(instance, jido, "a")
-      {first, task} = begin_wait(pid)
+      {first, action, _task} = begin_wait(pid)
       {:ok, dead} = Task.start(fn -> Jido.AgentServer.call(pid, signal("add", %{by: 1_000})) end)
       eventually(fn -> match?({:ok, %{load: 2}}, Kantoku.Registry.entry(instance, "a")) end)
       kill(dead)
       second = Task.async(fn -> add(pid, 10) end)
       eventually(fn -> match?({:ok, %{load: 3}}, Kantoku.Registry.entry(instance, "a")) end)
-      send(task, :go_on)
+      send(action, :go_on)
       assert {:ok, _agent} = Task.await(first)
       assert Task.await(second) == 11
     end

@@ -11,11 +11,11 @@ if Code.ensure_loaded?(Jido.Agent) do
 
     defmodule Wait do
       @moduledoc false
-      # Tells who it is and goes on when it is told to.
+      # Tells who it is and who runs it, and goes on when it is told to.
       use Jido.Action, name: "wait", schema: [tell: [type: :any, required: true]]
       @impl true
       def run(%{tell: tell}, context) do
-        send(tell, {:waiting, self()})
+        send(tell, {:waiting, self(), Process.get(:"$callers")})
 
         receive do
           :go_on -> {:ok, %{total: context.state.total + 1}}

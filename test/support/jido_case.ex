@@ -46,7 +46,7 @@ if Code.ensure_loaded?(Jido.Agent) do
       state.agent.state.total
     end
 
-    @doc "Begins a call that goes on until its task, which is answered, is told to."
+    @doc "Begins a call that goes on until its action is told to: the caller's task, the action's process, and Jido's task for the call."
     def begin_wait(server) do
       test = self()
 
@@ -56,7 +56,8 @@ if Code.ensure_loaded?(Jido.Agent) do
         end)
 
       receive do
-        {:waiting, task} -> {caller, task}
+        # The action has a process of its own, begun by the task that Jido began for the call.
+        {:waiting, action, callers} -> {caller, action, Enum.at(callers, -2)}
       after
         5_000 -> raise "the call did not begin"
       end
