@@ -35,10 +35,17 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     end
 
     # Before the agent is introduced there is no entry: then the next message tries again.
-    defp shown(%{holding: %{id: id, config: %{instance: instance}}} = life, load) do
-      case Registry.set_load(instance, id, load) do
-        :ok -> %{life | load: load}
+    defp shown(%{handle: nil, holding: %{id: id, config: %{instance: instance}}} = life, load) do
+      case Registry.load_handle(instance, id) do
+        {:ok, handle} -> shown(%{life | handle: handle}, load)
         :error -> life
+      end
+    end
+
+    defp shown(%{handle: handle, holding: %{config: %{instance: instance}}} = life, load) do
+      case Registry.set_load(instance, handle, load) do
+        :ok -> %{life | load: load}
+        :error -> %{life | handle: nil}
       end
     end
 

@@ -16,6 +16,11 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     @spec held(State.t()) :: held
     def held(%State{agent_module: module, agent: agent, cron_specs: cron_specs}), do: {module, agent, cron_specs}
 
+    @doc "Whether nothing changed. What changes is the state, while an agent is mostly its schema: so that is compared last."
+    @spec same?(held, held) :: boolean
+    def same?({_, %{state: old}, _}, {_, %{state: new}, _}) when old !== new, do: false
+    def same?(old, new), do: old === new
+
     # What `Kantoku.Agent` asks of a shape ---------------------------------------------------------------------------------
 
     @spec new(held) :: held

@@ -21,6 +21,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
       ahead: false,
       waiting: 0,
       # What the entry says, and what is still to be said.
+      handle: nil,
       load: 0,
       counted: 0,
       hidden: 0,
@@ -41,6 +42,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
             line: :queue.queue({GenServer.from(), struct}),
             waiting: non_neg_integer,
             ahead: boolean,
+            handle: Kantoku.Registry.Load.t() | nil,
             load: non_neg_integer,
             counted: non_neg_integer,
             hidden: non_neg_integer,

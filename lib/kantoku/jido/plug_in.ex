@@ -23,6 +23,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
               {Jido, registry_name: 1, task_supervisor_name: 1, agent_pool_name: 2},
               {Jido.AgentServer, @callbacks},
               {Jido.AgentServer.State, [{:update_agent, 2} | Enum.map(@fields, &{:field, &1})]},
+              {Jido.Config.Defaults, worker_pool_checkout_timeout_ms: 0, worker_pool_call_timeout_ms: 0},
               {Jido.Scheduler, normalize_cron_specs: 1}
             ]
             |> Enum.flat_map(fn {module, points} -> Enum.map(points, &{module, &1}) end)

@@ -170,7 +170,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     defp keep_result({:signal_call_result, _ref, result} = message, state) when elem(result, 0) == :ok do
       life = Life.get()
       held = Form.held(AgentServer.State.update_agent(state, elem(result, 1)))
-      if held === life.holding.agent, do: :kept, else: keep_change(life, held, message)
+      if Form.same?(life.holding.agent, held), do: :kept, else: keep_change(life, held, message)
     end
 
     defp keep_result(_message, _state), do: :kept
@@ -248,8 +248,11 @@ if Code.ensure_loaded?(Jido.AgentServer) do
       state
     end
 
-    defp noted(%{agent: held} = holding, held), do: Writing.settled(holding)
-    defp noted(holding, held), do: holding |> changed(held) |> Writing.changed(false) |> Writing.settled()
+    defp noted(holding, held) do
+      if Form.same?(holding.agent, held),
+        do: Writing.settled(holding),
+        else: holding |> changed(held) |> Writing.changed(false) |> Writing.settled()
+    end
 
     defp written(state, fun) do
       Life.update_holding(&(&1 |> fun.() |> Writing.settled()))
