@@ -71,7 +71,8 @@ if Kantoku.Jido.compiled?() do
           answers =
             1..20
             |> Task.async_stream(fn n -> adapter.append_thread("t", entries(["#{n}"]), [expected_rev: 1] ++ opts) end,
-              max_concurrency: 20
+              max_concurrency: 20,
+              timeout: :infinity
             )
             |> Enum.frequencies_by(fn {:ok, {kind, _}} -> kind end)
 
@@ -81,7 +82,8 @@ if Kantoku.Jido.compiled?() do
         test "many who append lose nothing", %{adapter: adapter, opts: opts} do
           1..150
           |> Task.async_stream(fn n -> {:ok, _} = adapter.append_thread("t", entries(["#{n}"]), opts) end,
-            max_concurrency: 8
+            max_concurrency: 4,
+            timeout: :infinity
           )
           |> Stream.run()
 

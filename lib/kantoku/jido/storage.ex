@@ -54,16 +54,22 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     @doc "Appends entries; with `:expected_rev`, only to a thread of that revision: `{:error, :conflict}` otherwise."
     @impl true
     def append_thread(id, entries, opts) do
-      within(opts, fn store -> in_turn(store, id, fn -> append(store, id, entries, opts) end) end)
+      within(opts, fn store -> in_turn(opts, id, fn -> append(store, id, entries, opts) end) end)
     end
 
     @doc "Removes a thread, if there is one."
     @impl true
     def delete_thread(id, opts) do
-      within(opts, fn store -> in_turn(store, id, fn -> remove(store, id) end) end)
+      within(opts, fn store -> in_turn(opts, id, fn -> remove(store, id) end) end)
     end
 
-    defp in_turn(store, id, fun), do: :global.trans({{__MODULE__, store, id}, self()}, fun, [node()])
+    # An instance has locks whose waiters have their turn; those of `:global` wait for a random time.
+    defp in_turn(opts, id, fun) do
+      case opts[:instance] do
+        nil -> :global.trans({{__MODULE__, opts[:store], id}, self()}, fun, [node()])
+        instance -> Kantoku.Registry.lock(instance, {__MODULE__, id}, fun)
+      end
+    end
 
     # The head says how many entries there are. It is written after them: what it does not count is not there.
     defp head(id), do: {Kantoku.Jido, :thread, id}
@@ -184,7 +190,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     end
 
     defp store(opts) do
-      case Keyword.take(opts, [:store, :instance]) do
+      case opts |> Keyword.take([:store, :instance]) |> Enum.reject(&(elem(&1, 1) == nil)) do
         [store: store] ->
           store
 
