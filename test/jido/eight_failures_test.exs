@@ -226,27 +226,36 @@ if Kantoku.Jido.compiled?() do
     end
 
     describe "8: 256 callers of one agent" do
-      defp throughput(pid, callers, calls) do
-        began = System.monotonic_time()
-
-        1..callers
-        |> Enum.map(fn _ -> Task.async(fn -> for _ <- 1..div(calls, callers), do: add(pid) end) end)
-        |> Task.await_many(60_000)
-
-        calls / (System.monotonic_time() - began)
+      # How much the task of a call has to hold: when nobody waits behind it, and when 254 do.
+      defp task_memory(pid, waiting) do
+        {first, action, alone} = begin_wait(pid)
+        before = memory_of(alone)
+        test = self()
+        others = for _ <- 1..255, do: Task.async(fn -> Jido.AgentServer.call(pid, signal("wait", %{tell: test})) end)
+        eventually(fn -> waiting.() == 255 end)
+        send(action, :go_on)
+        assert_receive {:waiting, _action, callers}
+        crowded = memory_of(Enum.at(callers, -2))
+        for task <- [first | others], do: Task.shutdown(task, :brutal_kill)
+        crowded / before
       end
 
-      # How many times one caller's throughput many have, the best of three.
-      defp kept(pid) do
-        throughput(pid, 1, 512)
-        1..3 |> Enum.map(fn _ -> throughput(pid, 256, 2_048) / throughput(pid, 1, 512) end) |> Enum.max()
+      defp memory_of(process), do: process |> Process.info(:memory) |> elem(1)
+
+      test "plain: the task of each call is handed a copy of all who wait", %{jido: jido} do
+        pid = plain!(jido, "a")
+        assert task_memory(pid, fn -> :queue.len(:sys.get_state(pid).signal_call_queue) end) > 5
       end
 
-      test "plain: each call copies who waits; here: none does", context do
-        plain = kept(plain!(context.jido, "plain"))
-        ours = kept(agent!(context.instance, context.jido, "ours"))
-        assert plain < ours
-        assert ours > 0.8
+      test "here: it is not", %{instance: instance, jido: jido} do
+        pid = agent!(instance, jido, "a")
+
+        waiting = fn ->
+          {:ok, entry} = Kantoku.Registry.entry(instance, "a")
+          entry.load - 1
+        end
+
+        assert task_memory(pid, waiting) < 2
       end
     end
   end

@@ -264,7 +264,12 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     @impl true
     def terminate(reason, state) do
       %{holding: holding} = life = Life.get()
-      if not Holding.unborn?(holding), do: Life.put(%{life | holding: Writing.last(holding)})
+      if not Holding.unborn?(holding), do: ended(reason, state, life)
+    end
+
+    # One without its state has begun nothing, and a lifecycle of Jido's would keep what it has in place of what it lacks.
+    defp ended(reason, state, life) do
+      Life.put(%{life | holding: Writing.last(life.holding)})
       AgentServer.terminate(reason, state)
     end
 
