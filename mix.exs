@@ -89,6 +89,7 @@ defmodule Kantoku.MixProject do
           Kantoku.Pool.Simulation.LoadFile,
           Kantoku.Pool.Recording
         ],
+        Jido: [Kantoku.Jido, Kantoku.Jido.Door, Kantoku.Jido.WorkerPool, Kantoku.Jido.Storage],
         "Events and errors": [Kantoku.Telemetry, Kantoku.Error],
         Engines: [Kantoku.Engine, Kantoku.Engine.Pools, Kantoku.Engine.Elixir, Kantoku.Native]
       ]

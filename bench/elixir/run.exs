@@ -2,7 +2,10 @@
 
 root = __DIR__
 
-[root, "{harness,registry,lifecycle,pool,scaling,checks}", "*.ex"]
+# Jido's agents are measured where Jido is to be had.
+jido = if Kantoku.Jido.compiled?(), do: ",jido", else: ""
+
+[root, "{harness,registry,lifecycle,pool,scaling,checks#{jido}}", "*.ex"]
 |> Path.join()
 |> Path.wildcard()
 |> Kernel.ParallelCompiler.compile(return_diagnostics: true)

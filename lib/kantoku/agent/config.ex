@@ -4,10 +4,12 @@ defmodule Kantoku.Agent.Config do
 
   alias Kantoku.Agent.Options
 
-  @enforce_keys [:instance, :module, :options]
-  defstruct [:instance, :module, :options]
+  # `shape` is who makes, migrates and dumps the agents (`new/1`, `vsn/0`, `migrate/2`, `dump/1`): the module itself, but for agents of
+  # another library, whose modules have functions of these names with meanings of their own.
+  @enforce_keys [:instance, :module, :options, :shape]
+  defstruct [:instance, :module, :options, :shape]
 
-  @type t :: %__MODULE__{instance: atom, module: module, options: Options.t()}
+  @type t :: %__MODULE__{instance: atom, module: module, options: Options.t(), shape: module}
 
   # Terms in persistent storage are shared, not copied: that saves each idle agent some 300 bytes. They are never erased
   # (that would cost a collection of every process), so there is a bound to them; what comes later is held by each agent.
@@ -16,8 +18,12 @@ defmodule Kantoku.Agent.Config do
 
   @doc "The shared configuration for these options."
   @spec shared(instance :: atom, module, Options.t()) :: t
-  def shared(instance, module, options) do
-    config = %__MODULE__{instance: instance, module: module, options: options}
+  def shared(instance, module, options), do: shared(instance, module, options, module)
+
+  @doc "As `shared/3`, of agents that are not in the shape of their module."
+  @spec shared(instance :: atom, module, Options.t(), shape :: module) :: t
+  def shared(instance, module, options, shape) do
+    config = %__MODULE__{instance: instance, module: module, options: options, shape: shape}
 
     case :persistent_term.get({__MODULE__, config}, nil) do
       nil -> share(config, :counters.get(counter(), 1))
@@ -32,6 +38,11 @@ defmodule Kantoku.Agent.Config do
     :persistent_term.put({__MODULE__, config}, config)
     :persistent_term.get({__MODULE__, config})
   end
+
+  @doc "An agent as it is written. What has no `dump/1` is written as it is."
+  @spec dump(t, Kantoku.Agent.t()) :: {:ok, term} | {:error, reason :: term}
+  def dump(%{shape: module, module: module}, agent), do: {:ok, agent}
+  def dump(%{shape: shape}, agent), do: shape.dump(agent)
 
   defp counter do
     with nil <- :persistent_term.get(@counter, nil) do

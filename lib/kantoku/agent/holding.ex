@@ -38,11 +38,20 @@ defmodule Kantoku.Agent.Holding do
 
   @doc "Gives the holding its agent, made or migrated by the code of now."
   @spec bear(t, Kantoku.Agent.t()) :: t
-  def bear(holding, agent), do: %{holding | agent: agent, vsn: Kantoku.Agent.vsn(holding.config.module)}
+  def bear(holding, agent), do: %{holding | agent: agent, vsn: Kantoku.Agent.vsn(holding.config.shape)}
 
   @doc "Whether it has no agent yet."
   @spec unborn?(t) :: boolean
   def unborn?(holding), do: holding.agent == :"$unborn"
+
+  @doc "What `Kantoku.Agent.Server.info/2` answers."
+  @spec about(t) :: map
+  def about(%{pending: nil, revision: revision} = holding), do: about(holding, revision, 0)
+  def about(%{pending: pending} = holding), do: about(holding, pending.handed, length(pending.outbox))
+
+  defp about(holding, kept, undelivered) do
+    %{revision: holding.revision, kept: kept, incarnation: holding.incarnation, undelivered: undelivered}
+  end
 
   @doc "What is pending, to be changed and given to `put_pending/2`."
   @spec pending(t) :: Pending.t()

@@ -33,7 +33,7 @@ defmodule Kantoku.Agent.Restoring do
   end
 
   defp fresh(%{config: config} = holding, args) do
-    agent = Redaction.guard(config.options.redact, fn -> config.module.new(args) end)
+    agent = Redaction.guard(config.options.redact, fn -> config.shape.new(args) end)
     {:ok, Holding.bear(holding, agent), false}
   end
 
@@ -63,7 +63,7 @@ defmodule Kantoku.Agent.Restoring do
 
   defp migrate(%{config: config} = holding, snapshot, bytes, started) do
     case Redaction.guard(config.options.redact, fn ->
-           Kantoku.Agent.migrate(config.module, snapshot.vsn, snapshot.agent)
+           Kantoku.Agent.migrate(config.shape, snapshot.vsn, snapshot.agent)
          end) do
       {:ok, agent} -> {:ok, restored(holding, agent, snapshot, bytes, started), true}
       {:error, reason} -> {:park, {:migration_failed, snapshot.vsn, reason}}

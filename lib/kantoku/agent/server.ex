@@ -33,7 +33,7 @@ defmodule Kantoku.Agent.Server do
   """
   use GenServer
 
-  alias Kantoku.Agent.{Config, Delivery, Holding, Options, Outbox, Pending, Redaction, Restoring, Writing}
+  alias Kantoku.Agent.{Config, Delivery, Holding, Options, Outbox, Redaction, Restoring, Writing}
   require Logger
 
   @vsn 1
@@ -117,7 +117,7 @@ defmodule Kantoku.Agent.Server do
 
   @impl true
   def handle_call({:"$kantoku", :state}, _from, holding), do: {:reply, holding.agent, holding}
-  def handle_call({:"$kantoku", :info}, _from, holding), do: {:reply, about(holding), holding}
+  def handle_call({:"$kantoku", :info}, _from, holding), do: {:reply, Holding.about(holding), holding}
   def handle_call({:"$kantoku", :snapshot}, from, holding), do: go_on(Writing.write_for(holding, from))
   def handle_call({:"$kantoku", :settle}, from, holding), do: holding |> Writing.drain(from) |> go_on()
   def handle_call(action, from, holding), do: run(holding, from, &holding.config.module.cmd(&1, action))
@@ -239,23 +239,5 @@ defmodule Kantoku.Agent.Server do
 
   # After every message ----------------------------------------------------------------------------------------------
 
-  defp go_on(holding), do: {:noreply, holding |> Delivery.proceed() |> settled()}
-
-  defp settled(%{pending: nil} = holding), do: holding
-
-  defp settled(%{pending: pending, revision: revision} = holding) do
-    if pending.draining != [] and Pending.settled?(pending, revision) do
-      Enum.each(pending.draining, &GenServer.reply(&1, :ok))
-      Holding.put_pending(holding, %{pending | draining: []})
-    else
-      Holding.put_pending(holding, pending)
-    end
-  end
-
-  defp about(%{pending: nil, revision: revision} = holding), do: about(holding, revision, 0)
-  defp about(%{pending: pending} = holding), do: about(holding, pending.handed, length(pending.outbox))
-
-  defp about(holding, kept, undelivered) do
-    %{revision: holding.revision, kept: kept, incarnation: holding.incarnation, undelivered: undelivered}
-  end
+  defp go_on(holding), do: {:noreply, holding |> Delivery.proceed() |> Writing.settled()}
 end

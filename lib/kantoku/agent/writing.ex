@@ -2,7 +2,7 @@ defmodule Kantoku.Agent.Writing do
   # When a revision is written, and what waits until it is kept. Knows the store, nothing of handlers.
   @moduledoc false
 
-  alias Kantoku.Agent.{Holding, Pending, Redaction, Snapshot}
+  alias Kantoku.Agent.{Config, Holding, Pending, Redaction, Snapshot}
   alias Kantoku.Store
 
   # 1. kept <= handed <= revision: what the store says is safe, what it was given, what there is.
@@ -81,6 +81,19 @@ defmodule Kantoku.Agent.Writing do
     write(%{holding | pending: %{pending | draining: [from | pending.draining]}})
   end
 
+  @doc "To be called after each message: answers those who wait until nothing is pending, if that is so."
+  @spec settled(Holding.t()) :: Holding.t()
+  def settled(%{pending: nil} = holding), do: holding
+
+  def settled(%{pending: pending, revision: revision} = holding) do
+    if pending.draining != [] and Pending.settled?(pending, revision) do
+      Enum.each(pending.draining, &GenServer.reply(&1, :ok))
+      Holding.put_pending(holding, %{pending | draining: []})
+    else
+      Holding.put_pending(holding, pending)
+    end
+  end
+
   # What was handed over unasked may not be safe yet, and only a further write asks. Revision 0 is what `new/1` makes.
   defp doubt(%{config: %{options: options}, revision: revision} = holding) do
     pending = Holding.pending(holding)
@@ -112,18 +125,24 @@ defmodule Kantoku.Agent.Writing do
   end
 
   defp encode_and_put(holding, ref) do
-    %{config: config, pending: pending} = holding = unschedule(holding)
+    holding = unschedule(holding)
     started = System.monotonic_time()
     version = {holding.incarnation, holding.revision}
-    snapshot = %Snapshot{module: config.module, vsn: holding.vsn, agent: holding.agent, outbox: pending.outbox}
 
-    case Snapshot.encode(snapshot, version, config.options.max_snapshot_bytes) do
+    case encode(holding, version) do
       {:ok, bytes} ->
         write = %{ref: ref, revision: holding.revision, started: started, bytes: byte_size(bytes)}
         put(holding, write, give(holding, version, bytes, ref))
 
       {:error, reason} ->
         failed(holding, reason)
+    end
+  end
+
+  defp encode(%{config: config, pending: pending} = holding, version) do
+    with {:ok, agent} <- Config.dump(config, holding.agent) do
+      snapshot = %Snapshot{module: config.module, vsn: holding.vsn, agent: agent, outbox: pending.outbox}
+      Snapshot.encode(snapshot, version, config.options.max_snapshot_bytes)
     end
   end
 

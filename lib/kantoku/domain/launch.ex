@@ -52,6 +52,23 @@ defmodule Kantoku.Domain.Launch do
 
   defp mfa({:otp, mfa, _modules}, _context, _row, _incarnation), do: mfa
 
+  defp mfa(
+         {:informed, {module, function, args}, _what},
+         {instance, _rows, book},
+         row(id: id, phase: phase),
+         incarnation
+       ) do
+    context = %{
+      instance: instance,
+      id: id,
+      incarnation: incarnation,
+      first: phase == :new,
+      options: Book.agent_options(book)
+    }
+
+    {module, function, args ++ [context]}
+  end
+
   defp mfa(module, context, row, incarnation) when is_atom(module),
     do: mfa({:data, module, %{}, %{}}, context, row, incarnation)
 
@@ -106,9 +123,10 @@ defmodule Kantoku.Domain.Launch do
   @doc "The modules of a child spec."
   @spec modules(term) :: [module] | :dynamic
   def modules({:otp, _mfa, modules}), do: modules
+  def modules({:informed, {module, _function, _args}, _what}), do: [module]
   def modules(_data), do: [Kantoku.Agent.Server]
 
-  @doc "Whether an agent is one of data, held by our own server, or any child of OTP."
+  @doc "Whether an agent is one of data, held by our own server or one that answers as that does, or any child of OTP."
   @spec kind(term) :: :data | :otp
   def kind({:otp, _mfa, _modules}), do: :otp
   def kind(_data), do: :data
@@ -128,4 +146,5 @@ defmodule Kantoku.Domain.Launch do
   def module(module) when is_atom(module), do: module
   def module({:data, module, _args, _options}), do: module
   def module({:otp, {module, _function, _args}, _modules}), do: module
+  def module({:informed, _mfa, module}), do: module
 end

@@ -21,7 +21,8 @@ defmodule Kantoku.Domain.Rows do
     # Index of the partition, or :group for a declared agent.
     :part,
     :sup,
-    # {:data, module, args, options}, or the module alone if it was given neither, which most are; or {:otp, mfa, modules}
+    # {:data, module, args, options}, or the module alone if it was given neither, which most are; {:otp, mfa, modules}; or
+    # {:informed, mfa, module} of an adapter
     :what,
     # {restart, shutdown, type}
     :child,

@@ -94,7 +94,7 @@ defmodule Kantoku.Domain.Wish do
     {_module, _function, _args} = mfa = start!(child)
     type = Map.get(child, :type, :worker)
     shutdown = wish.shutdown || Map.get(child, :shutdown, if(type == :supervisor, do: :infinity))
-    what = {:otp, mfa, Map.get(child, :modules, [elem(mfa, 0)])}
+    {what, wish} = foreign(child, mfa, wish)
 
     new(
       wish,
@@ -103,6 +103,11 @@ defmodule Kantoku.Domain.Wish do
       {wish.restart || child[:restart], shutdown, type}
     )
   end
+
+  defp foreign(%{kantoku: %{module: module} = told}, mfa, wish),
+    do: {{:informed, mfa, module}, %{wish | entry: Map.merge(Map.get(told, :entry, %{}), wish.entry)}}
+
+  defp foreign(child, mfa, wish), do: {{:otp, mfa, Map.get(child, :modules, [elem(mfa, 0)])}, wish}
 
   defp start!(%{start: {module, function, args} = mfa}) when is_atom(module) and is_atom(function) and is_list(args),
     do: mfa

@@ -66,6 +66,14 @@ defmodule Kantoku.Telemetry.Catalogue do
       metadata: @agent ++ [:domain, :module, :pid, :incarnation, :reason]
     },
     %{
+      name: [:agent, :stuck],
+      doc:
+        "The task of a call to a Jido agent died without a word. The agent is replaced with its state; `callers` are told, the one of " <>
+          "that call and those behind it.",
+      measurements: [callers: :count],
+      metadata: @agent ++ [:module, :pid]
+    },
+    %{
       name: [:agent, :snapshot, :written],
       doc: "A snapshot is kept by the store. `duration` includes encoding and, with a durable store, the commit.",
       measurements: [duration: :native, bytes: :byte, revision: :revision],

@@ -1,0 +1,170 @@
+if Kantoku.Jido.compiled?() do
+  defmodule Kantoku.Jido.AdapterTest do
+    use Kantoku.JidoCase, async: true
+
+    setup do
+      %{instance: kantoku!(), jido: jido!()}
+    end
+
+    test "an agent is found from both sides", %{instance: instance, jido: jido} do
+      pid = agent!(instance, jido, "a")
+      assert Jido.whereis(jido, "a") == pid
+      assert Kantoku.whereis(instance, "a") == pid
+      assert Jido.list_agents(jido) == [{"a", pid}]
+      assert {:ok, [%{id: "a", module: Counter, status: :up}]} = Kantoku.agents(instance)
+    end
+
+    test "it serves as any agent server of Jido's, and its state is Jido's own", %{instance: instance, jido: jido} do
+      pid = agent!(instance, jido, "a", jido: [initial_state: %{total: 5}])
+      assert add(pid, 2) == 7
+      assert Jido.AgentServer.cast(pid, signal("add")) == :ok
+      eventually(fn -> total(pid) == 8 end)
+      assert %Jido.AgentServer.State{agent_module: Counter} = :sys.get_state(pid)
+      assert {:ok, %{snapshot: %{}}} = Jido.AgentServer.status(pid)
+    end
+
+    test "Kantoku's functions serve it", %{instance: instance, jido: jido} do
+      agent!(instance, jido, "a")
+      assert {:ok, {:ok, %{state: %{total: 3}}}} = Kantoku.call(instance, "a", signal("add", %{by: 3}))
+      assert Kantoku.cast(instance, "a", signal("add")) == :ok
+      eventually(fn -> match?({:ok, %{state: %{total: 4}}}, Kantoku.state(instance, "a")) end)
+    end
+
+    test "a call that fails is answered as Jido answers it", %{instance: instance, jido: jido} do
+      pid = agent!(instance, jido, "a")
+      assert {:ok, %{state: %{total: 0}}} = Jido.AgentServer.call(pid, signal("fail"))
+      assert {:error, %Jido.Error.RoutingError{}} = Jido.AgentServer.call(pid, signal("nobody knows this"))
+      assert add(pid) == 1
+    end
+
+    test "its entry says what its module says", %{instance: instance, jido: jido} do
+      pid = agent!(instance, jido, "a")
+      assert {:ok, entry} = Kantoku.Registry.entry(instance, "a")
+      assert %{type: Counter, tags: ["counter", "test", "counting"], capabilities: capabilities} = entry
+      assert Enum.all?(["add", "wait", "fail", :memory], &(&1 in capabilities))
+      assert %{category: "test", vsn: "1.0.0"} = entry.metadata
+      assert Kantoku.find(instance, capability: "add", tag: "counting") == [{"a", pid}]
+      other = agent!(instance, jido, "b", tags: [:mine])
+      assert Kantoku.find(instance, tag: :mine, capability: "wait") == [{"b", other}]
+      assert Kantoku.find(instance, tag: "counting") == [{"a", pid}]
+    end
+
+    test "ids that are no text have one of Jido's", %{instance: instance, jido: jido} do
+      pid = agent!(instance, jido, :planner)
+      assert Jido.whereis(jido, "planner") == pid
+      pid = agent!(instance, jido, {:room, 7})
+      assert {:ok, %{id: "kantoku_" <> _ = id}} = Jido.AgentServer.state(pid)
+      assert Jido.whereis(jido, id) == pid
+      assert Kantoku.whereis(instance, {:room, 7}) == pid
+    end
+
+    test "a name that a Jido agent has already is taken", %{instance: instance, jido: jido} do
+      {:ok, pid} = Jido.start_agent(jido, Counter, id: "a")
+
+      assert Kantoku.start_agent(instance, {Kantoku.Jido, Counter, jido: jido}, id: "a") ==
+               {:error, {:already_started, pid}}
+
+      assert Kantoku.agents(instance) == {:ok, []}
+    end
+
+    test "it comes back under both names after a kill", %{instance: instance, jido: jido} do
+      agent!(instance, jido, "a")
+      pid = replaced!(instance, "a")
+      assert Jido.whereis(jido, "a") == pid
+    end
+
+    test "it comes back when Jido's instance crashed and came back", %{instance: instance, jido: jido} do
+      old = agent!(instance, jido, "a")
+      add(old)
+      kill(Process.whereis(Jido.registry_name(jido)))
+      pid = back!(instance, "a", old)
+      eventually(fn -> Jido.whereis(jido, "a") == pid end)
+      assert total(pid) == 1
+    end
+
+    test "stopping is Kantoku's, and Jido's stop is Jido's", %{instance: instance, jido: jido} do
+      agent!(instance, jido, "a")
+      assert Kantoku.stop_agent(instance, "a") == :ok
+      eventually(fn -> Jido.whereis(jido, "a") == nil end)
+      assert Jido.stop_agent(jido, "a") == {:error, :not_found}
+    end
+
+    test "an agent that was made already is taken as it is", %{instance: instance, jido: jido} do
+      made = Counter.new(id: "made", state: %{total: 9})
+      {:ok, pid} = Kantoku.start_agent(instance, {Kantoku.Jido, made, jido: jido}, id: "made")
+      assert total(pid) == 9
+    end
+
+    test "a link means what it means without trapping exits", %{instance: instance, jido: jido} do
+      pid = agent!(instance, jido, "a")
+      {:ok, linked} = Task.start(fn -> Process.link(pid) && Process.sleep(:infinity) end)
+      eventually(fn -> linked in (pid |> Process.info(:links) |> elem(1)) end)
+      kill(linked)
+      assert back!(instance, "a", pid)
+    end
+
+    test "an agent is packed when it idles", %{instance: instance, jido: jido} do
+      pid = agent!(instance, jido, "a", hibernate_after: 10)
+      eventually(fn -> Process.info(pid, :current_function) == {:current_function, {:erlang, :hibernate, 3}} end)
+      assert {:memory, bytes} = Process.info(pid, :memory)
+      assert bytes < 16_000
+      assert add(pid) == 1
+    end
+
+    test "load and status follow the calls", %{instance: instance, jido: jido} do
+      pid = agent!(instance, jido, "a")
+      {first, action, _task} = begin_wait(pid)
+      others = for _ <- 1..9, do: Task.async(fn -> add(pid) end)
+      eventually(fn -> match?({:ok, %{load: 10}}, Kantoku.Registry.entry(instance, "a")) end)
+      eventually(fn -> match?({:ok, %{status: :processing}}, Kantoku.Registry.entry(instance, "a")) end)
+      send(action, :go_on)
+      assert {:ok, _agent} = Task.await(first)
+      assert others |> Task.await_many() |> Enum.sort() == Enum.to_list(2..10)
+      eventually(fn -> match?({:ok, %{load: 0, status: :idle}}, Kantoku.Registry.entry(instance, "a")) end)
+    end
+
+    test "callers are served in their order, and one that died is not", %{instance: instance, jido: jido} do
+      pid = agent!(instance, jido, "a")
+      {first, action, _task} = begin_wait(pid)
+      {:ok, dead} = Task.start(fn -> Jido.AgentServer.call(pid, signal("add", %{by: 1_000})) end)
+      eventually(fn -> match?({:ok, %{load: 2}}, Kantoku.Registry.entry(instance, "a")) end)
+      kill(dead)
+      second = Task.async(fn -> add(pid, 10) end)
+      eventually(fn -> match?({:ok, %{load: 3}}, Kantoku.Registry.entry(instance, "a")) end)
+      send(action, :go_on)
+      assert {:ok, _agent} = Task.await(first)
+      assert Task.await(second) == 11
+    end
+
+    test "bad arguments are refused where they are given", %{instance: instance, jido: jido} do
+      for {spec, opts, says} <- [
+            {{Kantoku.Jido, Counter, jido: jido, id: "b"}, [], "option :id"},
+            {{Kantoku.Jido, Enum, jido: jido}, [], "uses Jido.Agent"},
+            {{Kantoku.Jido, "x", jido: jido}, [], "an agent of Jido's"},
+            {{Kantoku.Jido, Counter, jido: jido}, [snapshot: :sometimes], "snapshot"},
+            {{Kantoku.Jido, Counter, jido: jido}, [probe_period: 0], "probe_period"},
+            {{Kantoku.Jido, Counter, jido: jido}, [directive_attempts: 3], "directive_attempts"}
+          ] do
+        assert_raise ArgumentError, ~r/#{says}/, fn -> Kantoku.start_agent(instance, spec, [id: "a"] ++ opts) end
+      end
+    end
+
+    test "without Jido's instance the start says so", %{instance: instance} do
+      assert Kantoku.start_agent(instance, {Kantoku.Jido, Counter, jido: Nobody}, id: "a") ==
+               {:error, {:jido_not_running, Nobody}}
+    end
+
+    test "a Jido without what is relied on is refused, with its name" do
+      error =
+        assert_raise ArgumentError, fn -> Kantoku.Jido.PlugIn.check!([{Jido.AgentServer, {:handle_signal, 9}}]) end
+
+      assert error.message =~ "no Jido.AgentServer.handle_signal/9"
+
+      error =
+        assert_raise ArgumentError, fn -> Kantoku.Jido.PlugIn.check!([{Jido.AgentServer.State, {:field, :soul}}]) end
+
+      assert error.message =~ "no field :soul in %Jido.AgentServer.State{}"
+      assert Kantoku.Jido.PlugIn.check!() == :ok
+    end
+  end
+end
