@@ -92,6 +92,16 @@ defmodule Kantoku.Engine.PoolCoreTest do
       assert pool |> checkin(1, 2_500) |> asked(2_500) |> tick(3_000) |> overloaded() == 0
     end
 
+    test "lasts while somebody waits all the time, however short the newest did" do
+      pool = waited(51) |> tick(2_000)
+      pool = for n <- 1..3, reduce: pool, do: (pool -> asked(pool, 2_900, tag: n))
+      pool = checkin(pool, 1, 2_901)
+      assert sent() == [3]
+      assert pool |> tick(3_000) |> overloaded() == 1
+      assert pool |> checkin(4, 2_902) |> tick(3_000) |> overloaded() == 1
+      assert pool |> checkin(4, 2_902) |> checkin(3, 2_903) |> tick(3_000) |> overloaded() == 0
+    end
+
     test "is judged by who waits, where nobody was served in the interval, and is over where nobody waits" do
       pool = busy() |> tick(1_000)
       assert pool |> asked(1_949) |> tick(2_000) |> overloaded() == 1

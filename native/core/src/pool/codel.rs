@@ -3,6 +3,9 @@
 //!
 //! If even the least wait within an interval lies above the target, the queue is standing and not a burst: the next interval is
 //! overloaded, and whoever waited longer than twice the target is refused.
+//!
+//! While it is overloaded the newest is served first, whose wait says nothing of the queue. So then, as in Maurer's own rule, what
+//! counts is whether the queue was ever empty: only who left nobody waiting behind.
 
 #[derive(Debug)]
 pub struct Codel {
@@ -31,9 +34,12 @@ impl Codel {
         self.overloaded
     }
 
-    /// A request that waited so long was handed over.
-    pub fn handed_over(&mut self, waited: i64) {
-        self.least = Some(self.least.map_or(waited, |least| least.min(waited)));
+    /// A request that waited so long was handed over; `last` of those who waited, or not.
+    #[inline]
+    pub fn handed_over(&mut self, waited: i64, last: bool) {
+        if last || !self.overloaded {
+            self.least = Some(self.least.map_or(waited, |least| least.min(waited)));
+        }
     }
 
     /// A request found a worker at once.
@@ -46,7 +52,7 @@ impl Codel {
         now >= self.end
     }
 
-    /// The interval is over. Where nothing was handed over in it, how long the oldest has waited says how it was.
+    /// The interval is over. Where no hand-over in it counted, how long the oldest has waited says how it was.
     pub fn turn(&mut self, now: i64, oldest: Option<i64>, limits: Limits) {
         let least = self.least.take().or(oldest);
         self.overloaded = match (limits.target, least) {

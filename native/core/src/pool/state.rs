@@ -229,7 +229,7 @@ impl<W: World> Inner<W> {
         let ticket = self.tickets.get_mut(at);
         let waited = now.saturating_sub(std::mem::replace(&mut ticket.since, now));
         self.counts.wait.add(waited);
-        self.codel.handed_over(waited);
+        self.codel.handed_over(waited, self.waiting.is_empty());
         self.use_permit(at, worker);
     }
 

@@ -2,7 +2,8 @@ defmodule Kantoku.Engine.Elixir.Pool.Codel do
   # Whether a pool is overloaded: if the least wait of an interval was above the target, the next interval is. A queue that
   # only absorbs a burst is empty at least once in an interval, one that stands is not.
   #
-  # The variant of folly::Codel (Maurer, "Fail at Scale", ACM Queue 2015). An interval in which nothing was handed over is judged by
+  # The variant of folly::Codel (Maurer, "Fail at Scale", ACM Queue 2015). In an interval that is overloaded the newest is served first,
+  # whose wait says nothing of the queue: there only who left nobody waiting counts. An interval in which no hand-over counted is judged by
   # how long the oldest has waited when it is over, if anybody waits.
   @moduledoc false
 
@@ -26,9 +27,10 @@ defmodule Kantoku.Engine.Elixir.Pool.Codel do
   defp above?(nil, _target), do: false
   defp above?(wait, target), do: wait > target
 
-  @doc "Notes how long somebody waited to whom a worker was given. A number is less than `nil`."
-  @spec observe(t, non_neg_integer) :: t
-  def observe(%{least: least} = codel, wait), do: %{codel | least: min(least, wait)}
+  @doc "Notes how long somebody waited to whom a worker was given, the last who did or not. A number is less than `nil`."
+  @spec observe(t, non_neg_integer, last :: boolean) :: t
+  def observe(%{overloaded: true} = codel, _wait, false), do: codel
+  def observe(%{least: least} = codel, wait, _last), do: %{codel | least: min(least, wait)}
 
   @doc "Whether a wait is too long to be worth serving, in an interval that is overloaded."
   @spec stale?(t, map, non_neg_integer) :: boolean

@@ -28,12 +28,13 @@ defmodule Kantoku.Engine.Elixir.Pool.Tickets do
 
   defp hand_over(state, ticket, pid, now) do
     wait = now - ticket.since
+    codel = Codel.advance(state.codel, state.config, fn -> nil end, now)
 
     %{
       state
       | workers: Workers.take(state.workers, pid, ticket.number),
         wait: Mean.add(state.wait, wait),
-        codel: state.codel |> Codel.advance(state.config, fn -> nil end, now) |> Codel.observe(wait)
+        codel: Codel.observe(codel, wait, state.waiting.size == 0)
     }
     |> put(Ticket.give(ticket, pid, now))
     |> State.count(:served)
