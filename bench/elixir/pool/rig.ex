@@ -12,11 +12,18 @@ defmodule Bench.Pool.Rig do
   @patient [max_queue: 1_000_000, queue_target: 60_000, queue_interval: 60_000]
 
   @spec open(pos_integer, Options.t(), keyword) :: t
-  def open(size, %Options{engine: engine}, limits \\ @patient) do
+  def open(size, options, limits \\ @patient) do
+    {name, instance} = ours(size, options, limits)
+    %{ours: {name, :workers}, instance: instance, poolboy: poolboy(size)}
+  end
+
+  @doc "An instance with a pool `:workers`."
+  @spec ours(pos_integer, Options.t(), keyword) :: {atom, pid}
+  def ours(size, %Options{engine: engine}, limits) do
     name = :"bench_pool_#{System.unique_integer([:positive])}"
     pool = [name: :workers, worker: Echo, target: size, min: size, max: size] ++ limits
     {:ok, instance} = Kantoku.start_link(name: name, engine: engine, pools: [pool])
-    %{ours: {name, :workers}, instance: instance, poolboy: poolboy(size)}
+    {name, instance}
   end
 
   @spec poolboy(pos_integer) :: pid
