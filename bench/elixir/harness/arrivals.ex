@@ -1,6 +1,6 @@
 defmodule Bench.Arrivals do
   @moduledoc false
-  # An open loop: requests begin at their times, each a process of its own, whatever became of those before. They are linked to who
+  # An open loop: requests begin at their times (a Poisson process), each a process of its own, whatever became of those before. They are linked to who
   # begins them: one that crashes takes the run with it, and the end of a flood that is killed ends all of it. Knows nothing of
   # what they do.
 
@@ -25,12 +25,13 @@ defmodule Bench.Arrivals do
   @spec begin(number, pos_integer, request) :: non_neg_integer
   def begin(rate, millis, request), do: begin(rate, millis, :counters.new(1, [:atomics]), request)
 
-  # Punctual beside whatever the requests do.
+  # Punctual beside whatever the requests do; always at the same times, so that two runs are alike.
   defp begin(rate, millis, ended, request) do
     priority = Process.flag(:priority, :high)
-    begun = go_on(Callers.now(), 1.0e9 / rate, round(rate * millis / 1_000), 0, ended, request)
+    count = round(rate * millis / 1_000)
+    go_on({Callers.now(), :rand.seed_s(:exsss, 1)}, 1.0e9 / rate, count, ended, request)
     Process.flag(:priority, priority)
-    begun
+    count
   end
 
   @doc "The share (0 to 1) of all schedulers' time that it takes to begin so many requests, if they do nothing."
@@ -40,13 +41,18 @@ defmodule Bench.Arrivals do
     share
   end
 
-  defp go_on(_start, _gap, count, count, _ended, _request), do: count
+  defp go_on(_next, _gap, 0, _ended, _request), do: :ok
 
-  defp go_on(start, gap, count, begun, ended, request) do
-    due = min(count, trunc((Callers.now() - start) / gap) + 1)
-    for number <- begun..(due - 1)//1, do: spawn_request(start + round(number * gap), ended, request)
-    if due < count, do: wait_until(start + round(due * gap))
-    go_on(start, gap, count, max(due, begun), ended, request)
+  defp go_on({meant, random}, gap, left, ended, request) do
+    if meant > Callers.now(), do: wait_until(meant)
+    spawn_request(meant, ended, request)
+    go_on(next(meant, random, gap), gap, left - 1, ended, request)
+  end
+
+  # Gaps as of who know nothing of each other: evenly spaced requests would fall into step with the clock's ticks.
+  defp next(meant, random, gap) do
+    {uniform, random} = :rand.uniform_real_s(random)
+    {meant - round(:math.log(uniform) * gap), random}
   end
 
   # By an absolute time, which ends with the first tick of the clock (1 ms) after it; one from now on would take a tick more.

@@ -70,6 +70,11 @@ defmodule Bench.Console do
     say(result.name, "#{ratio}, ours #{Figure.text(Statistics.median(result.ours))} #{result.unit}")
   end
 
+  defp progress({:again, doubt}) do
+    [again, control] = for result <- [doubt.again, doubt.control], do: Figure.text(elem(Result.ratio(result), 0))
+    say(doubt.name, "once more: #{again}, beside A/A #{control}")
+  end
+
   defp progress({:measured, measurement, figures}) do
     text = Enum.map_join(figures, ", ", fn {label, values} -> "#{label} #{Figure.text(Statistics.median(values))}" end)
     say(measurement.name, "#{text} #{measurement.unit}")

@@ -26,7 +26,7 @@ defmodule Bench.Fairness do
     limits = %{fair: @patient, plain: [codel: false] ++ @patient}
 
     [
-      %Stage{build: fn -> Rig.open(@size, options, @patient) end, clear: &Rig.close/1, items: flood},
+      %Stage{build: fn -> Rig.open(@size, options, [:poolboy], @patient) end, clear: &Rig.close/1, items: flood},
       %Stage{
         build: fn -> both(limits, options) end,
         clear: &close/1,
