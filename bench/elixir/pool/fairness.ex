@@ -50,10 +50,17 @@ defmodule Bench.Fairness do
     }
   end
 
-  # A backlog stands from the first moments on. It ends with the flood, and what it had checked out comes back.
+  # A backlog stands from the first moments on. It ends with the flood, and what it had checked out comes back. A flood that is not
+  # ended in time ends by itself: a pool that it brought down is not to take this VM along.
   defp beside_a_flood(rig, side, millis) do
-    flood = fn -> Arrivals.begin(@flood_a_second, 3_600_000, fn _meant -> serve(rig, side, :flood) end) end
+    flood = fn ->
+      Arrivals.begin(@flood_a_second, 2 * millis, fn _meant -> serve(rig, side, :flood) end)
+      Process.sleep(:infinity)
+    end
+
     p99 = Callers.beside(flood, fn -> victims(rig, side, millis) end)
+    # poolboy looks through all that wait for each of them that died: who comes now is served when that is done.
+    serve(rig, side, :calm)
     Process.sleep(300)
     p99
   end
