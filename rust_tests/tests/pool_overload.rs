@@ -134,12 +134,12 @@ impl Run {
     fn carry_out(&mut self, effects: Effects<u64>) {
         for effect in effects {
             match effect {
-                Effect::Grant { parcel, .. } => {
-                    let (name, since) = self.waiting.remove(&parcel.content).expect("it waited");
+                Effect::Grant { content, .. } => {
+                    let (name, since) = self.waiting.remove(&content).expect("it waited");
                     self.serve(name, since);
                 }
                 Effect::Refuse { parcel, .. } => {
-                    self.waiting.remove(&parcel.content).expect("it waited");
+                    self.waiting.remove(parcel.content()).expect("it waited");
                     self.refused.push(self.now);
                 }
                 _told => {}
