@@ -10,6 +10,7 @@ defmodule Bench.FrontPageTest do
   | `lookup.deep` | ours, deep | another peer |
   | `memory` | ours | figures |
   | `stale` | must be zero |
+  | `first`, `second` | ours, in two ways | a peer |
   """
 
   @tag :tmp_dir
@@ -40,6 +41,13 @@ defmodule Bench.FrontPageTest do
     assert page =~ "| `memory` | each | 1,500 bytes each |"
     assert page =~ "| `stale` | passed | kills=9 stale=0 |"
     assert page =~ "| `lookup.a` | **broke off** | |"
+  end
+
+  @tag :tmp_dir
+  test "knows each of several names that are explained together", %{tmp_dir: folder} do
+    page = fill(folder, ["ratio first.a 2.000 1.000 3.000", "ratio second 4.000 4.000 4.000"])
+    assert page =~ "| `first` | ours, in two ways | a peer | 2.00 (1.00 to 3.00) |"
+    assert page =~ "| `second` | ours, in two ways | a peer | 4.00 (4.00 to 4.00) |"
   end
 
   @tag :tmp_dir

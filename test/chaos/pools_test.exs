@@ -7,29 +7,51 @@ defmodule Kantoku.Chaos.PoolsTest do
     @workers 6
     @domain [partitions: 4, backoff: [base: 1, cap: 5], budget: [crashes: :infinity]]
 
-    for {max_ongoing, on_abandon} <- [{1, :wait}, {3, :wait}, {1, :replace}] do
-      @max_ongoing max_ongoing
-      @on_abandon on_abandon
+    # One that has its own mind about its size, beside those who resize it.
+    @scaling [
+      look_back: 200,
+      scale_up: [policies: [{:percent, 300, period: 500}]],
+      scale_down: [stabilization: 200, policies: [{:percent, 100, period: 500}]]
+    ]
 
-      test "whoever is killed or resized, every permit is there in the end (#{max_ongoing}, #{on_abandon})" do
-        storm(@max_ongoing, @on_abandon, 300)
+    for {max_ongoing, on_abandon, scaling} <- [
+          {1, :wait, false},
+          {3, :wait, false},
+          {1, :replace, false},
+          {1, :wait, true}
+        ] do
+      @kind [max_ongoing: max_ongoing, on_abandon: on_abandon] ++
+              if(scaling, do: [scaling: @scaling, min: 1, max: 12], else: [])
+      @title "#{max_ongoing}, #{on_abandon}#{if scaling, do: ", scaled"}"
+
+      test "whoever is killed or resized, every permit is there in the end (#{@title})" do
+        storm(@kind, {:times, 300})
       end
 
+      # A minute for all four of an engine, and ten in the long run.
       @tag :chaos
       @tag timeout: :infinity
-      test "nor in many thousand kills (#{max_ongoing}, #{on_abandon})" do
-        kills = if System.get_env("KANTOKU_SOAK"), do: 100_000, else: 8_000
-        %{hits: hits, answers: answers} = storm(@max_ongoing, @on_abandon, kills)
-        IO.puts("pool, #{@max_ongoing} permits, #{@on_abandon}: #{inspect(hits)}, answers: #{inspect(answers)}")
+      test "nor in many thousand kills (#{@title})" do
+        ms = if System.get_env("KANTOKU_SOAK"), do: 150_000, else: 15_000
+        %{hits: hits, answers: answers, moves: moves} = storm(@kind, {:ms, ms})
+        if @kind[:scaling], do: assert(moves > 0)
+        times = hits |> Map.values() |> Enum.sum()
+
+        IO.puts(
+          "pool on the #{@engine} engine (#{@title}), #{div(ms, 1_000)} s: #{times} hits #{inspect(hits)}, " <>
+            "answers: #{inspect(answers)}, kept moves of its scaler: #{moves}"
+        )
       end
     end
 
-    defp storm(max_ongoing, on_abandon, kills) do
-      opts = [target: @workers, max_ongoing: max_ongoing, on_abandon: on_abandon, domain: @domain, codel: false]
-      pool = pool!(@engine, opts)
+    defp storm(kind, how_long) do
+      pool = pool!(@engine, [target: @workers, domain: @domain, codel: false] ++ kind)
+      max_ongoing = kind[:max_ongoing]
       # Nobody gives up a cast, but a worker that was at one may be taken for one that was given up by a new manager.
-      told = %{workers: @workers, max_ongoing: max_ongoing, casts: on_abandon == :wait}
-      seen = PoolChaos.run(pool, kills, told)
+      told = %{workers: @workers, max_ongoing: max_ongoing, casts: kind[:on_abandon] == :wait}
+      seen = PoolChaos.run(pool, how_long, told)
+      {:ok, %{decisions: decisions}} = Pool.explain(pool)
+      :ok = Pool.update(pool, scaling: false, target: @workers)
       settled(pool, @workers, max_ongoing)
       # Neither an orphan nor a double.
       eventually(fn -> living_workers() == @workers end)
@@ -37,7 +59,7 @@ defmodule Kantoku.Chaos.PoolsTest do
       assert seen.answers[:ok] > 0
       assert Map.keys(seen.answers) -- [:ok, :crashed, :timeout, :deadline, :restarting] == []
       all_can_be_had_and_no_more(pool, max_ongoing)
-      seen
+      Map.put(seen, :moves, Enum.count(decisions, &(&1.move != :none)))
     end
 
     defp all_can_be_had_and_no_more(pool, max_ongoing) do

@@ -92,6 +92,37 @@ defmodule Kantoku.Engine.PoolCoreTest do
       assert pool |> checkin(1, 2_500) |> asked(2_500) |> tick(3_000) |> overloaded() == 0
     end
 
+    test "lasts while somebody waits, however short" do
+      pool = waited(51) |> tick(2_000)
+      pool = for n <- 1..3, reduce: pool, do: (pool -> asked(pool, 2_900, tag: n))
+      pool = checkin(pool, 1, 2_901)
+      assert sent() == [3]
+      assert pool |> tick(3_000) |> overloaded() == 1
+      assert pool |> checkin(4, 2_902) |> tick(3_000) |> overloaded() == 1
+      assert pool |> checkin(4, 2_902) |> checkin(3, 2_903) |> tick(3_000) |> overloaded() == 0
+    end
+
+    test "comes though a tenant that asks seldom is served soon" do
+      pool = busy() |> tick(1_000) |> asked(1_100, tag: :flood, tenant: 1) |> asked(1_100, tag: :flood, tenant: 1)
+      pool = pool |> asked(1_190, tag: :seldom, tenant: 2) |> checkin(0, 1_200)
+      assert sent() == [:flood]
+      pool = checkin(pool, 1, 1_201)
+      assert sent() == [:seldom]
+      assert pool |> tick(2_000) |> overloaded() == 1
+      assert pool |> checkin(3, 1_202) |> checkin(2, 1_203) |> tick(2_000) |> overloaded() == 1
+    end
+
+    test "is judged by who waits longest, whatever its priority, while it does" do
+      pool = busy() |> tick(1_000) |> asked(1_100, tag: :old, priority: 2)
+      pool = for n <- 1..3, reduce: pool, do: (pool -> asked(pool, 1_200, tag: n, priority: 0))
+      pool = pool |> checkin(0, 1_201) |> checkin(2, 1_201) |> checkin(3, 1_201)
+      assert sent() == [3]
+      assert pool |> tick(2_000) |> overloaded() == 1
+      {:cancelled, _effects, pool} = Core.cancel(pool, :me, 1, 1_202 * @ms)
+      pool = pool |> checkin(4, 1_203) |> asked(1_204)
+      assert pool |> tick(2_000) |> overloaded() == 0
+    end
+
     test "is judged by who waits, where nobody was served in the interval, and is over where nobody waits" do
       pool = busy() |> tick(1_000)
       assert pool |> asked(1_949) |> tick(2_000) |> overloaded() == 1

@@ -10,15 +10,15 @@ defmodule Kantoku.PoolChaos do
   alias Kantoku.Pool
 
   @doc """
-  Kills `kills` times something; answers how often what was hit, what those were answered that were never killed, and which
-  workers were held by too many. Options: `:workers`, `:max_ongoing`, `:casts` (whether there are).
+  Hits something so many times, or for so many ms; answers how often what was hit, what those were answered that were never killed, and
+  which workers were held by too many. Options: `:workers`, `:max_ongoing`, `:casts` (whether there are).
   """
-  @spec run(Pool.t(), pos_integer, map) :: %{hits: map, answers: map, doubles: list}
-  def run(pool, kills, opts) do
+  @spec run(Pool.t(), {:times | :ms, pos_integer}, map) :: %{hits: map, answers: map, doubles: list}
+  def run(pool, how_long, opts) do
     held = :ets.new(:held, [:public, :bag, write_concurrency: true])
     client = fn -> spawn(fn -> client(pool, Map.put(opts, :held, held)) end) end
     steady = for _ <- 1..4, do: Task.async(fn -> steady(pool, %{}) end)
-    {clients, hits} = storm({pool, client, opts}, Enum.map(1..12, fn _ -> client.() end), kills, %{})
+    {clients, hits} = storm({pool, client, opts}, Enum.map(1..12, fn _ -> client.() end), last(how_long), %{})
     Enum.each(clients, &kill/1)
     :ok = Pool.update(pool, target: opts.workers)
     for %{pid: pid} <- steady, do: send(pid, :enough)
@@ -30,13 +30,23 @@ defmodule Kantoku.PoolChaos do
 
   # What is done to it ---------------------------------------------------------------------------------------------------
 
-  defp storm(_context, clients, 0, hits), do: {clients, hits}
+  defp last({:times, times}), do: {:times, times}
+  defp last({:ms, ms}), do: {:until, now() + ms}
 
-  defp storm(context, clients, left, hits) do
-    Process.sleep(Enum.random(0..2))
-    kind = Enum.random([:client, :client, :client, :client, :worker, :worker, :manager, :resize, :supervisor])
-    storm(context, strike(kind, context, clients), left - 1, Map.update(hits, kind, 1, &(&1 + 1)))
+  defp storm(context, clients, last, hits) do
+    if over?(last, hits) do
+      {clients, hits}
+    else
+      Process.sleep(Enum.random(0..2))
+      kind = Enum.random([:client, :client, :client, :client, :worker, :worker, :manager, :resize, :supervisor])
+      storm(context, strike(kind, context, clients), last, Map.update(hits, kind, 1, &(&1 + 1)))
+    end
   end
+
+  defp over?({:times, times}, hits), do: hits |> Map.values() |> Enum.sum() >= times
+  defp over?({:until, time}, _hits), do: now() >= time
+
+  defp now, do: System.monotonic_time(:millisecond)
 
   defp strike(:client, {_pool, client, _opts}, clients) do
     victim = Enum.random(clients)

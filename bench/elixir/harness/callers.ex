@@ -20,13 +20,19 @@ defmodule Bench.Callers do
   Operations a second that `count` processes reach together within `millis`, each timed.
 
   The clock is read once for both: where one operation ends the next begins, so what `record` costs is in the next one's time.
+  `work` may be told its caller's index.
   """
-  @spec rate_timed(pos_integer, pos_integer, (index :: non_neg_integer, nanoseconds :: integer -> term), (() -> term)) ::
-          float
+  @spec rate_timed(
+          pos_integer,
+          pos_integer,
+          (index :: non_neg_integer, nanoseconds :: integer -> term),
+          (() -> term) | (index :: non_neg_integer -> term)
+        ) :: float
   def rate_timed(count, millis, record, work) do
     callers =
       for index <- 0..(count - 1) do
         spawn_ready(fn -> index end, fn index ->
+          work = if is_function(work, 1), do: fn -> work.(index) end, else: work
           started = now()
           {operations, ended} = timed_loop(index, record, work, 0, started, started + millis * 1_000_000)
           operations * 1.0e9 / (ended - started)

@@ -1,10 +1,11 @@
 defmodule Bench.Comparison do
   @moduledoc false
   # Two sides that are run in turn. `name` is what a claim is made under, `variant` the size or shape it is made for. Where a round
-  # reports several metrics, `metrics` says under which name and unit each is claimed, and which way is better.
+  # reports several metrics, `metrics` says under which name and unit each is claimed, and which way is better. One that is `doubted` is
+  # played again where we seem to lose.
 
   @enforce_keys [:name, :unit, :better, :ours, :theirs]
-  defstruct [:name, :unit, :better, :ours, :theirs, variant: nil, metrics: %{}]
+  defstruct [:name, :unit, :better, :ours, :theirs, variant: nil, metrics: %{}, doubted: false]
 
   @type t :: %__MODULE__{
           name: String.t(),
@@ -13,7 +14,8 @@ defmodule Bench.Comparison do
           better: :higher | :lower,
           ours: Bench.Side.t(),
           theirs: Bench.Side.t(),
-          metrics: %{String.t() => {name :: String.t(), unit :: String.t(), :higher | :lower}}
+          metrics: %{String.t() => {name :: String.t(), unit :: String.t(), :higher | :lower}},
+          doubted: boolean
         }
 
   @doc "The same comparison with the peer on both sides: what it says then is noise."

@@ -4,13 +4,13 @@ defmodule Bench.Console do
 
   alias Bench.{Figure, Machine, Options, Report, Result, Stage, Statistics, Suite, Summary}
 
-  @suites [Bench.Names, Bench.Lifecycle, Bench.Pools, Bench.Fairness, Bench.Scaling, Bench.Checks]
+  @suites [Bench.Names, Bench.Lifecycle, Bench.Pools, Bench.Fairness, Bench.Overload, Bench.Scaling, Bench.Checks]
   @suites if Kantoku.Jido.compiled?(), do: @suites ++ [Bench.JidoAgents], else: @suites
 
   @usage """
   bin/bench [NAME...] [--quick] [--engine native|elixir] [--only PATTERN] [--rounds N] [--control]
 
-    NAME       registry, lifecycle, pool, fairness, scaling, checks, with Jido also jido; all of them if none is named
+    NAME       registry, lifecycle, pool, fairness, overload, scaling, checks, with Jido also jido; all of them if none is named
     --quick    3 rounds and smaller sizes, to see that it works
     --engine   which engine keeps the facts on our side
     --only     only comparisons whose name matches this regular expression
@@ -68,6 +68,11 @@ defmodule Bench.Console do
     {median, least, greatest} = Result.ratio(result)
     ratio = "#{Figure.text(median)} (#{Figure.text(least)} to #{Figure.text(greatest)})"
     say(result.name, "#{ratio}, ours #{Figure.text(Statistics.median(result.ours))} #{result.unit}")
+  end
+
+  defp progress({:again, doubt}) do
+    [again, control] = for result <- [doubt.again, doubt.control], do: Figure.text(elem(Result.ratio(result), 0))
+    say(doubt.name, "once more: #{again}, beside A/A #{control}")
   end
 
   defp progress({:measured, measurement, figures}) do

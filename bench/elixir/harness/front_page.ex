@@ -5,7 +5,7 @@ defmodule Bench.FrontPage do
 
   @first "<!-- bench:begin -->"
   @last "<!-- bench:end -->"
-  @suites ~w(registry lifecycle pool fairness checks)
+  @suites ~w(registry lifecycle pool fairness overload scaling checks)
 
   @doc "The README with the block that `folder`'s results make, under the names that `names` (bench/README.md) explains."
   @spec fill(readme :: String.t(), folder :: Path.t(), names :: String.t()) :: String.t()
@@ -39,13 +39,15 @@ defmodule Bench.FrontPage do
     lines |> String.split("\n", trim: true) |> Enum.map(&String.split/1)
   end
 
-  # Rows of the tables: | `name` | ours | peer |, or two columns for a check.
+  # Rows of the tables: | `name` | ours | peer |, or two columns for a check; the first may be several names.
   defp explained(names) do
-    for [_, name, rest] <- Regex.scan(~r/^\| `([^`]+)` \| (.+) \|$/m, names) do
+    for [_, listed, rest] <- Regex.scan(~r/^\| (`[^|]+`) \| (.+) \|$/m, names), name <- each(listed) do
       [ours | peer] = String.split(rest, " | ")
       {name, ours, List.first(peer, "")}
     end
   end
+
+  defp each(listed), do: for([_, name] <- Regex.scan(~r/`([^`]+)`/, listed), do: name)
 
   # A result goes by the longest name that begins it; one that nobody explained must not be left out in silence.
   defp under([kind, full | values], names) do

@@ -34,6 +34,15 @@ defmodule Bench.Ours do
   @spec native_bytes(atom) :: non_neg_integer
   def native_bytes(instance), do: stat(instance, :bytes)
 
+  @doc "Bytes that the native core holds for all instances; 0 where there is none."
+  @spec native_bytes() :: non_neg_integer
+  def native_bytes do
+    case Kantoku.Native.stats() do
+      %{bytes: bytes} when is_integer(bytes) -> bytes
+      _none -> 0
+    end
+  end
+
   @doc "Entries that the native core still holds, those of dead owners included; 0 where another engine keeps them."
   @spec entries(atom) :: non_neg_integer
   def entries(instance), do: stat(instance, :entries)

@@ -3,7 +3,7 @@ defmodule Bench.Stage do
   # A setting that is expensive to build, and what is played on it. It is built once, in a process of its own that
   # ends with it, so nothing of one stage is left for the next.
 
-  alias Bench.{Check, Comparison, Measurement, Options, Rounds, Unchanged}
+  alias Bench.{Again, Check, Comparison, Measurement, Options, Rounds, Unchanged}
 
   @enforce_keys [:items]
   defstruct [:items, build: &__MODULE__.nothing/0, clear: &Function.identity/1]
@@ -12,6 +12,7 @@ defmodule Bench.Stage do
   @type t :: %__MODULE__{items: [item, ...], build: (() -> term), clear: (term -> term)}
   @type outcome ::
           {:result, Bench.Result.t()}
+          | {:again, Again.t()}
           | {:measured, Measurement.t(), [{String.t(), [number, ...]}]}
           | {:checked, Check.t(), [{String.t(), non_neg_integer}]}
           | {:decided, Unchanged.t(), Unchanged.verdict()}
@@ -80,8 +81,11 @@ defmodule Bench.Stage do
   end
 
   defp play(%Comparison{} = comparison, state, options) do
+    rounds = Options.rounds_to_run(options)
     comparison = if options.control, do: Comparison.control(comparison), else: comparison
-    for result <- Rounds.run(comparison, state, Options.rounds_to_run(options)), do: {:result, result}
+    results = Rounds.run(comparison, state, rounds)
+    doubts = if options.control, do: [], else: Again.look(comparison, results, state, rounds)
+    for(result <- results, do: {:result, result}) ++ for(doubt <- doubts, do: {:again, doubt})
   end
 
   defp play(%Measurement{} = measurement, state, options) do

@@ -16,6 +16,8 @@ defmodule Bench.Summary do
   def tables(outcomes) do
     [
       {"Ratios", ~w(comparison ours peer ratio min max unit), Enum.map(results(outcomes), &ratio_row/1)},
+      {"Lost, and once more", ~w(comparison first again min max A/A min max),
+       for({:again, doubt} <- outcomes, do: again_row(doubt))},
       {"Figures", ~w(figure median min max unit),
        for({:measured, m, f} <- outcomes, row <- figure_rows(m, f), do: row)},
       {"Checks", ~w(check count must\ be), for({:checked, c, n} <- outcomes, row <- check_rows(c, n), do: row)},
@@ -58,6 +60,11 @@ defmodule Bench.Summary do
     Enum.join(["ratio", result.name | Enum.map([median, least, greatest], &Figure.ratio/1)], " ")
   end
 
+  defp outcome_lines({:again, doubt}) do
+    ratios = for result <- [doubt.again, doubt.control], n <- Tuple.to_list(Result.ratio(result)), do: Figure.ratio(n)
+    [Enum.join(["again", doubt.name | ratios], " ")]
+  end
+
   defp outcome_lines({:measured, measurement, figures}) do
     for {label, values} <- figures do
       spread = Enum.map([Statistics.median(values), Enum.min(values), Enum.max(values)], &Figure.ratio/1)
@@ -77,6 +84,12 @@ defmodule Bench.Summary do
 
   defp outcome_lines({:failed, name, _reason}), do: ["failed #{name}"]
   defp outcome_lines({:result, _}), do: []
+
+  defp again_row(doubt) do
+    {first, _, _} = Result.ratio(doubt.first)
+    ratios = for result <- [doubt.again, doubt.control], n <- Tuple.to_list(Result.ratio(result)), do: n
+    [doubt.name | Enum.map([first | ratios], &Figure.text/1)]
+  end
 
   defp figure_rows(measurement, figures) do
     for {label, values} <- figures do
@@ -98,6 +111,10 @@ defmodule Bench.Summary do
   end
 
   defp explain({:result, %{name: name, does: {ours, theirs}}}), do: [{name, "ours: #{ours}; peer: #{theirs}"}]
+
+  defp explain({:again, %{name: name}}),
+    do: [{name, "was below 0.9, and so played again, and with the peer on both sides (A/A)"}]
+
   defp explain({:measured, measurement, _}), do: [{measurement.name, measurement.does}]
   defp explain({:checked, check, _}), do: [{check.name, check.does}]
   defp explain({:failed, name, reason}), do: [{name, "failed: " <> reason}]

@@ -1,7 +1,7 @@
 defmodule Bench.Pool.Cells do
   @moduledoc false
   # Closed loops at every size of pool and crowd. Those in which far more callers than workers ask are the saturated ones, which the
-  # claims are made for; the others are told as they are.
+  # claims are made for; the others are told as they are, beside poolboy alone.
 
   alias Bench.{Comparison, Options, Side}
   alias Bench.Pool.{ClosedLoop, Rig}
@@ -13,27 +13,22 @@ defmodule Bench.Pool.Cells do
   def sizes, do: [2, 16, 256]
 
   @doc "The comparisons on a pool of a size."
-  @spec items(pos_integer, Options.t()) :: [Comparison.t()]
-  def items(size, options) do
-    for {^size, callers} <- @saturated, work <- [:call, :run] do
-      cell({"", work}, size, callers, options, ~w(throughput p99 p999 spread))
+  @spec items(pos_integer, [Rig.peer()], Options.t()) :: [Comparison.t()]
+  def items(size, peers, options) do
+    for {^size, callers} <- @saturated, work <- [:call, :run], peer <- peers do
+      cell({"", peer, work}, size, callers, options, ~w(throughput p99 p999 spread))
     end ++
-      for(
-        {^size, callers} <- @saturated ++ @others,
-        work <- works(size, callers),
-        do: light(work, size, callers, options)
-      )
+      for {^size, callers} <- @saturated ++ @others, work <- works(size, callers) do
+        cell({"cell.", :poolboy, work}, size, callers, options, ~w(throughput p99))
+      end
   end
 
-  # What the saturated cells do not say. In a quick run only the corners.
+  # What the saturated cells do not say.
   defp works(size, callers) do
     for work <- [:none, :call, :rest], not ({size, callers} in @saturated and work == :call), do: work
   end
 
-  defp light(work, size, callers, options),
-    do: cell({"cell.", work}, size, callers, options, ~w(throughput p99))
-
-  defp cell({prefix, work}, size, callers, options, metrics) do
+  defp cell({prefix, peer, work}, size, callers, options, metrics) do
     millis = Options.size(options, 1_000, 300)
 
     %Comparison{
@@ -41,9 +36,10 @@ defmodule Bench.Pool.Cells do
       variant: "#{size}x#{callers}",
       unit: "",
       better: :higher,
-      metrics: Map.new(metrics, &{&1, claim(&1, "#{prefix}#{&1}.poolboy.#{work}")}),
-      ours: side(:ours, ours(work), work, callers, millis, metrics),
-      theirs: side(:poolboy, theirs(work), work, callers, millis, metrics)
+      metrics: Map.new(metrics, &{&1, claim(&1, "#{prefix}#{&1}.#{peer}.#{work}")}),
+      doubted: true,
+      ours: side(:ours, work, callers, millis, metrics),
+      theirs: side(peer, work, callers, millis, metrics)
     }
   end
 
@@ -51,19 +47,10 @@ defmodule Bench.Pool.Cells do
   defp claim("spread", name), do: {name, "max/min", :lower}
   defp claim(_latency, name), do: {name, "µs", :lower}
 
-  defp side(side, does, work, callers, millis, metrics) do
+  defp side(side, work, callers, millis, metrics) do
     round = fn rig -> callers |> ClosedLoop.run(millis, fn -> Rig.work(rig, side, work) end) |> only(metrics) end
-    %Side{does: "#{does}, #{callers} callers for #{millis} ms", round: round}
+    %Side{does: "#{Rig.does(side, work)}, #{callers} callers for #{millis} ms", round: round}
   end
 
   defp only(figures, metrics), do: for({metric, _} = figure <- figures, metric in metrics, do: figure)
-
-  defp ours(:none), do: "Kantoku.Pool.checkout and checkin"
-  defp ours(:call), do: "Kantoku.Pool.call/3, strict replies"
-  defp ours(:run), do: "Kantoku.Pool.run/3 around GenServer.call/2"
-  defp ours(:rest), do: "Kantoku.Pool.run/3, the holder sleeps 1 ms"
-
-  defp theirs(:none), do: ":poolboy.checkout and checkin"
-  defp theirs(:rest), do: ":poolboy.transaction, the holder sleeps 1 ms"
-  defp theirs(_call_or_run), do: ":poolboy.transaction around GenServer.call/2"
 end

@@ -4,8 +4,8 @@ defmodule Bench.Pool.ClosedLoop do
 
   alias Bench.{Callers, Latencies}
 
-  @typedoc "What `work` does once."
-  @type work :: (() -> term)
+  @typedoc "What a caller does once; it may be told the caller's number, from 0."
+  @type work :: (() -> term) | (non_neg_integer -> term)
 
   @doc "Runs `count` callers for `millis`: throughput in 1/s, latencies in µs, and the most any caller did by the least."
   @spec run(pos_integer, pos_integer, work) :: [{String.t(), number}]

@@ -5,33 +5,34 @@ defmodule Bench.Pool.Single do
   alias Bench.{Callers, Comparison, Measurement, Options, Side}
   alias Bench.Pool.Rig
 
-  @spec items(Options.t()) :: [Comparison.t() | Measurement.t()]
-  def items(options) do
+  @spec items([Rig.peer()], Options.t()) :: [Comparison.t() | Measurement.t()]
+  def items(peers, options) do
     idle = Options.size(options, 100_000, 20_000)
     cold = Options.size(options, 20_000, 4_000)
-    [idle(idle), cold(cold), memory(Options.size(options, 1_000_000, 50_000))]
+    memory = memory(Options.size(options, 1_000_000, 50_000))
+    Enum.flat_map(peers, &[idle(&1, idle), cold(&1, cold)]) ++ [memory]
   end
 
-  defp idle(count) do
-    comparison("checkout.poolboy.idle", "one caller, #{count} check-outs and check-ins", fn rig, side ->
+  defp idle(peer, count) do
+    comparison("idle", peer, "one caller, #{count} times", fn rig, side ->
       rate(count, fn -> Enum.each(1..count, fn _ -> Rig.work(rig, side, :none) end) end)
     end)
   end
 
-  defp cold(count) do
-    comparison("checkout.poolboy.cold", "#{count} processes one after another, each checks out and in once", fn rig,
-                                                                                                                side ->
+  defp cold(peer, count) do
+    comparison("cold", peer, "#{count} processes one after another, each once", fn rig, side ->
       rate(count, fn -> Enum.each(1..count, fn _ -> once(fn -> Rig.work(rig, side, :none) end) end) end)
     end)
   end
 
-  defp comparison(name, does, run) do
+  defp comparison(name, peer, does, run) do
     %Comparison{
-      name: name,
+      name: "checkout.#{peer}.#{name}",
       unit: "1/s",
       better: :higher,
-      ours: %Side{does: "Kantoku.Pool.checkout and checkin: " <> does, round: &run.(&1, :ours)},
-      theirs: %Side{does: ":poolboy.checkout and checkin: " <> does, round: &run.(&1, :poolboy)}
+      doubted: true,
+      ours: %Side{does: "#{Rig.does(:ours, :none)}: #{does}", round: &run.(&1, :ours)},
+      theirs: %Side{does: "#{Rig.does(peer, :none)}: #{does}", round: &run.(&1, peer)}
     }
   end
 
@@ -50,14 +51,21 @@ defmodule Bench.Pool.Single do
       name: "cold.memory",
       unit: "bytes",
       does:
-        "what the core's bytes and the VM's grew by while #{count} processes each checked out and in once, after as many before",
+        "what the core and the VM hold before #{count} processes each check out and in once, and after; as many did before",
       rounds: 1,
       run: fn rig ->
         crowd(rig, count)
         {native, all} = bytes()
         crowd(rig, count)
         {native_then, all_then} = bytes()
-        [{"native", native_then - native}, {"vm", all_then - all}]
+
+        [
+          {"native.before", native},
+          {"native.after", native_then},
+          {"vm.before", all},
+          {"vm.after", all_then},
+          {"grown", native_then + all_then - native - all}
+        ]
       end
     }
   end
@@ -67,7 +75,6 @@ defmodule Bench.Pool.Single do
   defp bytes do
     Process.sleep(200)
     for pid <- Process.list(), do: :erlang.garbage_collect(pid)
-    native = with %{bytes: bytes} <- Kantoku.Native.stats(), do: bytes
-    {if(is_integer(native), do: native, else: 0), :erlang.memory(:total)}
+    {Bench.Ours.native_bytes(), :erlang.memory(:total)}
   end
 end

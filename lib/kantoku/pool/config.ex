@@ -99,7 +99,8 @@ defmodule Kantoku.Pool.Config do
     queue_target: [
       kind: :positive,
       default: 50,
-      doc: "ms. When every request of an interval waited longer, the pool is overloaded. DBConnection's default."
+      doc:
+        "ms. When somebody has waited longer all through an interval, the pool is overloaded. DBConnection's default."
     ],
     queue_interval: [kind: :positive, default: 1_000, doc: "ms, that interval. DBConnection's default."],
     decay_time: [

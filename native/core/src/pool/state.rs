@@ -229,7 +229,10 @@ impl<W: World> Inner<W> {
         let ticket = self.tickets.get_mut(at);
         let waited = now.saturating_sub(std::mem::replace(&mut ticket.since, now));
         self.counts.wait.add(waited);
-        self.codel.handed_over(waited);
+        let (waiting, tickets) = (&self.waiting, &self.tickets);
+        let longest = || waiting.oldest(tickets);
+        self.codel
+            .handed_over(waited, waiting.tenants(), longest, now, self.config.codel());
         self.use_permit(at, worker);
     }
 

@@ -130,14 +130,6 @@ defmodule Kantoku.Engine.Elixir.Pool.Handover do
   defp in_ms(ns), do: max(div(ns + 999_999, 1_000_000), 1)
 
   defp advance(state, now) do
-    %{state | codel: Codel.advance(state.codel, state.config, fn -> longest_wait(state, now) end, now)}
-  end
-
-  defp longest_wait(state, now) do
-    state.waiting
-    |> Waiting.tenants()
-    |> Enum.map(&Map.fetch!(state.tickets, Waiting.oldest(state.waiting, &1)).since)
-    |> Enum.min(fn -> nil end)
-    |> then(&(&1 && now - &1))
+    %{state | codel: Codel.advance(state.codel, state.config, fn -> Tickets.longest_wait(state, now) end, now)}
   end
 end

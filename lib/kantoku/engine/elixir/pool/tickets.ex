@@ -33,11 +33,27 @@ defmodule Kantoku.Engine.Elixir.Pool.Tickets do
       state
       | workers: Workers.take(state.workers, pid, ticket.number),
         wait: Mean.add(state.wait, wait),
-        codel: state.codel |> Codel.advance(state.config, fn -> nil end, now) |> Codel.observe(wait)
+        codel: note_wait(state, wait, now)
     }
     |> put(Ticket.give(ticket, pid, now))
     |> State.count(:served)
     |> deliver(ticket, pid)
+  end
+
+  defp note_wait(%{config: config, waiting: waiting} = state, wait, now) do
+    state.codel
+    |> Codel.advance(config, fn -> nil end, now)
+    |> Codel.handed_over(config, wait, map_size(waiting.lines), fn -> longest_wait(state, now) end, now)
+  end
+
+  @doc "How long who waits longest has; `nil` if nobody waits."
+  @spec longest_wait(State.t(), integer) :: non_neg_integer | nil
+  def longest_wait(state, now) do
+    state.waiting
+    |> Waiting.tenants()
+    |> Enum.map(&Map.fetch!(state.tickets, Waiting.oldest(state.waiting, &1)).since)
+    |> Enum.min(fn -> nil end)
+    |> then(&(&1 && now - &1))
   end
 
   defp deliver(state, %{kind: :call} = ticket, pid) do

@@ -1,0 +1,17 @@
+defmodule Bench.Scaling.Who do
+  @moduledoc false
+  # A worker that says which one it is, after so many ms in which it does nothing.
+  use GenServer
+
+  @spec start_link(term) :: GenServer.on_start()
+  def start_link(arg), do: GenServer.start_link(__MODULE__, arg)
+
+  @impl true
+  def init(_arg), do: {:ok, nil}
+
+  @impl true
+  def handle_call({:who, ms}, _from, state) do
+    Process.sleep(ms)
+    {:reply, self(), state}
+  end
+end
