@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 
 use kantoku_core::pool::{
-    Asked, Asking, Cancelled, Config, Effect, Effects, Joined, Kind, Name, Notice, Outcome, Pool, Returned,
-    Route, Strategy as Choice,
+    Asked, Asking, Cancelled, Config, Effect, Effects, Joined, Kind, Name, Notice, Outcome, Pool, Refusal,
+    Returned, Route, Strategy as Choice,
 };
 use kantoku_rust_tests::cases;
 use proptest::collection::vec;
@@ -82,6 +82,11 @@ enum Op {
 
 const WORKERS: std::ops::Range<u64> = 1..7;
 const OWNERS: std::ops::Range<u64> = 11..16;
+const TENANTS: u8 = 4;
+
+fn weight(tenant: u8) -> u64 {
+    if tenant == 3 { 3 } else { 1 }
+}
 
 fn op() -> impl Strategy<Value = Op> {
     let kind = prop_oneof![Just(Kind::Call), Just(Kind::Checkout), Just(Kind::Cast)];
@@ -94,7 +99,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => WORKERS.prop_map(|pid| Op::Leave { pid }),
         1 => (1..16_u64).prop_map(|pid| Op::Die { pid }),
         1 => (1..16_u64).prop_map(|pid| Op::Hear { pid }),
-        12 => (kind, OWNERS, 0..4_u8, 0..3_u8, 1..5_u32, wait).prop_map(
+        12 => (kind, OWNERS, 0..TENANTS, 0..3_u8, 1..5_u32, wait).prop_map(
             |(kind, owner, tenant, priority, cost, wait)| Op::Ask { kind, owner, tenant, priority, cost, wait }
         ),
         8 => (0..64_usize, prop::bool::weighted(0.1), outcome)
@@ -133,6 +138,10 @@ struct Known {
     kind: Kind,
     owner: u64,
     state: State,
+    tenant: u8,
+    priority: u8,
+    /// The number of the asking.
+    came: u64,
 }
 
 /// What a list of tickets and workers says.
@@ -157,6 +166,11 @@ impl Model {
         })
     }
 
+    fn may_any_be_gone(&self, world: &World) -> bool {
+        let mut names = self.names.iter();
+        names.any(|&name| self.may_be_gone(name, world))
+    }
+
     fn ongoing(&self, worker: u64) -> usize {
         let has =
             |known: &&Known| matches!(known.state, State::With(pid) | State::Abandoned(pid) if pid == worker);
@@ -165,6 +179,30 @@ impl Model {
 
     fn name(&self, at: usize) -> Option<Name> {
         (!self.names.is_empty()).then(|| self.names[at % self.names.len()])
+    }
+
+    /// W4: who may have to make room for one of the tenant; nobody if that has most itself.
+    fn outcrowded(&self, tenant: u8) -> BTreeSet<u64> {
+        let waiting = || {
+            self.tickets
+                .values()
+                .filter(|known| known.state == State::Waiting)
+        };
+        let len = |of: u8| waiting().filter(|known| known.tenant == of).count() as u64;
+        let comer = len(tenant) + 1;
+        let others = || (0..TENANTS).filter(|&of| of != tenant && len(of) > 1);
+        let longer = |(one, one_weight): (u64, u64), (two, two_weight): (u64, u64)| {
+            one * two_weight > two * one_weight
+        };
+        let line = |of: u8| (len(of), weight(of));
+        let longest = others().filter(|&of| !others().any(|other| longer(line(other), line(of))));
+        let gives_way = |&of: &u8| comer == 1 || longer(line(of), (comer, weight(tenant)));
+        let last = |of: u8| {
+            let own = waiting().filter(|known| known.tenant == of);
+            own.max_by_key(|known| (known.priority, known.came))
+                .map(|known| known.came)
+        };
+        longest.filter(gives_way).filter_map(last).collect()
     }
 
     fn hand_over(&mut self, name: Name, worker: u64, world: &World) {
@@ -213,6 +251,9 @@ struct Run {
     asked: u64,
     known_owners: BTreeSet<u64>,
     config: Config,
+    /// Who may have to make room for the request that comes.
+    outcrowded: BTreeSet<u64>,
+    lines_known: bool,
 }
 
 impl Run {
@@ -227,7 +268,12 @@ impl Run {
             now: 0,
             asked: 0,
             known_owners: BTreeSet::new(),
-            config: Config::default(),
+            config: Config {
+                weights: [(vec![3].into(), 3)].into(),
+                ..Config::default()
+            },
+            outcrowded: BTreeSet::new(),
+            lines_known: true,
         };
         let mut effects = Effects::default();
         run.pool
@@ -255,6 +301,9 @@ impl Run {
                         "only casts are nobody's at once"
                     );
                 }
+                Effect::Entrust { parcel, .. } => {
+                    assert!(parcel.sent(), "a cast is nobody's at once");
+                }
                 Effect::Grant {
                     owner,
                     worker,
@@ -264,10 +313,19 @@ impl Run {
                     assert_eq!(self.model.tickets[&name.word()].owner, owner);
                     self.model.hand_over(name, worker, &self.world);
                 }
-                Effect::Refuse { owner, parcel, .. } => {
+                Effect::Refuse {
+                    owner,
+                    parcel,
+                    reason,
+                    ..
+                } => {
                     let name = self.model.contents[parcel.content()];
                     let known = self.model.tickets.remove(&name.word()).expect("P3: it was there");
                     assert_eq!((known.owner, known.state), (owner, State::Waiting));
+                    if reason == Refusal::QueueFull {
+                        assert!(!self.lines_known || self.outcrowded.contains(&known.came), "W4");
+                        self.outcrowded.clear();
+                    }
                 }
                 Effect::Lost { owner, parcel } => {
                     let name = self.model.contents[parcel.content()];
@@ -451,6 +509,15 @@ impl Run {
         self.known_owners.insert(asking.owner);
         self.asked += 1;
         let number = self.asked;
+        let full = self.pool.status(GENERATION).expect("open").queue >= self.config.max_queue as u64;
+        self.outcrowded = if full {
+            self.model.outcrowded(asking.tenant[0])
+        } else {
+            BTreeSet::new()
+        };
+        let may_come = !full || !self.outcrowded.is_empty();
+        // How long the lines are is only known while nobody in them is dead.
+        self.lines_known = !self.model.may_any_be_gone(&self.world);
         let mut effects = Effects::default();
         let asked = self
             .pool
@@ -464,11 +531,23 @@ impl Run {
                 &mut effects,
             )
             .expect("open");
-        self.carry_out(effects);
+        if let Asked::Taken { ticket, worker } = asked {
+            // P6: the one that is taken was not sent before its effects are carried out.
+            let notice = Notice::unheeded(asking.kind, ticket, worker);
+            let listed = |run: &Self| run.pool.unheeded(GENERATION).expect("open").contains(&notice);
+            assert!(!listed(self), "{ticket} was not sent yet");
+            self.carry_out(effects);
+            assert_eq!(listed(self), asking.kind == Kind::Cast);
+        } else {
+            self.carry_out(effects);
+        }
         let known = |state| Known {
             kind: asking.kind,
             owner: asking.owner,
             state,
+            tenant: asking.tenant[0],
+            priority: asking.priority,
+            came: number,
         };
         match asked {
             Asked::Taken { ticket, worker } => {
@@ -489,9 +568,15 @@ impl Run {
                         .is_none()
                 );
                 self.remember(ticket, number);
-                assert!(asking.wait > 0);
+                assert!(asking.wait > 0 && (may_come || !self.lines_known));
+                assert!(
+                    !full || self.outcrowded.is_empty() || !self.lines_known,
+                    "W4: somebody has to make room"
+                );
             }
-            Asked::Refused { retry_in, .. } => assert!(retry_in > 0),
+            Asked::Refused { retry_in, .. } => {
+                assert!(retry_in > 0 && (asking.wait <= 0 || !may_come || !self.lines_known));
+            }
             Asked::NoOwner => assert!(!alive),
         }
     }

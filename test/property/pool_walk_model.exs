@@ -34,6 +34,24 @@ defmodule Kantoku.PoolWalkModel do
     end
   end
 
+  @doc "Who may have to make room for a ticket of a tenant: the newest of the lowest priority of whoever has most for its weight."
+  def outcrowded(model, tenant, weights) do
+    lines = Enum.group_by(model.waiting, & &1.tenant)
+    weight = &Map.get(weights, &1, 1)
+    comer = length(Map.get(lines, tenant, [])) + 1
+
+    others =
+      for {other, tickets} <- lines, other != tenant, length(tickets) > 1, do: {other, length(tickets) / weight.(other)}
+
+    most = others |> Enum.map(&elem(&1, 1)) |> Enum.max(fn -> 0 end)
+
+    if others != [] and (comer == 1 or most > comer / weight.(tenant)),
+      do: for({other, ^most} <- others, do: last(lines[other])),
+      else: []
+  end
+
+  defp last(tickets), do: Enum.max_by(tickets, &{&1.priority, &1.number}).number
+
   defp next(tickets, nth, overloaded) do
     highest = tickets |> Enum.map(& &1.priority) |> Enum.min()
     among = if rem(nth, 8) == 0, do: tickets, else: Enum.filter(tickets, &(&1.priority == highest))

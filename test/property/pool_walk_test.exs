@@ -52,7 +52,7 @@ defmodule Kantoku.PoolWalkTest do
       :proper_types.oneof([
         {:strategy, one_of([:round_robin, :random, :least_loaded, :power_of_two, :peak_ewma, :hash, :lifo])},
         {:max_ongoing, :proper_types.integer(1, 3)},
-        {:max_queue, one_of([0, 5, 100, 100, 100])},
+        {:max_queue, one_of([0, 5, 5, 100, 100])},
         {:codel, :proper_types.boolean()},
         {:draining, one_of([false, false, false, true])},
         {:weights, one_of([[], [a: 3], [{"b", 2}, {nil, 7}]])},
@@ -145,8 +145,10 @@ defmodule Kantoku.PoolWalkTest do
     }
 
     full = world.state.waiting.size >= world.config.max_queue
+    places = if full, do: PoolWalkModel.outcrowded(world.model, tenant, Map.new(world.config.weights)), else: []
     {answer, world} = run(world, &Core.request(&1, ticket, &2), {:ask, %{ticket | number: number}})
-    asked!(answer, number, full or wait == 0)
+    asked!(answer, number, wait == 0 or (full and places == []))
+    if full and queued?(answer), do: refute(Enum.all?(places, &is_map_key(world.state.tickets, &1)))
     %{world | tickets: [{number, owner} | world.tickets]}
   end
 
@@ -258,6 +260,8 @@ defmodule Kantoku.PoolWalkTest do
   defp asked!({:error, :quota, retry_in}, _number, _full), do: assert(retry_in >= 1)
   defp asked!({:error, :draining, 0}, _number, _full), do: :ok
 
+  defp queued?(answer), do: match?(:queued, answer) or match?({:queued, _number}, answer)
+
   defp checkin(nil, _owner), do: :gone
   defp checkin(%{state: :abandoned}, _owner), do: :gone
   defp checkin(%{owner: owner, state: state}, owner) when state != :waiting, do: :ok
@@ -309,6 +313,13 @@ defmodule Kantoku.PoolWalkTest do
     do: %{world | model: PoolWalkModel.remove(world.model, number)}
 
   defp forget(world, _ticket), do: world
+
+  # It had to make room for who came.
+  defp reason!(world, %{state: :waiting, number: number, tenant: of}, told, {:ask, %{tenant: comer}}) do
+    assert told == nil or match?({_owner, {:refused, :queue_full, _retry_in}}, told)
+    assert of != comer
+    assert number in PoolWalkModel.outcrowded(world.model, comer, Map.new(world.config.weights))
+  end
 
   defp reason!(_world, %{state: :waiting, number: number}, nil, {:cancel, number}), do: :ok
   defp reason!(_world, %{state: :waiting, owner: pid}, nil, _command) when pid != nil, do: refute(alive?(pid))

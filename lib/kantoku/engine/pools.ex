@@ -24,6 +24,11 @@ defmodule Kantoku.Engine.Pools do
   A request that comes is refused if the pool drains, then if it is over a quota; else it gets a free permit, or waits, or there
   is no room. Who may wait 0 ms takes no room: it is refused with `:queue_full`. While a permit is free nobody waits, so nobody is passed.
 
+  Where `max_queue` wait, the tenant with the longest queue for its weight makes room, a newcomer counted in: its newest ticket of the
+  lowest priority is refused with `:queue_full`, which is the newcomer itself where no other tenant has more. A tenant's only ticket
+  never goes for another's. This is longest queue drop (McKenney, "Stochastic Fairness Queueing", INFOCOM 1990): whoever has less
+  than its share of the queue gets in, whatever the others ask for. What quotas took is not given back.
+
   Tenants take turns: deficit round-robin with surplus, in the order in which they began to wait. At a visit a tenant that has no
   credit gets its weight (1, unless `weights` says otherwise); with credit it is served and pays the cost, for as long as it has
   credit; without it the next is visited. Who has none waiting any more loses credit and place. Within a tenant the highest

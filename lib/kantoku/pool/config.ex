@@ -90,7 +90,11 @@ defmodule Kantoku.Pool.Config do
       default: 1,
       doc: "requests that a worker has at once: 1 is exclusive, more is shared."
     ],
-    max_queue: [kind: :non_negative, default: 1_000, doc: "requests that may wait; one more is `:queue_full`."],
+    max_queue: [
+      kind: :non_negative,
+      default: 1_000,
+      doc: "requests that may wait; one more and the newest of the tenant that has most is `:queue_full`."
+    ],
     codel: [
       kind: :boolean,
       default: true,

@@ -295,6 +295,11 @@ fn carry(from: From<'_>, cell: Cell, effects: &mut Effects<Content>) {
                     tell(from, cell, unheeded);
                 }
             }
+            Effect::Entrust { parcel, unheeded } => {
+                if parcel.sent() {
+                    tell(from, cell, unheeded);
+                }
+            }
             Effect::Grant {
                 owner,
                 worker,

@@ -259,17 +259,17 @@ impl<W: World> Pool<W> {
         effects: &mut Effects<W::Content>,
     ) -> Result<Asked, Closed> {
         let mut packed_to_wait = asking.wait > 0 && self.crowded.load(Ordering::Relaxed);
-        // A call's owner is told when its worker dies, so something of it is always kept.
+        // A call's owner is told when its worker dies, and a cast's manager when it was sent, so something is kept of both.
         let mut pack = |to_wait| {
             let content = pack(to_wait)?;
-            let to_deliver = to_wait && asking.kind != Kind::Checkout;
-            Some(if to_deliver {
+            let shared = asking.kind == Kind::Cast || to_wait && asking.kind == Kind::Call;
+            Some(if shared {
                 Baggage::Shared(Parcel::seal(content))
             } else {
                 Baggage::Own(content)
             })
         };
-        let mut parcel = if packed_to_wait || asking.kind == Kind::Call {
+        let mut parcel = if packed_to_wait || asking.kind != Kind::Checkout {
             pack(packed_to_wait)
         } else {
             None
@@ -293,7 +293,7 @@ impl<W: World> Pool<W> {
                 Admitted::Refused { reason, retry_in } => return Ok(Asked::Refused { reason, retry_in }),
                 Admitted::To(worker) => {
                     let parcel = parcel.take_if(|_| asking.kind != Kind::Checkout);
-                    let taken = inner.take(asking, owned, worker, parcel, &clock);
+                    let taken = inner.take(asking, owned, worker, parcel, &clock, effects);
                     self.look_around(&inner);
                     return Ok(taken);
                 }

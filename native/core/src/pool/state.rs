@@ -2,7 +2,7 @@
 
 use super::codel::Codel;
 use super::config::Config;
-use super::parcel::Baggage;
+use super::parcel::{Baggage, Sealed};
 use super::quota::Buckets;
 use super::telling::{Effect, Effects, Notice, Refusal};
 use super::tickets::{Fresh, Kind, MOST, Of, Stage, Tickets, UNTIMED};
@@ -111,7 +111,9 @@ impl<W: World> Inner<W> {
         {
             return Admitted::To(worker);
         }
-        if asking.wait <= 0 || self.waiting.len() >= self.config.max_queue || self.tickets.len() >= MOST {
+        let full = self.waiting.len() >= self.config.max_queue;
+        if asking.wait <= 0 || self.tickets.len() >= MOST || full && self.outcrowded(asking.tenant).is_none()
+        {
             self.press(effects);
             let retry_in = self.patience();
             return self.refuse(Refusal::QueueFull, retry_in);
@@ -124,6 +126,10 @@ impl<W: World> Inner<W> {
         let full = self.waiting.len() >= self.config.max_queue || self.config.draining;
         let busy = !self.waiting.is_empty() || !self.workers.any_ready();
         busy && !full && self.config.quotas.is_empty()
+    }
+
+    fn outcrowded(&self, tenant: &[u8]) -> Option<u32> {
+        self.waiting.outcrowded(tenant, self.config.weight(tenant))
     }
 
     fn refuse(&mut self, reason: Refusal, retry_in: i64) -> Admitted {
@@ -187,10 +193,16 @@ impl<W: World> Inner<W> {
         worker: u32,
         parcel: Option<Baggage<W::Content>>,
         clock: impl Fn() -> i64,
+        effects: &mut Effects<W::Content>,
     ) -> Asked {
-        if let Some(parcel) = &parcel {
-            parcel.is_sent_by_owner();
-        }
+        let entrusted = match (asking.kind, &parcel) {
+            (Kind::Cast, Some(Baggage::Shared(parcel))) => Some(Sealed::clone(parcel)),
+            (_, Some(parcel)) => {
+                parcel.is_sent_by_owner();
+                None
+            }
+            (_, None) => None,
+        };
         let timed = self.config.strategy == Strategy::PeakEwma
             || self.counts.arrived.is_multiple_of(TIMED_EACH)
             || !self.config.quotas.is_empty();
@@ -198,10 +210,16 @@ impl<W: World> Inner<W> {
         self.codel.at_once();
         self.counts.wait.add(0);
         self.use_permit(at, worker);
-        Asked::Taken {
-            ticket: self.tickets.get(at).name,
-            worker: self.workers.get(worker).pid,
+        let (ticket, worker) = (self.tickets.get(at).name, self.workers.get(worker).pid);
+        if let Some(parcel) = entrusted {
+            // It is nobody's from the start (P6): who sends it tells the manager after that.
+            parcel.abandon();
+            effects.push(Effect::Entrust {
+                parcel,
+                unheeded: Notice::unheeded(asking.kind, ticket, worker),
+            });
         }
+        Asked::Taken { ticket, worker }
     }
 
     /// The request waits.
@@ -214,6 +232,12 @@ impl<W: World> Inner<W> {
         effects: &mut Effects<W::Content>,
     ) -> Asked {
         self.press(effects);
+        if self.waiting.len() >= self.config.max_queue
+            && let Some(last) = self.outcrowded(asking.tenant)
+        {
+            self.counts.refused += 1;
+            self.turn_away(last, Refusal::QueueFull, self.patience(), effects);
+        }
         let at = self.enter(asking, owned, parcel, now);
         let weight = self.config.weight(asking.tenant);
         self.waiting.push(&mut self.tickets, at, asking.tenant, weight);

@@ -57,6 +57,11 @@ pub enum Effect<C> {
         parcel: Sealed<C>,
         unheeded: Notice,
     },
+    /// As `Deliver`, of a request that who asks sends himself, before he carries out the effects.
+    Entrust {
+        parcel: Sealed<C>,
+        unheeded: Notice,
+    },
     /// The worker is the owner's.
     Grant {
         owner: u64,

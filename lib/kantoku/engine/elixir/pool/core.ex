@@ -6,7 +6,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   #   C2. A ticket's owner gets at most one message for it.
   @moduledoc false
 
-  alias Kantoku.Engine.Elixir.Pool.{Deaths, Handover, Quota, State, Ticket, Tickets, Workers}
+  alias Kantoku.Engine.Elixir.Pool.{Deaths, Handover, Quota, State, Ticket, Tickets, Waiting, Workers}
 
   @type answer :: term
   @type done :: {answer, [State.effect()], State.t()}
@@ -101,11 +101,24 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
 
   # For who may not wait there is no room in any queue.
   defp queue(state, ticket, now) do
-    if ticket.wait == 0 or state.waiting.size >= state.config.max_queue do
-      state |> State.press() |> refuse(:queue_full, Handover.patience(state))
-    else
-      state |> charge(ticket, now) |> Tickets.wait(ticket) |> State.press() |> answer(queued(ticket))
+    cond do
+      ticket.wait == 0 -> full(state)
+      state.waiting.size < state.config.max_queue -> wait(state, ticket, now)
+      last = Waiting.outcrowded(state.waiting, ticket.tenant, state.weights) -> displace(state, last, ticket, now)
+      true -> full(state)
     end
+  end
+
+  defp full(state), do: state |> State.press() |> refuse(:queue_full, Handover.patience(state))
+
+  defp wait(state, ticket, now),
+    do: state |> charge(ticket, now) |> Tickets.wait(ticket) |> State.press() |> answer(queued(ticket))
+
+  # Another has to go for this one.
+  defp displace(state, last, ticket, now) do
+    state
+    |> Tickets.refuse(Map.fetch!(state.tickets, last), :queue_full, Handover.patience(state))
+    |> wait(ticket, now)
   end
 
   defp charge(state, ticket, now), do: %{state | quota: Quota.charge(state.quota, ticket.tenant, ticket.cost, now)}
