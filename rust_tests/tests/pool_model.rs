@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 
 use kantoku_core::pool::{
-    Asked, Asking, Cancelled, Config, Effect, Effects, Joined, Kind, Name, Notice, Outcome, Pool, Refusal,
-    Returned, Route, Strategy as Choice,
+    Asked, Asking, Borrowing, Cancelled, Config, Dealing, Dealt, Effect, Effects, Joined, Kind, LoanName,
+    Name, Notice, Outcome, Pool, Refusal, Returned, Route, Strategy as Choice,
 };
 use kantoku_rust_tests::cases;
 use proptest::collection::vec;
@@ -68,6 +68,18 @@ enum Op {
     Answered {
         at: usize,
     },
+    Borrow {
+        owner: u64,
+        tenant: u8,
+        cost: u32,
+        ttl: i64,
+    },
+    Deal {
+        at: usize,
+        dealing: Dealing,
+        count: u64,
+        foreign: bool,
+    },
     Tick,
     Pass {
         ms: i64,
@@ -77,6 +89,7 @@ enum Op {
         max_ongoing: u32,
         max_queue: usize,
         target: Option<i64>,
+        draining: bool,
     },
 }
 
@@ -106,11 +119,27 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(at, foreign, outcome)| Op::GiveBack { at, foreign, outcome }),
         3 => (0..64_usize, prop::bool::weighted(0.1)).prop_map(|(at, foreign)| Op::Cancel { at, foreign }),
         4 => (0..64_usize).prop_map(|at| Op::Answered { at }),
+        1 => (OWNERS, 0..TENANTS, 1..5_u32, 1..300_i64).prop_map(
+            |(owner, tenant, cost, ttl)| Op::Borrow { owner, tenant, cost, ttl: ttl * MS }
+        ),
+        8 => (0..8_usize, dealing(), 0..20_u64, prop::bool::weighted(0.1))
+            .prop_map(|(at, dealing, count, foreign)| Op::Deal { at, dealing, count, foreign }),
         2 => Just(Op::Tick),
         4 => (0..120_i64).prop_map(|ms| Op::Pass { ms }),
-        1 => (strategy(), 1..4_u32, 0..12_usize, target).prop_map(|(strategy, max_ongoing, max_queue, target)| {
-            Op::Configure { strategy, max_ongoing, max_queue, target }
-        }),
+        1 => (strategy(), 1..4_u32, 0..12_usize, target, prop::bool::weighted(0.2)).prop_map(
+            |(strategy, max_ongoing, max_queue, target, draining)| {
+                Op::Configure { strategy, max_ongoing, max_queue, target, draining }
+            }
+        ),
+    ]
+}
+
+fn dealing() -> impl Strategy<Value = Dealing> {
+    prop_oneof![
+        6 => Just(Dealing::Ask),
+        4 => Just(Dealing::Take),
+        2 => Just(Dealing::GiveBack),
+        1 => Just(Dealing::Close),
     ]
 }
 
@@ -144,6 +173,33 @@ struct Known {
     came: u64,
 }
 
+/// What a sender knows of its loan.
+#[derive(Clone, Copy, Debug)]
+struct Lent {
+    owner: u64,
+    tenant: u8,
+    cost: u32,
+    ttl: i64,
+    wished: u64,
+    held: u64,
+    lapses: i64,
+}
+
+impl Lent {
+    fn granted(&mut self, count: u64, now: i64) {
+        self.wished = self
+            .wished
+            .checked_sub(count)
+            .expect("no more than was wished for");
+        self.held = self.held_at(now) + count;
+        self.lapses = now + self.ttl;
+    }
+
+    fn held_at(&self, now: i64) -> u64 {
+        if self.lapses <= now { 0 } else { self.held }
+    }
+}
+
 /// What a list of tickets and workers says.
 #[derive(Debug, Default)]
 struct Model {
@@ -155,6 +211,11 @@ struct Model {
     leaving: BTreeSet<u64>,
     workers: BTreeMap<u64, u64>,
     max_ongoing: usize,
+    loans: BTreeMap<LoanName, Lent>,
+    /// Closed ones too.
+    loan_names: Vec<LoanName>,
+    /// Content of parcels to loans.
+    lent: BTreeMap<u64, LoanName>,
 }
 
 impl Model {
@@ -327,6 +388,13 @@ impl Run {
                         self.outcrowded.clear();
                     }
                 }
+                Effect::Credit { owner, parcel, count } => {
+                    let lent = self.model.loans.get_mut(&self.model.lent[&parcel.content]);
+                    let lent = lent.expect("whose death was heard of has no loan");
+                    assert_eq!(lent.owner, owner);
+                    lent.granted(count, self.now);
+                    self.granted(count);
+                }
                 Effect::Lost { owner, parcel } => {
                     let name = self.model.contents[parcel.content()];
                     let known = self.model.tickets.remove(&name.word()).expect("P3: it was there");
@@ -394,19 +462,29 @@ impl Run {
             Op::GiveBack { at, foreign, outcome } => self.give_back(at, foreign, outcome),
             Op::Cancel { at, foreign } => self.cancel(at, foreign),
             Op::Answered { at } => self.answered(at),
-            Op::Tick => {
-                let mut effects = Effects::default();
-                self.pool.tick(GENERATION, self.now, &mut effects).expect("open");
-                self.carry_out(effects);
-            }
+            Op::Borrow {
+                owner,
+                tenant,
+                cost,
+                ttl,
+            } => self.borrow(owner, tenant, cost, ttl),
+            Op::Deal {
+                at,
+                dealing,
+                count,
+                foreign,
+            } => self.deal(at, dealing, count, foreign),
+            Op::Tick => self.tick(),
             Op::Pass { ms } => self.now += ms * MS,
             Op::Configure {
                 strategy,
                 max_ongoing,
                 max_queue,
                 target,
+                draining,
             } => {
                 self.config = Config {
+                    draining,
                     strategy,
                     max_ongoing,
                     max_queue,
@@ -498,6 +576,107 @@ impl Run {
         let mut effects = Effects::default();
         let _handle = self.pool.owner_died(GENERATION, pid, &mut effects).expect("open");
         self.carry_out(effects);
+        self.model.loans.retain(|_, lent| lent.owner != pid);
+    }
+
+    fn tick(&mut self) {
+        let mut effects = Effects::default();
+        self.pool.tick(GENERATION, self.now, &mut effects).expect("open");
+        self.carry_out(effects);
+        for lent in self.model.loans.values().filter(|lent| lent.wished > 0) {
+            let room = self
+                .pool
+                .room(GENERATION, &[lent.tenant], lent.cost, self.now)
+                .expect("open");
+            assert_eq!(room, 0, "nobody wishes in vain while there is room");
+        }
+    }
+
+    fn borrow(&mut self, owner: u64, tenant: u8, cost: u32, ttl: i64) {
+        let alive = world_alive(&self.world, owner);
+        if !alive && self.known_owners.contains(&owner) {
+            return;
+        }
+        self.known_owners.insert(owner);
+        self.asked += 1;
+        let content = self.asked;
+        let borrowing = Borrowing {
+            owner,
+            tenant: &[tenant],
+            cost,
+            ttl,
+        };
+        let lent = self
+            .pool
+            .borrow(GENERATION, &borrowing, || alive.then_some(owner), content)
+            .expect("open");
+        assert_eq!(lent.is_some(), alive);
+        let Some(name) = lent else { return };
+        let known = Lent {
+            owner,
+            tenant,
+            cost,
+            ttl,
+            wished: 0,
+            held: 0,
+            lapses: 0,
+        };
+        assert!(self.model.loans.insert(name, known).is_none());
+        self.model.loan_names.push(name);
+        self.model.lent.insert(content, name);
+    }
+
+    fn deal(&mut self, at: usize, dealing: Dealing, count: u64, foreign: bool) {
+        if self.model.loan_names.is_empty() {
+            return;
+        }
+        let name = self.model.loan_names[at % self.model.loan_names.len()];
+        let known = self.model.loans.get(&name).copied();
+        let owner = known.map_or(11, |lent| lent.owner) + u64::from(foreign);
+        let mut effects = Effects::default();
+        let dealt = self
+            .pool
+            .deal(GENERATION, name, owner, dealing, count, self.now, &mut effects)
+            .expect("open");
+        // What it wished for before may be granted by an effect of this.
+        if let (Some(lent), Dealing::Ask, false) = (self.model.loans.get_mut(&name), dealing, foreign) {
+            lent.wished += count;
+        }
+        self.carry_out(effects);
+        match (known, dealt) {
+            (None, dealt) => assert_eq!(dealt, Dealt::Gone),
+            (Some(_), dealt) if foreign => assert_eq!(dealt, Dealt::Foreign),
+            (Some(lent), Dealt::Count(done)) => self.dealt(name, lent, dealing, count, done),
+            (Some(_), dealt) => panic!("{dealt:?}"),
+        }
+    }
+
+    fn dealt(&mut self, name: LoanName, before: Lent, dealing: Dealing, count: u64, done: u64) {
+        let (now, held) = (self.now, before.held_at(self.now));
+        let lent = self.model.loans.get_mut(&name).expect("just seen");
+        match dealing {
+            Dealing::Ask => {
+                if done > 0 {
+                    lent.granted(done, now);
+                    self.granted(done);
+                }
+            }
+            Dealing::Take | Dealing::GiveBack => {
+                assert_eq!(done, held.min(count));
+                lent.held = lent.held_at(now) - done;
+            }
+            Dealing::Close => {
+                assert_eq!(done, held);
+                self.model.loans.remove(&name);
+            }
+        }
+    }
+
+    // C4, from far: what is granted is in the permits that are free, or in the queue.
+    fn granted(&self, count: u64) {
+        let status = self.pool.status(GENERATION).expect("open");
+        assert!(count > 0 && !self.config.draining && status.overloaded == 0);
+        assert!(status.credits <= status.free + self.config.max_queue as u64, "C4");
     }
 
     fn ask(&mut self, asking: &Asking<'_>) {
@@ -574,6 +753,10 @@ impl Run {
                     "W4: somebody has to make room"
                 );
             }
+            Asked::Refused {
+                reason: Refusal::Draining,
+                retry_in,
+            } => assert!(self.config.draining && retry_in == 0),
             Asked::Refused { retry_in, .. } => {
                 assert!(retry_in > 0 && (asking.wait <= 0 || !may_come || !self.lines_known));
             }

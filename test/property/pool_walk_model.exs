@@ -67,6 +67,7 @@ defmodule Kantoku.PoolWalkModel do
     waiting!(state, tickets)
     owners!(state, tickets)
     counts!(state)
+    credits!(state.credits)
   end
 
   # S1, P1: each ticket past waiting is at one worker, and each at a worker is such a ticket. P2: who has a permit free is known.
@@ -131,6 +132,18 @@ defmodule Kantoku.PoolWalkModel do
 
     assert Enum.sort(state.abandoned) ==
              Enum.sort(for(%{state: :abandoned} = ticket <- tickets, do: ticket.number))
+  end
+
+  # C1 to C3 of credits.
+  defp credits!(credits) do
+    loans = Map.values(credits.loans)
+    assert credits.held == loans |> Enum.map(& &1.held) |> Enum.sum()
+    held = Enum.reduce(loans, %{}, fn loan, held -> Map.update(held, loan.tenant, loan.held, &(&1 + loan.held)) end)
+    assert credits.of_tenant == Map.reject(held, fn {_tenant, count} -> count == 0 end)
+    tally = credits.tally
+    assert tally.granted == tally.taken + tally.returned + tally.lapsed + credits.held
+    wishing = for {name, %{wished: wished}} when wished > 0 <- credits.loans, do: name
+    assert Enum.sort(wishing) == Enum.sort(:queue.to_list(credits.line))
   end
 
   # S3.

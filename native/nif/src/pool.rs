@@ -26,7 +26,7 @@ struct Params<'a> {
     route: Route,
 }
 
-const MOST_COST: u32 = 1_000_000;
+pub const MOST_COST: u32 = 1_000_000;
 
 fn params<'a>(term: Term<'a>) -> Result<Option<Params<'a>>, Refusal> {
     if beam::is_atom(term) {

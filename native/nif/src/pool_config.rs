@@ -30,7 +30,7 @@ pub fn decode(map: Term<'_>) -> Result<Config, Refusal> {
     })
 }
 
-fn at_least_one(term: Term<'_>) -> Result<u32, Refusal> {
+pub fn at_least_one(term: Term<'_>) -> Result<u32, Refusal> {
     let number: u32 = term.decode().map_err(|_| Refusal::BadArgument)?;
     if number == 0 {
         Err(Refusal::BadArgument)

@@ -263,6 +263,8 @@ fn shown<'a>(env: Env<'a>, status: &Status) -> Answer<'a> {
         (atoms::wait(), status.wait / US),
         (atoms::hold(), status.hold / US),
         (atoms::arrived(), status.arrived),
+        (atoms::credits(), status.credits),
+        (atoms::wishes(), status.wishes),
     ];
     let pairs = fields.map(|(name, value)| (name.to_term(env), value.encode(env)));
     Term::map_from_pairs(env, &pairs).map_err(|_| Refusal::BadArgument)

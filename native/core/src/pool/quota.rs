@@ -46,6 +46,21 @@ impl Quota {
     }
 }
 
+impl Quota {
+    // How many requests pass at once that need so much each, while the bucket is full in so many nanoseconds.
+    fn passes(&self, needed: u64, full_in: i64) -> u64 {
+        let spare = self
+            .span(self.burst - needed.min(self.burst))
+            .saturating_sub(full_in);
+        match self.span(needed.min(self.burst)) {
+            _ if spare < 0 => 0,
+            // What costs more than the bucket holds leaves it in debt.
+            _ if needed > self.burst => 1,
+            each => (spare / each.max(1)) as u64 + 1,
+        }
+    }
+}
+
 /// When each bucket will be full again.
 #[derive(Debug, Default)]
 pub struct Buckets {
@@ -68,6 +83,29 @@ impl Buckets {
                 (wait > 0).then_some(wait)
             })
             .max()
+    }
+
+    /// How many requests of a cost pass all quotas now, of which the tenant and all were promised so many.
+    pub fn passes(
+        &self,
+        quotas: &[Quota],
+        tenant: &[u8],
+        cost: u32,
+        now: i64,
+        (own, all): (u64, u64),
+    ) -> u64 {
+        let passes = |(at, quota): (usize, &Quota)| {
+            let full = self.full_at(at, quota, tenant).max(now);
+            let promised = if quota.who == Who::Pool { all } else { own };
+            quota
+                .passes(amount(quota, cost), full.saturating_sub(now))
+                .saturating_sub(promised)
+        };
+        let concerning = quotas
+            .iter()
+            .enumerate()
+            .filter(|(_, quota)| quota.concerns(tenant));
+        concerning.map(passes).min().unwrap_or(u64::MAX)
     }
 
     /// Takes it.

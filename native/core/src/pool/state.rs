@@ -2,6 +2,7 @@
 
 use super::codel::Codel;
 use super::config::Config;
+use super::credits::Credits;
 use super::parcel::{Baggage, Sealed};
 use super::quota::Buckets;
 use super::telling::{Effect, Effects, Notice, Refusal};
@@ -21,6 +22,7 @@ pub struct Inner<W: World> {
     pub codel: Codel,
     pub buckets: Buckets,
     pub counts: Counts,
+    pub credits: Credits<W::Content>,
     pressed: bool,
 }
 
@@ -34,8 +36,17 @@ pub struct Counts {
     pub cancelled: u64,
     pub abandoned: u64,
     pub ongoing: u64,
+    /// Of the ongoing, those of workers that leave.
+    pub on_leaving: u64,
     wait: Mean,
     hold: Mean,
+}
+
+impl Counts {
+    /// Nanoseconds.
+    pub fn hold(&self) -> i64 {
+        self.hold.read()
+    }
 }
 
 /// A mean of which each new value is a sixteenth, but the first all.
@@ -82,6 +93,7 @@ impl<W: World> Inner<W> {
             codel: Codel::new(),
             buckets: Buckets::default(),
             counts: Counts::default(),
+            credits: Credits::default(),
             pressed: false,
         }
     }
@@ -348,6 +360,7 @@ impl<W: World> Inner<W> {
         for at in self.waiting.all(&self.tickets) {
             self.refuse_if_late(at, now, effects);
         }
+        self.lend_at_tick(now, effects);
     }
 
     pub fn status(&self) -> Status {
@@ -374,6 +387,8 @@ impl<W: World> Inner<W> {
             wait: self.counts.wait.read().max(0) as u64,
             hold: self.counts.hold.read().max(0) as u64,
             arrived: self.counts.arrived,
+            credits: self.credits.held(),
+            wishes: self.credits.wishing() as u64,
         }
     }
 
@@ -399,6 +414,7 @@ impl<W: World> Inner<W> {
             + self.owners.bytes()
             + self.waiting.bytes()
             + self.buckets.bytes()
+            + self.credits.bytes()
     }
 }
 

@@ -75,6 +75,12 @@ pub enum Effect<C> {
         reason: Refusal,
         retry_in: i64,
     },
+    /// So many credits more are the owner's.
+    Credit {
+        owner: u64,
+        parcel: Sealed<C>,
+        count: u64,
+    },
     /// The worker died with the call.
     Lost {
         owner: u64,

@@ -64,6 +64,8 @@ pub struct Waiting {
     nameless: Option<u32>,
     ring: VecDeque<u32>,
     len: usize,
+    // Of all in line.
+    weights: i64,
 }
 
 impl Waiting {
@@ -138,6 +140,7 @@ impl Waiting {
         } else {
             self.by_tenant.insert(tenant.into(), at);
         }
+        self.weights += weight;
         self.ring.push_back(at);
         at
     }
@@ -165,7 +168,7 @@ impl Waiting {
         if everyone_has_one {
             return None;
         }
-        let own = self.by_tenant.get(tenant).copied();
+        let own = self.row_of(tenant);
         let comer = Length {
             len: own.map_or(0, |own| self.row(own).len) + 1,
             weight,
@@ -195,11 +198,13 @@ impl Waiting {
         } else {
             self.ring.retain(|&row| row != at);
         }
-        if self.nameless == Some(at) {
-            self.nameless = None;
-            self.rows[at as usize] = None;
-        } else if let Some(row) = self.rows[at as usize].take() {
-            self.by_tenant.remove(&row.tenant);
+        if let Some(row) = self.rows[at as usize].take() {
+            self.weights -= row.weight;
+            if self.nameless == Some(at) {
+                self.nameless = None;
+            } else {
+                self.by_tenant.remove(&row.tenant);
+            }
         }
         self.free.push(at);
     }
@@ -301,6 +306,15 @@ impl Waiting {
     pub fn weigh(&mut self, weight: impl Fn(&[u8]) -> i64) {
         for row in self.rows.iter_mut().flatten() {
             row.weight = weight(&row.tenant);
+        }
+        self.weights = self.rows.iter().flatten().map(|row| row.weight).sum();
+    }
+
+    /// How many tickets of a tenant wait, and what all weigh that are in line if it is.
+    pub fn standing(&self, tenant: &[u8], weight: i64) -> (u64, i64) {
+        match self.row_of(tenant) {
+            Some(at) => (u64::from(self.row(at).len), self.weights),
+            None => (0, self.weights + weight),
         }
     }
 

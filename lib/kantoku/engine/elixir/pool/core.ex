@@ -6,7 +6,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   #   C2. A ticket's owner gets at most one message for it.
   @moduledoc false
 
-  alias Kantoku.Engine.Elixir.Pool.{Deaths, Handover, Quota, State, Ticket, Tickets, Waiting, Workers}
+  alias Kantoku.Engine.Elixir.Pool.{Credits, Deaths, Handover, Lending, Quota, State, Ticket, Tickets, Waiting, Workers}
 
   @type answer :: term
   @type done :: {answer, [State.effect()], State.t()}
@@ -17,7 +17,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   @doc "Another manager and configuration: more permits go to those who wait."
   @spec configure(State.t(), pid, Kantoku.Engine.Pools.config(), integer) :: done
   def configure(state, manager, config, now) do
-    state |> State.configure(manager, config) |> Handover.run(now) |> answer(:ok)
+    state |> State.configure(manager, config) |> Handover.run(now) |> Lending.run(now) |> answer(:ok)
   end
 
   # Workers ---------------------------------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
 
       {:free, state} ->
         state = State.effect(%{state | workers: take.(state.workers)}, {:watch, pid})
-        state |> Handover.run(now) |> answer(:ok)
+        state |> Handover.run(now) |> Lending.run(now) |> answer(:ok)
     end
   end
 
@@ -139,7 +139,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
     case owned(state, owner, number) do
       %Ticket{state: :waiting} -> answer(state, {:error, :foreign})
       %Ticket{} = ticket when outcome == :abandoned -> state |> Tickets.abandon(ticket) |> answer(:ok)
-      %Ticket{} = ticket -> state |> Tickets.finish(ticket, now) |> Handover.run(now) |> answer(:ok)
+      %Ticket{} = ticket -> state |> Tickets.finish(ticket, now) |> freed(now) |> answer(:ok)
       no -> answer(state, no)
     end
   end
@@ -147,10 +147,17 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   @spec cancel(State.t(), pid, non_neg_integer, integer) :: done
   def cancel(state, owner, number, now) do
     case owned(state, owner, number) do
-      %Ticket{state: :waiting} = ticket -> state |> Tickets.drop(ticket, :cancelled) |> answer(:cancelled)
-      %Ticket{state: :served} = ticket -> state |> Tickets.abandon(ticket) |> answer(:abandoned)
-      %Ticket{state: :held} = ticket -> state |> Tickets.return(ticket, now) |> Handover.run(now) |> answer(:returned)
-      no -> answer(state, no)
+      %Ticket{state: :waiting} = ticket ->
+        state |> Tickets.drop(ticket, :cancelled) |> Lending.run(now) |> answer(:cancelled)
+
+      %Ticket{state: :served} = ticket ->
+        state |> Tickets.abandon(ticket) |> answer(:abandoned)
+
+      %Ticket{state: :held} = ticket ->
+        state |> Tickets.return(ticket, now) |> freed(now) |> answer(:returned)
+
+      no ->
+        answer(state, no)
     end
   end
 
@@ -164,13 +171,34 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
     end
   end
 
+  # Credits ---------------------------------------------------------------------------------------------------------
+
+  @doc "How many requests of a cost a tenant may send now."
+  @spec room(State.t(), Kantoku.Engine.Pools.tenant(), pos_integer, integer) :: done
+  def room(state, tenant, cost, now) do
+    state = %{state | credits: Credits.lapse(state.credits, now)}
+    answer(state, Lending.room(state, tenant, cost, now))
+  end
+
+  @spec lend(State.t(), pid, term, {Kantoku.Engine.Pools.tenant(), pos_integer, pos_integer}) :: done
+  def lend(state, owner, tag, terms) do
+    {answer, state} = Lending.open(state, owner, tag, terms)
+    answer(state, answer)
+  end
+
+  @spec deal(State.t(), pid, non_neg_integer, Kantoku.Engine.Pools.dealing(), non_neg_integer, integer) :: done
+  def deal(state, owner, loan, dealing, count, now) do
+    {answer, state} = Lending.deal(state, owner, loan, dealing, count, now)
+    answer(state, answer)
+  end
+
   # The manager's ---------------------------------------------------------------------------------------------------
 
   @spec answered(State.t(), non_neg_integer, integer) :: done
   def answered(state, number, now) do
     case state.tickets do
       %{^number => %{state: :abandoned} = ticket} ->
-        state |> Tickets.finish(ticket, now) |> Handover.run(now) |> answer(:ok)
+        state |> Tickets.finish(ticket, now) |> freed(now) |> answer(:ok)
 
       _other ->
         answer(state, :gone)
@@ -178,17 +206,25 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   end
 
   @spec tick(State.t(), integer) :: done
-  def tick(state, now), do: %{state | pressed: false} |> Handover.clear(now) |> answer(:ok)
+  def tick(state, now), do: %{state | pressed: false} |> Handover.clear(now) |> Lending.run(now, :tick) |> answer(:ok)
 
   @doc "Ends the pool: who waits for it, or for a worker's answer, is told."
   @spec close(State.t()) :: done
   def close(state) do
-    state.tickets |> Map.values() |> Enum.sort_by(& &1.number) |> Enum.reduce(state, &closed(&2, &1)) |> answer(:ok)
+    state.tickets
+    |> Map.values()
+    |> Enum.sort_by(& &1.number)
+    |> Enum.reduce(state, &closed(&2, &1))
+    |> Lending.close()
+    |> answer(:ok)
   end
 
   defp closed(state, %{state: :waiting} = ticket), do: Tickets.refuse(state, ticket, :closed, 0)
   defp closed(state, %{state: :served} = ticket), do: State.tell(state, ticket, {:refused, :closed, 0})
   defp closed(state, _nobody_waits), do: state
+
+  # Whoever waits goes before whoever may send.
+  defp freed(state, now), do: state |> Handover.run(now) |> Lending.run(now)
 
   defp answer(state, answer) do
     {effects, state} = State.effects(state)

@@ -29,6 +29,29 @@ defmodule Kantoku.Engine.Elixir.Pool.Quota do
     end
   end
 
+  @doc "How many requests of a cost may pass at once, of which the tenant and all were promised so many."
+  @spec passes(t, Kantoku.Engine.Pools.tenant(), pos_integer, integer, {non_neg_integer, non_neg_integer}) ::
+          non_neg_integer | :infinity
+  def passes(quota, tenant, cost, now, {own, all}) do
+    quota
+    |> under(tenant)
+    |> Enum.map(fn {who, _what, _rate, _burst} = of ->
+      max(passing(quota, of, tenant, cost, now) - if(who == :pool, do: all, else: own), 0)
+    end)
+    |> Enum.min(fn -> :infinity end)
+  end
+
+  defp passing(quota, {_who, what, rate, burst} = of, tenant, cost, now) do
+    cost = cost(what, cost)
+    spare = (burst - min(cost, burst)) * @minute - (filled(quota, of, tenant, now) - now * rate)
+
+    cond do
+      spare < 0 -> 0
+      cost > burst -> 1
+      true -> div(spare, cost * @minute) + 1
+    end
+  end
+
   @doc "Takes a request's cost from every bucket that it is under."
   @spec charge(t, Kantoku.Engine.Pools.tenant(), pos_integer, integer) :: t
   def charge(quota, tenant, cost, now) do

@@ -80,6 +80,24 @@ defmodule Kantoku.Engine.Elixir.Pool.Shape do
   def outcome!(outcome) when outcome in [:ok, :error, :abandoned], do: outcome
   def outcome!(other), do: wrong(other)
 
+  @spec dealing!(term) :: Kantoku.Engine.Pools.dealing()
+  def dealing!(dealing) when dealing in [:ask, :take, :give_back, :close], do: dealing
+  def dealing!(other), do: wrong(other)
+
+  @doc "A count of up to 32 bits."
+  @spec word!(term) :: 0..0xFFFFFFFF
+  def word!(count) when is_integer(count) and count in 0..0xFFFFFFFF, do: count
+  def word!(other), do: wrong(other)
+
+  @doc "The terms of a loan."
+  @spec terms!(term) :: {Kantoku.Engine.Pools.tenant(), pos_integer, pos_integer}
+  def terms!({tenant, cost, ttl} = terms) do
+    check(tenant?(tenant) and is_part(cost) and is_integer(ttl) and ttl in 1..0xFFFFFFFF, terms)
+    terms
+  end
+
+  def terms!(other), do: wrong(other)
+
   defp check(true, _term), do: :ok
   defp check(false, term), do: wrong(term)
 

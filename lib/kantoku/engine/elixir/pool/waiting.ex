@@ -109,6 +109,14 @@ defmodule Kantoku.Engine.Elixir.Pool.Waiting do
     if Line.empty?(line), do: leave(waiting, tenant, line), else: put(waiting, tenant, line)
   end
 
+  @doc "How many tickets of a tenant wait, its weight, and the weight of all that are in the ring if it is."
+  @spec standing(t, tenant, %{tenant => pos_integer}) :: {non_neg_integer, pos_integer, pos_integer}
+  def standing(waiting, tenant, weights) do
+    others = for {other, _line} <- waiting.lines, other != tenant, do: weight(weights, other)
+    own = weight(weights, tenant)
+    {size(waiting, tenant), own, own + Enum.sum(others)}
+  end
+
   @doc "The ticket that makes room for one of a tenant (W3); `nil` if the tenant itself has most."
   @spec outcrowded(t, tenant, %{tenant => pos_integer}) :: non_neg_integer | nil
   def outcrowded(waiting, tenant, weights) do
