@@ -48,7 +48,7 @@ defmodule Kantoku.Backpressure do
   defstruct @enforce_keys
 
   @typedoc """
-  The credits of one process from one pool. Messages about them are `{:kantoku_pool, ref, {:credits, count}}`, and
+  The credits of one process from one pool; all but `take/2` is for that process alone. Messages about them are `{:kantoku_pool, ref, {:credits, count}}`, and
   `{:kantoku_pool, ref, {:refused, :closed, 0}}` if the pool is closed while more are wished for.
   """
   @type t :: %__MODULE__{pool: Pool.t(), ref: reference, loan: Pools.loan()}
@@ -101,7 +101,7 @@ defmodule Kantoku.Backpressure do
 
   @doc """
   Takes credits, to send as many requests: how many there were, at most `count`. Fewer than were granted only if they were not taken in
-  time.
+  time. To be done by whoever sends, which may be another process, and just before: what is taken and not sent yet is counted nowhere.
   """
   @spec take(t, non_neg_integer) :: {:ok, non_neg_integer} | {:error, Error.t()}
   def take(%__MODULE__{} = credits, count \\ 1) when is_count(count), do: deal(credits, :take, count)
@@ -130,8 +130,8 @@ defmodule Kantoku.Backpressure do
   defp deal(%{pool: {instance, pool} = whose, loan: loan}, dealing, count) do
     case Pools.pool_loan(instance, pool, loan, dealing, count) do
       done when is_integer(done) -> {:ok, done}
-      :gone -> {:error, Error.new(:not_held, pool: whose)}
-      {:error, :foreign} -> {:error, Error.new(:not_owner, pool: whose)}
+      :gone -> {:error, Error.new(:not_held, pool: whose, what: :credits)}
+      {:error, :foreign} -> {:error, Error.new(:not_owner, pool: whose, what: :credits)}
       :unknown -> {:error, Notes.absent(instance, pool)}
     end
   end

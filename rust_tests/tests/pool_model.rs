@@ -645,7 +645,7 @@ impl Run {
         self.carry_out(effects);
         match (known, dealt) {
             (None, dealt) => assert_eq!(dealt, Dealt::Gone),
-            (Some(_), dealt) if foreign => assert_eq!(dealt, Dealt::Foreign),
+            (Some(_), dealt) if foreign && dealing != Dealing::Take => assert_eq!(dealt, Dealt::Foreign),
             (Some(lent), Dealt::Count(done)) => self.dealt(name, lent, dealing, count, done),
             (Some(_), dealt) => panic!("{dealt:?}"),
         }

@@ -144,7 +144,7 @@ each_engine Kantoku.Engine.PoolCreditsTest do
       holder = TestOwner.start()
       loan = TestOwner.run(holder, fn -> TestPool.lend(pool, :theirs) end)
       1 = TestOwner.run(holder, fn -> TestPool.deal(pool, loan, :ask, 5) end)
-      assert TestPool.deal(pool, loan, :take, 1) == {:error, :foreign}
+      for dealing <- [:ask, :give_back, :close], do: {:error, :foreign} = TestPool.deal(pool, loan, dealing, 1)
       mine = TestPool.lend(pool, :mine)
       0 = TestPool.deal(pool, mine, :ask, 1)
       TestOwner.kill(holder)

@@ -4,7 +4,7 @@ defmodule Kantoku.Backpressure.Feed do
   # no engine.
   #
   #   F1. An element that was drawn is in one place: at hand, called, put off, or a result.
-  #   F2. Each credit is taken for one call; while one is wished for, no other is.
+  #   F2. Each call has a credit, which is taken as it goes out; while one is wished for, no other is.
   @moduledoc false
 
   alias Kantoku.{Backpressure, Error, Pool}
@@ -142,23 +142,25 @@ defmodule Kantoku.Backpressure.Feed do
   end
 
   defp credit(%{credits: credits} = feed) do
-    with {:ok, 1} <- Backpressure.request(credits, 1), {:ok, 1} <- Backpressure.take(credits) do
-      {:again, call(feed)}
-    else
+    case Backpressure.request(credits, 1) do
+      {:ok, 1} -> {:again, call(feed)}
       {:ok, 0} -> {:wait, %{feed | wishes: true}}
       {:error, _gone} -> {:again, %{feed | credits: nil}}
     end
   end
 
-  # A reader that traps exits hears of no call that ended as it should.
-  defp call(%{at_hand: {_number, element} = numbered, pool: pool, fun: fun, call: opts} = feed) do
+  # The credit is taken when the request is made, and goes out at once: it is counted all the time. A reader that traps exits hears
+  # of no call that ended as it should.
+  defp call(%{at_hand: {_number, element} = numbered, pool: pool, fun: fun, call: opts, credits: credits} = feed) do
     {reader, ref, callers} = {self(), make_ref(), [self() | Process.get(:"$callers", [])]}
 
     {pid, monitor} =
       :erlang.spawn_opt(
         fn ->
           Process.put(:"$callers", callers)
-          send(reader, {ref, Pool.call(pool, fun.(element), opts)})
+          request = fun.(element)
+          _ = Backpressure.take(credits)
+          send(reader, {ref, Pool.call(pool, request, opts)})
           Process.unlink(reader)
         end,
         [:link, :monitor]
@@ -209,22 +211,13 @@ defmodule Kantoku.Backpressure.Feed do
     %{feed | put_off: put_off, due: feed.due ++ [numbered]}
   end
 
-  defp told(feed, {:credits, _one}), do: granted(%{feed | wishes: false})
+  defp told(feed, {:credits, _one}), do: call(%{feed | wishes: false})
   defp told(feed, {:refused, _closed, _retry_in}), do: %{feed | wishes: false, credits: nil}
-
-  # What was not taken in time is asked for again.
-  defp granted(feed) do
-    case Backpressure.take(feed.credits) do
-      {:ok, 1} -> call(feed)
-      {:ok, 0} -> feed
-      {:error, _gone} -> %{feed | credits: nil}
-    end
-  end
 
   defp ask(feed) do
     case Backpressure.request(feed.credits, 0) do
       {:ok, 0} -> feed
-      {:ok, _one} -> granted(%{feed | wishes: false})
+      {:ok, _one} -> call(%{feed | wishes: false})
       {:error, _gone} -> %{feed | wishes: false, credits: nil}
     end
   end

@@ -89,7 +89,7 @@ defmodule Kantoku.Engine.Pools do
     * `{:kantoku_pool, pool, {:left, pid}}` - a worker that was to leave has nothing left;
     * `{:kantoku_pool, pool, {:down, pid}}` - a worker died;
     * `{:kantoku_pool, pool, :pressed}` - for the first time since the last `c:pool_tick/2` a request that comes has to wait, or
-      finds the queue full. What a quota refuses, more workers would not serve.
+      finds the queue full, or more credits are wished for than there is room. What a quota refuses, more workers would not serve.
   """
 
   import Kantoku.Engine.Dispatch
@@ -258,7 +258,7 @@ defmodule Kantoku.Engine.Pools do
 
   @doc """
   Deals with a loan: how many were granted at once, taken or given back, which may be fewer than `count`; as it is closed, all that it
-  held. `:gone`: it was closed; `{:error, :foreign}`: it is another's.
+  held. `:gone`: it was closed; `{:error, :foreign}`: it is another's. Any process may `:take`: whoever sends.
   """
   @callback pool_loan(instance, pool, loan, dealing, count :: 0..0xFFFFFFFF) ::
               non_neg_integer | :gone | {:error, :foreign} | :unknown

@@ -137,11 +137,15 @@ impl<W: World> Inner<W> {
     ) -> u64 {
         self.lend(now, effects);
         self.credits.wish(name, count);
-        if !self.credits.step_out(name) {
-            return 0;
+        let mut granted = 0;
+        if self.credits.step_out(name) {
+            granted = self.grant(name, 1, now);
+            self.credits.line_up(name);
         }
-        let granted = self.grant(name, 1, now);
-        self.credits.line_up(name);
+        if self.credits.anyone_wishes() {
+            // As of a request that has to wait.
+            self.press(effects);
+        }
         granted
     }
 

@@ -90,7 +90,7 @@ pub struct Borrowing<'a> {
 pub enum Dealing {
     /// So many more are wished for; those that are granted later are an effect.
     Ask,
-    /// So many are about to be sent.
+    /// So many are about to be sent, by anyone.
     Take,
     GiveBack,
     Close,
@@ -456,7 +456,7 @@ impl<W: World> Pool<W> {
         }
     }
 
-    /// An owner deals with its loan.
+    /// An owner deals with its loan, or whoever sends takes of it.
     #[allow(clippy::too_many_arguments)]
     pub fn deal(
         &self,
@@ -471,7 +471,7 @@ impl<W: World> Pool<W> {
         let mut inner = self.enter(generation)?;
         Ok(match inner.credits.get(loan) {
             None => Dealt::Gone,
-            Some(known) if known.owner != owner => Dealt::Foreign,
+            Some(known) if known.owner != owner && dealing != Dealing::Take => Dealt::Foreign,
             Some(_) => Dealt::Count(inner.deal(loan, dealing, count, now, effects)),
         })
     }

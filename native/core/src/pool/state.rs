@@ -151,7 +151,7 @@ impl<W: World> Inner<W> {
     }
 
     // Tells the manager once between two ticks that there are not workers enough.
-    fn press(&mut self, effects: &mut Effects<W::Content>) {
+    pub fn press(&mut self, effects: &mut Effects<W::Content>) {
         if !std::mem::replace(&mut self.pressed, true) {
             effects.push(Effect::Tell(Notice::Pressed));
         }

@@ -110,13 +110,13 @@ defmodule Kantoku.Engine.Elixir.Pool.Lending do
     {{:ok, name}, State.effect(%{state | credits: credits}, {:watch, owner})}
   end
 
-  @doc "What its owner does with a loan."
+  @doc "What its owner does with a loan; whoever sends may take of it."
   @spec deal(State.t(), pid, Credits.name(), Kantoku.Engine.Pools.dealing(), non_neg_integer, integer) ::
           {non_neg_integer | :gone | {:error, :foreign}, State.t()}
   def deal(state, owner, name, dealing, count, now) do
     case Credits.fetch(state.credits, name) do
       nil -> {:gone, state}
-      %{owner: ^owner} -> state |> lapse(now) |> dealt(name, dealing, count, now)
+      %{owner: whose} when whose == owner or dealing == :take -> state |> lapse(now) |> dealt(name, dealing, count, now)
       _of_another -> {{:error, :foreign}, state}
     end
   end
@@ -124,16 +124,9 @@ defmodule Kantoku.Engine.Elixir.Pool.Lending do
   # Behind those who wished before.
   defp dealt(state, name, :ask, count, now) do
     state = run(state, now)
-    credits = Credits.wish(state.credits, name, count)
-
-    case Credits.step_out(credits, name) do
-      nil ->
-        {0, %{state | credits: credits}}
-
-      credits ->
-        {granted, state} = grant(%{state | credits: credits}, name, 1, now)
-        {granted, line_up(state, name)}
-    end
+    {granted, state} = last(%{state | credits: Credits.wish(state.credits, name, count)}, name, now)
+    # As of a request that has to wait.
+    {granted, if(Credits.wishing(state.credits) > 0, do: State.press(state), else: state)}
   end
 
   # What is sent takes the room that was kept for it.
@@ -148,6 +141,17 @@ defmodule Kantoku.Engine.Elixir.Pool.Lending do
   defp dealt(state, name, :close, _count, now), do: returned(Credits.close(state.credits, name), state, now)
 
   defp returned({count, credits}, state, now), do: {count, run(%{state | credits: credits}, now)}
+
+  defp last(state, name, now) do
+    case Credits.step_out(state.credits, name) do
+      nil ->
+        {0, state}
+
+      credits ->
+        {granted, state} = grant(%{state | credits: credits}, name, 1, now)
+        {granted, line_up(state, name)}
+    end
+  end
 
   @doc "Tells whoever wishes that there will be none, as the pool ends."
   @spec close(State.t()) :: State.t()
