@@ -156,6 +156,7 @@ defmodule Kantoku.Nonsense do
       queue_interval: :rand.uniform(20),
       decay_time: :rand.uniform(100),
       codel: :rand.uniform(2) == 1,
+      over_quota: :rand.uniform(9) == 1,
       draining: :rand.uniform(9) == 1,
       weights: [{fitting(:tenant), :rand.uniform(5)}],
       quotas: Enum.random([[], [{:each, :tokens, 60_000, 100}], [{:pool, :requests, 1_000_000, 1_000}]])

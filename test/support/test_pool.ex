@@ -27,6 +27,7 @@ defmodule Kantoku.TestPool do
         decay_time: 10_000,
         codel: true,
         draining: false,
+        over_quota: false,
         weights: [],
         quotas: []
       },

@@ -21,7 +21,8 @@ defmodule Kantoku.Engine.Pools do
 
   ## Who is served
 
-  A request that comes is refused if the pool drains, then if it is over a quota; else it gets a free permit, or waits, or there
+  A request that comes is refused if the pool drains, then if it is over a quota (or all is, as `over_quota` says of one that is counted
+  elsewhere); else it gets a free permit, or waits, or there
   is no room. Who may wait 0 ms takes no room: it is refused with `:queue_full`. While a permit is free nobody waits, so nobody is passed.
 
   Where `max_queue` wait, the tenant with the longest queue for its weight makes room, a newcomer counted in: its newest ticket of the
@@ -52,7 +53,7 @@ defmodule Kantoku.Engine.Pools do
 
   ## When to come again
 
-  `:quota`: exactly when it would pass. `:queue_full`: after as many mean holds as the permits of all workers need for the queue, or
+  `:quota`: exactly when it would pass; for `over_quota`, `queue_interval`. `:queue_full`: after as many mean holds as the permits of all workers need for the queue, or
   `queue_interval` where there are no workers. `:overloaded`: the same, and at least as long as it has waited. In ms, rounded up, 1 at
   least.
 
@@ -134,6 +135,7 @@ defmodule Kantoku.Engine.Pools do
           decay_time: pos_integer,
           codel: boolean,
           draining: boolean,
+          over_quota: boolean,
           weights: [{tenant, weight :: 1..1_000_000}],
           quotas: [quota]
         }
@@ -283,6 +285,9 @@ defmodule Kantoku.Engine.Pools do
     * `ongoing` (permits in use), `abandoned` (of these); `queue` (waiting), `tenants` (that wait);
     * since it was opened, `arrived`, which is the sum of `served` (given to a worker), `refused`, `expired` (refused with `:deadline`),
       `cancelled` (by the caller or its death, while waiting) and `queue`;
+    * `over_quota`: of the refused, those by quotas; `unlimited`: admitted, while there were quotas, under none of their tenants' own;
+      `let_through`: requests a minute that the quotas of tenants let through, of those that came within the last 10 s (0 for 256 or
+      more), at the mean `cost` (in thousandths) of what is admitted while there are quotas;
     * `credits` that are held, `wishes`: loans that wish for more;
     * `overloaded`, 0 or 1;
     * `wait`, `hold`: means of waits (0 of who is served at once) and holds in us, in which the last counts a sixteenth.

@@ -121,7 +121,7 @@ defmodule Kantoku.Pool.Config do
       default: [],
       doc:
         "limits a minute: `{:pool | :each | {:tenant, tenant}, requests: n}` or `tokens: n` (counted by `:cost`), and `burst: n` " <>
-          "that may come at once, by default a whole minute's."
+          "that may come at once, by default a whole minute's; and `{:memory, bytes}` for all workers together."
     ],
     on_abandon: [
       kind: {:one_of, [:wait, :replace]},
@@ -163,7 +163,7 @@ defmodule Kantoku.Pool.Config do
           queue_interval: pos_integer,
           decay_time: pos_integer,
           weights: [{Engine.Pools.tenant(), pos_integer}],
-          quotas: [Engine.Pools.quota()],
+          quotas: [Quota.t()],
           on_abandon: :wait | :replace,
           abandon_timeout: pos_integer | nil,
           target: non_neg_integer,
@@ -292,8 +292,8 @@ defmodule Kantoku.Pool.Config do
   def custom?(%{strategy: strategy}), do: strategy not in @strategies
 
   @doc "What the engine is told."
-  @spec for_engine(t, draining :: boolean) :: Engine.Pools.config()
-  def for_engine(config, draining) do
+  @spec for_engine(t, draining :: boolean, over_quota :: boolean) :: Engine.Pools.config()
+  def for_engine(config, draining, over_quota) do
     config
     |> Map.take([
       :strategy,
@@ -306,7 +306,12 @@ defmodule Kantoku.Pool.Config do
       :weights,
       :quotas
     ])
-    |> Map.merge(%{draining: draining, strategy: if(custom?(config), do: :power_of_two, else: config.strategy)})
+    |> Map.update!(:quotas, &Quota.rates/1)
+    |> Map.merge(%{
+      draining: draining,
+      over_quota: over_quota,
+      strategy: if(custom?(config), do: :power_of_two, else: config.strategy)
+    })
   end
 
   @doc "The options as Markdown."

@@ -24,6 +24,7 @@ pub fn decode(map: Term<'_>) -> Result<Config, Refusal> {
         queue_target: flag(field(atoms::codel())?)?.then_some(target),
         queue_interval: ms(field(atoms::queue_interval())?)?,
         decay_time: ms(field(atoms::decay_time())?)?,
+        over_quota: flag(field(atoms::over_quota())?)?,
         draining: flag(field(atoms::draining())?)?,
         weights: weights(field(atoms::weights())?)?,
         quotas: quotas(field(atoms::quotas())?)?,

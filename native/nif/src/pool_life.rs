@@ -263,6 +263,10 @@ fn shown<'a>(env: Env<'a>, status: &Status) -> Answer<'a> {
         (atoms::wait(), status.wait / US),
         (atoms::hold(), status.hold / US),
         (atoms::arrived(), status.arrived),
+        (atoms::over_quota(), status.over_quota),
+        (atoms::unlimited(), status.unlimited),
+        (atoms::cost(), status.cost),
+        (atoms::let_through(), status.let_through),
         (atoms::credits(), status.credits),
         (atoms::wishes(), status.wishes),
     ];

@@ -18,7 +18,7 @@ impl<W: World> Inner<W> {
     /// How many requests a tenant may send now. Credits that are held count as sent: those of others as if they were to take what
     /// is free.
     pub fn room(&self, tenant: &[u8], cost: u32, now: i64) -> u64 {
-        if self.config.draining || self.codel.overloaded() {
+        if self.config.draining || self.config.over_quota || self.codel.overloaded() {
             return 0;
         }
         let weight = self.config.weight(tenant);

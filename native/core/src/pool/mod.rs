@@ -180,6 +180,14 @@ pub struct Status {
     pub wait: u64,
     pub hold: u64,
     pub arrived: u64,
+    /// Refused by quotas.
+    pub over_quota: u64,
+    /// Admitted, while there were quotas, under none of their tenants' own.
+    pub unlimited: u64,
+    /// A mean, in thousandths.
+    pub cost: u64,
+    /// Requests a minute, by the quotas of tenants that came within the last 10 s; 0 where these are too many.
+    pub let_through: u64,
     /// Held by those who send.
     pub credits: u64,
     /// Loans that wait for credits.

@@ -36,10 +36,16 @@ pub struct Counts {
     pub cancelled: u64,
     pub abandoned: u64,
     pub ongoing: u64,
+    /// Of the refused, those that a quota refused.
+    pub over_quota: u64,
+    /// Admitted, while there were quotas, under none of their tenants' own.
+    pub unlimited: u64,
     /// Of the ongoing, those of workers that leave.
     pub on_leaving: u64,
     wait: Mean,
     hold: Mean,
+    // In thousandths.
+    cost: Mean,
 }
 
 impl Counts {
@@ -111,10 +117,13 @@ impl<W: World> Inner<W> {
         if self.config.draining {
             return self.refuse(Refusal::Draining, 0);
         }
+        if self.config.over_quota {
+            return self.over_quota(self.config.queue_interval);
+        }
         if !self.config.quotas.is_empty() {
             let quotas = &self.config.quotas;
             if let Some(wait) = self.buckets.wait(quotas, asking.tenant, asking.cost, clock()) {
-                return self.refuse(Refusal::Quota, in_ms(wait));
+                return self.over_quota(wait);
             }
         }
         if self.waiting.is_empty()
@@ -142,6 +151,11 @@ impl<W: World> Inner<W> {
 
     fn outcrowded(&self, tenant: &[u8]) -> Option<u32> {
         self.waiting.outcrowded(tenant, self.config.weight(tenant))
+    }
+
+    fn over_quota(&mut self, wait: i64) -> Admitted {
+        self.counts.over_quota += 1;
+        self.refuse(Refusal::Quota, in_ms(wait))
     }
 
     fn refuse(&mut self, reason: Refusal, retry_in: i64) -> Admitted {
@@ -176,8 +190,7 @@ impl<W: World> Inner<W> {
     ) -> u32 {
         self.counts.arrived += 1;
         if !self.config.quotas.is_empty() {
-            self.buckets
-                .charge(&self.config.quotas, asking.tenant, asking.cost, now);
+            self.charge(asking, now);
         }
         let at = self.tickets.insert(Fresh {
             kind: asking.kind,
@@ -194,6 +207,14 @@ impl<W: World> Inner<W> {
             self.tickets.append(chain, Of::Owner, at);
         }
         at
+    }
+
+    fn charge(&mut self, asking: &Asking<'_>, now: i64) {
+        let quotas = &self.config.quotas;
+        self.buckets.charge(quotas, asking.tenant, asking.cost, now);
+        let unlimited = !quotas.iter().any(|quota| quota.limits(asking.tenant));
+        self.counts.unlimited += u64::from(unlimited);
+        self.counts.cost.add(i64::from(asking.cost) * 1_000);
     }
 
     /// The request is the worker's at once; its owner sends it. Most are not timed: to read the clock would cost a fifth of all
@@ -370,6 +391,7 @@ impl<W: World> Inner<W> {
         };
         let takes = |worker: &&super::workers::Worker<_>| !worker.leaving;
         let all = || self.workers.iter().map(|(_, worker)| worker);
+        let cost = self.counts.cost.read().max(0) as u64;
         Status {
             workers: self.workers.len() as u64,
             ready: self.workers.len() as u64 - leaving,
@@ -387,6 +409,10 @@ impl<W: World> Inner<W> {
             wait: self.counts.wait.read().max(0) as u64,
             hold: self.counts.hold.read().max(0) as u64,
             arrived: self.counts.arrived,
+            over_quota: self.counts.over_quota,
+            unlimited: self.counts.unlimited,
+            cost,
+            let_through: self.buckets.let_through(&self.config.quotas, cost),
             credits: self.credits.held(),
             wishes: self.credits.wishing() as u64,
         }

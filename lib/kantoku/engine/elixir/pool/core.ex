@@ -6,7 +6,19 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   #   C2. A ticket's owner gets at most one message for it.
   @moduledoc false
 
-  alias Kantoku.Engine.Elixir.Pool.{Credits, Deaths, Handover, Lending, Quota, State, Ticket, Tickets, Waiting, Workers}
+  alias Kantoku.Engine.Elixir.Pool.{
+    Credits,
+    Deaths,
+    Handover,
+    Lending,
+    Mean,
+    Quota,
+    State,
+    Ticket,
+    Tickets,
+    Waiting,
+    Workers
+  }
 
   @type answer :: term
   @type done :: {answer, [State.effect()], State.t()}
@@ -80,10 +92,12 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
 
     cond do
       state.config.draining -> refuse(state, :draining, 0)
-      over = over_quota(state, ticket, now) -> refuse(state, :quota, over)
+      over = over_quota(state, ticket, now) -> state |> State.count(:over_quota) |> refuse(:quota, over)
       true -> place(state, ticket, now)
     end
   end
+
+  defp over_quota(%{config: %{over_quota: true} = config}, _ticket, _now), do: config.queue_interval
 
   defp over_quota(state, ticket, now) do
     with {:error, retry_in} <- Quota.check(state.quota, ticket.tenant, ticket.cost, now),
@@ -121,7 +135,12 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
     |> wait(ticket, now)
   end
 
-  defp charge(state, ticket, now), do: %{state | quota: Quota.charge(state.quota, ticket.tenant, ticket.cost, now)}
+  defp charge(%{config: %{quotas: []}} = state, _ticket, _now), do: state
+
+  defp charge(%{quota: quota} = state, %{tenant: tenant, cost: cost}, now) do
+    state = if Quota.limits?(quota, tenant), do: state, else: State.count(state, :unlimited)
+    %{state | quota: Quota.charge(quota, tenant, cost, now), cost: Mean.add(state.cost, cost * 1_000)}
+  end
 
   defp refuse(state, reason, retry_in) do
     state |> State.count(:refused) |> answer({:error, reason, retry_in})
@@ -206,7 +225,12 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   end
 
   @spec tick(State.t(), integer) :: done
-  def tick(state, now), do: %{state | pressed: false} |> Handover.clear(now) |> Lending.run(now, :tick) |> answer(:ok)
+  def tick(state, now),
+    do:
+      %{state | pressed: false, quota: Quota.tick(state.quota, now)}
+      |> Handover.clear(now)
+      |> Lending.run(now, :tick)
+      |> answer(:ok)
 
   @doc "Ends the pool: who waits for it, or for a worker's answer, is told."
   @spec close(State.t()) :: done

@@ -15,7 +15,9 @@ defmodule Kantoku.Engine.Elixir.Pool.Lending do
   @doc "How many requests of a cost a tenant may send now. Credits that are held count as sent."
   @spec room(State.t(), Kantoku.Engine.Pools.tenant(), pos_integer, integer) :: non_neg_integer
   def room(state, tenant, cost, now) do
-    if state.config.draining or State.overloaded?(state), do: 0, else: left(state, tenant, cost, now)
+    if state.config.draining or state.config.over_quota or State.overloaded?(state),
+      do: 0,
+      else: left(state, tenant, cost, now)
   end
 
   defp left(state, tenant, cost, now) do

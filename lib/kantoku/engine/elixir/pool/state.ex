@@ -8,7 +8,7 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
 
   alias Kantoku.Engine.Elixir.Pool.{Codel, Credits, Mean, Quota, Ticket, Waiting, Workers}
 
-  @counts %{arrived: 0, served: 0, refused: 0, expired: 0, cancelled: 0}
+  @counts %{arrived: 0, served: 0, refused: 0, expired: 0, cancelled: 0, over_quota: 0, unlimited: 0}
 
   @enforce_keys [:name, :manager, :config, :workers, :codel, :credits, :next, :alive?]
   defstruct @enforce_keys ++
@@ -22,6 +22,8 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
                 counts: @counts,
                 wait: nil,
                 hold: nil,
+                # In thousandths.
+                cost: nil,
                 pressed: false,
                 effects: []
               ]
@@ -44,6 +46,7 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
           counts: %{atom => non_neg_integer},
           wait: Mean.t(),
           hold: Mean.t(),
+          cost: Mean.t(),
           pressed: boolean,
           next: non_neg_integer,
           alive?: (pid -> boolean),
