@@ -79,7 +79,7 @@ pools_on_each_engine Kantoku.BackpressureTest do
       call = call_async(pool, request)
       worker = begun(held)
       stop = Task.async(fn -> Pool.stop(pool, 5_000) end)
-      until(pool, draining: true)
+      eventually(fn -> Backpressure.available(pool) == {:ok, 0} end)
       {:ok, %{ref: ref}, 0} = Backpressure.request(pool, 1, [])
       release(worker, held)
       assert {:ok, _held} = Task.await(call)

@@ -97,6 +97,15 @@ const WORKERS: std::ops::Range<u64> = 1..7;
 const OWNERS: std::ops::Range<u64> = 11..16;
 const TENANTS: u8 = 4;
 
+// The first names no tenant.
+fn spelled(tenant: &[u8; 1]) -> &[u8] {
+    if tenant[0] == 0 { &[] } else { tenant }
+}
+
+fn named(tenant: &[u8]) -> u8 {
+    tenant.first().copied().unwrap_or(0)
+}
+
 fn weight(tenant: u8) -> u64 {
     if tenant == 3 { 3 } else { 1 }
 }
@@ -449,7 +458,7 @@ impl Run {
                 self.ask(&Asking {
                     kind,
                     owner: if kind == Kind::Cast { 0 } else { owner },
-                    tenant: &[tenant],
+                    tenant: spelled(&[tenant]),
                     priority,
                     cost,
                     wait,
@@ -586,7 +595,7 @@ impl Run {
         for lent in self.model.loans.values().filter(|lent| lent.wished > 0) {
             let room = self
                 .pool
-                .room(GENERATION, &[lent.tenant], lent.cost, self.now)
+                .room(GENERATION, spelled(&[lent.tenant]), lent.cost, self.now)
                 .expect("open");
             assert_eq!(room, 0, "nobody wishes in vain while there is room");
         }
@@ -600,9 +609,10 @@ impl Run {
         self.known_owners.insert(owner);
         self.asked += 1;
         let content = self.asked;
+        let name = [tenant];
         let borrowing = Borrowing {
             owner,
-            tenant: &[tenant],
+            tenant: spelled(&name),
             cost,
             ttl,
         };
@@ -690,7 +700,7 @@ impl Run {
         let number = self.asked;
         let full = self.pool.status(GENERATION).expect("open").queue >= self.config.max_queue as u64;
         self.outcrowded = if full {
-            self.model.outcrowded(asking.tenant[0])
+            self.model.outcrowded(named(asking.tenant))
         } else {
             BTreeSet::new()
         };
@@ -724,7 +734,7 @@ impl Run {
             kind: asking.kind,
             owner: asking.owner,
             state,
-            tenant: asking.tenant[0],
+            tenant: named(asking.tenant),
             priority: asking.priority,
             came: number,
         };
