@@ -87,7 +87,7 @@ impl Sent {
                 }
                 Effect::Lost { .. } | Effect::Refuse { .. } => drop(self.lost.fetch_add(1, SeqCst)),
                 Effect::Tell(Notice::Abandoned { .. } | Notice::Cast { .. }) => self.tell(),
-                Effect::Tell(_) => {}
+                Effect::Tell(_) | Effect::Credit { .. } => {}
             }
         }
     }
