@@ -72,7 +72,7 @@ defmodule Kantoku.MixProject do
       groups_for_modules: [
         Agents: [Kantoku.Agent, Kantoku.Agent.Options, Kantoku.Agent.Server, Kantoku.Agent.Adapter],
         Domains: [Kantoku.Domain],
-        Pools: [Kantoku.Pool, Kantoku.Pool.Lease, Kantoku.Pool.Strategy],
+        Pools: [Kantoku.Pool, Kantoku.Pool.Lease, Kantoku.Pool.Strategy, Kantoku.Backpressure],
         Registry: [Kantoku.Registry, Kantoku.Registry.Load, Kantoku.Entry],
         State: [Kantoku.Store, Kantoku.Store.Memory, Kantoku.Store.Disk],
         Scaling: [

@@ -22,8 +22,8 @@ defmodule Kantoku.Error do
   | `:quota` | the quota of the pool or tenant is used up | `pool`, `retry_in` |
   | `:deadline` | it waited as long as it may, and was not begun | `pool`, `retry_in` (0: trying again is no use) |
   | `:closed` | the pool was closed meanwhile | `pool`, `retry_in` (0) |
-  | `:not_held` | a lease that was handed in, or whose worker or pool ended | `pool` |
-  | `:not_owner` | a lease of another process | `pool` |
+  | `:not_held` | a lease that was handed in, or whose worker or pool ended; credits that were cancelled, or whose pool ended | `pool`; of credits, `what: :credits` |
+  | `:not_owner` | a lease, or credits, of another process | the same |
 
       iex> error = Kantoku.Error.new(:parked, id: "a", retry_in: 1_500)
       iex> {error.reason, error.details.retry_in}
@@ -138,6 +138,12 @@ defmodule Kantoku.Error do
     do: "a request waited for #{pool(d)} as long as it may; nothing was sent, so it may be asked again"
 
   defp sentence(:closed, d), do: "#{pool(d)} was closed meanwhile; start it with Kantoku.Pool.start/2 if it is wanted"
+
+  defp sentence(:not_held, %{what: :credits} = d),
+    do: "these credits of #{pool(d)} are not held any more: they were cancelled, or the pool ended; subscribe again"
+
+  defp sentence(:not_owner, %{what: :credits} = d),
+    do: "these credits of #{pool(d)} belong to another process; only who subscribed may ask for more or give them back"
 
   defp sentence(:not_held, d),
     do: "this lease of #{pool(d)} is not held any more: it was handed in, or its worker or pool ended; check out again"

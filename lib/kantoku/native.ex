@@ -198,6 +198,12 @@ defmodule Kantoku.Native do
   @impl Kantoku.Engine.Pools
   def pool_cancel(_instance, _pool, _ticket), do: without_library()
   @impl Kantoku.Engine.Pools
+  def pool_room(_instance, _pool, _tenant, _cost), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_lend(_instance, _pool, _tag, _terms), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_loan(_instance, _pool, _loan, _dealing, _count), do: without_library()
+  @impl Kantoku.Engine.Pools
   def pool_answered(_instance, _pool, _ticket), do: without_library()
   @impl Kantoku.Engine.Pools
   def pool_abandoned(_instance, _pool), do: without_library()

@@ -19,6 +19,8 @@ defmodule Kantoku.Pool do
       done it is asked by a message that every OTP behaviour answers in its turn.
     * **Who waits is served in a fair order**: tenants by deficit round-robin (Shreedhar and Varghese, SIGCOMM 1995), a tenant's own
       requests by priority and age. Who is dead or too late is never served.
+    * **A flood keeps nobody else out**: when the queue is full, the tenant with most in it for its weight makes room for who comes
+      with less (McKenney, "Stochastic Fairness Queueing", INFOCOM 1990).
     * **Too much is refused at once**, with a reason and `retry_in` ms: `:queue_full`, `:overloaded` (CoDel on the time that
       requests wait, in the variant of Maurer, "Fail at Scale", ACM Queue 2015), `:quota`, `:deadline`, `:draining`, `:closed`.
     * **A worker's death during a call reaches the caller at once**, as `:crashed`.
@@ -78,7 +80,7 @@ defmodule Kantoku.Pool do
 
   @doc """
   Sends a worker a request without waiting for it to be served, as `GenServer.cast/2` does. `:ok` says that it was sent, or waits its
-  turn. It counts as ongoing until the worker is done with it, and is nobody's: the death of who sent it changes nothing.
+  turn, of which nobody hears any more if it is refused after all. It counts as ongoing until the worker is done with it, and is nobody's: the death of who sent it changes nothing.
   """
   @spec cast(t, request :: term, keyword) :: :ok | {:error, Error.t()}
   defdelegate cast(pool, request, opts \\ []), to: Calls

@@ -79,9 +79,15 @@ impl Sent {
                     }
                 }
                 Effect::Grant { .. } => drop(self.granted.fetch_add(1, SeqCst)),
+                Effect::Entrust { parcel, .. } => {
+                    self.delivered.store(true, SeqCst);
+                    if parcel.sent() {
+                        self.tell();
+                    }
+                }
                 Effect::Lost { .. } | Effect::Refuse { .. } => drop(self.lost.fetch_add(1, SeqCst)),
-                Effect::Tell(Notice::Abandoned { .. }) => self.tell(),
-                Effect::Tell(_) => {}
+                Effect::Tell(Notice::Abandoned { .. } | Notice::Cast { .. }) => self.tell(),
+                Effect::Tell(_) | Effect::Credit { .. } => {}
             }
         }
     }
@@ -271,5 +277,22 @@ fn loom_two_who_come_at_once_share_one_permit_in_turn() {
         assert_eq!(scene.sent.granted.load(SeqCst), 1);
         assert!(held_first(in_order.0, in_order.1));
         assert_eq!(scene.ongoing(), (0, 0, 1));
+    });
+}
+
+#[test]
+fn loom_a_cast_is_listed_for_a_new_manager_only_after_it_was_sent() {
+    check(|| {
+        let (scene, held, waiting) = Scene::new(Kind::Checkout);
+        scene.cancel(waiting);
+        scene.give_back(held, HOLDER);
+        let other = Arc::clone(&scene);
+        let sender = thread::spawn(move || other.ask(&asking(Kind::Cast, 0)));
+        let listed = scene.pool.unheeded(OPEN).expect("open").len();
+        let delivered = scene.sent.delivered.load(SeqCst);
+        assert!(listed == 0 || delivered, "P6");
+        sender.join().unwrap();
+        assert_eq!(scene.sent.told.load(SeqCst), 1);
+        assert_eq!(scene.pool.unheeded(OPEN).expect("open").len(), 1);
     });
 }

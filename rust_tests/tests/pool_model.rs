@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 
 use kantoku_core::pool::{
-    Asked, Asking, Cancelled, Config, Effect, Effects, Joined, Kind, Name, Notice, Outcome, Pool, Returned,
-    Route, Strategy as Choice,
+    Asked, Asking, Borrowing, Cancelled, Config, Dealing, Dealt, Effect, Effects, Joined, Kind, LoanName,
+    Name, Notice, Outcome, Pool, Refusal, Returned, Route, Strategy as Choice,
 };
 use kantoku_rust_tests::cases;
 use proptest::collection::vec;
@@ -68,6 +68,18 @@ enum Op {
     Answered {
         at: usize,
     },
+    Borrow {
+        owner: u64,
+        tenant: u8,
+        cost: u32,
+        ttl: i64,
+    },
+    Deal {
+        at: usize,
+        dealing: Dealing,
+        count: u64,
+        foreign: bool,
+    },
     Tick,
     Pass {
         ms: i64,
@@ -77,11 +89,26 @@ enum Op {
         max_ongoing: u32,
         max_queue: usize,
         target: Option<i64>,
+        draining: bool,
     },
 }
 
 const WORKERS: std::ops::Range<u64> = 1..7;
 const OWNERS: std::ops::Range<u64> = 11..16;
+const TENANTS: u8 = 4;
+
+// The first names no tenant.
+fn spelled(tenant: &[u8; 1]) -> &[u8] {
+    if tenant[0] == 0 { &[] } else { tenant }
+}
+
+fn named(tenant: &[u8]) -> u8 {
+    tenant.first().copied().unwrap_or(0)
+}
+
+fn weight(tenant: u8) -> u64 {
+    if tenant == 3 { 3 } else { 1 }
+}
 
 fn op() -> impl Strategy<Value = Op> {
     let kind = prop_oneof![Just(Kind::Call), Just(Kind::Checkout), Just(Kind::Cast)];
@@ -94,18 +121,34 @@ fn op() -> impl Strategy<Value = Op> {
         1 => WORKERS.prop_map(|pid| Op::Leave { pid }),
         1 => (1..16_u64).prop_map(|pid| Op::Die { pid }),
         1 => (1..16_u64).prop_map(|pid| Op::Hear { pid }),
-        12 => (kind, OWNERS, 0..4_u8, 0..3_u8, 1..5_u32, wait).prop_map(
+        12 => (kind, OWNERS, 0..TENANTS, 0..3_u8, 1..5_u32, wait).prop_map(
             |(kind, owner, tenant, priority, cost, wait)| Op::Ask { kind, owner, tenant, priority, cost, wait }
         ),
         8 => (0..64_usize, prop::bool::weighted(0.1), outcome)
             .prop_map(|(at, foreign, outcome)| Op::GiveBack { at, foreign, outcome }),
         3 => (0..64_usize, prop::bool::weighted(0.1)).prop_map(|(at, foreign)| Op::Cancel { at, foreign }),
         4 => (0..64_usize).prop_map(|at| Op::Answered { at }),
+        1 => (OWNERS, 0..TENANTS, 1..5_u32, 1..300_i64).prop_map(
+            |(owner, tenant, cost, ttl)| Op::Borrow { owner, tenant, cost, ttl: ttl * MS }
+        ),
+        8 => (0..8_usize, dealing(), 0..20_u64, prop::bool::weighted(0.1))
+            .prop_map(|(at, dealing, count, foreign)| Op::Deal { at, dealing, count, foreign }),
         2 => Just(Op::Tick),
         4 => (0..120_i64).prop_map(|ms| Op::Pass { ms }),
-        1 => (strategy(), 1..4_u32, 0..12_usize, target).prop_map(|(strategy, max_ongoing, max_queue, target)| {
-            Op::Configure { strategy, max_ongoing, max_queue, target }
-        }),
+        1 => (strategy(), 1..4_u32, 0..12_usize, target, prop::bool::weighted(0.2)).prop_map(
+            |(strategy, max_ongoing, max_queue, target, draining)| {
+                Op::Configure { strategy, max_ongoing, max_queue, target, draining }
+            }
+        ),
+    ]
+}
+
+fn dealing() -> impl Strategy<Value = Dealing> {
+    prop_oneof![
+        6 => Just(Dealing::Ask),
+        4 => Just(Dealing::Take),
+        2 => Just(Dealing::GiveBack),
+        1 => Just(Dealing::Close),
     ]
 }
 
@@ -133,6 +176,37 @@ struct Known {
     kind: Kind,
     owner: u64,
     state: State,
+    tenant: u8,
+    priority: u8,
+    /// The number of the asking.
+    came: u64,
+}
+
+/// What a sender knows of its loan.
+#[derive(Clone, Copy, Debug)]
+struct Lent {
+    owner: u64,
+    tenant: u8,
+    cost: u32,
+    ttl: i64,
+    wished: u64,
+    held: u64,
+    lapses: i64,
+}
+
+impl Lent {
+    fn granted(&mut self, count: u64, now: i64) {
+        self.wished = self
+            .wished
+            .checked_sub(count)
+            .expect("no more than was wished for");
+        self.held = self.held_at(now) + count;
+        self.lapses = now + self.ttl;
+    }
+
+    fn held_at(&self, now: i64) -> u64 {
+        if self.lapses <= now { 0 } else { self.held }
+    }
 }
 
 /// What a list of tickets and workers says.
@@ -146,6 +220,11 @@ struct Model {
     leaving: BTreeSet<u64>,
     workers: BTreeMap<u64, u64>,
     max_ongoing: usize,
+    loans: BTreeMap<LoanName, Lent>,
+    /// Closed ones too.
+    loan_names: Vec<LoanName>,
+    /// Content of parcels to loans.
+    lent: BTreeMap<u64, LoanName>,
 }
 
 impl Model {
@@ -157,6 +236,11 @@ impl Model {
         })
     }
 
+    fn may_any_be_gone(&self, world: &World) -> bool {
+        let mut names = self.names.iter();
+        names.any(|&name| self.may_be_gone(name, world))
+    }
+
     fn ongoing(&self, worker: u64) -> usize {
         let has =
             |known: &&Known| matches!(known.state, State::With(pid) | State::Abandoned(pid) if pid == worker);
@@ -165,6 +249,30 @@ impl Model {
 
     fn name(&self, at: usize) -> Option<Name> {
         (!self.names.is_empty()).then(|| self.names[at % self.names.len()])
+    }
+
+    /// W4: who may have to make room for one of the tenant; nobody if that has most itself.
+    fn outcrowded(&self, tenant: u8) -> BTreeSet<u64> {
+        let waiting = || {
+            self.tickets
+                .values()
+                .filter(|known| known.state == State::Waiting)
+        };
+        let len = |of: u8| waiting().filter(|known| known.tenant == of).count() as u64;
+        let comer = len(tenant) + 1;
+        let others = || (0..TENANTS).filter(|&of| of != tenant && len(of) > 1);
+        let longer = |(one, one_weight): (u64, u64), (two, two_weight): (u64, u64)| {
+            one * two_weight > two * one_weight
+        };
+        let line = |of: u8| (len(of), weight(of));
+        let longest = others().filter(|&of| !others().any(|other| longer(line(other), line(of))));
+        let gives_way = |&of: &u8| comer == 1 || longer(line(of), (comer, weight(tenant)));
+        let last = |of: u8| {
+            let own = waiting().filter(|known| known.tenant == of);
+            own.max_by_key(|known| (known.priority, known.came))
+                .map(|known| known.came)
+        };
+        longest.filter(gives_way).filter_map(last).collect()
     }
 
     fn hand_over(&mut self, name: Name, worker: u64, world: &World) {
@@ -213,6 +321,9 @@ struct Run {
     asked: u64,
     known_owners: BTreeSet<u64>,
     config: Config,
+    /// Who may have to make room for the request that comes.
+    outcrowded: BTreeSet<u64>,
+    lines_known: bool,
 }
 
 impl Run {
@@ -227,7 +338,12 @@ impl Run {
             now: 0,
             asked: 0,
             known_owners: BTreeSet::new(),
-            config: Config::default(),
+            config: Config {
+                weights: [(vec![3].into(), 3)].into(),
+                ..Config::default()
+            },
+            outcrowded: BTreeSet::new(),
+            lines_known: true,
         };
         let mut effects = Effects::default();
         run.pool
@@ -255,6 +371,9 @@ impl Run {
                         "only casts are nobody's at once"
                     );
                 }
+                Effect::Entrust { parcel, .. } => {
+                    assert!(parcel.sent(), "a cast is nobody's at once");
+                }
                 Effect::Grant {
                     owner,
                     worker,
@@ -264,10 +383,26 @@ impl Run {
                     assert_eq!(self.model.tickets[&name.word()].owner, owner);
                     self.model.hand_over(name, worker, &self.world);
                 }
-                Effect::Refuse { owner, parcel, .. } => {
+                Effect::Refuse {
+                    owner,
+                    parcel,
+                    reason,
+                    ..
+                } => {
                     let name = self.model.contents[parcel.content()];
                     let known = self.model.tickets.remove(&name.word()).expect("P3: it was there");
                     assert_eq!((known.owner, known.state), (owner, State::Waiting));
+                    if reason == Refusal::QueueFull {
+                        assert!(!self.lines_known || self.outcrowded.contains(&known.came), "W4");
+                        self.outcrowded.clear();
+                    }
+                }
+                Effect::Credit { owner, parcel, count } => {
+                    let lent = self.model.loans.get_mut(&self.model.lent[&parcel.content]);
+                    let lent = lent.expect("whose death was heard of has no loan");
+                    assert_eq!(lent.owner, owner);
+                    lent.granted(count, self.now);
+                    self.granted(count);
                 }
                 Effect::Lost { owner, parcel } => {
                     let name = self.model.contents[parcel.content()];
@@ -323,7 +458,7 @@ impl Run {
                 self.ask(&Asking {
                     kind,
                     owner: if kind == Kind::Cast { 0 } else { owner },
-                    tenant: &[tenant],
+                    tenant: spelled(&[tenant]),
                     priority,
                     cost,
                     wait,
@@ -336,19 +471,29 @@ impl Run {
             Op::GiveBack { at, foreign, outcome } => self.give_back(at, foreign, outcome),
             Op::Cancel { at, foreign } => self.cancel(at, foreign),
             Op::Answered { at } => self.answered(at),
-            Op::Tick => {
-                let mut effects = Effects::default();
-                self.pool.tick(GENERATION, self.now, &mut effects).expect("open");
-                self.carry_out(effects);
-            }
+            Op::Borrow {
+                owner,
+                tenant,
+                cost,
+                ttl,
+            } => self.borrow(owner, tenant, cost, ttl),
+            Op::Deal {
+                at,
+                dealing,
+                count,
+                foreign,
+            } => self.deal(at, dealing, count, foreign),
+            Op::Tick => self.tick(),
             Op::Pass { ms } => self.now += ms * MS,
             Op::Configure {
                 strategy,
                 max_ongoing,
                 max_queue,
                 target,
+                draining,
             } => {
                 self.config = Config {
+                    draining,
                     strategy,
                     max_ongoing,
                     max_queue,
@@ -440,6 +585,108 @@ impl Run {
         let mut effects = Effects::default();
         let _handle = self.pool.owner_died(GENERATION, pid, &mut effects).expect("open");
         self.carry_out(effects);
+        self.model.loans.retain(|_, lent| lent.owner != pid);
+    }
+
+    fn tick(&mut self) {
+        let mut effects = Effects::default();
+        self.pool.tick(GENERATION, self.now, &mut effects).expect("open");
+        self.carry_out(effects);
+        for lent in self.model.loans.values().filter(|lent| lent.wished > 0) {
+            let room = self
+                .pool
+                .room(GENERATION, spelled(&[lent.tenant]), lent.cost, self.now)
+                .expect("open");
+            assert_eq!(room, 0, "nobody wishes in vain while there is room");
+        }
+    }
+
+    fn borrow(&mut self, owner: u64, tenant: u8, cost: u32, ttl: i64) {
+        let alive = world_alive(&self.world, owner);
+        if !alive && self.known_owners.contains(&owner) {
+            return;
+        }
+        self.known_owners.insert(owner);
+        self.asked += 1;
+        let content = self.asked;
+        let name = [tenant];
+        let borrowing = Borrowing {
+            owner,
+            tenant: spelled(&name),
+            cost,
+            ttl,
+        };
+        let lent = self
+            .pool
+            .borrow(GENERATION, &borrowing, || alive.then_some(owner), content)
+            .expect("open");
+        assert_eq!(lent.is_some(), alive);
+        let Some(name) = lent else { return };
+        let known = Lent {
+            owner,
+            tenant,
+            cost,
+            ttl,
+            wished: 0,
+            held: 0,
+            lapses: 0,
+        };
+        assert!(self.model.loans.insert(name, known).is_none());
+        self.model.loan_names.push(name);
+        self.model.lent.insert(content, name);
+    }
+
+    fn deal(&mut self, at: usize, dealing: Dealing, count: u64, foreign: bool) {
+        if self.model.loan_names.is_empty() {
+            return;
+        }
+        let name = self.model.loan_names[at % self.model.loan_names.len()];
+        let known = self.model.loans.get(&name).copied();
+        let owner = known.map_or(11, |lent| lent.owner) + u64::from(foreign);
+        let mut effects = Effects::default();
+        let dealt = self
+            .pool
+            .deal(GENERATION, name, owner, dealing, count, self.now, &mut effects)
+            .expect("open");
+        // What it wished for before may be granted by an effect of this.
+        if let (Some(lent), Dealing::Ask, false) = (self.model.loans.get_mut(&name), dealing, foreign) {
+            lent.wished += count;
+        }
+        self.carry_out(effects);
+        match (known, dealt) {
+            (None, dealt) => assert_eq!(dealt, Dealt::Gone),
+            (Some(_), dealt) if foreign && dealing != Dealing::Take => assert_eq!(dealt, Dealt::Foreign),
+            (Some(lent), Dealt::Count(done)) => self.dealt(name, lent, dealing, count, done),
+            (Some(_), dealt) => panic!("{dealt:?}"),
+        }
+    }
+
+    fn dealt(&mut self, name: LoanName, before: Lent, dealing: Dealing, count: u64, done: u64) {
+        let (now, held) = (self.now, before.held_at(self.now));
+        let lent = self.model.loans.get_mut(&name).expect("just seen");
+        match dealing {
+            Dealing::Ask => {
+                if done > 0 {
+                    lent.granted(done, now);
+                    self.granted(done);
+                }
+            }
+            Dealing::Take | Dealing::GiveBack => {
+                assert_eq!(done, held.min(count));
+                lent.held = lent.held_at(now) - done;
+            }
+            Dealing::Close => {
+                assert_eq!(done, held);
+                self.model.loans.remove(&name);
+            }
+        }
+    }
+
+    // C4, from far: what is granted is in the permits that are free, or in the queue.
+    fn granted(&self, count: u64) {
+        let status = self.pool.status(GENERATION).expect("open");
+        assert!(count > 0 && !self.config.draining && status.overloaded == 0);
+        assert!(status.credits <= status.free + self.config.max_queue as u64, "C4");
     }
 
     fn ask(&mut self, asking: &Asking<'_>) {
@@ -451,6 +698,15 @@ impl Run {
         self.known_owners.insert(asking.owner);
         self.asked += 1;
         let number = self.asked;
+        let full = self.pool.status(GENERATION).expect("open").queue >= self.config.max_queue as u64;
+        self.outcrowded = if full {
+            self.model.outcrowded(named(asking.tenant))
+        } else {
+            BTreeSet::new()
+        };
+        let may_come = !full || !self.outcrowded.is_empty();
+        // How long the lines are is only known while nobody in them is dead.
+        self.lines_known = !self.model.may_any_be_gone(&self.world);
         let mut effects = Effects::default();
         let asked = self
             .pool
@@ -464,11 +720,23 @@ impl Run {
                 &mut effects,
             )
             .expect("open");
-        self.carry_out(effects);
+        if let Asked::Taken { ticket, worker } = asked {
+            // P6: the one that is taken was not sent before its effects are carried out.
+            let notice = Notice::unheeded(asking.kind, ticket, worker);
+            let listed = |run: &Self| run.pool.unheeded(GENERATION).expect("open").contains(&notice);
+            assert!(!listed(self), "{ticket} was not sent yet");
+            self.carry_out(effects);
+            assert_eq!(listed(self), asking.kind == Kind::Cast);
+        } else {
+            self.carry_out(effects);
+        }
         let known = |state| Known {
             kind: asking.kind,
             owner: asking.owner,
             state,
+            tenant: named(asking.tenant),
+            priority: asking.priority,
+            came: number,
         };
         match asked {
             Asked::Taken { ticket, worker } => {
@@ -489,9 +757,19 @@ impl Run {
                         .is_none()
                 );
                 self.remember(ticket, number);
-                assert!(asking.wait > 0);
+                assert!(asking.wait > 0 && (may_come || !self.lines_known));
+                assert!(
+                    !full || self.outcrowded.is_empty() || !self.lines_known,
+                    "W4: somebody has to make room"
+                );
             }
-            Asked::Refused { retry_in, .. } => assert!(retry_in > 0),
+            Asked::Refused {
+                reason: Refusal::Draining,
+                retry_in,
+            } => assert!(self.config.draining && retry_in == 0),
+            Asked::Refused { retry_in, .. } => {
+                assert!(retry_in > 0 && (asking.wait <= 0 || !may_come || !self.lines_known));
+            }
             Asked::NoOwner => assert!(!alive),
         }
     }

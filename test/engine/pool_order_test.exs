@@ -100,6 +100,41 @@ each_engine Kantoku.Engine.PoolOrderTest do
       assert {:queued, _} = TestPool.call(pool, :three)
     end
 
+    @tag pool: [max_queue: 6]
+    test "that one tenant floods has room for the others", %{pool: pool} = context do
+      flood = for n <- 1..6, do: {{:flood, n}, tenant: :flood, priority: if(n == 2, do: 2, else: 1)}
+      flood = TestPool.queue(pool, flood)
+      calm = TestPool.queue(pool, for(n <- 1..3, do: {{:calm, n}, tenant: :calm}))
+      other = TestPool.queue(pool, [{:other, tenant: :other}])
+      # The newest go, of the lowest priority first; and each is told.
+      for n <- [2, 6, 5], do: hear({:kantoku_pool, {:flood, ^n}, {:refused, :queue_full, retry_in}} when retry_in >= 1)
+      # Of equals, any.
+      hear({:kantoku_pool, {_tenant, n} = gone, {:refused, :queue_full, _}} when n in 3..4)
+      # Who has as much as anybody makes no room for itself, nor has a tenant's only one to go.
+      for tenant <- [:flood, :calm], do: {:error, :queue_full, _} = TestPool.call(pool, :late, tenant: tenant)
+      assert %{queue: 6, tenants: 3, refused: 6} = TestPool.status(pool)
+      tickets = flood |> Map.merge(calm) |> Map.merge(other) |> Map.drop([gone | for(n <- [2, 6, 5], do: {:flood, n})])
+      assert context |> order(tickets) |> length() == 6
+    end
+
+    @tag pool: [max_queue: 8, weights: [heavy: 3]]
+    test "is shared by weight when it is full", %{pool: pool} do
+      TestPool.queue(pool, for(n <- 1..8, do: {{:heavy, n}, tenant: :heavy}))
+      TestPool.queue(pool, for(n <- 1..2, do: {{:light, n}, tenant: :light}))
+      for n <- [8, 7], do: hear({:kantoku_pool, {:heavy, ^n}, {:refused, :queue_full, _}})
+      # 6 / 3 is not more than 3.
+      assert {:error, :queue_full, _} = TestPool.call(pool, :three, tenant: :light)
+      assert %{queue: 8, refused: 3} = TestPool.status(pool)
+    end
+
+    @tag pool: [max_queue: 2]
+    test "drops a cast without a word", %{pool: pool} do
+      for n <- 1..2, do: :queued = TestPool.cast(pool, n, tenant: :a)
+      {:queued, _} = TestPool.call(pool, :three, tenant: :b)
+      assert %{queue: 2, tenants: 2, refused: 1} = TestPool.status(pool)
+      refute_received {:kantoku_pool, _tag, {:refused, _reason, _retry_in}}
+    end
+
     @tag pool: [max_queue: 0]
     test "of no places takes nobody", %{pool: pool, first: first} do
       assert {:error, :queue_full, _} = TestPool.call(pool, :one)

@@ -70,9 +70,15 @@ defmodule Kantoku.Pool.OptionsTest do
   end
 
   test "quotas and weights come to the engine in its form" do
-    quotas = [{:pool, requests: 600}, {:each, tokens: 90, burst: 9}, {{:tenant, "a"}, requests: 1}]
+    quotas = [
+      {:memory, 1_000_000},
+      {:pool, requests: 600},
+      {:each, tokens: 90, burst: 9},
+      {{:tenant, "a"}, requests: 1}
+    ]
+
     config = Config.new!([name: :p, quotas: quotas, weights: %{"gold" => 3}] ++ @worker)
-    told = Config.for_engine(config, false)
+    told = Config.for_engine(config, false, false)
     assert told.quotas == [{:pool, :requests, 600, 600}, {:each, :tokens, 90, 9}, {{:tenant, "a"}, :requests, 1, 1}]
     assert told.weights == [{"gold", 3}]
     assert Config.change!(config, max_queue: 1) == %{config | max_queue: 1}

@@ -19,10 +19,10 @@ defmodule Kantoku.Pool.ScalingTest do
     end
 
     # So many requests that last until the gate is open.
-    defp load(pool, count) do
+    defp load(pool, count, opts \\ []) do
       gate = :atomics.new(1, [])
-      request = {:run, fn -> wait(gate) end}
-      {gate, for(_ <- 1..count, do: Task.async(fn -> Pool.call(pool, request, timeout: 60_000) end))}
+      {request, opts} = {{:run, fn -> wait(gate) end}, [timeout: 60_000] ++ opts}
+      {gate, for(_ <- 1..count, do: Task.async(fn -> Pool.call(pool, request, opts) end))}
     end
 
     defp wait(gate), do: if(:atomics.get(gate, 1) == 0, do: Process.sleep(2) && wait(gate))
@@ -193,6 +193,68 @@ defmodule Kantoku.Pool.ScalingTest do
       :ok = Pool.update(pool, quotas: [{{:tenant, :other}, requests: 1}])
       until(pool, ready: 6)
       relieve(load)
+    end
+
+    test "it does not grow into the quotas of its tenants, unless others come, too" do
+      pool = scaling!([], quotas: [{:each, requests: 60, burst: 100}])
+      for tenant <- [:a, :b], do: {:ok, _} = Pool.call(pool, {:sleep, 20}, tenant: tenant)
+      load = load(pool, 6, tenant: :a)
+      held = eventually(fn -> Enum.find(explained(pool).decisions, &(:quota in &1.limited_by)) end)
+      assert %{size: 1, wanted: 1, headroom: 0} = held
+      assert held.explanation =~ "quota: 1, tenants allows 0 more"
+      assert %{wanted: 1} = status(pool)
+      # Of one that has no limit of its own.
+      :ok = Pool.update(pool, quotas: [{{:tenant, :a}, requests: 60, burst: 100}])
+      more = load(pool, 1, tenant: :free)
+      until(pool, ready: 7)
+      relieve(load)
+      relieve(more)
+    end
+
+    test "it does not grow while quotas refuse what comes and nobody waits" do
+      quotas = [{{:tenant, :a}, requests: 1_000_000}, {{:tenant, :b}, requests: 1, burst: 1}]
+      pool = scaling!([metrics: [utilization: 0.5]], max_ongoing: 4, quotas: quotas)
+      {:ok, _} = Pool.call(pool, {:sleep, 20}, tenant: :b)
+      refuse = fn -> {:error, %Error{reason: :quota}} = Pool.call(pool, :pid, tenant: :b) end
+      eventually(fn -> refuse.() && explained(pool).decisions != [] end)
+      load = load(pool, 3, tenant: :a)
+
+      held = eventually(fn -> refuse.() && Enum.find(explained(pool).decisions, &(:quota in &1.limited_by)) end)
+
+      assert held.explanation =~ "quota allows 0 more"
+      until(pool, ready: 2)
+      relieve(load)
+    end
+
+    test "it does not grow beyond the memory that its workers may use, and refuses what comes while they use more" do
+      options = [min: 1, max: 8, target: 1, codel: false, scaling: @scaling, queue_interval: 700]
+      pool = pool!(@engine, options, ballast: List.duplicate(:heavy, 200_000))
+      load = load(pool, 2)
+      until(pool, ready: 2)
+      workers = pids(pool)
+      for pid <- workers, do: :erlang.garbage_collect(pid)
+      used = workers |> Enum.map(&elem(Process.info(&1, :memory), 1)) |> Enum.sum()
+      :ok = Pool.update(pool, quotas: [memory: div(used * 5, 4)])
+      eventually(fn -> Enum.any?(explained(pool).decisions, &is_integer(&1.headroom)) end)
+      more = load(pool, 6)
+      held = eventually(fn -> Enum.find(explained(pool).decisions, &(:quota in &1.limited_by)) end)
+      assert held.explanation =~ "memory allows 0 more"
+      assert %{wanted: 2} = status(pool)
+      relieve(load)
+      relieve(more)
+
+      :ok = Pool.update(pool, quotas: [memory: 1])
+      assert %Error{details: %{retry_in: 700}} = eventually(fn -> refused(pool) end)
+      assert Kantoku.Backpressure.available(pool) == {:ok, 0}
+      :ok = Pool.update(pool, quotas: [])
+      assert {:ok, _pid} = Pool.call(pool, :pid)
+    end
+
+    defp refused(pool) do
+      case Pool.call(pool, :pid) do
+        {:error, %Error{reason: :quota} = error} -> error
+        {:ok, _pid} -> nil
+      end
     end
 
     test "the memory of workers and functions are metrics, too, and one that never answers holds up nothing" do

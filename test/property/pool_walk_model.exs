@@ -34,6 +34,24 @@ defmodule Kantoku.PoolWalkModel do
     end
   end
 
+  @doc "Who may have to make room for a ticket of a tenant: the newest of the lowest priority of whoever has most for its weight."
+  def outcrowded(model, tenant, weights) do
+    lines = Enum.group_by(model.waiting, & &1.tenant)
+    weight = &Map.get(weights, &1, 1)
+    comer = length(Map.get(lines, tenant, [])) + 1
+
+    others =
+      for {other, tickets} <- lines, other != tenant, length(tickets) > 1, do: {other, length(tickets) / weight.(other)}
+
+    most = others |> Enum.map(&elem(&1, 1)) |> Enum.max(fn -> 0 end)
+
+    if others != [] and (comer == 1 or most > comer / weight.(tenant)),
+      do: for({other, ^most} <- others, do: last(lines[other])),
+      else: []
+  end
+
+  defp last(tickets), do: Enum.max_by(tickets, &{&1.priority, &1.number}).number
+
   defp next(tickets, nth, overloaded) do
     highest = tickets |> Enum.map(& &1.priority) |> Enum.min()
     among = if rem(nth, 8) == 0, do: tickets, else: Enum.filter(tickets, &(&1.priority == highest))
@@ -49,6 +67,7 @@ defmodule Kantoku.PoolWalkModel do
     waiting!(state, tickets)
     owners!(state, tickets)
     counts!(state)
+    credits!(state.credits)
   end
 
   # S1, P1: each ticket past waiting is at one worker, and each at a worker is such a ticket. P2: who has a permit free is known.
@@ -113,6 +132,18 @@ defmodule Kantoku.PoolWalkModel do
 
     assert Enum.sort(state.abandoned) ==
              Enum.sort(for(%{state: :abandoned} = ticket <- tickets, do: ticket.number))
+  end
+
+  # C1 to C3 of credits.
+  defp credits!(credits) do
+    loans = Map.values(credits.loans)
+    assert credits.held == loans |> Enum.map(& &1.held) |> Enum.sum()
+    held = Enum.reduce(loans, %{}, fn loan, held -> Map.update(held, loan.tenant, loan.held, &(&1 + loan.held)) end)
+    assert credits.of_tenant == Map.reject(held, fn {_tenant, count} -> count == 0 end)
+    tally = credits.tally
+    assert tally.granted == tally.taken + tally.returned + tally.lapsed + credits.held
+    wishing = for {name, %{wished: wished}} when wished > 0 <- credits.loans, do: name
+    assert Enum.sort(wishing) == Enum.sort(:queue.to_list(credits.line))
   end
 
   # S3.

@@ -36,6 +36,10 @@ defmodule Kantoku.PoolWalkTest do
       {6, {:checkin, pick, one_of([:ok, :error, :abandoned]), one_of([:own, :own, :foreign])}},
       {4, {:cancel, pick, one_of([:own, :own, :own, :foreign])}},
       {8, {:answered, pick}},
+      {1, {:lend, small, asked(), :proper_types.integer(1, 60)}},
+      {8,
+       {:deal, small, one_of([:ask, :ask, :ask, :take, :take, :give_back, :close]), pick,
+        one_of([:own, :own, :foreign])}},
       {3, :tick},
       {6, {:pass, :proper_types.integer(0, 30)}},
       {3, {:configure, changes()}}
@@ -52,7 +56,7 @@ defmodule Kantoku.PoolWalkTest do
       :proper_types.oneof([
         {:strategy, one_of([:round_robin, :random, :least_loaded, :power_of_two, :peak_ewma, :hash, :lifo])},
         {:max_ongoing, :proper_types.integer(1, 3)},
-        {:max_queue, one_of([0, 5, 100, 100, 100])},
+        {:max_queue, one_of([0, 5, 5, 100, 100])},
         {:codel, :proper_types.boolean()},
         {:draining, one_of([false, false, false, true])},
         {:weights, one_of([[], [a: 3], [{"b", 2}, {nil, 7}]])},
@@ -84,6 +88,7 @@ defmodule Kantoku.PoolWalkTest do
       owners: for(n <- 1..@owners, do: {:owner, n}),
       last: @owners,
       tickets: [],
+      loans: [],
       downs: [],
       told: %{}
     }
@@ -145,8 +150,10 @@ defmodule Kantoku.PoolWalkTest do
     }
 
     full = world.state.waiting.size >= world.config.max_queue
+    places = if full, do: PoolWalkModel.outcrowded(world.model, tenant, Map.new(world.config.weights)), else: []
     {answer, world} = run(world, &Core.request(&1, ticket, &2), {:ask, %{ticket | number: number}})
-    asked!(answer, number, full or wait == 0)
+    asked!(answer, number, wait == 0 or (full and places == []))
+    if full and queued?(answer), do: refute(Enum.all?(places, &is_map_key(world.state.tickets, &1)))
     %{world | tickets: [{number, owner} | world.tickets]}
   end
 
@@ -189,8 +196,30 @@ defmodule Kantoku.PoolWalkTest do
     end)
   end
 
+  defp step({:lend, index, {tenant, _priority, cost, _wait, _route}, ttl}, world) do
+    owner = owner(world, index)
+    tag = {:loan, length(world.loans)}
+    {{:ok, loan}, world} = run(world, fn state, _now -> Core.lend(state, owner, tag, {tenant, cost, ttl}) end, :lend)
+    %{world | loans: world.loans ++ [{loan, owner}]}
+  end
+
+  defp step({:deal, _index, _dealing, _count, _whose}, %{loans: []} = world), do: world
+
+  defp step({:deal, index, dealing, count, whose}, world) do
+    {loan, owner} = Enum.at(world.loans, rem(index, length(world.loans)))
+    owner = if whose == :own, do: owner, else: :stranger
+    before = world.state.credits.loans[loan]
+    {answer, world} = run(world, &Core.deal(&1, owner, loan, dealing, count, &2), {:deal, loan})
+    dealt!(answer, before, dealing, count, owner, world)
+    world
+  end
+
   defp step(:tick, world) do
     {:ok, world} = run(world, &Core.tick/2, :tick)
+
+    for {_name, %{wished: wished} = loan} when wished > 0 <- world.state.credits.loans,
+        do: assert(room(world, loan) == 0)
+
     for %{state: :waiting} = ticket <- Map.values(world.state.tickets), do: refute(late?(world, ticket))
     world
   end
@@ -248,6 +277,11 @@ defmodule Kantoku.PoolWalkTest do
     end
   end
 
+  defp room(world, loan) do
+    {room, [], _state} = Core.room(world.state, loan.tenant, loan.cost, world.now)
+    room
+  end
+
   # Answers -----------------------------------------------------------------------------------------------------------
 
   defp asked!({sent, number, _pid}, number, _full) when sent in [:sent, :granted], do: :ok
@@ -257,6 +291,20 @@ defmodule Kantoku.PoolWalkTest do
   defp asked!({:error, :queue_full, retry_in}, _number, full), do: assert(full and retry_in >= 1)
   defp asked!({:error, :quota, retry_in}, _number, _full), do: assert(retry_in >= 1)
   defp asked!({:error, :draining, 0}, _number, _full), do: :ok
+
+  defp dealt!(answer, nil, _dealing, _count, _owner, _world), do: assert(answer == :gone)
+
+  defp dealt!(answer, %{owner: whose}, dealing, _count, owner, _world) when whose != owner and dealing != :take,
+    do: assert(answer == {:error, :foreign})
+
+  defp dealt!(answer, before, :ask, count, _owner, _world), do: assert(answer in 0..(before.wished + count))
+
+  defp dealt!(answer, before, dealing, count, _owner, world) do
+    held = if before.lapses <= world.now, do: 0, else: before.held
+    assert answer == if(dealing == :close, do: held, else: min(held, count))
+  end
+
+  defp queued?(answer), do: match?(:queued, answer) or match?({:queued, _number}, answer)
 
   defp checkin(nil, _owner), do: :gone
   defp checkin(%{state: :abandoned}, _owner), do: :gone
@@ -279,13 +327,23 @@ defmodule Kantoku.PoolWalkTest do
       %{world | state: state} |> told(effects) |> ended(before, effects, command) |> served(before, effects, command)
 
     PoolWalkModel.check!(state, &alive?/1)
+    lent!(world, effects)
     assert model_waits(world) == core_waits(state)
     {answer, world}
   end
 
+  # L1, from far: what is held is in the permits that are free, or in the queue; and nothing is granted while there is no room.
+  defp lent!(world, effects) do
+    if Enum.any?(effects, &match?({:send, _pid, {:kantoku_pool, {:loan, _}, {:credits, _}}}, &1)) do
+      status = Report.status(world.state)
+      assert status.credits <= status.free + world.config.max_queue
+      refute status.overloaded == 1 or world.config.draining
+    end
+  end
+
   # C2.
   defp told(world, effects) do
-    messages = for {:send, pid, {:kantoku_pool, tag, what}} when tag != :pool <- effects, do: {tag, {pid, what}}
+    messages = for {:send, pid, {:kantoku_pool, tag, what}} when is_integer(tag) <- effects, do: {tag, {pid, what}}
 
     Enum.reduce(messages, world, fn {tag, message}, world ->
       refute is_map_key(world.told, tag), "#{tag} was told #{inspect(world.told[tag])} and #{inspect(message)}"
@@ -309,6 +367,13 @@ defmodule Kantoku.PoolWalkTest do
     do: %{world | model: PoolWalkModel.remove(world.model, number)}
 
   defp forget(world, _ticket), do: world
+
+  # It had to make room for who came.
+  defp reason!(world, %{state: :waiting, number: number, tenant: of}, told, {:ask, %{tenant: comer}}) do
+    assert told == nil or match?({_owner, {:refused, :queue_full, _retry_in}}, told)
+    assert of != comer
+    assert number in PoolWalkModel.outcrowded(world.model, comer, Map.new(world.config.weights))
+  end
 
   defp reason!(_world, %{state: :waiting, number: number}, nil, {:cancel, number}), do: :ok
   defp reason!(_world, %{state: :waiting, owner: pid}, nil, _command) when pid != nil, do: refute(alive?(pid))
@@ -388,6 +453,7 @@ defmodule Kantoku.PoolWalkTest do
     world = step({:join, 0}, step({:configure, [max_ongoing: casts + 2]}, world))
 
     status = Report.status(world.state)
+    assert {status.credits, status.wishes, world.state.credits.loans} == {0, 0, %{}}
     assert %{workers: 1, ready: 1, queue: 0, ongoing: ongoing, abandoned: ongoing} = status
     assert ongoing <= casts and status.free == casts + 2 - ongoing
   end

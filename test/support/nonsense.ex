@@ -72,6 +72,7 @@ defmodule Kantoku.Nonsense do
   defp remember({answer, ticket, _pid}) when answer in [:sent, :granted] and is_integer(ticket),
     do: Process.put(:ticket, ticket)
 
+  defp remember({:ok, loan}) when is_integer(loan), do: Process.put(:loan, loan)
   defp remember({:queued, ticket}), do: Process.put(:ticket, ticket)
   defp remember(_answer), do: :ok
 
@@ -105,6 +106,9 @@ defmodule Kantoku.Nonsense do
   defp shape(:pool_call, 5), do: [:instance, :pool, :any, :any, :params]
   defp shape(:pool_checkout, 4), do: [:instance, :pool, :any, :params]
   defp shape(:pool_cast, 4), do: [:instance, :pool, :any, :params]
+  defp shape(:pool_room, 4), do: [:instance, :pool, :tenant, :number]
+  defp shape(:pool_lend, 4), do: [:instance, :pool, :any, :terms]
+  defp shape(:pool_loan, 5), do: [:instance, :pool, :loan, :dealing, :small]
   defp shape(:pool_checkin, 4), do: [:instance, :pool, :ticket, :outcome]
   defp shape(name, 3) when name in [:pool_cancel, :pool_answered], do: [:instance, :pool, :ticket]
 
@@ -127,6 +131,7 @@ defmodule Kantoku.Nonsense do
   defp fitting(:kind), do: Enum.random([:unique, :duplicate])
   defp fitting(:pool), do: Enum.random([:pool_one, :pool_two])
   defp fitting(:ticket), do: Process.get(:ticket, :rand.uniform(100))
+  defp fitting(:loan), do: Process.get(:loan, :rand.uniform(100))
   defp fitting(:outcome), do: Enum.random([:ok, :error, :abandoned])
   defp fitting(:tenant), do: Enum.random([nil, :t, "t", 7])
 
@@ -137,6 +142,9 @@ defmodule Kantoku.Nonsense do
     Enum.random([nil, tuple])
   end
 
+  defp fitting(:number), do: :rand.uniform(9)
+  defp fitting(:terms), do: {fitting(:tenant), :rand.uniform(9), :rand.uniform(50)}
+  defp fitting(:dealing), do: Enum.random([:ask, :take, :give_back, :close])
   defp fitting(:route), do: Enum.random([nil, :rand.uniform(1000), self()])
 
   defp fitting(:pool_config) do
@@ -148,6 +156,7 @@ defmodule Kantoku.Nonsense do
       queue_interval: :rand.uniform(20),
       decay_time: :rand.uniform(100),
       codel: :rand.uniform(2) == 1,
+      over_quota: :rand.uniform(9) == 1,
       draining: :rand.uniform(9) == 1,
       weights: [{fitting(:tenant), :rand.uniform(5)}],
       quotas: Enum.random([[], [{:each, :tokens, 60_000, 100}], [{:pool, :requests, 1_000_000, 1_000}]])

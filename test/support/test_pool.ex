@@ -27,6 +27,7 @@ defmodule Kantoku.TestPool do
         decay_time: 10_000,
         codel: true,
         draining: false,
+        over_quota: false,
         weights: [],
         quotas: []
       },
@@ -80,6 +81,17 @@ defmodule Kantoku.TestPool do
   def call(pool, request, opts \\ []), do: Pools.pool_call(pool.instance, pool.name, request, request, params(opts))
   def checkout(pool, tag, opts \\ []), do: Pools.pool_checkout(pool.instance, pool.name, tag, params(opts))
   def cast(pool, request, opts \\ []), do: Pools.pool_cast(pool.instance, pool.name, request, params(opts))
+
+  def room(pool, tenant \\ nil, cost \\ 1), do: Pools.pool_room(pool.instance, pool.name, tenant, cost)
+
+  @doc "A loan with these terms, whose messages carry `tag`."
+  def lend(pool, tag, opts \\ []) do
+    opts = Keyword.merge([tenant: nil, cost: 1, ttl: 60_000], opts)
+    {:ok, loan} = Pools.pool_lend(pool.instance, pool.name, tag, {opts[:tenant], opts[:cost], opts[:ttl]})
+    loan
+  end
+
+  def deal(pool, loan, dealing, count \\ 0), do: Pools.pool_loan(pool.instance, pool.name, loan, dealing, count)
 
   def checkin(pool, ticket, outcome \\ :ok), do: Pools.pool_checkin(pool.instance, pool.name, ticket, outcome)
   def cancel(pool, ticket), do: Pools.pool_cancel(pool.instance, pool.name, ticket)

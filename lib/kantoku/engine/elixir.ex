@@ -150,6 +150,20 @@ defmodule Kantoku.Engine.Elixir do
   def pool_cancel(instance, pool, ticket), do: Pools.ask(instance, pool, {:cancel, Shape.number!(ticket)})
 
   @impl true
+  def pool_room(instance, pool, tenant, cost) do
+    {tenant, cost, _ttl} = Shape.terms!({tenant, cost, 1})
+    Pools.ask(instance, pool, {:room, tenant, cost})
+  end
+
+  @impl true
+  def pool_lend(instance, pool, tag, terms), do: Pools.ask(instance, pool, {:lend, tag, Shape.terms!(terms)})
+
+  @impl true
+  def pool_loan(instance, pool, loan, dealing, count) do
+    Pools.ask(instance, pool, {:deal, Shape.number!(loan), Shape.dealing!(dealing), Shape.word!(count)})
+  end
+
+  @impl true
   def pool_answered(instance, pool, ticket), do: Pools.ask(instance, pool, {:answered, Shape.number!(ticket)})
 
   @impl true

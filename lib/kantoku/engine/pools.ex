@@ -21,8 +21,14 @@ defmodule Kantoku.Engine.Pools do
 
   ## Who is served
 
-  A request that comes is refused if the pool drains, then if it is over a quota; else it gets a free permit, or waits, or there
+  A request that comes is refused if the pool drains, then if it is over a quota (or all is, as `over_quota` says of one that is counted
+  elsewhere); else it gets a free permit, or waits, or there
   is no room. Who may wait 0 ms takes no room: it is refused with `:queue_full`. While a permit is free nobody waits, so nobody is passed.
+
+  Where `max_queue` wait, the tenant with the longest queue for its weight makes room, a newcomer counted in: its newest ticket of the
+  lowest priority is refused with `:queue_full`, which is the newcomer itself where no other tenant has more. A tenant's only ticket
+  never goes for another's. This is longest queue drop (McKenney, "Stochastic Fairness Queueing", INFOCOM 1990): whoever has less
+  than its share of the queue gets in, whatever the others ask for. What quotas took is not given back.
 
   Tenants take turns: deficit round-robin with surplus, in the order in which they began to wait. At a visit a tenant that has no
   credit gets its weight (1, unless `weights` says otherwise); with credit it is served and pays the cost, for as long as it has
@@ -47,9 +53,21 @@ defmodule Kantoku.Engine.Pools do
 
   ## When to come again
 
-  `:quota`: exactly when it would pass. `:queue_full`: after as many mean holds as the permits of all workers need for the queue, or
+  `:quota`: exactly when it would pass; for `over_quota`, `queue_interval`. `:queue_full`: after as many mean holds as the permits of all workers need for the queue, or
   `queue_interval` where there are no workers. `:overloaded`: the same, and at least as long as it has waited. In ms, rounded up, 1 at
   least.
+
+  ## Credits
+
+  Whoever sends much asks before it does. The *room* of a tenant is how many requests it may send now without being refused or making
+  others wait: the permits that are free, and as many more as fit its share of the queue (by weight, of those that wait and itself)
+  and are cleared within `queue_target` at the mean hold (one for each permit while no hold is known; without `codel`, all of the
+  share). It is no more than quotas let pass at once; and 0 while the pool drains, is overloaded or has no worker.
+
+  A *loan* is one process's. What it wishes for is granted as there is room: at once, or by a message when there is, each in turn, and
+  no more at a time than its part of the room. What was granted is *held*, and others' room is less by as much, until it is taken
+  to send a request, given back, not taken within the loan's `ttl`, or its owner dies. A credit is no permit, and takes none: who sends
+  without is served as well.
 
   ## Messages
 
@@ -59,6 +77,11 @@ defmodule Kantoku.Engine.Pools do
     * `{:kantoku_pool, tag, {:refused, reason, retry_in}}` - of a ticket that waited, or of a call that was served when the pool was closed;
     * `{:kantoku_pool, tag, :down}` - the worker of a call died.
 
+  To the owner of a loan:
+
+    * `{:kantoku_pool, tag, {:credits, count}}` - so many more of those that it wishes for are granted;
+    * `{:kantoku_pool, tag, {:refused, :closed, 0}}` - the pool was closed while it wished for more.
+
   To the manager:
 
     * `{:kantoku_pool, pool, {:abandoned, ticket, pid}}` - a worker is at something that nobody waits for: `c:pool_answered/3`
@@ -67,7 +90,7 @@ defmodule Kantoku.Engine.Pools do
     * `{:kantoku_pool, pool, {:left, pid}}` - a worker that was to leave has nothing left;
     * `{:kantoku_pool, pool, {:down, pid}}` - a worker died;
     * `{:kantoku_pool, pool, :pressed}` - for the first time since the last `c:pool_tick/2` a request that comes has to wait, or
-      finds the queue full. What a quota refuses, more workers would not serve.
+      finds the queue full, or more credits are wished for than there is room. What a quota refuses, more workers would not serve.
   """
 
   import Kantoku.Engine.Dispatch
@@ -112,6 +135,7 @@ defmodule Kantoku.Engine.Pools do
           decay_time: pos_integer,
           codel: boolean,
           draining: boolean,
+          over_quota: boolean,
           weights: [{tenant, weight :: 1..1_000_000}],
           quotas: [quota]
         }
@@ -144,6 +168,18 @@ defmodule Kantoku.Engine.Pools do
 
   @typedoc "How what was checked out went. `:abandoned`: the worker may still be busy with it."
   @type outcome :: :ok | :error | :abandoned
+
+  @typedoc "Names one loan, as a ticket does a request."
+  @type loan :: non_neg_integer
+
+  @typedoc "Of each request of a loan; `ttl` is in ms."
+  @type terms :: {tenant, cost :: 1..1_000_000, ttl :: 1..0xFFFFFFFF}
+
+  @typedoc """
+  What its owner does with a loan: `:ask` for so many more; `:take` so many of those it holds, to send as many requests; `:give_back` so
+  many; `:close` it.
+  """
+  @type dealing :: :ask | :take | :give_back | :close
 
   # Life ------------------------------------------------------------------------------------------------------------
 
@@ -214,6 +250,21 @@ defmodule Kantoku.Engine.Pools do
   @callback pool_cancel(instance, pool, ticket) ::
               :cancelled | :abandoned | :returned | :gone | {:error, :foreign} | :unknown
 
+  # Credits ---------------------------------------------------------------------------------------------------------
+
+  @doc "How many requests of a cost a tenant may send now."
+  @callback pool_room(instance, pool, tenant, cost :: 1..1_000_000) :: non_neg_integer | :unknown
+
+  @doc "Opens a loan of the calling process, with nothing wished for yet. Messages about it carry `tag`."
+  @callback pool_lend(instance, pool, tag :: term, terms) :: {:ok, loan} | :unknown
+
+  @doc """
+  Deals with a loan: how many were granted at once, taken or given back, which may be fewer than `count`; as it is closed, all that it
+  held. `:gone`: it was closed; `{:error, :foreign}`: it is another's. Any process may `:take`: whoever sends.
+  """
+  @callback pool_loan(instance, pool, loan, dealing, count :: 0..0xFFFFFFFF) ::
+              non_neg_integer | :gone | {:error, :foreign} | :unknown
+
   # The manager's ---------------------------------------------------------------------------------------------------
 
   @doc "The worker is done with an abandoned ticket: its permit is free."
@@ -234,6 +285,10 @@ defmodule Kantoku.Engine.Pools do
     * `ongoing` (permits in use), `abandoned` (of these); `queue` (waiting), `tenants` (that wait);
     * since it was opened, `arrived`, which is the sum of `served` (given to a worker), `refused`, `expired` (refused with `:deadline`),
       `cancelled` (by the caller or its death, while waiting) and `queue`;
+    * `over_quota`: of the refused, those by quotas; `unlimited`: admitted, while there were quotas, under none of their tenants' own;
+      `let_through`: requests a minute that the quotas of tenants let through, of those that came within the last 10 s (0 for 256 or
+      more), at the mean `cost` (in thousandths) of what is admitted while there are quotas;
+    * `credits` that are held, `wishes`: loans that wish for more;
     * `overloaded`, 0 or 1;
     * `wait`, `hold`: means of waits (0 of who is served at once) and holds in us, in which the last counts a sixteenth.
   """
@@ -276,6 +331,16 @@ defmodule Kantoku.Engine.Pools do
   @spec pool_cancel(instance, pool, ticket) ::
           :cancelled | :abandoned | :returned | :gone | {:error, :foreign} | :unknown
   dispatch(pool_cancel(instance, pool, ticket))
+
+  @spec pool_room(instance, pool, tenant, pos_integer) :: non_neg_integer | :unknown
+  dispatch(pool_room(instance, pool, tenant, cost))
+
+  @spec pool_lend(instance, pool, term, terms) :: {:ok, loan} | :unknown
+  dispatch(pool_lend(instance, pool, tag, terms))
+
+  @spec pool_loan(instance, pool, loan, dealing, non_neg_integer) ::
+          non_neg_integer | :gone | {:error, :foreign} | :unknown
+  dispatch(pool_loan(instance, pool, loan, dealing, count))
 
   @spec pool_answered(instance, pool, ticket) :: :ok | :gone | :unknown
   dispatch(pool_answered(instance, pool, ticket))

@@ -90,7 +90,11 @@ defmodule Kantoku.Pool.Config do
       default: 1,
       doc: "requests that a worker has at once: 1 is exclusive, more is shared."
     ],
-    max_queue: [kind: :non_negative, default: 1_000, doc: "requests that may wait; one more is `:queue_full`."],
+    max_queue: [
+      kind: :non_negative,
+      default: 1_000,
+      doc: "requests that may wait; one more and the newest of the tenant that has most is `:queue_full`."
+    ],
     codel: [
       kind: :boolean,
       default: true,
@@ -118,7 +122,7 @@ defmodule Kantoku.Pool.Config do
       default: [],
       doc:
         "limits a minute: `{:pool | :each | {:tenant, tenant}, requests: n}` or `tokens: n` (counted by `:cost`), and `burst: n` " <>
-          "that may come at once, by default a whole minute's."
+          "that may come at once, by default a whole minute's; and `{:memory, bytes}` for all workers together."
     ],
     on_abandon: [
       kind: {:one_of, [:wait, :replace]},
@@ -160,7 +164,7 @@ defmodule Kantoku.Pool.Config do
           queue_interval: pos_integer,
           decay_time: pos_integer,
           weights: [{Engine.Pools.tenant(), pos_integer}],
-          quotas: [Engine.Pools.quota()],
+          quotas: [Quota.t()],
           on_abandon: :wait | :replace,
           abandon_timeout: pos_integer | nil,
           target: non_neg_integer,
@@ -289,8 +293,8 @@ defmodule Kantoku.Pool.Config do
   def custom?(%{strategy: strategy}), do: strategy not in @strategies
 
   @doc "What the engine is told."
-  @spec for_engine(t, draining :: boolean) :: Engine.Pools.config()
-  def for_engine(config, draining) do
+  @spec for_engine(t, draining :: boolean, over_quota :: boolean) :: Engine.Pools.config()
+  def for_engine(config, draining, over_quota) do
     config
     |> Map.take([
       :strategy,
@@ -303,7 +307,12 @@ defmodule Kantoku.Pool.Config do
       :weights,
       :quotas
     ])
-    |> Map.merge(%{draining: draining, strategy: if(custom?(config), do: :power_of_two, else: config.strategy)})
+    |> Map.update!(:quotas, &Quota.rates/1)
+    |> Map.merge(%{
+      draining: draining,
+      over_quota: over_quota,
+      strategy: if(custom?(config), do: :power_of_two, else: config.strategy)
+    })
   end
 
   @doc "The options as Markdown."

@@ -17,8 +17,8 @@ defmodule Kantoku.Pool.Manager do
   alias Kantoku.Domain.{Book, Gauges, Policy, Remains}
   alias Kantoku.Engine.Pools
   alias Kantoku.{Error, Instances, Telemetry}
-  alias Kantoku.Pool.{Abandoned, Condition, Config, Errands, Idle, Members, Notes, Pace}
-  alias Kantoku.Pool.{Scaling, Size, Strategy}
+  alias Kantoku.Pool.{Abandoned, Condition, Config, Errands, Idle, Members, Memory, Notes, Pace}
+  alias Kantoku.Pool.{Quota, Scaling, Size, Strategy}
 
   # An engine that does not know the instance yet is asked again after this many ms.
   @again 50
@@ -41,6 +41,9 @@ defmodule Kantoku.Pool.Manager do
                 errands: %{},
                 asked: Abandoned.new(),
                 idle: %{},
+                # What workers use, and whether the engine was told that it is too much.
+                memory: %Memory{},
+                over_quota: false,
                 # Why the last worker did not start, and whether starts wait for the next tick.
                 reason: nil,
                 held: false,
@@ -95,8 +98,10 @@ defmodule Kantoku.Pool.Manager do
 
   defp tell_engine(%{instance: instance, pool: pool, config: config, book: book} = state) do
     draining = Gauges.draining?(Book.chain(book, config.domain.name))
+    over_quota = Memory.over?(state.memory, Quota.memory(config.quotas))
     Strategy.set({instance, pool}, if(Config.custom?(config), do: config.strategy))
-    {Pools.pool_open(instance, pool, self(), Config.for_engine(config, draining)), %{state | draining: draining}}
+    answer = Pools.pool_open(instance, pool, self(), Config.for_engine(config, draining, over_quota))
+    {answer, %{state | draining: draining, over_quota: over_quota}}
   end
 
   # What a predecessor knew, from where it stands.
@@ -183,6 +188,9 @@ defmodule Kantoku.Pool.Manager do
   def handle_info({:scaling, kind, result}, state),
     do: {:noreply, %{state | scaling: Scaling.told(state.scaling, kind, result)}}
 
+  def handle_info({:memory, seen}, %{memory: memory} = state),
+    do: {:noreply, weighed(%{state | memory: Memory.seen(memory, seen, now())})}
+
   # The end of an errand. A start that was refused, and left no row that tries again, waits for the next tick.
   def handle_info({:errand, _pid, {:error, %Error{reason: reason} = error}}, state) when reason in [:limit, :draining],
     do: {:noreply, %{state | held: true, reason: error}}
@@ -259,7 +267,15 @@ defmodule Kantoku.Pool.Manager do
   end
 
   defp look_around(state) do
-    state = state |> join_all() |> size(status(state)) |> scale(status(state)) |> dismiss_idle() |> replace_overdue()
+    state =
+      state
+      |> join_all()
+      |> weigh()
+      |> size(status(state))
+      |> scale(status(state))
+      |> dismiss_idle()
+      |> replace_overdue()
+
     %{state | held: false} |> Errands.end_starts() |> schedule(Pace.of(state.config, status(state))) |> reconcile()
   end
 
@@ -284,7 +300,9 @@ defmodule Kantoku.Pool.Manager do
   end
 
   defp scale(%{scaling: scaling, draining: false} = state, %{arrived: _} = counts) when scaling != nil do
-    {events, after_it} = Scaling.step(scaling, state.config, counts, Map.keys(state.pids))
+    {events, after_it} =
+      Scaling.step(scaling, state.config, counts, Map.keys(state.pids), Memory.each(state.memory, now()))
+
     for {event, measurements, metadata} <- events, do: emit(state, event, measurements, metadata)
 
     if after_it.size == scaling.size,
@@ -296,6 +314,16 @@ defmodule Kantoku.Pool.Manager do
 
   defp scaled(%{size: size} = state, scaling),
     do: %{state | scaling: scaling, size: Size.scaled(size, scaling && scaling.size)}
+
+  defp weigh(%{config: config, memory: memory} = state),
+    do: %{state | memory: Memory.look(memory, Quota.memory(config.quotas), Map.keys(state.pids), now())}
+
+  # The engine refuses what comes while workers use more than they may.
+  defp weighed(%{config: config, memory: memory, over_quota: told} = state) do
+    if state.open and Memory.over?(memory, Quota.memory(config.quotas)) != told,
+      do: state |> tell_engine() |> elem(1),
+      else: state
+  end
 
   defp dismiss_idle(%{config: %{idle_timeout: nil}} = state), do: state
 

@@ -4,7 +4,7 @@ defmodule Kantoku.Pool.Pace do
 
   alias Kantoku.Pool.Config
 
-  # While someone waits or the pool is overloaded, as the engine wants it, and while one that scales itself is at work, as one look is
+  # While someone waits, be it for credits, or the pool is overloaded, as the engine wants it, and while one that scales itself is at work, as one look is
   # only one sample; the most otherwise; and the least.
   @fast 100
   @slow 1_000
@@ -19,6 +19,7 @@ defmodule Kantoku.Pool.Pace do
   @doc "By what the engine says, and four times over in whatever the options wait for."
   @spec of(Config.t(), map) :: pos_integer
   def of(%{scaling: %{}} = config, %{ongoing: ongoing}) when ongoing > 0, do: min(slow(config), @fast)
+  def of(config, %{wishes: wishes}) when wishes > 0, do: min(slow(config), @fast)
   def of(config, %{queue: 0, overloaded: 0}), do: slow(config)
   def of(config, _busy), do: min(slow(config), @fast)
 

@@ -100,33 +100,45 @@ defmodule Kantoku.Pool.Scaling do
 
   # A tick -----------------------------------------------------------------------------------------------------------------
 
-  @doc "Decides the size, from the engine's counts."
-  @spec step(t, Config.t(), Readings.counts(), workers :: [pid]) :: {[event], t}
-  def step(scaling, config, counts, workers) do
+  @doc "Decides the size, from the engine's counts and the bytes of a worker, which only a quota of memory needs."
+  @spec step(t, Config.t(), Readings.counts(), workers :: [pid], bytes :: number | nil) :: {[event], t}
+  def step(scaling, config, counts, workers, bytes) do
     now = System.monotonic_time(:millisecond) + scaling.offset
     {metrics, readings} = Readings.of(scaling.readings, counts, config.max_ongoing, now)
     metrics = Map.merge(metrics, Samples.fresh(scaling.samples, now))
     scaling = look_ahead(%{scaling | readings: readings})
 
     {decision, scaler} =
-      Scaler.decide(scaling.scaler, scaling.policy, observation(scaling, config, counts, metrics), now)
+      Scaler.decide(scaling.scaler, scaling.policy, observation(scaling, config, counts, metrics, bytes), now)
 
     {events, scaling} = decided(%{scaling | scaler: scaler, size: decision.wanted}, decision)
     {events, scaling |> record(decision) |> learn(decision) |> keep() |> review(now) |> sample(config, counts, workers)}
   end
 
-  defp observation(%{size: size}, config, counts, metrics) do
-    {headroom, limited_by} = Headroom.least(size, quotas(config, metrics.service_time))
+  defp observation(%{size: size, readings: readings}, config, counts, metrics, bytes) do
+    limits = limits(readings, counts) ++ memory(config, bytes) ++ rates(config, readings, counts, metrics.service_time)
+    {headroom, limited_by} = Headroom.least(size, limits)
     %{size: size, ready: counts.ready, metrics: metrics, headroom: headroom, limited_by: limited_by}
   end
 
-  # Those of single tenants limit no pool. A request costs a token or more, so a rate of tokens lets
-  # through no more requests than that.
-  defp quotas(_config, nil), do: []
+  # Quotas refuse requests, and of those that they let through none waits: more workers would serve nothing more.
+  defp limits(readings, counts), do: if(Readings.held_by_quota?(readings, counts), do: [quota: 0], else: [])
 
-  defp quotas(%{quotas: quotas, max_ongoing: max_ongoing}, service_time) do
-    for {:pool, _what, per_minute, _burst} <- quotas, do: {:requests, {per_minute, service_time / max_ongoing}}
+  defp memory(_config, nil), do: []
+  defp memory(config, bytes), do: for({:memory, most} <- config.quotas, do: {:memory, {most, bytes}})
+
+  # How much quotas let through, of the pool and, where all that comes is under some, of its tenants.
+  defp rates(_config, _readings, _counts, nil), do: []
+
+  defp rates(%{quotas: quotas, max_ongoing: max_ongoing}, readings, counts, service_time) do
+    each = service_time / max_ongoing
+    pool = for {:pool, what, per_minute, _burst} <- quotas, do: {:requests, {requests(what, per_minute, counts), each}}
+    pool ++ for per_minute <- Readings.of_tenants(readings, counts), do: {:tenants, {per_minute, each}}
   end
+
+  # A request costs a token or more.
+  defp requests(:requests, per_minute, _counts), do: per_minute
+  defp requests(:tokens, per_minute, counts), do: per_minute * 1_000 / max(Map.get(counts, :cost, 0), 1_000)
 
   defp look_ahead(%{outlook: outlook, scaler: scaler} = scaling),
     do: %{scaling | scaler: Scaler.put_forecast(scaler, outlook && outlook.forecast)}

@@ -295,6 +295,11 @@ fn carry(from: From<'_>, cell: Cell, effects: &mut Effects<Content>) {
                     tell(from, cell, unheeded);
                 }
             }
+            Effect::Entrust { parcel, unheeded } => {
+                if parcel.sent() {
+                    tell(from, cell, unheeded);
+                }
+            }
             Effect::Grant {
                 owner,
                 worker,
@@ -312,6 +317,13 @@ fn carry(from: From<'_>, cell: Cell, effects: &mut Effects<Content>) {
             } => from.send(Pid(owner), |env| {
                 let refused = (atoms::refused(), atom_of(reason), retry_in).encode(env);
                 about(env, parcel.content().tag(env), refused)
+            }),
+            Effect::Credit { owner, parcel, count } => from.send(Pid(owner), |env| {
+                about(
+                    env,
+                    parcel.content.tag(env),
+                    (atoms::credits(), count).encode(env),
+                )
             }),
             Effect::Lost { owner, parcel } => from.send(Pid(owner), |env| {
                 about(env, parcel.content().tag(env), beam::atom(env, atoms::down()))

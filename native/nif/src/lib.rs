@@ -13,6 +13,7 @@ mod fault;
 mod guard;
 mod instance;
 mod key;
+mod lending;
 mod library;
 mod owner;
 mod pool;

@@ -10,7 +10,9 @@ use rustler::sys::{self, ErlNifEntry, ErlNifEnv, ErlNifFunc, ErlNifTerm};
 use rustler::{Encoder, Env, Term};
 
 use crate::guard::{self, Answer, Entry};
-use crate::{beam, entries, errand, instance, owner, pool, pool_life, reading, registry, state, store};
+use crate::{
+    beam, entries, errand, instance, lending, owner, pool, pool_life, reading, registry, state, store,
+};
 
 // The most arguments a function of the table takes.
 const MOST_ARGUMENTS: usize = 6;
@@ -136,7 +138,10 @@ functions! {
     long "pool_close" / 2 => pool_life::close;
     hot "pool_join" / 4 => pool_life::join;
     hot "pool_leave" / 3 => pool_life::leave;
+    hot "pool_lend" / 4 => lending::lend;
+    cold "pool_loan" / 5 => lending::deal;
     cold "pool_open" / 4 => pool_life::open;
+    hot "pool_room" / 4 => lending::room;
     cold "pool_status" / 2 => pool_life::status;
     cold "pool_tick" / 2 => pool_life::tick;
     cold "pool_workers" / 2 => pool_life::workers;

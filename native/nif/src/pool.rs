@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use kantoku_core::pool::{Asked, Asking, Cancelled, Effects, Kind, Notice, Outcome, Returned, Route};
+use kantoku_core::pool::{Asked, Asking, Cancelled, Effects, Kind, Outcome, Returned, Route};
 use rustler::sys::ErlNifEnv;
 use rustler::{Encoder, Env, Term};
 
@@ -26,7 +26,7 @@ struct Params<'a> {
     route: Route,
 }
 
-const MOST_COST: u32 = 1_000_000;
+pub const MOST_COST: u32 = 1_000_000;
 
 fn params<'a>(term: Term<'a>) -> Result<Option<Params<'a>>, Refusal> {
     if beam::is_atom(term) {
@@ -86,7 +86,22 @@ fn ask<'a>(
     open: Open,
     kind: Kind,
     params: Term<'a>,
+    pack: impl FnMut(bool) -> Option<Content>,
+) -> Result<Option<Asked>, Refusal> {
+    let mut effects = Effects::default();
+    let asked = admit(env, open, kind, params, pack, &mut effects)?;
+    carry_out(From::Process(env), open.cell, &mut effects);
+    Ok(asked)
+}
+
+#[inline]
+fn admit<'a>(
+    env: Env<'a>,
+    open: Open,
+    kind: Kind,
+    params: Term<'a>,
     mut pack: impl FnMut(bool) -> Option<Content>,
+    effects: &mut Effects<Content>,
 ) -> Result<Option<Asked>, Refusal> {
     let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
     let mut room = Room::new();
@@ -113,20 +128,16 @@ fn ask<'a>(
         owner::watch_together(env.as_c_arg(), watching, &mut shared)
     };
     let pool = &open.cell.pool;
-    let mut effects = Effects::default();
-    let Ok(asked) = pool.ask(
+    let asked = pool.ask(
         open.generation,
         &asking,
         beam::now,
         &from.world(),
         watch,
         &mut pack,
-        &mut effects,
-    ) else {
-        return Ok(None);
-    };
-    carry_out(from, open.cell, &mut effects);
-    Ok(Some(asked))
+        effects,
+    );
+    Ok(asked.ok())
 }
 
 /// `pool_call(instance, pool, tag, request, params)`
@@ -191,20 +202,27 @@ pub fn cast<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(open) = find(instance, pool) else {
         return Ok(unknown(env));
     };
-    let pack = |_| Some(Content::of_cast(env, request));
-    match ask(env, open, Kind::Cast, params, pack)? {
-        Some(Asked::Taken { ticket, worker }) => {
-            let from = From::Process(env);
-            courier::post(Pid(worker), courier::casted(env, request));
-            courier::tell(from, open.cell, Notice::Cast { ticket, worker });
-            Ok(beam::tuple(
-                env,
-                &[atom(env, atoms::sent()), Pid(worker).term(env)],
-            ))
-        }
-        Some(Asked::Queued { .. }) => Ok(atom(env, atoms::queued())),
-        other => Ok(answer(env, other)),
+    let pack = |to_wait| {
+        Some(if to_wait {
+            Content::of_cast(env, request)
+        } else {
+            Content::of_tag(atom(env, atoms::nil()))
+        })
+    };
+    let mut effects = Effects::default();
+    let asked = admit(env, open, Kind::Cast, params, pack, &mut effects)?;
+    if let Some(Asked::Taken { worker, .. }) = asked {
+        // Before its manager hears of it.
+        courier::post(Pid(worker), courier::casted(env, request));
     }
+    carry_out(From::Process(env), open.cell, &mut effects);
+    Ok(match asked {
+        Some(Asked::Taken { worker, .. }) => {
+            beam::tuple(env, &[atom(env, atoms::sent()), Pid(worker).term(env)])
+        }
+        Some(Asked::Queued { .. }) => atom(env, atoms::queued()),
+        other => answer(env, other),
+    })
 }
 
 fn answer<'a>(env: Env<'a>, asked: Option<Asked>) -> Term<'a> {

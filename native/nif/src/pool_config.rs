@@ -24,13 +24,14 @@ pub fn decode(map: Term<'_>) -> Result<Config, Refusal> {
         queue_target: flag(field(atoms::codel())?)?.then_some(target),
         queue_interval: ms(field(atoms::queue_interval())?)?,
         decay_time: ms(field(atoms::decay_time())?)?,
+        over_quota: flag(field(atoms::over_quota())?)?,
         draining: flag(field(atoms::draining())?)?,
         weights: weights(field(atoms::weights())?)?,
         quotas: quotas(field(atoms::quotas())?)?,
     })
 }
 
-fn at_least_one(term: Term<'_>) -> Result<u32, Refusal> {
+pub fn at_least_one(term: Term<'_>) -> Result<u32, Refusal> {
     let number: u32 = term.decode().map_err(|_| Refusal::BadArgument)?;
     if number == 0 {
         Err(Refusal::BadArgument)

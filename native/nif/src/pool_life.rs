@@ -263,6 +263,12 @@ fn shown<'a>(env: Env<'a>, status: &Status) -> Answer<'a> {
         (atoms::wait(), status.wait / US),
         (atoms::hold(), status.hold / US),
         (atoms::arrived(), status.arrived),
+        (atoms::over_quota(), status.over_quota),
+        (atoms::unlimited(), status.unlimited),
+        (atoms::cost(), status.cost),
+        (atoms::let_through(), status.let_through),
+        (atoms::credits(), status.credits),
+        (atoms::wishes(), status.wishes),
     ];
     let pairs = fields.map(|(name, value)| (name.to_term(env), value.encode(env)));
     Term::map_from_pairs(env, &pairs).map_err(|_| Refusal::BadArgument)

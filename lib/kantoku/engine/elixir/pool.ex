@@ -47,6 +47,16 @@ defmodule Kantoku.Engine.Elixir.Pool do
   end
 
   def handle_call({:cancel, ticket}, {pid, _tag}, state), do: reply(Core.cancel(state.core, pid, ticket, now()), state)
+  def handle_call({:room, tenant, cost}, _from, state), do: reply(Core.room(state.core, tenant, cost, now()), state)
+
+  def handle_call({:lend, tag, terms}, {pid, _tag}, state) do
+    if Tables.alive?(pid), do: reply(Core.lend(state.core, pid, tag, terms), state), else: {:noreply, state}
+  end
+
+  def handle_call({:deal, loan, dealing, count}, {pid, _tag}, state) do
+    reply(Core.deal(state.core, pid, loan, dealing, count, now()), state)
+  end
+
   def handle_call({:answered, ticket}, _from, state), do: reply(Core.answered(state.core, ticket, now()), state)
   def handle_call({:join, pid, member}, _from, state), do: reply(Core.join(state.core, pid, member, now()), state)
   def handle_call({:leave, pid}, _from, state), do: reply(Core.leave(state.core, pid), state)

@@ -17,12 +17,15 @@ defmodule Kantoku.Pool.Scaler.Headroom do
     * `workers: n` - the most workers;
     * `memory: {bytes, bytes_per_worker}` - what they may use together, and what one uses;
     * `requests: {per_minute, service_time}` - a rate that admission lets through, and ms that a worker has each request
-      (for a quota of tokens: its rate divided by the tokens of a request).
+      (for a quota of tokens: its rate divided by the tokens of a request);
+    * `tenants: {per_minute, service_time}` - the same of the quotas of all tenants that send anything;
+    * `quota: n` - that many more, as quotas refuse what comes now.
   """
   @type quota ::
           {:workers, non_neg_integer}
           | {:memory, {number, number}}
-          | {:requests, {per_minute :: number, service_time :: number}}
+          | {:requests | :tenants, {per_minute :: number, service_time :: number}}
+          | {:quota, non_neg_integer}
 
   # Requests come unevenly, so workers that are busy all the time would let some wait (Knative aims at 70 % busy).
   @busy 0.7
@@ -31,11 +34,16 @@ defmodule Kantoku.Pool.Scaler.Headroom do
   @spec least(non_neg_integer, [quota]) :: {non_neg_integer | :infinity, atom | nil}
   def least(size, quotas) do
     quotas
-    |> Enum.map(fn {name, _} = quota -> {max(0, most(quota) - size), name} end)
+    |> Enum.map(fn {name, _} = quota -> {more(quota, size), name} end)
     |> Enum.min(fn -> {:infinity, nil} end)
   end
 
+  defp more({:quota, more}, _size), do: more
+  defp more(quota, size), do: max(0, most(quota) - size)
+
   defp most({:workers, most}), do: most
   defp most({:memory, {bytes, each}}) when each > 0, do: floor(bytes / each)
-  defp most({:requests, {per_minute, service_time}}), do: max(1, ceil(per_minute / 60_000 * service_time / @busy))
+
+  defp most({rate, {per_minute, service_time}}) when rate in [:requests, :tenants],
+    do: max(1, ceil(per_minute / 60_000 * service_time / @busy))
 end

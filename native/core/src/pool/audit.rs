@@ -9,6 +9,19 @@ impl<W: World> Inner<W> {
         self.check_permits();
         self.check_waiting();
         self.check_owners();
+        self.check_leaving();
+        self.credits.check();
+    }
+
+    fn check_leaving(&self) {
+        let leaving = || self.workers.iter().filter(|(_, worker)| worker.leaving);
+        assert_eq!(
+            self.workers.len() - self.workers.taking(),
+            leaving().count(),
+            "who leaves"
+        );
+        let ongoing: u64 = leaving().map(|(_, worker)| u64::from(worker.ongoing)).sum();
+        assert_eq!(ongoing, self.counts.on_leaving, "what those have who leave");
     }
 
     // P1

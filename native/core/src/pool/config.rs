@@ -18,6 +18,8 @@ pub struct Config {
     /// Nanoseconds in which a worker's latency falls to a third.
     pub decay_time: i64,
     pub draining: bool,
+    /// What comes is refused, as a quota is used up that is not counted here.
+    pub over_quota: bool,
     pub weights: HashMap<Tenant, u32>,
     pub quotas: Vec<Quota>,
 }
@@ -49,6 +51,7 @@ impl Default for Config {
             queue_interval: 1_000 * MS,
             decay_time: 10_000 * MS,
             draining: false,
+            over_quota: false,
             weights: HashMap::new(),
             quotas: Vec::new(),
         }

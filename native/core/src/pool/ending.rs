@@ -33,6 +33,7 @@ impl<W: World> Inner<W> {
         let holder = self.workers.get_mut(worker);
         holder.ongoing -= 1;
         let ready = !holder.leaving && holder.ongoing < self.config.max_ongoing;
+        self.counts.on_leaving -= u64::from(holder.leaving);
         self.workers.set_ready(worker, ready);
         self.let_go(worker, effects);
     }
@@ -100,7 +101,7 @@ impl<W: World> Inner<W> {
             return Returned::Done;
         }
         let (worker, since) = (ticket.worker, ticket.since);
-        if since == UNTIMED && self.waiting.is_empty() {
+        if since == UNTIMED && self.waiting.is_empty() && !self.credits.anyone_wishes() {
             self.release(at, effects);
             effects.discard(self.end(at).1);
             return Returned::Done;
@@ -112,6 +113,7 @@ impl<W: World> Inner<W> {
         self.release(at, effects);
         effects.discard(self.end(at).1);
         self.serve(now, world, effects);
+        self.lend(now, effects);
         Returned::Done
     }
 
@@ -175,6 +177,7 @@ impl<W: World> Inner<W> {
                 _ => self.abandon(at, effects),
             }
         }
+        self.credits.close_all_of(pid);
         self.owners.remove(pid)
     }
 
@@ -203,9 +206,10 @@ impl<W: World> Inner<W> {
                 self.workers.reclaim(known);
             }
             // It was leaving, and is wanted again.
-            let worker = self.workers.get_mut(known);
-            worker.leaving = false;
-            let ready = worker.ongoing < self.config.max_ongoing;
+            let was_leaving = self.workers.set_leaving(known, false);
+            let ongoing = self.workers.get(known).ongoing;
+            self.counts.on_leaving -= u64::from(ongoing) * u64::from(was_leaving);
+            let ready = ongoing < self.config.max_ongoing;
             self.workers.set_ready(known, ready);
         } else {
             if let Some(before) = self.workers.of_member(member) {
@@ -228,7 +232,9 @@ impl<W: World> Inner<W> {
         let Some(worker) = self.workers.of_pid(pid) else {
             return false;
         };
-        self.workers.get_mut(worker).leaving = true;
+        if self.workers.set_leaving(worker, true) {
+            self.counts.on_leaving += u64::from(self.workers.get(worker).ongoing);
+        }
         self.workers.set_ready(worker, false);
         self.let_go(worker, effects);
         true
@@ -236,8 +242,9 @@ impl<W: World> Inner<W> {
 
     /// A dead worker: its tickets end with it (P4).
     pub fn bury(&mut self, worker: u32, effects: &mut Effects<W::Content>) {
-        let chain = self.workers.get(worker).tickets;
-        let tickets: Vec<u32> = self.tickets.walk(chain, Of::Worker).collect();
+        let dead = self.workers.get(worker);
+        self.counts.on_leaving -= u64::from(dead.ongoing) * u64::from(dead.leaving);
+        let tickets: Vec<u32> = self.tickets.walk(dead.tickets, Of::Worker).collect();
         for at in tickets {
             let stage = self.tickets.get(at).stage;
             self.uncount(stage);
@@ -276,6 +283,7 @@ impl<W: World> Inner<W> {
         if self.generation != generation {
             self.generation = generation;
             self.tickets.begin_at(mix(u64::from(generation), 0));
+            self.credits.begin_at(mix(u64::from(generation), 1));
             self.codel.begin(now, config.codel());
         }
         self.workers.set_strategy(config.strategy);
@@ -315,6 +323,7 @@ impl<W: World> Inner<W> {
                 });
             }
         }
+        self.call_in(effects);
         let workers = self.workers.take().into_iter().map(|worker| worker.handle);
         let owners = self.owners.take();
         let handles = workers.chain(owners).collect();

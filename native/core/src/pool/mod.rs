@@ -17,7 +17,9 @@ mod audit;
 mod choosing;
 mod codel;
 mod config;
+mod credits;
 mod ending;
+mod lending;
 mod owners;
 mod parcel;
 mod quota;
@@ -34,6 +36,7 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
 pub use config::{Config, Strategy};
+pub use credits::{LoanName, Tally};
 pub use parcel::{Baggage, Parcel, Sealed};
 pub use quota::{Quota, Tenant, What, Who};
 pub use telling::{Effect, Effects, Notice, Refusal};
@@ -69,6 +72,37 @@ pub struct Asking<'a> {
     /// How long it may wait at most, in nanoseconds.
     pub wait: i64,
     pub route: Route,
+}
+
+/// A loan as it is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Borrowing<'a> {
+    pub owner: u64,
+    pub tenant: &'a [u8],
+    /// Of each request that is sent for a credit.
+    pub cost: u32,
+    /// Nanoseconds in which what was granted is to be used.
+    pub ttl: i64,
+}
+
+/// What is done with a loan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dealing {
+    /// So many more are wished for; those that are granted later are an effect.
+    Ask,
+    /// So many are about to be sent, by anyone.
+    Take,
+    GiveBack,
+    Close,
+}
+
+/// What became of a dealing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dealt {
+    /// So many were granted, taken, given back.
+    Count(u64),
+    Gone,
+    Foreign,
 }
 
 /// What became of a request at its arrival.
@@ -146,6 +180,18 @@ pub struct Status {
     pub wait: u64,
     pub hold: u64,
     pub arrived: u64,
+    /// Refused by quotas.
+    pub over_quota: u64,
+    /// Admitted, while there were quotas, under none of their tenants' own.
+    pub unlimited: u64,
+    /// A mean, in thousandths.
+    pub cost: u64,
+    /// Requests a minute, by the quotas of tenants that came within the last 10 s; 0 where these are too many.
+    pub let_through: u64,
+    /// Held by those who send.
+    pub credits: u64,
+    /// Loans that wait for credits.
+    pub wishes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,9 +231,9 @@ impl<W: World> Pool<W> {
         world: &W,
         effects: &mut Effects<W::Content>,
     ) {
-        self.inner
-            .lock()
-            .configure(generation, config, now, world, effects);
+        let mut inner = self.inner.lock();
+        inner.configure(generation, config, now, world, effects);
+        inner.lend(now, effects);
     }
 
     /// Ends everything; gives back what was kept of processes.
@@ -211,7 +257,11 @@ impl<W: World> Pool<W> {
         effects: &mut Effects<W::Content>,
     ) -> Result<Joined, Closed> {
         let mut inner = self.enter(generation)?;
-        Ok(inner.join(pid, member, handle, now, world, effects))
+        let joined = inner.join(pid, member, handle, now, world, effects);
+        if joined == Joined::Done {
+            inner.lend(now, effects);
+        }
+        Ok(joined)
     }
 
     /// No new work for a worker; `false` if it is none.
@@ -259,17 +309,17 @@ impl<W: World> Pool<W> {
         effects: &mut Effects<W::Content>,
     ) -> Result<Asked, Closed> {
         let mut packed_to_wait = asking.wait > 0 && self.crowded.load(Ordering::Relaxed);
-        // A call's owner is told when its worker dies, so something of it is always kept.
+        // A call's owner is told when its worker dies, and a cast's manager when it was sent, so something is kept of both.
         let mut pack = |to_wait| {
             let content = pack(to_wait)?;
-            let to_deliver = to_wait && asking.kind != Kind::Checkout;
-            Some(if to_deliver {
+            let shared = asking.kind == Kind::Cast || to_wait && asking.kind == Kind::Call;
+            Some(if shared {
                 Baggage::Shared(Parcel::seal(content))
             } else {
                 Baggage::Own(content)
             })
         };
-        let mut parcel = if packed_to_wait || asking.kind == Kind::Call {
+        let mut parcel = if packed_to_wait || asking.kind != Kind::Checkout {
             pack(packed_to_wait)
         } else {
             None
@@ -293,7 +343,7 @@ impl<W: World> Pool<W> {
                 Admitted::Refused { reason, retry_in } => return Ok(Asked::Refused { reason, retry_in }),
                 Admitted::To(worker) => {
                     let parcel = parcel.take_if(|_| asking.kind != Kind::Checkout);
-                    let taken = inner.take(asking, owned, worker, parcel, &clock);
+                    let taken = inner.take(asking, owned, worker, parcel, &clock, effects);
                     self.look_around(&inner);
                     return Ok(taken);
                 }
@@ -340,7 +390,10 @@ impl<W: World> Pool<W> {
         world: &W,
         effects: &mut Effects<W::Content>,
     ) -> Result<Cancelled, Closed> {
-        Ok(self.enter(generation)?.cancel(ticket, owner, now, world, effects))
+        let mut inner = self.enter(generation)?;
+        let cancelled = inner.cancel(ticket, owner, now, world, effects);
+        inner.lend(now, effects);
+        Ok(cancelled)
     }
 
     /// A worker is done with an abandoned ticket; `false` if there is none of that name.
@@ -352,7 +405,10 @@ impl<W: World> Pool<W> {
         world: &W,
         effects: &mut Effects<W::Content>,
     ) -> Result<bool, Closed> {
-        Ok(self.enter(generation)?.answered(ticket, now, world, effects))
+        let mut inner = self.enter(generation)?;
+        let answered = inner.answered(ticket, now, world, effects);
+        inner.lend(now, effects);
+        Ok(answered)
     }
 
     /// An owner died; gives back what was kept of it.
@@ -369,6 +425,68 @@ impl<W: World> Pool<W> {
     pub fn tick(&self, generation: u32, now: i64, effects: &mut Effects<W::Content>) -> Result<(), Closed> {
         self.enter(generation)?.tick(now, effects);
         Ok(())
+    }
+
+    // Credits --------------------------------------------------------------------------------------------------------
+
+    /// How many requests of a cost a tenant may send now.
+    pub fn room(&self, generation: u32, tenant: &[u8], cost: u32, now: i64) -> Result<u64, Closed> {
+        let mut inner = self.enter(generation)?;
+        inner.credits.lapse(now);
+        Ok(inner.room(tenant, cost, now))
+    }
+
+    /// Opens a loan without any credits yet; `None` if the owner is dead.
+    pub fn borrow(
+        &self,
+        generation: u32,
+        borrowing: &Borrowing<'_>,
+        mut watch: impl FnMut() -> Option<W::Handle>,
+        content: W::Content,
+    ) -> Result<Option<LoanName>, Closed> {
+        let parcel = Parcel::seal(content);
+        let mut handle = None;
+        loop {
+            let mut inner = self.enter(generation)?;
+            let owned = match (inner.owners.find(borrowing.owner), handle.take()) {
+                (Some(owned), _) => owned,
+                (None, Some(handle)) => inner.owners.add(borrowing.owner, handle),
+                (None, None) => {
+                    drop(inner);
+                    handle = watch();
+                    if handle.is_none() {
+                        return Ok(None);
+                    }
+                    continue;
+                }
+            };
+            return Ok(Some(inner.loan(owned, borrowing, parcel)));
+        }
+    }
+
+    /// An owner deals with its loan, or whoever sends takes of it.
+    #[allow(clippy::too_many_arguments)]
+    pub fn deal(
+        &self,
+        generation: u32,
+        loan: LoanName,
+        owner: u64,
+        dealing: Dealing,
+        count: u64,
+        now: i64,
+        effects: &mut Effects<W::Content>,
+    ) -> Result<Dealt, Closed> {
+        let mut inner = self.enter(generation)?;
+        Ok(match inner.credits.get(loan) {
+            None => Dealt::Gone,
+            Some(known) if known.owner != owner && dealing != Dealing::Take => Dealt::Foreign,
+            Some(_) => Dealt::Count(inner.deal(loan, dealing, count, now, effects)),
+        })
+    }
+
+    /// What became of all credits since the pool was opened.
+    pub fn tally(&self, generation: u32) -> Result<Tally, Closed> {
+        Ok(self.enter(generation)?.credits.tally)
     }
 
     // Looking --------------------------------------------------------------------------------------------------------

@@ -31,11 +31,27 @@ pub struct Quota {
 
 const MINUTE: i128 = 60_000_000_000;
 
+// For so many nanoseconds a tenant counts as there, and so many of them are counted.
+const LATELY: i64 = 10_000_000_000;
+const MOST_LATELY: usize = 256;
+
 impl Quota {
     fn concerns(&self, tenant: &[u8]) -> bool {
         match &self.who {
             Who::Pool | Who::Each => true,
             Who::One(one) => **one == *tenant,
+        }
+    }
+
+    /// Whether it is a limit of this tenant alone.
+    pub fn limits(&self, tenant: &[u8]) -> bool {
+        self.who != Who::Pool && self.concerns(tenant)
+    }
+
+    fn requests_per_minute(&self, cost: u64) -> u64 {
+        match self.what {
+            What::Requests => self.per_minute,
+            What::Tokens => self.per_minute.saturating_mul(1_000) / cost.max(1),
         }
     }
 
@@ -46,11 +62,28 @@ impl Quota {
     }
 }
 
+impl Quota {
+    // How many requests pass at once that need so much each, while the bucket is full in so many nanoseconds.
+    fn passes(&self, needed: u64, full_in: i64) -> u64 {
+        let spare = self
+            .span(self.burst - needed.min(self.burst))
+            .saturating_sub(full_in);
+        match self.span(needed.min(self.burst)) {
+            _ if spare < 0 => 0,
+            // What costs more than the bucket holds leaves it in debt.
+            _ if needed > self.burst => 1,
+            each => (spare / each.max(1)) as u64 + 1,
+        }
+    }
+}
+
 /// When each bucket will be full again.
 #[derive(Debug, Default)]
 pub struct Buckets {
     shared: HashMap<usize, i64>,
     each: HashMap<(usize, Tenant), i64>,
+    // Tenants with limits of their own, and when they came last.
+    lately: HashMap<Tenant, i64>,
 }
 
 impl Buckets {
@@ -70,8 +103,58 @@ impl Buckets {
             .max()
     }
 
+    /// How many requests of a cost pass all quotas now, of which the tenant and all were promised so many.
+    pub fn passes(
+        &self,
+        quotas: &[Quota],
+        tenant: &[u8],
+        cost: u32,
+        now: i64,
+        (own, all): (u64, u64),
+    ) -> u64 {
+        let passes = |(at, quota): (usize, &Quota)| {
+            let full = self.full_at(at, quota, tenant).max(now);
+            let promised = if quota.who == Who::Pool { all } else { own };
+            quota
+                .passes(amount(quota, cost), full.saturating_sub(now))
+                .saturating_sub(promised)
+        };
+        let concerning = quotas
+            .iter()
+            .enumerate()
+            .filter(|(_, quota)| quota.concerns(tenant));
+        concerning.map(passes).min().unwrap_or(u64::MAX)
+    }
+
+    /// How many requests a minute the quotas of tenants let through, of those tenants that came lately, if a request costs so many
+    /// thousandths. A tenant under several has the least. 0: nobody knows, as too many came.
+    pub fn let_through(&self, quotas: &[Quota], cost: u64) -> u64 {
+        if self.lately.len() >= MOST_LATELY {
+            return 0;
+        }
+        let least = |tenant: &Tenant| {
+            let own = quotas.iter().filter(|quota| quota.limits(tenant));
+            own.map(|quota| quota.requests_per_minute(cost))
+                .min()
+                .unwrap_or(0)
+        };
+        self.lately.keys().map(least).sum()
+    }
+
+    // A tenant with limits of its own was there.
+    fn note(&mut self, tenant: &[u8], now: i64) {
+        if let Some(at) = self.lately.get_mut(tenant) {
+            *at = now;
+        } else if self.lately.len() < MOST_LATELY {
+            self.lately.insert(tenant.into(), now);
+        }
+    }
+
     /// Takes it.
     pub fn charge(&mut self, quotas: &[Quota], tenant: &[u8], cost: u32, now: i64) {
+        if quotas.iter().any(|quota| quota.limits(tenant)) {
+            self.note(tenant, now);
+        }
         for (at, quota) in quotas.iter().enumerate() {
             if !quota.concerns(tenant) {
                 continue;
@@ -98,6 +181,7 @@ impl Buckets {
     /// Forgets what is full.
     pub fn sweep(&mut self, now: i64) {
         self.each.retain(|_, full| *full > now);
+        self.lately.retain(|_, at| *at > now.saturating_sub(LATELY));
     }
 
     /// Goes on under other quotas: what is as it was keeps its charge.

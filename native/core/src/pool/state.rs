@@ -2,7 +2,8 @@
 
 use super::codel::Codel;
 use super::config::Config;
-use super::parcel::Baggage;
+use super::credits::Credits;
+use super::parcel::{Baggage, Sealed};
 use super::quota::Buckets;
 use super::telling::{Effect, Effects, Notice, Refusal};
 use super::tickets::{Fresh, Kind, MOST, Of, Stage, Tickets, UNTIMED};
@@ -21,6 +22,7 @@ pub struct Inner<W: World> {
     pub codel: Codel,
     pub buckets: Buckets,
     pub counts: Counts,
+    pub credits: Credits<W::Content>,
     pressed: bool,
 }
 
@@ -34,8 +36,23 @@ pub struct Counts {
     pub cancelled: u64,
     pub abandoned: u64,
     pub ongoing: u64,
+    /// Of the refused, those that a quota refused.
+    pub over_quota: u64,
+    /// Admitted, while there were quotas, under none of their tenants' own.
+    pub unlimited: u64,
+    /// Of the ongoing, those of workers that leave.
+    pub on_leaving: u64,
     wait: Mean,
     hold: Mean,
+    // In thousandths.
+    cost: Mean,
+}
+
+impl Counts {
+    /// Nanoseconds.
+    pub fn hold(&self) -> i64 {
+        self.hold.read()
+    }
 }
 
 /// A mean of which each new value is a sixteenth, but the first all.
@@ -82,6 +99,7 @@ impl<W: World> Inner<W> {
             codel: Codel::new(),
             buckets: Buckets::default(),
             counts: Counts::default(),
+            credits: Credits::default(),
             pressed: false,
         }
     }
@@ -99,10 +117,13 @@ impl<W: World> Inner<W> {
         if self.config.draining {
             return self.refuse(Refusal::Draining, 0);
         }
+        if self.config.over_quota {
+            return self.over_quota(self.config.queue_interval);
+        }
         if !self.config.quotas.is_empty() {
             let quotas = &self.config.quotas;
             if let Some(wait) = self.buckets.wait(quotas, asking.tenant, asking.cost, clock()) {
-                return self.refuse(Refusal::Quota, in_ms(wait));
+                return self.over_quota(wait);
             }
         }
         if self.waiting.is_empty()
@@ -111,7 +132,9 @@ impl<W: World> Inner<W> {
         {
             return Admitted::To(worker);
         }
-        if asking.wait <= 0 || self.waiting.len() >= self.config.max_queue || self.tickets.len() >= MOST {
+        let full = self.waiting.len() >= self.config.max_queue;
+        if asking.wait <= 0 || self.tickets.len() >= MOST || full && self.outcrowded(asking.tenant).is_none()
+        {
             self.press(effects);
             let retry_in = self.patience();
             return self.refuse(Refusal::QueueFull, retry_in);
@@ -126,6 +149,15 @@ impl<W: World> Inner<W> {
         busy && !full && self.config.quotas.is_empty()
     }
 
+    fn outcrowded(&self, tenant: &[u8]) -> Option<u32> {
+        self.waiting.outcrowded(tenant, self.config.weight(tenant))
+    }
+
+    fn over_quota(&mut self, wait: i64) -> Admitted {
+        self.counts.over_quota += 1;
+        self.refuse(Refusal::Quota, in_ms(wait))
+    }
+
     fn refuse(&mut self, reason: Refusal, retry_in: i64) -> Admitted {
         self.counts.arrived += 1;
         self.counts.refused += 1;
@@ -133,7 +165,7 @@ impl<W: World> Inner<W> {
     }
 
     // Tells the manager once between two ticks that there are not workers enough.
-    fn press(&mut self, effects: &mut Effects<W::Content>) {
+    pub fn press(&mut self, effects: &mut Effects<W::Content>) {
         if !std::mem::replace(&mut self.pressed, true) {
             effects.push(Effect::Tell(Notice::Pressed));
         }
@@ -158,8 +190,7 @@ impl<W: World> Inner<W> {
     ) -> u32 {
         self.counts.arrived += 1;
         if !self.config.quotas.is_empty() {
-            self.buckets
-                .charge(&self.config.quotas, asking.tenant, asking.cost, now);
+            self.charge(asking, now);
         }
         let at = self.tickets.insert(Fresh {
             kind: asking.kind,
@@ -178,6 +209,14 @@ impl<W: World> Inner<W> {
         at
     }
 
+    fn charge(&mut self, asking: &Asking<'_>, now: i64) {
+        let quotas = &self.config.quotas;
+        self.buckets.charge(quotas, asking.tenant, asking.cost, now);
+        let unlimited = !quotas.iter().any(|quota| quota.limits(asking.tenant));
+        self.counts.unlimited += u64::from(unlimited);
+        self.counts.cost.add(i64::from(asking.cost) * 1_000);
+    }
+
     /// The request is the worker's at once; its owner sends it. Most are not timed: to read the clock would cost a fifth of all
     /// that is done here.
     pub fn take(
@@ -187,10 +226,16 @@ impl<W: World> Inner<W> {
         worker: u32,
         parcel: Option<Baggage<W::Content>>,
         clock: impl Fn() -> i64,
+        effects: &mut Effects<W::Content>,
     ) -> Asked {
-        if let Some(parcel) = &parcel {
-            parcel.is_sent_by_owner();
-        }
+        let entrusted = match (asking.kind, &parcel) {
+            (Kind::Cast, Some(Baggage::Shared(parcel))) => Some(Sealed::clone(parcel)),
+            (_, Some(parcel)) => {
+                parcel.is_sent_by_owner();
+                None
+            }
+            (_, None) => None,
+        };
         let timed = self.config.strategy == Strategy::PeakEwma
             || self.counts.arrived.is_multiple_of(TIMED_EACH)
             || !self.config.quotas.is_empty();
@@ -198,10 +243,16 @@ impl<W: World> Inner<W> {
         self.codel.at_once();
         self.counts.wait.add(0);
         self.use_permit(at, worker);
-        Asked::Taken {
-            ticket: self.tickets.get(at).name,
-            worker: self.workers.get(worker).pid,
+        let (ticket, worker) = (self.tickets.get(at).name, self.workers.get(worker).pid);
+        if let Some(parcel) = entrusted {
+            // It is nobody's from the start (P6): who sends it tells the manager after that.
+            parcel.abandon();
+            effects.push(Effect::Entrust {
+                parcel,
+                unheeded: Notice::unheeded(asking.kind, ticket, worker),
+            });
         }
+        Asked::Taken { ticket, worker }
     }
 
     /// The request waits.
@@ -214,6 +265,12 @@ impl<W: World> Inner<W> {
         effects: &mut Effects<W::Content>,
     ) -> Asked {
         self.press(effects);
+        if self.waiting.len() >= self.config.max_queue
+            && let Some(last) = self.outcrowded(asking.tenant)
+        {
+            self.counts.refused += 1;
+            self.turn_away(last, Refusal::QueueFull, self.patience(), effects);
+        }
         let at = self.enter(asking, owned, parcel, now);
         let weight = self.config.weight(asking.tenant);
         self.waiting.push(&mut self.tickets, at, asking.tenant, weight);
@@ -327,6 +384,7 @@ impl<W: World> Inner<W> {
         for at in self.waiting.all(&self.tickets) {
             self.refuse_if_late(at, now, effects);
         }
+        self.lend_at_tick(now, effects);
     }
 
     pub fn status(&self) -> Status {
@@ -336,6 +394,7 @@ impl<W: World> Inner<W> {
         };
         let takes = |worker: &&super::workers::Worker<_>| !worker.leaving;
         let all = || self.workers.iter().map(|(_, worker)| worker);
+        let cost = self.counts.cost.read().max(0) as u64;
         Status {
             workers: self.workers.len() as u64,
             ready: self.workers.len() as u64 - leaving,
@@ -353,6 +412,12 @@ impl<W: World> Inner<W> {
             wait: self.counts.wait.read().max(0) as u64,
             hold: self.counts.hold.read().max(0) as u64,
             arrived: self.counts.arrived,
+            over_quota: self.counts.over_quota,
+            unlimited: self.counts.unlimited,
+            cost,
+            let_through: self.buckets.let_through(&self.config.quotas, cost),
+            credits: self.credits.held(),
+            wishes: self.credits.wishing() as u64,
         }
     }
 
@@ -378,6 +443,7 @@ impl<W: World> Inner<W> {
             + self.owners.bytes()
             + self.waiting.bytes()
             + self.buckets.bytes()
+            + self.credits.bytes()
     }
 }
 

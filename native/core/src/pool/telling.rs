@@ -57,6 +57,11 @@ pub enum Effect<C> {
         parcel: Sealed<C>,
         unheeded: Notice,
     },
+    /// As `Deliver`, of a request that who asks sends himself, before he carries out the effects.
+    Entrust {
+        parcel: Sealed<C>,
+        unheeded: Notice,
+    },
     /// The worker is the owner's.
     Grant {
         owner: u64,
@@ -69,6 +74,12 @@ pub enum Effect<C> {
         parcel: Baggage<C>,
         reason: Refusal,
         retry_in: i64,
+    },
+    /// So many credits more are the owner's.
+    Credit {
+        owner: u64,
+        parcel: Sealed<C>,
+        count: u64,
     },
     /// The worker died with the call.
     Lost {

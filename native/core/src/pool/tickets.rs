@@ -121,10 +121,6 @@ impl Chain {
     pub fn last(&self) -> Option<u32> {
         (self.last != NONE).then_some(self.last)
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.first == NONE
-    }
 }
 
 // What each step of a request needs is in its first cache line, as schedulers take tickets out of each other's hands.

@@ -4,6 +4,9 @@
 //! W2. Between two tenants that wait all the while, what is served of them differs from their weights by no more than the largest cost
 //!     and one weight: nobody starves, and nobody gains by asking more.
 //! W3. Within a tenant the highest priority is served first, but each eighth ticket is the oldest of all, so that no priority starves.
+//! W4. Where there is no room, who waits in the longest queue for its weight makes some, a newcomer counted in and a tenant's
+//!     only ticket never: longest queue drop (McKenney, "Stochastic Fairness Queueing", INFOCOM 1990). So whoever has less than
+//!     its share of the room gets in, whatever the others ask for.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -19,7 +22,29 @@ struct Row {
     weight: i64,
     credit: i64,
     levels: [Chain; PRIORITIES],
+    len: u32,
     served: u64,
+}
+
+impl Row {
+    fn length(&self) -> Length {
+        Length {
+            len: self.len,
+            weight: self.weight,
+        }
+    }
+
+    // For its weight.
+    fn is_longer_than(&self, other: Length) -> bool {
+        i64::from(self.len) * other.weight > i64::from(other.len) * self.weight
+    }
+}
+
+/// How many tickets a tenant has waiting, and what it weighs.
+#[derive(Clone, Copy, Debug)]
+struct Length {
+    len: u32,
+    weight: i64,
 }
 
 /// Which end of a line is served.
@@ -39,6 +64,8 @@ pub struct Waiting {
     nameless: Option<u32>,
     ring: VecDeque<u32>,
     len: usize,
+    // Of all in line.
+    weights: i64,
 }
 
 impl Waiting {
@@ -75,7 +102,9 @@ impl Waiting {
         let ticket = tickets.get_mut(at);
         ticket.tenant = row;
         let level = usize::from(ticket.priority);
-        tickets.append(&mut self.row_mut(row).levels[level], Of::Queue, at);
+        let line = self.row_mut(row);
+        line.len += 1;
+        tickets.append(&mut line.levels[level], Of::Queue, at);
         self.len += 1;
     }
 
@@ -93,6 +122,7 @@ impl Waiting {
             weight,
             credit: 0,
             levels: Default::default(),
+            len: 0,
             served: 0,
         });
         let at = match self.free.pop() {
@@ -110,6 +140,7 @@ impl Waiting {
         } else {
             self.by_tenant.insert(tenant.into(), at);
         }
+        self.weights += weight;
         self.ring.push_back(at);
         at
     }
@@ -120,11 +151,42 @@ impl Waiting {
             let ticket = tickets.get(at);
             (ticket.tenant, usize::from(ticket.priority))
         };
-        tickets.unchain(&mut self.row_mut(row).levels[level], Of::Queue, at);
+        let line = self.row_mut(row);
+        line.len -= 1;
+        let emptied = line.len == 0;
+        tickets.unchain(&mut line.levels[level], Of::Queue, at);
         self.len -= 1;
-        if self.row(row).levels.iter().all(Chain::is_empty) {
+        if emptied {
             self.leave(row);
         }
+    }
+
+    /// The ticket that makes room for one of the tenant, if it is not the tenant itself that has most (W4): the newest of the lowest
+    /// priority. Looks at each tenant in line, but for a tenant of which nobody has to make room for another.
+    pub fn outcrowded(&self, tenant: &[u8], weight: i64) -> Option<u32> {
+        let everyone_has_one = self.len == self.ring.len();
+        if everyone_has_one {
+            return None;
+        }
+        let own = self.row_of(tenant);
+        let comer = Length {
+            len: own.map_or(0, |own| self.row(own).len) + 1,
+            weight,
+        };
+        let others = self.ring.iter().filter(|&&at| Some(at) != own);
+        let longest = others
+            .map(|&at| self.row(at))
+            .filter(|row| row.len > 1)
+            .reduce(|longest, row| {
+                if row.is_longer_than(longest.length()) {
+                    row
+                } else {
+                    longest
+                }
+            })?;
+        let gives_way = comer.len == 1 || longest.is_longer_than(comer);
+        let newest = || longest.levels.iter().rev().find_map(Chain::last);
+        gives_way.then(newest).flatten()
     }
 
     fn leave(&mut self, at: u32) {
@@ -136,11 +198,13 @@ impl Waiting {
         } else {
             self.ring.retain(|&row| row != at);
         }
-        if self.nameless == Some(at) {
-            self.nameless = None;
-            self.rows[at as usize] = None;
-        } else if let Some(row) = self.rows[at as usize].take() {
-            self.by_tenant.remove(&row.tenant);
+        if let Some(row) = self.rows[at as usize].take() {
+            self.weights -= row.weight;
+            if self.nameless == Some(at) {
+                self.nameless = None;
+            } else {
+                self.by_tenant.remove(&row.tenant);
+            }
         }
         self.free.push(at);
     }
@@ -242,6 +306,15 @@ impl Waiting {
     pub fn weigh(&mut self, weight: impl Fn(&[u8]) -> i64) {
         for row in self.rows.iter_mut().flatten() {
             row.weight = weight(&row.tenant);
+        }
+        self.weights = self.rows.iter().flatten().map(|row| row.weight).sum();
+    }
+
+    /// How many tickets of a tenant wait, and what all weigh that are in line if it is.
+    pub fn standing(&self, tenant: &[u8], weight: i64) -> (u64, i64) {
+        match self.row_of(tenant) {
+            Some(at) => (u64::from(self.row(at).len), self.weights),
+            None => (0, self.weights + weight),
         }
     }
 

@@ -83,6 +83,7 @@ pub struct Workers<H> {
     free: Vec<u32>,
     by_pid: HashMap<u64, u32>,
     by_member: HashMap<u64, u32>,
+    leaving: usize,
     strategy: Strategy,
     ready: Ready,
     stamps: u64,
@@ -97,6 +98,7 @@ impl<H> Workers<H> {
             free: Vec::new(),
             by_pid: HashMap::new(),
             by_member: HashMap::new(),
+            leaving: 0,
             strategy,
             ready: Ready::of(strategy),
             stamps: 0,
@@ -107,6 +109,18 @@ impl<H> Workers<H> {
 
     pub fn len(&self) -> usize {
         self.by_pid.len()
+    }
+
+    /// How many take work.
+    pub fn taking(&self) -> usize {
+        self.len() - self.leaving
+    }
+
+    /// Says whether a worker leaves; whether that is news.
+    pub fn set_leaving(&mut self, at: u32, leaving: bool) -> bool {
+        let before = std::mem::replace(&mut self.get_mut(at).leaving, leaving);
+        self.leaving = self.leaving + usize::from(leaving) - usize::from(before);
+        before != leaving
     }
 
     pub fn get(&self, at: u32) -> &Worker<H> {
@@ -172,6 +186,7 @@ impl<H> Workers<H> {
     pub fn remove(&mut self, at: u32) -> Worker<H> {
         self.unready(at);
         let worker = self.places[at as usize].take().expect("who is removed is there");
+        self.leaving -= usize::from(worker.leaving);
         self.by_pid.remove(&worker.pid);
         if self.by_member.get(&worker.member) == Some(&at) {
             self.by_member.remove(&worker.member);

@@ -6,7 +6,19 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   #   C2. A ticket's owner gets at most one message for it.
   @moduledoc false
 
-  alias Kantoku.Engine.Elixir.Pool.{Deaths, Handover, Quota, State, Ticket, Tickets, Workers}
+  alias Kantoku.Engine.Elixir.Pool.{
+    Credits,
+    Deaths,
+    Handover,
+    Lending,
+    Mean,
+    Quota,
+    State,
+    Ticket,
+    Tickets,
+    Waiting,
+    Workers
+  }
 
   @type answer :: term
   @type done :: {answer, [State.effect()], State.t()}
@@ -17,7 +29,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   @doc "Another manager and configuration: more permits go to those who wait."
   @spec configure(State.t(), pid, Kantoku.Engine.Pools.config(), integer) :: done
   def configure(state, manager, config, now) do
-    state |> State.configure(manager, config) |> Handover.run(now) |> answer(:ok)
+    state |> State.configure(manager, config) |> Handover.run(now) |> Lending.run(now) |> answer(:ok)
   end
 
   # Workers ---------------------------------------------------------------------------------------------------------
@@ -43,7 +55,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
 
       {:free, state} ->
         state = State.effect(%{state | workers: take.(state.workers)}, {:watch, pid})
-        state |> Handover.run(now) |> answer(:ok)
+        state |> Handover.run(now) |> Lending.run(now) |> answer(:ok)
     end
   end
 
@@ -80,10 +92,12 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
 
     cond do
       state.config.draining -> refuse(state, :draining, 0)
-      over = over_quota(state, ticket, now) -> refuse(state, :quota, over)
+      over = over_quota(state, ticket, now) -> state |> State.count(:over_quota) |> refuse(:quota, over)
       true -> place(state, ticket, now)
     end
   end
+
+  defp over_quota(%{config: %{over_quota: true} = config}, _ticket, _now), do: config.queue_interval
 
   defp over_quota(state, ticket, now) do
     with {:error, retry_in} <- Quota.check(state.quota, ticket.tenant, ticket.cost, now),
@@ -101,14 +115,32 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
 
   # For who may not wait there is no room in any queue.
   defp queue(state, ticket, now) do
-    if ticket.wait == 0 or state.waiting.size >= state.config.max_queue do
-      state |> State.press() |> refuse(:queue_full, Handover.patience(state))
-    else
-      state |> charge(ticket, now) |> Tickets.wait(ticket) |> State.press() |> answer(queued(ticket))
+    cond do
+      ticket.wait == 0 -> full(state)
+      state.waiting.size < state.config.max_queue -> wait(state, ticket, now)
+      last = Waiting.outcrowded(state.waiting, ticket.tenant, state.weights) -> displace(state, last, ticket, now)
+      true -> full(state)
     end
   end
 
-  defp charge(state, ticket, now), do: %{state | quota: Quota.charge(state.quota, ticket.tenant, ticket.cost, now)}
+  defp full(state), do: state |> State.press() |> refuse(:queue_full, Handover.patience(state))
+
+  defp wait(state, ticket, now),
+    do: state |> charge(ticket, now) |> Tickets.wait(ticket) |> State.press() |> answer(queued(ticket))
+
+  # Another has to go for this one.
+  defp displace(state, last, ticket, now) do
+    state
+    |> Tickets.refuse(Map.fetch!(state.tickets, last), :queue_full, Handover.patience(state))
+    |> wait(ticket, now)
+  end
+
+  defp charge(%{config: %{quotas: []}} = state, _ticket, _now), do: state
+
+  defp charge(%{quota: quota} = state, %{tenant: tenant, cost: cost}, now) do
+    state = if Quota.limits?(quota, tenant), do: state, else: State.count(state, :unlimited)
+    %{state | quota: Quota.charge(quota, tenant, cost, now), cost: Mean.add(state.cost, cost * 1_000)}
+  end
 
   defp refuse(state, reason, retry_in) do
     state |> State.count(:refused) |> answer({:error, reason, retry_in})
@@ -126,7 +158,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
     case owned(state, owner, number) do
       %Ticket{state: :waiting} -> answer(state, {:error, :foreign})
       %Ticket{} = ticket when outcome == :abandoned -> state |> Tickets.abandon(ticket) |> answer(:ok)
-      %Ticket{} = ticket -> state |> Tickets.finish(ticket, now) |> Handover.run(now) |> answer(:ok)
+      %Ticket{} = ticket -> state |> Tickets.finish(ticket, now) |> freed(now) |> answer(:ok)
       no -> answer(state, no)
     end
   end
@@ -134,10 +166,17 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   @spec cancel(State.t(), pid, non_neg_integer, integer) :: done
   def cancel(state, owner, number, now) do
     case owned(state, owner, number) do
-      %Ticket{state: :waiting} = ticket -> state |> Tickets.drop(ticket, :cancelled) |> answer(:cancelled)
-      %Ticket{state: :served} = ticket -> state |> Tickets.abandon(ticket) |> answer(:abandoned)
-      %Ticket{state: :held} = ticket -> state |> Tickets.return(ticket, now) |> Handover.run(now) |> answer(:returned)
-      no -> answer(state, no)
+      %Ticket{state: :waiting} = ticket ->
+        state |> Tickets.drop(ticket, :cancelled) |> Lending.run(now) |> answer(:cancelled)
+
+      %Ticket{state: :served} = ticket ->
+        state |> Tickets.abandon(ticket) |> answer(:abandoned)
+
+      %Ticket{state: :held} = ticket ->
+        state |> Tickets.return(ticket, now) |> freed(now) |> answer(:returned)
+
+      no ->
+        answer(state, no)
     end
   end
 
@@ -151,13 +190,34 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
     end
   end
 
+  # Credits ---------------------------------------------------------------------------------------------------------
+
+  @doc "How many requests of a cost a tenant may send now."
+  @spec room(State.t(), Kantoku.Engine.Pools.tenant(), pos_integer, integer) :: done
+  def room(state, tenant, cost, now) do
+    state = %{state | credits: Credits.lapse(state.credits, now)}
+    answer(state, Lending.room(state, tenant, cost, now))
+  end
+
+  @spec lend(State.t(), pid, term, {Kantoku.Engine.Pools.tenant(), pos_integer, pos_integer}) :: done
+  def lend(state, owner, tag, terms) do
+    {answer, state} = Lending.open(state, owner, tag, terms)
+    answer(state, answer)
+  end
+
+  @spec deal(State.t(), pid, non_neg_integer, Kantoku.Engine.Pools.dealing(), non_neg_integer, integer) :: done
+  def deal(state, owner, loan, dealing, count, now) do
+    {answer, state} = Lending.deal(state, owner, loan, dealing, count, now)
+    answer(state, answer)
+  end
+
   # The manager's ---------------------------------------------------------------------------------------------------
 
   @spec answered(State.t(), non_neg_integer, integer) :: done
   def answered(state, number, now) do
     case state.tickets do
       %{^number => %{state: :abandoned} = ticket} ->
-        state |> Tickets.finish(ticket, now) |> Handover.run(now) |> answer(:ok)
+        state |> Tickets.finish(ticket, now) |> freed(now) |> answer(:ok)
 
       _other ->
         answer(state, :gone)
@@ -165,17 +225,30 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   end
 
   @spec tick(State.t(), integer) :: done
-  def tick(state, now), do: %{state | pressed: false} |> Handover.clear(now) |> answer(:ok)
+  def tick(state, now),
+    do:
+      %{state | pressed: false, quota: Quota.tick(state.quota, now)}
+      |> Handover.clear(now)
+      |> Lending.run(now, :tick)
+      |> answer(:ok)
 
   @doc "Ends the pool: who waits for it, or for a worker's answer, is told."
   @spec close(State.t()) :: done
   def close(state) do
-    state.tickets |> Map.values() |> Enum.sort_by(& &1.number) |> Enum.reduce(state, &closed(&2, &1)) |> answer(:ok)
+    state.tickets
+    |> Map.values()
+    |> Enum.sort_by(& &1.number)
+    |> Enum.reduce(state, &closed(&2, &1))
+    |> Lending.close()
+    |> answer(:ok)
   end
 
   defp closed(state, %{state: :waiting} = ticket), do: Tickets.refuse(state, ticket, :closed, 0)
   defp closed(state, %{state: :served} = ticket), do: State.tell(state, ticket, {:refused, :closed, 0})
   defp closed(state, _nobody_waits), do: state
+
+  # Whoever waits goes before whoever may send.
+  defp freed(state, now), do: state |> Handover.run(now) |> Lending.run(now)
 
   defp answer(state, answer) do
     {effects, state} = State.effects(state)

@@ -2,7 +2,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Deaths do
   # What the death of a worker or of a caller ends. Frees no permit of any other worker, so nobody's turn comes by it.
   @moduledoc false
 
-  alias Kantoku.Engine.Elixir.Pool.{State, Tickets, Workers}
+  alias Kantoku.Engine.Elixir.Pool.{Credits, State, Tickets, Workers}
 
   @doc "A worker is dead: its tickets end with it, and those who wait for an answer hear of it. Nothing if it is no worker."
   @spec worker(State.t(), pid) :: State.t()
@@ -23,6 +23,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Deaths do
   @doc "A caller is dead: what it waited for vanishes, what workers are at is abandoned."
   @spec owner(State.t(), pid) :: State.t()
   def owner(state, pid) do
+    state = %{state | credits: Credits.widow(state.credits, pid)}
     {numbers, owners} = Map.pop(state.owners, pid, MapSet.new())
     numbers |> Enum.sort() |> Enum.reduce(%{state | owners: owners}, &widowed(&2, Map.fetch!(&2.tickets, &1)))
   end

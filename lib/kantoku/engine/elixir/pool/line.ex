@@ -27,6 +27,14 @@ defmodule Kantoku.Engine.Elixir.Pool.Line do
   @spec empty?(t) :: boolean
   def empty?(line), do: filled(line) == []
 
+  @doc "How many tickets it has."
+  @spec size(t) :: non_neg_integer
+  def size(%{queues: {high, normal, low}}), do: :gb_sets.size(high) + :gb_sets.size(normal) + :gb_sets.size(low)
+
+  @doc "The newest ticket of the lowest priority, of a line that is not empty."
+  @spec last(t) :: non_neg_integer
+  def last(line), do: line |> filled() |> List.last() |> end_of(:newest)
+
   @doc "The turn of who has credit goes on; who has none gets its weight."
   @spec visit(t, pos_integer) :: t
   def visit(%{credit: credit} = line, weight) when credit <= 0, do: %{line | credit: credit + weight}

@@ -10,9 +10,13 @@ defmodule Kantoku.Engine.Elixir.Pool.Quota do
   @minute 60_000_000_000
   @least_sweep 64
 
-  defstruct quotas: [], buckets: %{}, sweep_at: @least_sweep
+  # For so many ns a tenant counts as there, and so many of them are counted.
+  @lately 10_000_000_000
+  @most_lately 256
 
-  @type t :: %__MODULE__{quotas: [Kantoku.Engine.Pools.quota()], buckets: map, sweep_at: pos_integer}
+  defstruct quotas: [], buckets: %{}, lately: %{}, sweep_at: @least_sweep
+
+  @type t :: %__MODULE__{quotas: [Kantoku.Engine.Pools.quota()], buckets: map, lately: map, sweep_at: pos_integer}
 
   @spec configure(t, [Kantoku.Engine.Pools.quota()]) :: t
   def configure(quota, quotas) do
@@ -29,10 +33,39 @@ defmodule Kantoku.Engine.Elixir.Pool.Quota do
     end
   end
 
+  @doc "How many requests of a cost may pass at once, of which the tenant and all were promised so many."
+  @spec passes(t, Kantoku.Engine.Pools.tenant(), pos_integer, integer, {non_neg_integer, non_neg_integer}) ::
+          non_neg_integer | :infinity
+  def passes(quota, tenant, cost, now, {own, all}) do
+    quota
+    |> under(tenant)
+    |> Enum.map(fn {who, _what, _rate, _burst} = of ->
+      max(passing(quota, of, tenant, cost, now) - if(who == :pool, do: all, else: own), 0)
+    end)
+    |> Enum.min(fn -> :infinity end)
+  end
+
+  defp passing(quota, {_who, what, rate, burst} = of, tenant, cost, now) do
+    cost = cost(what, cost)
+    spare = (burst - min(cost, burst)) * @minute - (filled(quota, of, tenant, now) - now * rate)
+
+    cond do
+      spare < 0 -> 0
+      cost > burst -> 1
+      true -> div(spare, cost * @minute) + 1
+    end
+  end
+
   @doc "Takes a request's cost from every bucket that it is under."
   @spec charge(t, Kantoku.Engine.Pools.tenant(), pos_integer, integer) :: t
   def charge(quota, tenant, cost, now) do
-    quota |> under(tenant) |> Enum.reduce(quota, &take(&2, &1, tenant, cost, now)) |> sweep(now)
+    quota |> under(tenant) |> Enum.reduce(note(quota, tenant, now), &take(&2, &1, tenant, cost, now)) |> sweep(now)
+  end
+
+  # A tenant with limits of its own is there.
+  defp note(%{lately: lately} = quota, tenant, now) do
+    known? = is_map_key(lately, tenant) or map_size(lately) < @most_lately
+    if known? and limits?(quota, tenant), do: %{quota | lately: Map.put(lately, tenant, now)}, else: quota
   end
 
   defp under(quota, tenant), do: Enum.filter(quota.quotas, &under?(&1, tenant))
@@ -61,6 +94,36 @@ defmodule Kantoku.Engine.Elixir.Pool.Quota do
 
   defp cost(:requests, _cost), do: 1
   defp cost(:tokens, cost), do: cost
+
+  @doc "Whether a tenant has limits of its own."
+  @spec limits?(t, Kantoku.Engine.Pools.tenant()) :: boolean
+  def limits?(quota, tenant), do: limits(quota, tenant) != []
+
+  defp limits(quota, tenant), do: quota |> under(tenant) |> Enum.reject(&(elem(&1, 0) == :pool))
+
+  @doc """
+  How many requests a minute the quotas of tenants let through, of those tenants that came lately, if a request costs so many thousandths. A
+  tenant under several has the least. 0: nobody knows, as too many came.
+  """
+  @spec let_through(t, non_neg_integer) :: non_neg_integer
+  def let_through(%{lately: lately}, _cost) when map_size(lately) >= @most_lately, do: 0
+
+  def let_through(quota, cost) do
+    quota.lately
+    |> Map.keys()
+    |> Enum.map(fn tenant ->
+      quota |> limits(tenant) |> Enum.map(&requests_per_minute(&1, cost)) |> Enum.min(fn -> 0 end)
+    end)
+    |> Enum.sum()
+  end
+
+  @doc "Forgets tenants that have not been there for a while."
+  @spec tick(t, integer) :: t
+  def tick(%{lately: lately} = quota, _now) when lately == %{}, do: quota
+  def tick(quota, now), do: %{quota | lately: Map.filter(quota.lately, fn {_tenant, at} -> at > now - @lately end)}
+
+  defp requests_per_minute({_who, :requests, rate, _burst}, _cost), do: rate
+  defp requests_per_minute({_who, :tokens, rate, _burst}, cost), do: div(rate * 1_000, max(cost, 1))
 
   # A full bucket says nothing. They go when there are twice as many as were left the last time: tenants that stay away
   # take no room for long, and each request pays for little of it.

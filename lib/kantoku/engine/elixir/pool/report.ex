@@ -2,7 +2,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Report do
   # What can be asked of a pool, all of it read and nothing changed.
   @moduledoc false
 
-  alias Kantoku.Engine.Elixir.Pool.{Mean, State, Tickets, Worker, Workers}
+  alias Kantoku.Engine.Elixir.Pool.{Credits, Mean, Quota, State, Tickets, Worker, Workers}
 
   @spec status(State.t()) :: %{atom => non_neg_integer}
   def status(state) do
@@ -18,6 +18,10 @@ defmodule Kantoku.Engine.Elixir.Pool.Report do
       abandoned: MapSet.size(state.abandoned),
       queue: state.waiting.size,
       tenants: map_size(state.waiting.lines),
+      cost: Mean.read(state.cost, 1),
+      let_through: Quota.let_through(state.quota, Mean.read(state.cost, 1)),
+      credits: state.credits.held,
+      wishes: Credits.wishing(state.credits),
       overloaded: if(State.overloaded?(state), do: 1, else: 0),
       wait: Mean.read(state.wait, 1_000),
       hold: Mean.read(state.hold, 1_000)

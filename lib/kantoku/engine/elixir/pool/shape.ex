@@ -43,7 +43,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Shape do
   def config!(%{strategy: strategy, max_ongoing: max_ongoing, max_queue: max_queue} = config) do
     check(strategy in @strategies and is_positive(max_ongoing) and is_count(max_queue), config)
     for key <- [:queue_target, :queue_interval, :decay_time], do: check(is_positive(Map.get(config, key)), config)
-    for key <- [:codel, :draining], do: check(is_boolean(Map.get(config, key)), config)
+    for key <- [:codel, :draining, :over_quota], do: check(is_boolean(Map.get(config, key)), config)
     check(all?(config[:weights], &weight?/1) and all?(config[:quotas], &quota?/1), config)
     config
   end
@@ -79,6 +79,24 @@ defmodule Kantoku.Engine.Elixir.Pool.Shape do
   @spec outcome!(term) :: Kantoku.Engine.Pools.outcome()
   def outcome!(outcome) when outcome in [:ok, :error, :abandoned], do: outcome
   def outcome!(other), do: wrong(other)
+
+  @spec dealing!(term) :: Kantoku.Engine.Pools.dealing()
+  def dealing!(dealing) when dealing in [:ask, :take, :give_back, :close], do: dealing
+  def dealing!(other), do: wrong(other)
+
+  @doc "A count of up to 32 bits."
+  @spec word!(term) :: 0..0xFFFFFFFF
+  def word!(count) when is_integer(count) and count in 0..0xFFFFFFFF, do: count
+  def word!(other), do: wrong(other)
+
+  @doc "The terms of a loan."
+  @spec terms!(term) :: {Kantoku.Engine.Pools.tenant(), pos_integer, pos_integer}
+  def terms!({tenant, cost, ttl} = terms) do
+    check(tenant?(tenant) and is_part(cost) and is_integer(ttl) and ttl in 1..0xFFFFFFFF, terms)
+    terms
+  end
+
+  def terms!(other), do: wrong(other)
 
   defp check(true, _term), do: :ok
   defp check(false, term), do: wrong(term)

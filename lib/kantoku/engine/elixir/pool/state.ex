@@ -6,11 +6,11 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
   #   S3. arrived = waiting + served + refused + expired + cancelled, where served counts what workers were given.
   @moduledoc false
 
-  alias Kantoku.Engine.Elixir.Pool.{Codel, Mean, Quota, Ticket, Waiting, Workers}
+  alias Kantoku.Engine.Elixir.Pool.{Codel, Credits, Mean, Quota, Ticket, Waiting, Workers}
 
-  @counts %{arrived: 0, served: 0, refused: 0, expired: 0, cancelled: 0}
+  @counts %{arrived: 0, served: 0, refused: 0, expired: 0, cancelled: 0, over_quota: 0, unlimited: 0}
 
-  @enforce_keys [:name, :manager, :config, :workers, :codel, :next, :alive?]
+  @enforce_keys [:name, :manager, :config, :workers, :codel, :credits, :next, :alive?]
   defstruct @enforce_keys ++
               [
                 weights: %{},
@@ -22,6 +22,8 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
                 counts: @counts,
                 wait: nil,
                 hold: nil,
+                # In thousandths.
+                cost: nil,
                 pressed: false,
                 effects: []
               ]
@@ -36,6 +38,7 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
           workers: Workers.t(),
           waiting: Waiting.t(),
           codel: Codel.t(),
+          credits: Credits.t(),
           quota: Quota.t(),
           tickets: %{non_neg_integer => Ticket.t()},
           owners: %{pid => MapSet.t(non_neg_integer)},
@@ -43,6 +46,7 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
           counts: %{atom => non_neg_integer},
           wait: Mean.t(),
           hold: Mean.t(),
+          cost: Mean.t(),
           pressed: boolean,
           next: non_neg_integer,
           alive?: (pid -> boolean),
@@ -60,6 +64,7 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
       config: config,
       workers: Workers.new(config, start.random),
       codel: Codel.new(config, now),
+      credits: Credits.new(start.first),
       next: start.first,
       alive?: start.alive?
     }

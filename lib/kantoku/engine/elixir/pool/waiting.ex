@@ -4,6 +4,8 @@ defmodule Kantoku.Engine.Elixir.Pool.Waiting do
   #
   #   W1. A tenant is in the ring exactly if it has a ticket waiting.
   #   W2. Whose credit is above 0 is at the head.
+  #   W3. Where there is no room, the tenant makes some whose line is longest for its weight, a newcomer counted in, and a tenant's
+  #       only ticket never does: longest queue drop (McKenney, "Stochastic Fairness Queueing", INFOCOM 1990).
   @moduledoc false
 
   alias Kantoku.Engine.Elixir.Pool.{Line, Ticket}
@@ -105,6 +107,36 @@ defmodule Kantoku.Engine.Elixir.Pool.Waiting do
     deadlines = :gb_sets.del_element({ticket.deadline, ticket.number}, waiting.deadlines)
     waiting = %{waiting | size: waiting.size - 1, deadlines: deadlines}
     if Line.empty?(line), do: leave(waiting, tenant, line), else: put(waiting, tenant, line)
+  end
+
+  @doc "How many tickets of a tenant wait, its weight, and the weight of all that are in the ring if it is."
+  @spec standing(t, tenant, %{tenant => pos_integer}) :: {non_neg_integer, pos_integer, pos_integer}
+  def standing(waiting, tenant, weights) do
+    others = for {other, _line} <- waiting.lines, other != tenant, do: weight(weights, other)
+    own = weight(weights, tenant)
+    {size(waiting, tenant), own, own + Enum.sum(others)}
+  end
+
+  @doc "The ticket that makes room for one of a tenant (W3); `nil` if the tenant itself has most."
+  @spec outcrowded(t, tenant, %{tenant => pos_integer}) :: non_neg_integer | nil
+  def outcrowded(waiting, tenant, weights) do
+    comer = size(waiting, tenant) + 1
+    others = for {other, line} <- waiting.lines, other != tenant, size = Line.size(line), size > 1, do: {other, size}
+
+    with [_ | _] <- others,
+         {longest, size} = Enum.max_by(others, fn {other, size} -> size / weight(weights, other) end),
+         true <- comer == 1 or size * weight(weights, tenant) > comer * weight(weights, longest) do
+      waiting.lines |> Map.fetch!(longest) |> Line.last()
+    else
+      _none -> nil
+    end
+  end
+
+  defp size(waiting, tenant) do
+    case waiting.lines do
+      %{^tenant => line} -> Line.size(line)
+      _none -> 0
+    end
   end
 
   @doc "The number of a ticket that has waited longer than it was to; `nil` if none has."
