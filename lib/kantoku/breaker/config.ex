@@ -78,6 +78,13 @@ defmodule Kantoku.Breaker.Config do
   def change!(config, changes, where),
     do: config |> struct!(Options.validate_given!(changes, @schema, where)) |> check!(where)
 
+  @doc "A breaker that is part of something else: its options as they were before, and as that checked what was given for it."
+  @spec merge!(t | nil, map | nil, String.t()) :: t | nil
+  def merge!(_config, nil, _where), do: nil
+  def merge!(_config, %__MODULE__{} = config, _where), do: config
+  def merge!(nil, given, where), do: new!(Map.to_list(given), where <> ", option :breaker")
+  def merge!(config, given, where), do: change!(config, Map.to_list(given), where <> ", option :breaker")
+
   @doc "How `where` begins for a breaker of that name."
   @spec where(term) :: String.t()
   def where(name), do: "Kantoku, breaker #{inspect(name)}"

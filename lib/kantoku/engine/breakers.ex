@@ -21,7 +21,7 @@ defmodule Kantoku.Engine.Breakers do
       enough to judge by (as above) it opens or closes. After `max_wait_duration_in_half_open_state`, if that is not 0, it opens.
     * **Disabled** and **forced open** count nothing; **metrics only** counts, and stays.
     * **Without a ticket** an outcome is counted in the turn that is, and uses up the oldest permit of who records it.
-    * **A new configuration** of an open breaker: what was counted stays if type, size and minimum of the window do; who is open waits
+    * **A new configuration** of an open breaker: the same one changes nothing; what was counted stays if type, size and minimum of the window do; who is open waits
       as long as it says, counted from when it opened; a half-open one begins its trials anew.
 
   Each change of state comes with exactly one answer, `{:changed, changes, answer}`, whichever call it was that made it.

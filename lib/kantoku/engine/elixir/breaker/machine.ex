@@ -27,6 +27,8 @@ defmodule Kantoku.Engine.Elixir.Breaker.Machine do
 
   @doc "Changes the parameters."
   @spec configure(t, Breakers.config(), now :: integer) :: t
+  def configure(%{config: config} = machine, config, _now), do: machine
+
   def configure(machine, config, now) do
     same_window? = window_of(machine.config) == window_of(config)
     machine = %{machine | config: config}
