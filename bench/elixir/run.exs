@@ -2,7 +2,7 @@
 
 root = __DIR__
 
-[root, "{harness,registry,lifecycle,pool,scaling,checks}", "*.ex"]
+[root, "{harness,registry,lifecycle,pool,breaker,scaling,checks}", "*.ex"]
 |> Path.join()
 |> Path.wildcard()
 |> Kernel.ParallelCompiler.compile(return_diagnostics: true)

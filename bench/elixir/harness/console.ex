@@ -4,12 +4,12 @@ defmodule Bench.Console do
 
   alias Bench.{Figure, Machine, Options, Report, Result, Stage, Statistics, Suite, Summary}
 
-  @suites [Bench.Names, Bench.Lifecycle, Bench.Pools, Bench.Fairness, Bench.Scaling, Bench.Checks]
+  @suites [Bench.Names, Bench.Lifecycle, Bench.Pools, Bench.Fairness, Bench.Breakers, Bench.Scaling, Bench.Checks]
 
   @usage """
   bin/bench [NAME...] [--quick] [--engine native|elixir] [--only PATTERN] [--rounds N] [--control]
 
-    NAME       registry, lifecycle, pool, fairness, scaling, checks; all of them if none is named
+    NAME       registry, lifecycle, pool, fairness, breaker, scaling, checks; all of them if none is named
     --quick    3 rounds and smaller sizes, to see that it works
     --engine   which engine keeps the facts on our side
     --only     only comparisons whose name matches this regular expression

@@ -12,7 +12,6 @@ use std::{fmt, ptr};
 use kantoku_core::breaker::{Breaker, Names};
 use kantoku_core::directory::{Binding, Directory};
 use kantoku_core::key::Probe;
-use kantoku_core::pool::mix;
 use kantoku_core::sync::Mutex;
 use kantoku_core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
@@ -163,10 +162,10 @@ impl Cells {
     }
 }
 
-// Of two names one that the directory can look for; never 0.
+// Of two names one that the directory can look for; never 0. It mixes by itself, and whose hash is another's is found all the same.
 #[inline]
 fn hash(instance: u64, name: u64) -> u64 {
-    mix(instance, name) | 1
+    instance.rotate_left(32) ^ name | 1
 }
 
 /// The breakers of one opening of an instance.

@@ -88,16 +88,19 @@ impl<H> Breaker<H> {
         spent
     }
 
-    /// Whether a call may be made. `watch` starts to watch who takes a permit, and says who that is; it is called outside the
+    /// Whether a call may be made, if `pass` did not say so. `watch` starts to watch who takes a permit, and says who that is; it is called outside the
     /// lock. The clock is only read where it matters.
-    #[inline]
     pub fn allow(
         &self,
         generation: u32,
         clock: impl Fn() -> i64,
         watch: impl FnOnce() -> Option<(u64, H)>,
     ) -> Result<Told<Admission, H>, Closed> {
-        match self.glance(generation, &clock)? {
+        let answer = match self.pass(generation) {
+            Some(ticket) => Some(Admission::Allowed(ticket)),
+            None => self.refuse(generation, &clock)?,
+        };
+        match answer {
             Some(answer) => Ok(Told {
                 answer,
                 changes: Vec::new(),
@@ -107,22 +110,26 @@ impl<H> Breaker<H> {
         }
     }
 
-    /// B3. Acquire pairs with the release in `publish`. What is read of `until` is of this turn or a later one; if that is ahead,
-    /// it is open then.
+    /// B3. The ticket of a breaker that lets everybody pass; `None` says nothing. Acquire pairs with the release in `publish`.
     #[inline]
-    fn glance(&self, generation: u32, clock: &impl Fn() -> i64) -> Result<Option<Admission>, Closed> {
+    pub fn pass(&self, generation: u32) -> Option<Ticket> {
+        const PASSED: u64 =
+            1 << State::Closed as u64 | 1 << State::Disabled as u64 | 1 << State::MetricsOnly as u64;
+        let word = self.word.load(Ordering::Acquire);
+        let passed = (word >> (TURN_BITS + STATE_BITS)) as u32 == generation && PASSED >> (word & 7) & 1 == 1;
+        passed.then(|| Ticket::new((word >> STATE_BITS) as u32 & TURNS, 0))
+    }
+
+    /// B3. What is read of `until` is of the turn that the word told or of a later one; if that is ahead, it is open then.
+    fn refuse(&self, generation: u32, clock: &impl Fn() -> i64) -> Result<Option<Admission>, Closed> {
         let word = self.word.load(Ordering::Acquire);
         if (word >> (TURN_BITS + STATE_BITS)) as u32 != generation {
             return Err(Closed);
         }
         let retry_in = match STATES[(word & 7) as usize] {
-            State::Closed | State::Disabled | State::MetricsOnly => {
-                let turn = (word >> STATE_BITS) as u32 & TURNS;
-                return Ok(Some(Admission::Allowed(Ticket::new(turn, 0))));
-            }
-            State::HalfOpen => return Ok(None),
             State::ForcedOpen => NEVER,
             State::Open => self.until.load(Ordering::Acquire).saturating_sub(clock()),
+            _ => return Ok(None),
         };
         if retry_in <= 0 {
             return Ok(None);
