@@ -6,13 +6,13 @@ defmodule Kantoku.Breaker do
 
       Kantoku.Breaker.run({MyApp.Agents, :model_api}, fn -> ask_model(prompt) end, fallback: fn _error -> cached(prompt) end)
 
-  A service that is down costs each of its callers a time-out, and is kept down by them. A breaker in front of it counts how calls end. When
-  too many fail, or take too long, it *opens*: callers are refused at once, with the time at which to come again. Then a few of them
-  try (*half-open*), and by what they find it closes or stays open. States, names of parameters and defaults are those of
-  [resilience4j](https://resilience4j.readme.io/docs/circuitbreaker).
+  A service that is down costs each of its callers a time-out, and is kept down by them. A breaker in front of it counts how
+  calls end. When too many fail, or take too long, it *opens*: callers are refused at once, with the time at which to come
+  again. Then a few of them try (*half-open*), and by what they find it closes or stays open. States, names of parameters and
+  defaults are those of [resilience4j](https://resilience4j.readme.io/docs/circuitbreaker).
 
-  To ask a breaker that lets calls pass costs some tens of nanoseconds on the native engine, and no process is in the way. A breaker belongs to an
-  instance and has any term as its name; to find it is quickest where that is an atom or a small integer.
+  To ask a breaker that lets calls pass costs some tens of nanoseconds on the native engine, and no process is in the way. A
+  breaker belongs to an instance and has any term as its name; to find it is quickest where that is an atom or a small integer.
 
   ## Options
 
@@ -23,8 +23,8 @@ defmodule Kantoku.Breaker do
   ## States
 
     * `:closed` - calls pass, and are counted; `:open` - none passes; `:half_open` - so many pass as are permitted;
-    * `:disabled` - all pass and nothing is counted; `:metrics_only` - all pass and are counted; `:forced_open` - none passes. A breaker
-      is put into these, and out of them, by `set/2` alone.
+    * `:disabled` - all pass and nothing is counted; `:metrics_only` - all pass and are counted; `:forced_open` - none passes. A
+      breaker is put into these, and out of them, by `set/2` alone.
 
   A state and what was counted in it end with the registry of their instance; then a breaker begins closed, or in the one of the
   last three that it was put into. Options and those are the instance's, and end with it.
@@ -33,13 +33,13 @@ defmodule Kantoku.Breaker do
 
   ## What differs from resilience4j
 
-  An outcome counts only in the state that its call was let pass in: what was asked before a breaker opened says nothing of what tries it
-  later. A process that dies as it tries gives its permit back. All changes of state are made when somebody asks or records, or by the
-  breaker's own timers where it has any (`automatic_transition_from_open_to_half_open_enabled`,
+  An outcome counts only in the state that its call was let pass in: what was asked before a breaker opened says nothing of what
+  tries it later. A process that dies as it tries gives its permit back. All changes of state are made when somebody asks or
+  records, or by the breaker's own timers where it has any (`automatic_transition_from_open_to_half_open_enabled`,
   `max_wait_duration_in_half_open_state`).
 
-  All functions but `allow?/1` answer `{:error, %Kantoku.Error{}}`, `:not_found` where there is no such breaker, `:not_running` where there
-  is no such instance, and `:restarting` while its core is being started again. See the guide "Breakers".
+  All functions but `allow?/1` answer `{:error, %Kantoku.Error{}}`, `:not_found` where there is no such breaker, `:not_running`
+  where there is no such instance, and `:restarting` while its core is being started again. See the guide "Breakers".
   """
 
   alias Kantoku.Breaker.{Changes, Clerk, Config, Door, Notes}
@@ -63,12 +63,12 @@ defmodule Kantoku.Breaker do
   @doc """
   Runs `fun` if the breaker lets it, records how it ended, and answers `{:ok, result}`.
 
-    * `:fallback` - a function of an exception, run in place of `fun` when the breaker refuses (then that is a `Kantoku.Error`), and when
-      `fun` raised, threw or exited (of the latter two an `ErlangError`); its value is the result;
+    * `:fallback` - a function of an exception, run in place of `fun` when the breaker refuses (then that is a `Kantoku.Error`),
+      and when `fun` raised, threw or exited (of the latter two an `ErlangError`); its value is the result;
     * `:failure?` - a function of the result that says whether it counts as a failure; by default `:error` and `{:error, _}` do.
 
-  Without a fallback, a refusal is `{:error, %Kantoku.Error{reason: :breaker_open}}`, whose `details.retry_in` says in how many ms to come again
-  (`:never` if it is forced open), and what `fun` raises passes through.
+  Without a fallback, a refusal is `{:error, %Kantoku.Error{reason: :breaker_open}}`, whose `details.retry_in` says in how many
+  ms to come again (`:never` if it is forced open), and what `fun` raises passes through.
 
       {:ok, answer} = Kantoku.Breaker.run({MyApp.Agents, :model_api}, fn -> ask_model(prompt) end)
   """
@@ -76,8 +76,8 @@ defmodule Kantoku.Breaker do
   defdelegate run(breaker, fun, opts \\ []), to: Door
 
   @doc """
-  Whether a call may be made now. In a half-open breaker `true` is one of its permits: `record/3` how the call ended, in the same process.
-  Raises a `Kantoku.Error` where there is no such breaker.
+  Whether a call may be made now. In a half-open breaker `true` is one of its permits: say how the call ended by `record/3`,
+  in the same process. Raises a `Kantoku.Error` where there is no such breaker.
 
       if Kantoku.Breaker.allow?({MyApp.Agents, :model_api}), do: ask_model(prompt)
   """
@@ -168,8 +168,9 @@ defmodule Kantoku.Breaker do
   end
 
   @doc """
-  Changes options of a breaker. What was counted stays as long as type, size and minimum of the window do; an open one waits as long as the
-  new options say, counted from when it opened; a half-open one begins its trials anew. Raises `ArgumentError` on a bad option.
+  Changes options of a breaker. What was counted stays as long as type, size and minimum of the window do; an open one waits as
+  long as the new options say, counted from when it opened; a half-open one begins its trials anew. Raises `ArgumentError` on a
+  bad option.
   """
   @spec configure(t, keyword) :: :ok | {:error, Error.t()}
   def configure({instance, name}, changes) do
@@ -184,8 +185,8 @@ defmodule Kantoku.Breaker do
   def remove({instance, name}), do: Clerk.ask(instance, {:remove, name})
 
   @doc """
-  Puts a breaker into a state, whatever it is in; into the one that it is in, as if it had just come there. From `:closed`, `:open` and
-  `:half_open` it goes on by itself; in the others it stays.
+  Puts a breaker into a state, whatever it is in; into the one that it is in, as if it had just come there. From `:closed`,
+  `:open` and `:half_open` it goes on by itself; in the others it stays.
 
       :ok = Kantoku.Breaker.set({MyApp.Agents, :model_api}, :forced_open)
   """

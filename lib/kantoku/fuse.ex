@@ -1,6 +1,7 @@
 defmodule Kantoku.Fuse do
   @moduledoc """
-  [fuse](https://github.com/jlouis/fuse)'s functions, with its answers: for code that was written for it, with the name of the module changed.
+  [fuse](https://github.com/jlouis/fuse)'s functions, with its answers: for code that was written for it, with the name of the
+  module changed.
 
       iex> Kantoku.Fuse.install(:database, {{:standard, 1, 10_000}, {:reset, 60_000}})
       :ok
@@ -8,13 +9,13 @@ defmodule Kantoku.Fuse do
       iex> Kantoku.Fuse.ask(:database, :sync)
       :blown
 
-  A fuse is whole until it melts more than so many times within so many ms; then it is blown, until it is reset, by hand or when its time is
-  over. Fuses are the VM's, not an instance's. New code has `Kantoku.Breaker`, which is asked in a twentieth of the time, belongs to an
-  instance, knows slow calls and rates, and lets a few calls try before all come back.
+  A fuse is whole until it melts more than so many times within so many ms; then it is blown, until it is reset, by hand or when
+  its time is over. Fuses are the VM's, not an instance's. New code has `Kantoku.Breaker`, which is asked in a twentieth of the
+  time, belongs to an instance, knows slow calls and rates, and lets a few calls try before all come back.
 
   Handlers of `gen_event` hear of each change through `Kantoku.Fuse.Events`; how often a fuse was asked and melted is in
-  `Kantoku.Fuse.Stats`. Where SASL runs, a fuse that is found blown, as is looked once a minute, has the alarm `{name, :fuse_blown}`,
-  which is cleared when it was found whole three times.
+  `Kantoku.Fuse.Stats`. Where SASL runs, a fuse that is found blown, as is looked once a minute, has the alarm `{name,
+  :fuse_blown}`, which is cleared when it was found whole three times.
   """
 
   alias Kantoku.Fuse.Server

@@ -1,9 +1,11 @@
 defmodule Kantoku.Breaker.Clerk do
-  # Has the breakers of the book open in the engine: from the beginning of its instance's core, and as they are installed, changed and
-  # removed, one after the other. Wakes those that time alone changes. No call that a breaker guards passes through it.
+  # Has the breakers of the book open in the engine: from the beginning of its instance's core, and as they are installed,
+  # changed and removed, one after the other. Wakes those that time alone changes. No call that a breaker guards passes through
+  # it.
   #
-  # C1  What is in the book is open in the engine, with the options and the lasting state of the book, once what was asked is answered.
-  # C2  Who changes the state of a timed breaker says so (`look/3`); who dies before that is made up for by a look every second.
+  # C1  What is in the book is open in the engine, with the options and the lasting state of the book, once what was asked is
+  #     answered.
+  # C2  Who changes the state of a timed breaker says so (`look/2`); who dies before that is made up for by a look every second.
   @moduledoc false
   use GenServer
 

@@ -1,6 +1,6 @@
 defmodule Kantoku.Breaker.Notes do
-  # What is known of breakers beside the engine, in the instance's book, so that it outlives whatever the engine forgets: their options,
-  # and the state that somebody put one into for good. Row: {{:breaker, name}, config, state or nil}.
+  # What is known of breakers beside the engine, in the instance's book, so that it outlives whatever the engine forgets: their
+  # options, and the state that somebody put one into for good. Row: {{:breaker, name}, config, state or nil}.
   @moduledoc false
 
   alias Kantoku.Breaker.Config

@@ -2,27 +2,29 @@ defmodule Kantoku.Engine.Breakers do
   @moduledoc """
   What an engine knows of breakers: whether what failed is to be asked at all.
 
-  A breaker is in one of six states. `:closed`, `:disabled` and `:metrics_only` let every call pass, `:open` and `:forced_open` none.
-  `:half_open` lets as many pass as are permitted, to see whether the breaker may close. States, parameters and defaults are those
-  of resilience4j's CircuitBreaker.
+  A breaker is in one of six states. `:closed`, `:disabled` and `:metrics_only` let every call pass, `:open` and `:forced_open`
+  none. `:half_open` lets as many pass as are permitted, to see whether the breaker may close. States, parameters and defaults
+  are those of resilience4j's CircuitBreaker.
 
   ## Rules
 
-    * **A turn** is the time from one change of state to the next. A ticket is good for the turn that it was given in: what is recorded under one of
-      an earlier turn changes nothing.
-    * **Closed**: each outcome is counted over a window: the last `sliding_window_size` calls, or those of the last so many seconds (the
-      second that runs included). Each turn begins with an empty one. If at least `minimum_number_of_calls` were counted (of a window of
-      calls: or as many as it holds), and the share of failures or of slow calls is at or above its threshold, it opens. A call is slow
-      if it took longer than `slow_call_duration_threshold`.
+    * **A turn** is the time from one change of state to the next. A ticket is good for the turn that it was given in: what is
+      recorded under one of an earlier turn changes nothing.
+    * **Closed**: each outcome is counted over a window: the last `sliding_window_size` calls, or those of the last so many
+      seconds (the second that runs included). Each turn begins with an empty one. If at least `minimum_number_of_calls` were
+      counted (of a window of calls: or as many as it holds), and the share of failures or of slow calls is at or above its
+      threshold, it opens. A call is slow if it took longer than `slow_call_duration_threshold`.
     * **Open**: until `wait_duration_in_open_state` is over. Then the next who comes is a trial; with
       `automatic_transition_from_open_to_half_open_enabled` it is half-open as soon as anybody looks.
-    * **Half-open**: each trial has one of `permitted_number_of_calls_in_half_open_state` permits. One whose call ends with `:ignore`, or
-      whose owner dies, goes back. Outcomes are counted over a window of as many calls as are permitted; as soon as there are
-      enough to judge by (as above) it opens or closes. After `max_wait_duration_in_half_open_state`, if that is not 0, it opens.
+    * **Half-open**: each trial has one of `permitted_number_of_calls_in_half_open_state` permits. One whose call ends with
+      `:ignore`, or whose owner dies, goes back. Outcomes are counted over a window of as many calls as are permitted; as soon
+      as there are enough to judge by (as above) it opens or closes. After `max_wait_duration_in_half_open_state`, if that is
+      not 0, it opens.
     * **Disabled** and **forced open** count nothing; **metrics only** counts, and stays.
     * **Without a ticket** an outcome is counted in the turn that is, and uses up the oldest permit of who records it.
-    * **A new configuration** of an open breaker: the same one changes nothing; what was counted stays if type, size and minimum of the window do; who is open waits
-      as long as it says, counted from when it opened; a half-open one begins its trials anew.
+    * **A new configuration** of an open breaker: the same one changes nothing; what was counted stays if type, size and minimum
+      of the window do; who is open waits as long as it says, counted from when it opened; a half-open one begins its trials
+      anew.
 
   Each change of state comes with exactly one answer, `{:changed, changes, answer}`, whichever call it was that made it.
   """

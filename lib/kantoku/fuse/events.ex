@@ -1,6 +1,7 @@
 defmodule Kantoku.Fuse.Events do
   @moduledoc """
-  What becomes of fuses, for handlers of `gen_event`: `{name, :ok | :blown | {:gradual, rate} | :removed}`, as fuse's `fuse_event` has it.
+  What becomes of fuses, for handlers of `gen_event`: `{name, :ok | :blown | {:gradual, rate} | :removed}`, as fuse's
+  `fuse_event` has it.
   """
 
   @doc false

@@ -1,6 +1,6 @@
 defmodule Kantoku.Fuse.Server do
-  # Keeps all fuses, one change after the other, and looks at them once a minute for the sake of alarms. What is asked of them is a row
-  # that all may read: {name, :ok | :blown | {:gradual, rate}, counters}.
+  # Keeps all fuses, one change after the other, and looks at them once a minute for the sake of alarms. What is asked of them
+  # is a row that all may read: {name, :ok | :blown | {:gradual, rate}, counters}.
   @moduledoc false
   use GenServer
 

@@ -1,7 +1,7 @@
 defmodule Kantoku.Fuse.Stats do
   @moduledoc """
-  How often a fuse was found whole, found blown and melted since it was installed for the first time, as fuse's `fuse_stats_ets` has it.
-  Questions to a fuse with fault injection count while it is blown.
+  How often a fuse was found whole, found blown and melted since it was installed for the first time, as fuse's `fuse_stats_ets`
+  has it. Questions to a fuse with fault injection count while it is blown.
   """
 
   alias Kantoku.Fuse.Server

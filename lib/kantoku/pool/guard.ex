@@ -1,6 +1,6 @@
 defmodule Kantoku.Pool.Guard do
-  # Requests of a pool that has a breaker, in the process that makes them: let in by it, and told to it when they have ended. Where it
-  # is missing, as while the instance's core is being started again, the pool alone decides. Knows no worker.
+  # Requests of a pool that has a breaker, in the process that makes them: let in by it, and told to it when they have ended.
+  # Where it is missing, as while the instance's core is being started again, the pool alone decides. Knows no worker.
   @moduledoc false
 
   alias Kantoku.Breaker
@@ -8,8 +8,8 @@ defmodule Kantoku.Pool.Guard do
   alias Kantoku.{Error, Instances}
   alias Kantoku.Pool.{Calls, Lease, Leases}
 
-  # One word for the whole VM says whether any pool ever had a breaker: where none has, a request pays for one read of memory that all
-  # schedulers share.
+  # One word for the whole VM says whether any pool ever had a breaker: where none has, a request pays for one read of memory
+  # that all schedulers share.
   @any __MODULE__
 
   @doc "Whether a pool has a breaker."

@@ -1,7 +1,8 @@
 //! Where the breakers are: the cells that hold them, and the names of each instance.
 //!
-//! The way from the names to the cell takes no lock where the breaker's name is an immediate (an atom, a small integer): one look into a
-//! directory of both names' hash. Any other name, and one whose place is taken there, is looked for in the instance's own list.
+//! The way from the names to the cell takes no lock where the breaker's name is an immediate (an atom, a small integer): one
+//! look into a directory of both names' hash. Any other name, and one whose place is taken there, is looked for in the
+//! instance's own list.
 //!
 //! A cell is never freed, only used again, under a generation that none had; so what comes too late finds a breaker that is not
 //! open for it.

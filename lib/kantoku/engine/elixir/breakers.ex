@@ -1,7 +1,7 @@
 defmodule Kantoku.Engine.Elixir.Breakers do
-  # All breakers that this engine keeps, in one process: their machines, and who has permits. What lets everybody pass or nobody is said
-  # by a row, so who asks that is not asked by a process: {{instance, name}, the instance's keeper, machine's view}. A row counts
-  # while its keeper is the one that the instance has. Knows no rule of breakers.
+  # All breakers that this engine keeps, in one process: their machines, and who has permits. That everybody passes is said by a
+  # row, so who asks then needs no process: {{instance, name}, the instance's keeper, machine's view}. A row counts while its
+  # keeper is the one that the instance has. Knows no rule of breakers.
   @moduledoc false
   use GenServer
 

@@ -107,8 +107,9 @@ impl<H> Machine<H> {
         self.until
     }
 
-    /// Opens for a generation that was never used, or changes the parameters of the one that is open: the same ones change nothing; what was counted stays if it is
-    /// still counted in the same way, an open breaker is tried when the new wait is over, and trials begin anew.
+    /// Opens for a generation that was never used, or changes the parameters of the one that is open: the same ones change
+    /// nothing; what was counted stays if it is still counted in the same way, an open breaker is tried when the new wait is
+    /// over, and trials begin anew.
     pub fn configure(&mut self, generation: u32, config: Config, now: i64) {
         let fresh = self.generation != generation;
         if !fresh && self.config == config {

@@ -88,8 +88,8 @@ impl<H> Breaker<H> {
         spent
     }
 
-    /// Whether a call may be made, if `pass` did not say so. `watch` starts to watch who takes a permit, and says who that is; it is called outside the
-    /// lock. The clock is only read where it matters.
+    /// Whether a call may be made, if `pass` did not say so. `watch` starts to watch who takes a permit, and says who that is;
+    /// it is called outside the lock. The clock is only read where it matters.
     pub fn allow(
         &self,
         generation: u32,
