@@ -1,6 +1,7 @@
 defmodule Bench.Breakers.Loops do
   @moduledoc false
   # The tight loops that are timed, each with its call written out.
+  @compile {:no_warn_undefined, :fuse}
 
   alias Kantoku.Breaker
 

@@ -2,6 +2,7 @@ defmodule Bench.Breakers do
   @moduledoc false
   # The benchmarks of breakers: whether a call may be made, and a call through one.
   @behaviour Bench.Suite
+  @compile {:no_warn_undefined, :fuse}
 
   alias Bench.{Callers, Comparison, Options, Side, Stage}
   alias Bench.Breakers.{Fuse, Loops}
