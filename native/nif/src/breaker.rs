@@ -1,7 +1,7 @@
 //! What is asked of breakers: decodes, makes one core call, encodes.
 
 use kantoku_core::breaker::{
-    Admission, Change, Config, Ending, NEVER, PERCENT, Span, State, Status, Ticket, Told,
+    Admission, Change, Config, Ending, Glance, NEVER, PERCENT, Span, State, Status, Ticket, Told,
 };
 use kantoku_core::sync::atomic::Ordering;
 use rustler::{Encoder, Env, Term};
@@ -83,18 +83,19 @@ pub fn close_all(breakers: Breakers) {
 
 // A word that stands for itself is no other term's.
 #[inline]
-fn quickly(instance: Term<'_>, name: Term<'_>) -> Option<Open> {
+fn quickly(instance: Term<'_>, name: Term<'_>) -> Option<(Cell, Glance)> {
     let (instance, name) = (beam::word(instance.as_c_arg()), beam::word(name.as_c_arg()));
     state().breakers.find(instance, name)
 }
 
 #[inline]
 fn find(instance: Term<'_>, name: Term<'_>) -> Option<Open> {
-    let found = quickly(instance, name);
-    if found.is_some() {
-        found
-    } else {
-        search(instance, name)
+    match quickly(instance, name) {
+        Some((cell, glance)) => Some(Open {
+            cell,
+            generation: glance.generation(),
+        }),
+        None => search(instance, name),
     }
 }
 
@@ -112,8 +113,8 @@ fn search(instance: Term<'_>, name: Term<'_>) -> Option<Open> {
 /// `breaker_allow(instance, name)`
 #[inline]
 pub fn allow<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    if let Some(open) = quickly(args[0], args[1])
-        && let Some(ticket) = open.cell.breaker.pass(open.generation)
+    if let Some((_, glance)) = quickly(args[0], args[1])
+        && let Some(ticket) = glance.ticket()
     {
         return Ok(ticket.word().encode(env));
     }
@@ -126,9 +127,10 @@ fn allow_slowly<'a>(env: Env<'a>, instance: Term<'a>, name: Term<'a>) -> Answer<
     let Some(open) = find(instance, name) else {
         return Ok(unknown(env));
     };
-    match open.cell.breaker.pass(open.generation) {
-        Some(ticket) => Ok(ticket.word().encode(env)),
-        None => allow_at(env, open, beam::now),
+    let glance = open.cell.breaker.glance();
+    match glance.ticket() {
+        Some(ticket) if glance.generation() == open.generation => Ok(ticket.word().encode(env)),
+        _ => allow_at(env, open, beam::now),
     }
 }
 

@@ -1,8 +1,7 @@
 //! Where the breakers are: the cells that hold them, and the names of each instance.
 //!
 //! The way from the names to the cell takes no lock where the breaker's name is an immediate (an atom, a small integer): one
-//! look into a directory of both names' hash. Any other name, and one whose place is taken there, is looked for in the
-//! instance's own list.
+//! look at the seat of both names' hash. Any other name, and one whose seats are taken, is looked for in the instance's own list.
 //!
 //! A cell is never freed, only used again, under a generation that none had; so what comes too late finds a breaker that is not
 //! open for it.
@@ -10,8 +9,7 @@
 use std::ops::Deref;
 use std::{fmt, ptr};
 
-use kantoku_core::breaker::{Breaker, Names};
-use kantoku_core::directory::{Binding, Directory};
+use kantoku_core::breaker::{Breaker, Glance, Names};
 use kantoku_core::key::Probe;
 use kantoku_core::sync::Mutex;
 use kantoku_core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -22,7 +20,6 @@ use crate::terms::Bags;
 #[derive(Debug)]
 pub struct Place {
     pub breaker: Breaker<Watched>,
-    place: u32,
     /// The words of the instance's name and, if that says all, the breaker's; 0 if it does not.
     instance: AtomicU64,
     name: AtomicU64,
@@ -37,6 +34,20 @@ impl Deref for Cell {
 
     fn deref(&self) -> &Place {
         self.0
+    }
+}
+
+impl Cell {
+    fn pointer(self) -> *mut Place {
+        ptr::from_ref(self.0).cast_mut()
+    }
+
+    fn seats(self) -> [usize; 2] {
+        let seat = seat(
+            self.instance.load(Ordering::Relaxed),
+            self.name.load(Ordering::Relaxed),
+        );
+        [seat, seat ^ 1]
     }
 }
 
@@ -61,41 +72,51 @@ pub struct Open {
     pub generation: u32,
 }
 
-/// All cells that were ever made, those that no breaker uses, and the directory of the others.
+/// All cells that were ever made, those that no breaker uses, and where the others are found at one look.
 #[derive(Debug)]
 pub struct Cells {
-    directory: Directory,
     made: Mutex<Vec<Cell>>,
     free: Mutex<Vec<Cell>>,
-    places: Box<[AtomicPtr<Place>]>,
+    /// Two neighbours for each hash of names.
+    seats: Box<[AtomicPtr<Place>]>,
 }
 
-// More breakers than that are found as well, only not so fast.
-const QUICKLY_FOUND: usize = 1 << 13;
+// Breakers whose seats others have are found as well, only not so fast.
+const SEATS: usize = 1 << 13;
 
 impl Default for Cells {
     fn default() -> Self {
-        let nowhere = || AtomicPtr::new(ptr::null_mut());
+        let nobody = || AtomicPtr::new(ptr::null_mut());
         Self {
-            directory: Directory::new(QUICKLY_FOUND),
             made: Mutex::new(Vec::new()),
             free: Mutex::new(Vec::new()),
-            places: (0..QUICKLY_FOUND).map(|_| nowhere()).collect(),
+            seats: (0..SEATS).map(|_| nobody()).collect(),
         }
     }
 }
 
 impl Cells {
-    /// The open breaker of these names, if it is found quickly.
+    /// The open breaker of these names as it is now, if it is found at one look.
+    ///
+    /// The names of a cell are written while it is open for no generation. So who sees a generation sees the names that it was opened
+    /// with, or later ones and then the generation is over: if they are those that were asked for, it is theirs.
     #[inline]
-    pub fn find(&self, instance: u64, name: u64) -> Option<Open> {
-        let Binding { place, generation } = self.directory.find(hash(instance, name))?;
-        let found = self.places.get(place as usize)?.load(Ordering::Acquire);
-        // SAFETY: a place is bound after its cell was put there, and no cell is ever freed.
+    pub fn find(&self, instance: u64, name: u64) -> Option<(Cell, Glance)> {
+        let seat = seat(instance, name);
+        self.at(seat, instance, name)
+            .or_else(|| self.at(seat ^ 1, instance, name))
+    }
+
+    #[inline]
+    fn at(&self, seat: usize, instance: u64, name: u64) -> Option<(Cell, Glance)> {
+        // Acquire pairs with the release in `show`.
+        let found = self.seats[seat & (SEATS - 1)].load(Ordering::Acquire);
+        // SAFETY: only cells are put there, and no cell is ever freed.
         let cell = Cell(unsafe { found.as_ref() }?);
+        let glance = cell.breaker.glance();
         let own =
-            cell.instance.load(Ordering::Relaxed) == instance && cell.name.load(Ordering::Relaxed) == name;
-        own.then_some(Open { cell, generation })
+            cell.name.load(Ordering::Relaxed) == name && cell.instance.load(Ordering::Relaxed) == instance;
+        (own && glance.generation() != 0).then_some((cell, glance))
     }
 
     /// A cell for a breaker of an instance, and of a name whose word says all, if it is such a name.
@@ -107,42 +128,34 @@ impl Cells {
         Open { cell, generation }
     }
 
-    /// The breaker is open: it may be found quickly from now on.
-    pub fn show(&self, open: Open) {
-        let name = open.cell.name.load(Ordering::Relaxed);
-        let place = open.cell.place;
-        if name != 0 && (place as usize) < self.places.len() {
-            let generation = open.generation;
-            let hash = hash(open.cell.instance.load(Ordering::Relaxed), name);
-            // Where there is no room, or another of that hash, the slower way is open.
-            let _ = self.directory.bind(hash, Binding { place, generation });
-        }
-    }
-
     fn make(&self) -> Cell {
-        let mut made = self.made.lock();
-        let place = made.len() as u32;
-        let cell: &'static Place = Box::leak(Box::new(Place {
+        let cell = Cell(Box::leak(Box::new(Place {
             breaker: Breaker::default(),
-            place,
             instance: AtomicU64::new(0),
             name: AtomicU64::new(0),
-        }));
-        if let Some(here) = self.places.get(place as usize) {
-            here.store(ptr::from_ref(cell).cast_mut(), Ordering::Release);
-        }
-        made.push(Cell(cell));
-        Cell(cell)
+        })));
+        self.made.lock().push(cell);
+        cell
     }
 
-    /// The breaker is not found any more.
+    /// The breaker is open: it has a seat from now on, if one is free.
+    pub fn show(&self, open: Open) {
+        if open.cell.name.load(Ordering::Relaxed) != 0 {
+            let (nobody, own) = (ptr::null_mut(), open.cell.pointer());
+            let seated = |seat: usize| {
+                let taken =
+                    self.seats[seat].compare_exchange(nobody, own, Ordering::Release, Ordering::Relaxed);
+                taken.is_ok()
+            };
+            open.cell.seats().into_iter().any(seated);
+        }
+    }
+
+    /// The breaker is not found at one look any more.
     pub fn hide(&self, open: Open) {
-        let Open { cell, generation } = open;
-        let name = cell.name.load(Ordering::Relaxed);
-        if name != 0 {
-            let place = cell.place;
-            let hash = hash(cell.instance.load(Ordering::Relaxed), name);
-            self.directory.unbind(hash, Binding { place, generation });
+        let (nobody, own) = (ptr::null_mut(), open.cell.pointer());
+        for seat in open.cell.seats() {
+            let _ = self.seats[seat].compare_exchange(own, nobody, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
@@ -159,14 +172,15 @@ impl Cells {
             .iter()
             .map(|cell| size_of::<Place>() + cell.breaker.bytes())
             .sum();
-        held + made.capacity() * size_of::<Cell>() + self.directory.bytes() + size_of_val(&*self.places)
+        held + made.capacity() * size_of::<Cell>() + size_of_val(&*self.seats)
     }
 }
 
-// Of two names one that the directory can look for; never 0. It mixes by itself, and whose hash is another's is found all the same.
+// Of all bits of both names.
 #[inline]
-fn hash(instance: u64, name: u64) -> u64 {
-    instance.rotate_left(32) ^ name | 1
+fn seat(instance: u64, name: u64) -> usize {
+    let mixed = (instance.rotate_left(32) ^ name).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> (u64::BITS - SEATS.ilog2())) as usize
 }
 
 /// The breakers of one opening of an instance.

@@ -45,6 +45,32 @@ const STATE_BITS: u32 = 3;
 const TURN_BITS: u32 = 29;
 pub(crate) const TURNS: u32 = (1 << TURN_BITS) - 1;
 
+/// What a breaker is at some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance(u64);
+
+// The states in which everybody passes.
+const PASSED: u64 = 1 << State::Closed as u64 | 1 << State::Disabled as u64 | 1 << State::MetricsOnly as u64;
+
+impl Glance {
+    /// The generation that it is open for; 0 is none.
+    #[inline]
+    pub fn generation(self) -> u32 {
+        (self.0 >> (TURN_BITS + STATE_BITS)) as u32
+    }
+
+    fn state(self) -> State {
+        STATES[(self.0 & 7) as usize]
+    }
+
+    /// The ticket, if it is open for some generation and lets everybody pass.
+    #[inline]
+    pub fn ticket(self) -> Option<Ticket> {
+        let passed = self.generation() != 0 && PASSED >> (self.0 & 7) & 1 == 1;
+        passed.then(|| Ticket::new((self.0 >> STATE_BITS) as u32 & TURNS, 0))
+    }
+}
+
 #[derive(Debug)]
 pub struct Breaker<H> {
     word: AtomicU64,
@@ -88,7 +114,7 @@ impl<H> Breaker<H> {
         spent
     }
 
-    /// Whether a call may be made, if `pass` did not say so. `watch` starts to watch who takes a permit, and says who that is;
+    /// Whether a call may be made, if a glance did not say so. `watch` starts to watch who takes a permit, and says who that is;
     /// it is called outside the lock. The clock is only read where it matters.
     pub fn allow(
         &self,
@@ -96,11 +122,7 @@ impl<H> Breaker<H> {
         clock: impl Fn() -> i64,
         watch: impl FnOnce() -> Option<(u64, H)>,
     ) -> Result<Told<Admission, H>, Closed> {
-        let answer = match self.pass(generation) {
-            Some(ticket) => Some(Admission::Allowed(ticket)),
-            None => self.refuse(generation, &clock)?,
-        };
-        match answer {
+        match self.answer(generation, &clock)? {
             Some(answer) => Ok(Told {
                 answer,
                 changes: Vec::new(),
@@ -110,23 +132,23 @@ impl<H> Breaker<H> {
         }
     }
 
-    /// B3. The ticket of a breaker that lets everybody pass; `None` says nothing. Acquire pairs with the release in `publish`.
+    /// B3. What is said without the lock. Acquire pairs with the release in `publish`: what was written before the generation
+    /// was opened is seen by who sees it.
     #[inline]
-    pub fn pass(&self, generation: u32) -> Option<Ticket> {
-        const PASSED: u64 =
-            1 << State::Closed as u64 | 1 << State::Disabled as u64 | 1 << State::MetricsOnly as u64;
-        let word = self.word.load(Ordering::Acquire);
-        let passed = (word >> (TURN_BITS + STATE_BITS)) as u32 == generation && PASSED >> (word & 7) & 1 == 1;
-        passed.then(|| Ticket::new((word >> STATE_BITS) as u32 & TURNS, 0))
+    pub fn glance(&self) -> Glance {
+        Glance(self.word.load(Ordering::Acquire))
     }
 
     /// B3. What is read of `until` is of the turn that the word told or of a later one; if that is ahead, it is open then.
-    fn refuse(&self, generation: u32, clock: &impl Fn() -> i64) -> Result<Option<Admission>, Closed> {
-        let word = self.word.load(Ordering::Acquire);
-        if (word >> (TURN_BITS + STATE_BITS)) as u32 != generation {
+    fn answer(&self, generation: u32, clock: &impl Fn() -> i64) -> Result<Option<Admission>, Closed> {
+        let glance = self.glance();
+        if glance.generation() != generation {
             return Err(Closed);
         }
-        let retry_in = match STATES[(word & 7) as usize] {
+        if let Some(ticket) = glance.ticket() {
+            return Ok(Some(Admission::Allowed(ticket)));
+        }
+        let retry_in = match glance.state() {
             State::ForcedOpen => NEVER,
             State::Open => self.until.load(Ordering::Acquire).saturating_sub(clock()),
             _ => return Ok(None),
