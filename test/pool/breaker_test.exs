@@ -7,7 +7,7 @@ pools_on_each_engine Kantoku.Pool.BreakerTest do
     sliding_window_size: 2,
     minimum_number_of_calls: 2,
     failure_rate_threshold: 100,
-    wait_duration_in_open_state: 30,
+    wait_duration_in_open_state: 60_000,
     permitted_number_of_calls_in_half_open_state: 1
   ]
 
@@ -33,11 +33,12 @@ pools_on_each_engine Kantoku.Pool.BreakerTest do
           Pool.run(pool, fn _worker -> :fine end)
         ] do
       assert {:error, %Error{reason: :breaker_open, details: %{pool: ^pool, retry_in: ms}} = error} = refused
-      assert ms in 1..30
+      assert ms in 1..60_000
       assert Exception.message(error) =~ "the breaker of pool :workers of"
     end
 
     settled(pool, 2)
+    assert :ok = Pool.update(pool, breaker: [wait_duration_in_open_state: 1])
     assert eventually(fn -> Pool.call(pool, {:run, fn -> :back end}) == {:ok, :back} end)
     assert counts(pool).state == :closed
   end
