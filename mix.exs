@@ -73,6 +73,7 @@ defmodule Kantoku.MixProject do
         Agents: [Kantoku.Agent, Kantoku.Agent.Options, Kantoku.Agent.Server, Kantoku.Agent.Adapter],
         Domains: [Kantoku.Domain],
         Pools: [Kantoku.Pool, Kantoku.Pool.Lease, Kantoku.Pool.Strategy, Kantoku.Backpressure],
+        Breakers: [Kantoku.Breaker, Kantoku.Fuse, Kantoku.Fuse.Events, Kantoku.Fuse.Stats],
         Registry: [Kantoku.Registry, Kantoku.Registry.Load, Kantoku.Entry],
         State: [Kantoku.Store, Kantoku.Store.Memory, Kantoku.Store.Disk],
         Scaling: [
@@ -91,7 +92,13 @@ defmodule Kantoku.MixProject do
         ],
         Jido: [Kantoku.Jido, Kantoku.Jido.Door, Kantoku.Jido.WorkerPool, Kantoku.Jido.Storage],
         "Events and errors": [Kantoku.Telemetry, Kantoku.Error],
-        Engines: [Kantoku.Engine, Kantoku.Engine.Pools, Kantoku.Engine.Elixir, Kantoku.Native]
+        Engines: [
+          Kantoku.Engine,
+          Kantoku.Engine.Pools,
+          Kantoku.Engine.Breakers,
+          Kantoku.Engine.Elixir,
+          Kantoku.Native
+        ]
       ]
     ]
   end

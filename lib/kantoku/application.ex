@@ -12,7 +12,9 @@ defmodule Kantoku.Application do
       Kantoku.Native.FaultLog,
       Kantoku.Telemetry.Switchboard,
       Kantoku.Engine.Elixir.Supervisor,
-      Kantoku.Instances
+      Kantoku.Instances,
+      Kantoku.Fuse.Events,
+      Kantoku.Fuse.Server
     ]
 
     Supervisor.start_link(children, strategy: :one_for_one, name: Kantoku.Application)

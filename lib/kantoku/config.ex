@@ -3,7 +3,7 @@ defmodule Kantoku.Config do
   @moduledoc false
 
   alias Kantoku.Domain.{Definition, Policy, Wish}
-  alias Kantoku.{Options, Pool}
+  alias Kantoku.{Breaker, Options, Pool}
 
   @drain [
     timeout: [
@@ -32,6 +32,11 @@ defmodule Kantoku.Config do
       doc: "keyword lists; see `Kantoku.Domain`. `:default` always exists."
     ],
     pools: [kind: {:list, :keyword}, default: [], doc: "keyword lists; see `Kantoku.Pool`."],
+    breakers: [
+      kind: {:list, :keyword},
+      default: [],
+      doc: "keyword lists with a `:name`, any term; see `Kantoku.Breaker`."
+    ],
     drain: [kind: {:options, @drain}, doc: "how it ends:"],
     max_restarts: [kind: :non_negative, default: 3, doc: "how often domains may escalate to the instance, as in OTP."],
     max_seconds: [kind: :positive, default: 5, doc: "as in OTP."],
@@ -49,6 +54,7 @@ defmodule Kantoku.Config do
           agents: keyword,
           domains: [Definition.t()],
           pools: [Pool.Config.t()],
+          breakers: [{name :: term, Breaker.Config.t()}],
           drain: %{timeout: pos_integer},
           max_restarts: non_neg_integer,
           max_seconds: pos_integer,
@@ -65,10 +71,19 @@ defmodule Kantoku.Config do
     unique!("agent", Enum.flat_map(domains, &Definition.agent_ids/1))
     pools = Enum.map(checked.pools, &Pool.Config.new!/1)
     unique!("pool", Enum.map(pools, & &1.name), :pools)
+    breakers = Enum.map(checked.breakers, &breaker!/1)
+    unique!("breaker", Enum.map(breakers, &elem(&1, 0)), :breakers)
     agent_options = Kantoku.Agent.Options.new!(checked.agents)
     for domain <- domains, agent <- Definition.agents(domain), do: Wish.check!(agent, agent_options)
     for pool <- pools, do: Wish.check!(Pool.Worker.wish(nil, pool, 0), agent_options)
-    struct!(__MODULE__, %{checked | domains: domains, pools: pools})
+    struct!(__MODULE__, %{checked | domains: domains, pools: pools, breakers: breakers})
+  end
+
+  defp breaker!(options) do
+    case Keyword.pop(options, :name) do
+      {nil, _options} -> raise ArgumentError, "Kantoku, option :breakers: option :name is required and was not given"
+      {name, options} -> {name, Breaker.Config.new!(options, Breaker.Config.where(name))}
+    end
   end
 
   defp with_default(domains) do

@@ -7,8 +7,8 @@ defmodule Kantoku.Error do
   | reason | meaning | details |
   |---|---|---|
   | `:not_running` | no instance of that name runs here | `instance` |
-  | `:not_found` | nothing of that name is known | `id`, `domain` or `pool` |
-  | `:restarting` | it crashed and comes back by itself | `id` or `pool`, `retry_in` (ms, or `:never` while it waits behind another of its group) |
+  | `:not_found` | nothing of that name is known | `id`, `domain`, `pool` or `breaker` |
+  | `:restarting` | it crashed and comes back by itself | `id`, `pool` or `breaker`, `retry_in` (ms, or `:never` while it waits behind another of its group) |
   | `:parked` | it crashed too often and waits for its timer or for `Kantoku.unpark/2` | `id`, `retry_in` (ms or `:never`) |
   | `:stopping` | it is being stopped | `id` |
   | `:draining` | the instance, domain or pool takes no new work | `instance`; when a start is refused also `domain`, `nil` for the instance; or `pool` |
@@ -24,6 +24,7 @@ defmodule Kantoku.Error do
   | `:closed` | the pool was closed meanwhile | `pool`, `retry_in` (0) |
   | `:not_held` | a lease that was handed in, or whose worker or pool ended; credits that were cancelled, or whose pool ended | `pool`; of credits, `what: :credits` |
   | `:not_owner` | a lease, or credits, of another process | the same |
+  | `:breaker_open` | a breaker lets no call pass | `breaker` or `pool`, `retry_in` (ms, or `:never` while it is forced open) |
 
       iex> error = Kantoku.Error.new(:parked, id: "a", retry_in: 1_500)
       iex> {error.reason, error.details.retry_in}
@@ -51,6 +52,7 @@ defmodule Kantoku.Error do
           | :closed
           | :not_held
           | :not_owner
+          | :breaker_open
 
   @type t :: %__MODULE__{reason: reason, details: map}
 
@@ -73,10 +75,17 @@ defmodule Kantoku.Error do
 
   defp sentence(:not_found, %{domain: domain}), do: "there is no domain #{inspect(domain)} in this instance"
   defp sentence(:not_found, %{pool: pool}), do: "there is no #{named(pool)}; start it with Kantoku.Pool.start/2"
+
+  defp sentence(:not_found, %{breaker: breaker}),
+    do: "there is no #{breaker(breaker)}; install it with Kantoku.Breaker.install/3"
+
   defp sentence(:not_found, d), do: "there is no agent #{show(d, :id)}; start it with Kantoku.start_agent/3"
 
   defp sentence(:restarting, %{pool: pool} = d),
     do: "#{named(pool)} is being started again; try again in #{show(d, :retry_in)} ms"
+
+  defp sentence(:restarting, %{breaker: breaker} = d),
+    do: "#{breaker(breaker)} is being opened again; try again in #{show(d, :retry_in)} ms"
 
   defp sentence(:restarting, %{retry_in: :never} = d) do
     "agent #{show(d, :id)} is started again when the agent of its group that crashed is back; Kantoku.agents/1 says which that is"
@@ -150,6 +159,20 @@ defmodule Kantoku.Error do
 
   defp sentence(:not_owner, d),
     do: "this lease of #{pool(d)} belongs to another process; only who checked it out may hand it in"
+
+  defp sentence(:breaker_open, %{retry_in: :never} = d),
+    do: "#{guarded(d)} was forced open and lets no call pass; Kantoku.Breaker.set/2 lets them pass again"
+
+  defp sentence(:breaker_open, d),
+    do:
+      "#{guarded(d)} lets no call pass, as too many failed or were slow; use a fallback, or try again in #{show(d, :retry_in)} ms"
+
+  defp guarded(%{breaker: breaker}), do: breaker(breaker)
+  defp guarded(%{pool: pool}), do: "the breaker of #{named(pool)}"
+  defp guarded(_details), do: "the breaker"
+
+  defp breaker({instance, name}), do: "breaker #{inspect(name)} of #{inspect(instance)}"
+  defp breaker(other), do: "breaker #{inspect(other)}"
 
   defp pool(details), do: details |> Map.get(:pool) |> named()
   defp named({instance, name}), do: "pool #{inspect(name)} of #{inspect(instance)}"

@@ -5,7 +5,7 @@ defmodule Kantoku.Instance do
 
   import Kantoku.Domain.Rows, only: [row: 0, row: 2]
 
-  alias Kantoku.{Config, Drain, Instances}
+  alias Kantoku.{Breaker, Config, Drain, Instances}
   alias Kantoku.Agent.Options
   alias Kantoku.Domain.{Book, Fuse, Gauges, Remains, Rows, Sweeper}
   alias Kantoku.Instance.Core
@@ -74,6 +74,7 @@ defmodule Kantoku.Instance do
 
     chain = Book.add(book, nil, Config.policy(config), shape, [])
     Enum.each(config.domains, &enter_domain(&1, nil, chain, config.name, rows, book))
+    Enum.each(config.breakers, fn {name, breaker} -> Breaker.Notes.put(book, name, breaker) end)
     Enum.each(config.pools, &Life.enter(book, &1))
     hd(chain)
   end

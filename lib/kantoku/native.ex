@@ -11,6 +11,7 @@ defmodule Kantoku.Native do
 
   @behaviour Kantoku.Engine
   @behaviour Kantoku.Engine.Pools
+  @behaviour Kantoku.Engine.Breakers
   @on_load :load
 
   @reason {__MODULE__, :not_loaded}
@@ -213,6 +214,17 @@ defmodule Kantoku.Native do
   def pool_status(_instance, _pool), do: without_library()
   @impl Kantoku.Engine.Pools
   def pool_workers(_instance, _pool), do: without_library()
+
+  @impl Kantoku.Engine.Breakers
+  def breaker_open(_instance, _name, _config, _now), do: without_library()
+  @impl Kantoku.Engine.Breakers
+  def breaker_close(_instance, _name), do: without_library()
+  @impl Kantoku.Engine.Breakers
+  def breaker_allow(_instance, _name), do: without_library()
+  @impl Kantoku.Engine.Breakers
+  def breaker_record(_instance, _name, _ticket, _ending, _duration), do: without_library()
+  @impl Kantoku.Engine.Breakers
+  def breaker_ask(_instance, _name, _command, _now), do: without_library()
 
   @doc """
   Native bytes of an instance by what they are for (`:names`, `:owners`, `:index`, `:watches`), their sum in `:bytes`, and

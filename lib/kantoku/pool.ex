@@ -23,6 +23,9 @@ defmodule Kantoku.Pool do
       with less (McKenney, "Stochastic Fairness Queueing", INFOCOM 1990).
     * **Too much is refused at once**, with a reason and `retry_in` ms: `:queue_full`, `:overloaded` (CoDel on the time that
       requests wait, in the variant of Maurer, "Fail at Scale", ACM Queue 2015), `:quota`, `:deadline`, `:draining`, `:closed`.
+    * **A pool with a breaker** (`breaker: [...]`, `Kantoku.Breaker`) refuses as `:breaker_open`, with `retry_in`, while too many requests fail
+      or are slow. A worker that died and a time-out after a worker had begun are failures, as is what is handed in as `:error` or
+      `:abandoned`; refusals and casts are neither. The breaker's name is `{:pool, name}`.
     * **A worker's death during a call reaches the caller at once**, as `:crashed`.
     * **Workers are agents of a domain of their own**, `{:pool, name}`, with ids `{:pool, name, number}`. What keeps crashing or
       does not start backs off and is parked (`Kantoku.Domain`), while the pool goes on with the rest and `status/1` says
@@ -52,7 +55,7 @@ defmodule Kantoku.Pool do
 
   alias Kantoku.{Agents, Drain, Engine, Error, Instances}
   alias Kantoku.Domain.{Book, Rows}
-  alias Kantoku.Pool.{Calls, Config, Lease, Leases, Life, Notes, Scaling, Worker}
+  alias Kantoku.Pool.{Calls, Config, Guard, Lease, Leases, Life, Notes, Scaling, Worker}
 
   alias Kantoku.Pool.Scaling.Recorder
 
@@ -76,14 +79,18 @@ defmodule Kantoku.Pool do
   `:crashed` when the worker died.
   """
   @spec call(t, request :: term, keyword) :: {:ok, reply :: term} | {:error, Error.t()}
-  defdelegate call(pool, request, opts \\ []), to: Calls
+  def call(pool, request, opts \\ []) do
+    if Guard.guards?(pool), do: Guard.call(pool, request, opts), else: Calls.call(pool, request, opts)
+  end
 
   @doc """
   Sends a worker a request without waiting for it to be served, as `GenServer.cast/2` does. `:ok` says that it was sent, or waits its
   turn, of which nobody hears any more if it is refused after all. It counts as ongoing until the worker is done with it, and is nobody's: the death of who sent it changes nothing.
   """
   @spec cast(t, request :: term, keyword) :: :ok | {:error, Error.t()}
-  defdelegate cast(pool, request, opts \\ []), to: Calls
+  def cast(pool, request, opts \\ []) do
+    if Guard.guards?(pool), do: Guard.cast(pool, request, opts), else: Calls.cast(pool, request, opts)
+  end
 
   @doc """
   Runs `fun` with the pid of a worker that nobody else is given meanwhile (with `max_ongoing: 1`), and answers `{:ok, result}`.
@@ -94,7 +101,9 @@ defmodule Kantoku.Pool do
   not be answered yet. `:timeout` is for the wait only. Errors as of `checkout/2`.
   """
   @spec run(t, (pid -> result), keyword) :: {:ok, result} | {:error, Error.t()} when result: term
-  defdelegate run(pool, fun, opts \\ []), to: Leases
+  def run(pool, fun, opts \\ []) do
+    if Guard.guards?(pool), do: Guard.run(pool, fun, opts), else: Leases.run(pool, fun, opts)
+  end
 
   @doc """
   Takes a worker out. It belongs to the calling process until `checkin/2`, or until that dies: then it is abandoned.
@@ -102,13 +111,17 @@ defmodule Kantoku.Pool do
   Errors: the refusals above, and `:timeout`.
   """
   @spec checkout(t, keyword) :: {:ok, Lease.t()} | {:error, Error.t()}
-  defdelegate checkout(pool, opts \\ []), to: Leases
+  def checkout(pool, opts \\ []) do
+    if Guard.guards?(pool), do: Guard.checkout(pool, opts), else: Leases.checkout(pool, opts)
+  end
 
   @doc """
   Hands a worker in. `:not_held` if it was handed in before, or its worker or pool ended; `:not_owner` if another process took it.
   """
   @spec checkin(Lease.t(), outcome) :: :ok | {:error, Error.t()}
-  defdelegate checkin(lease, outcome \\ :ok), to: Leases
+  def checkin(lease, outcome \\ :ok)
+  def checkin(%Lease{permit: nil} = lease, outcome), do: Leases.checkin(lease, outcome)
+  def checkin(lease, outcome), do: Guard.checkin(lease, outcome)
 
   # Looking ----------------------------------------------------------------------------------------------------------------
 

@@ -74,6 +74,8 @@ defmodule Kantoku.Nonsense do
 
   defp remember({:ok, loan}) when is_integer(loan), do: Process.put(:loan, loan)
   defp remember({:queued, ticket}), do: Process.put(:ticket, ticket)
+  defp remember({:changed, _changes, answer}), do: remember(answer)
+  defp remember(ticket) when is_integer(ticket) and ticket > 0xFFFFFF, do: Process.put(:ticket, ticket)
   defp remember(_answer), do: :ok
 
   # Mostly terms that fit the place, so that calls get past the first check.
@@ -115,6 +117,10 @@ defmodule Kantoku.Nonsense do
   defp shape(name, 2) when name in [:pool_close, :pool_tick, :pool_status, :pool_workers, :pool_abandoned],
     do: [:instance, :pool]
 
+  defp shape(:breaker_open, 4), do: [:instance, :breaker, :breaker_config, :now]
+  defp shape(name, 2) when name in [:breaker_close, :breaker_allow], do: [:instance, :breaker]
+  defp shape(:breaker_record, 5), do: [:instance, :breaker, :ticket, :ending, :small]
+  defp shape(:breaker_ask, 4), do: [:instance, :breaker, :breaker_command, :now]
   defp shape(:store_open, 2), do: [:path, :store_options]
 
   defp shape(name, 6) when name in [:store_put, :store_put_large],
@@ -160,6 +166,30 @@ defmodule Kantoku.Nonsense do
       draining: :rand.uniform(9) == 1,
       weights: [{fitting(:tenant), :rand.uniform(5)}],
       quotas: Enum.random([[], [{:each, :tokens, 60_000, 100}], [{:pool, :requests, 1_000_000, 1_000}]])
+    }
+  end
+
+  defp fitting(:breaker), do: Enum.random([:breaker_one, :breaker_two, 3, "breaker", {:of, 1.0}, self()])
+  defp fitting(:ending), do: Enum.random([:ok, :error, :error, :ignore])
+  defp fitting(:now), do: Enum.random([nil, nil, :rand.uniform(1_000_000_000_000)])
+
+  defp fitting(:breaker_command) do
+    state = Enum.random([:closed, :open, :half_open, :half_open, :disabled, :forced_open, :metrics_only])
+    Enum.random([:allow, :look, :status, {:set, state}, {:record, fitting(:ticket), fitting(:ending), 7}])
+  end
+
+  defp fitting(:breaker_config) do
+    %{
+      failure_rate_threshold: :rand.uniform(100_000_000),
+      slow_call_rate_threshold: :rand.uniform(100_000_000),
+      slow_call_duration_threshold: fitting(:small),
+      sliding_window_type: Enum.random([:count_based, :time_based]),
+      sliding_window_size: :rand.uniform(20),
+      minimum_number_of_calls: :rand.uniform(20),
+      wait_duration_in_open_state: :rand.uniform(20),
+      permitted_number_of_calls_in_half_open_state: :rand.uniform(5),
+      max_wait_duration_in_half_open_state: fitting(:small),
+      automatic_transition_from_open_to_half_open_enabled: :rand.uniform(2) == 1
     }
   end
 

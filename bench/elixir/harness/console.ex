@@ -4,13 +4,22 @@ defmodule Bench.Console do
 
   alias Bench.{Figure, Machine, Options, Report, Result, Stage, Statistics, Suite, Summary}
 
-  @suites [Bench.Names, Bench.Lifecycle, Bench.Pools, Bench.Fairness, Bench.Overload, Bench.Scaling, Bench.Checks]
+  @suites [
+    Bench.Names,
+    Bench.Lifecycle,
+    Bench.Pools,
+    Bench.Fairness,
+    Bench.Overload,
+    Bench.Breakers,
+    Bench.Scaling,
+    Bench.Checks
+  ]
   @suites if Kantoku.Jido.compiled?(), do: @suites ++ [Bench.JidoAgents], else: @suites
 
   @usage """
   bin/bench [NAME...] [--quick] [--engine native|elixir] [--only PATTERN] [--rounds N] [--control]
 
-    NAME       registry, lifecycle, pool, fairness, overload, scaling, checks, with Jido also jido; all of them if none is named
+    NAME       registry, lifecycle, pool, fairness, overload, breaker, scaling, checks, with Jido also jido; all of them if none is named
     --quick    3 rounds and smaller sizes, to see that it works
     --engine   which engine keeps the facts on our side
     --only     only comparisons whose name matches this regular expression

@@ -6,12 +6,16 @@ defmodule Kantoku.Engine.Elixir do
   that owns the tables; so each is one step, and the deaths of owners are seen in one place. A read looks at
   `Process.alive?/1` itself and never waits for the keeper to hear of a death.
 
+  All breakers are kept by one process, which is passed by where a breaker lets everybody pass.
+
   A pool is a process of its own around a core of functions, and every call about it goes through that process.
   """
   @behaviour Kantoku.Engine
   @behaviour Kantoku.Engine.Pools
+  @behaviour Kantoku.Engine.Breakers
 
-  alias Kantoku.Engine.Elixir.{Instances, Keeper, Pools, Query, Tables}
+  alias Kantoku.Engine.Elixir.Breaker.Shape, as: BreakerShape
+  alias Kantoku.Engine.Elixir.{Breakers, Instances, Keeper, Pools, Query, Tables}
   alias Kantoku.Engine.Elixir.Pool.Shape
 
   @impl true
@@ -177,6 +181,27 @@ defmodule Kantoku.Engine.Elixir do
 
   @impl true
   def pool_workers(instance, pool), do: Pools.ask(instance, pool, :workers)
+
+  @impl true
+  def breaker_open(instance, name, config, now) do
+    Breakers.open(instance, name, BreakerShape.config!(config), BreakerShape.now!(now))
+  end
+
+  @impl true
+  def breaker_close(instance, name), do: Breakers.close(instance, name)
+
+  @impl true
+  def breaker_allow(instance, name), do: Breakers.allow(instance, name)
+
+  @impl true
+  def breaker_record(instance, name, ticket, ending, duration) do
+    breaker_ask(instance, name, {:record, ticket, ending, duration}, nil)
+  end
+
+  @impl true
+  def breaker_ask(instance, name, command, now) do
+    Breakers.ask(instance, name, BreakerShape.command!(command), BreakerShape.now!(now))
+  end
 
   defp write(instance, request) do
     with {:ok, tables} <- Instances.fetch(instance), do: Keeper.call(tables.keeper, request)

@@ -1,5 +1,6 @@
 defmodule Kantoku.Instance.Core do
-  # The registry, the domains whose agents are named in it, and the managers of pools, whose workers are such agents: without the one
+  # The registry, the domains whose agents are named in it, the breakers, which the registry's engine keeps, and the managers of pools,
+  # whose workers are agents: without the one
   # the others are nothing, hence :rest_for_one. Knows no agent.
   @moduledoc false
   use Supervisor
@@ -25,6 +26,7 @@ defmodule Kantoku.Instance.Core do
     children = [
       {Kantoku.Registry, [keys: :unique, name: config.name, engine: config.engine] ++ config.registry},
       %{id: :domains, start: {__MODULE__, :start_domains, [config.name, epoch]}, type: :supervisor},
+      {Kantoku.Breaker.Clerk, config.name},
       {Kantoku.Pool.Managers, config.name}
     ]
 

@@ -3,7 +3,7 @@ defmodule Kantoku.Pool.Config do
   @moduledoc false
 
   alias Kantoku.Domain.{Definition, Policy}
-  alias Kantoku.{Engine, Options}
+  alias Kantoku.{Breaker, Engine, Options}
   alias Kantoku.Pool.{Quota, Scaler}
   alias Kantoku.Pool.Scaling.Option
 
@@ -124,6 +124,11 @@ defmodule Kantoku.Pool.Config do
         "limits a minute: `{:pool | :each | {:tenant, tenant}, requests: n}` or `tokens: n` (counted by `:cost`), and `burst: n` " <>
           "that may come at once, by default a whole minute's; and `{:memory, bytes}` for all workers together."
     ],
+    breaker: [
+      kind: {:options_or, Breaker.Config.schema(), [nil]},
+      default: nil,
+      doc: "options of `Kantoku.Breaker` for one that guards the pool, named `{:pool, name}`; `nil`: none."
+    ],
     on_abandon: [
       kind: {:one_of, [:wait, :replace]},
       default: :wait,
@@ -165,6 +170,7 @@ defmodule Kantoku.Pool.Config do
           decay_time: pos_integer,
           weights: [{Engine.Pools.tenant(), pos_integer}],
           quotas: [Quota.t()],
+          breaker: Breaker.Config.t() | nil,
           on_abandon: :wait | :replace,
           abandon_timeout: pos_integer | nil,
           target: non_neg_integer,
@@ -190,7 +196,14 @@ defmodule Kantoku.Pool.Config do
     checked = Options.validate!(options, @schema, where)
     scaling = Option.policy!(nil, checked.scaling, where)
 
-    struct!(__MODULE__, %{checked | scaling: scaling, domain: Definition.of_pool(checked.name, checked.domain)})
+    breaker = Breaker.Config.merge!(nil, checked.breaker, where)
+
+    struct!(__MODULE__, %{
+      checked
+      | scaling: scaling,
+        breaker: breaker,
+        domain: Definition.of_pool(checked.name, checked.domain)
+    })
     |> sized(Keyword.take(options, [:target, :min, :max]))
     |> check!(where)
   end
@@ -203,7 +216,8 @@ defmodule Kantoku.Pool.Config do
     if Map.has_key?(given, :name), do: refuse!(where, :name, "nothing, as it is fixed", given.name)
     domain = changed_domain!(config.domain, given[:domain], where)
     scaling = Option.policy!(config.scaling, Map.get(given, :scaling, config.scaling), where)
-    given = Map.merge(given, %{domain: domain, scaling: scaling})
+    breaker = Breaker.Config.merge!(config.breaker, Map.get(given, :breaker, config.breaker), where)
+    given = Map.merge(given, %{domain: domain, scaling: scaling, breaker: breaker})
     config |> struct!(config |> bounds(given) |> Map.merge(given)) |> check!(where)
   end
 

@@ -5,7 +5,12 @@ defmodule Kantoku.Pool.Lease do
   """
 
   @enforce_keys [:pool, :pid, :ticket]
-  defstruct @enforce_keys
+  defstruct @enforce_keys ++ [permit: nil]
 
-  @type t :: %__MODULE__{pool: Kantoku.Pool.t(), pid: pid, ticket: Kantoku.Engine.Pools.ticket()}
+  @type t :: %__MODULE__{
+          pool: Kantoku.Pool.t(),
+          pid: pid,
+          ticket: Kantoku.Engine.Pools.ticket(),
+          permit: nil | {Kantoku.Breaker.ticket(), begun_ns :: integer}
+        }
 end

@@ -8,7 +8,7 @@ defmodule Kantoku.Pool.Life do
   alias Kantoku.Engine.Pools
   alias Kantoku.{Error, Instances, Telemetry}
   alias Kantoku.Instance.Core
-  alias Kantoku.Pool.{Config, Managers, Notes, Scaling, Strategy}
+  alias Kantoku.Pool.{Config, Guard, Managers, Notes, Scaling, Strategy}
 
   # Between two looks for a manager, in ms.
   @look 5
@@ -144,6 +144,7 @@ defmodule Kantoku.Pool.Life do
       Managers.remove(book, pool)
       Pools.pool_close(instance, pool)
       Strategy.set({instance, pool}, nil)
+      Guard.set({instance, pool}, nil)
       Core.stop_domain(book, {:pool, pool})
       # Of what the manager wrote last.
       forget(book, pool)

@@ -17,7 +17,7 @@ defmodule Kantoku.Pool.Manager do
   alias Kantoku.Domain.{Book, Gauges, Policy, Remains}
   alias Kantoku.Engine.Pools
   alias Kantoku.{Error, Instances, Telemetry}
-  alias Kantoku.Pool.{Abandoned, Condition, Config, Errands, Idle, Members, Memory, Notes, Pace}
+  alias Kantoku.Pool.{Abandoned, Condition, Config, Errands, Guard, Idle, Members, Memory, Notes, Pace}
   alias Kantoku.Pool.{Quota, Scaling, Size, Strategy}
 
   # An engine that does not know the instance yet is asked again after this many ms.
@@ -100,6 +100,7 @@ defmodule Kantoku.Pool.Manager do
     draining = Gauges.draining?(Book.chain(book, config.domain.name))
     over_quota = Memory.over?(state.memory, Quota.memory(config.quotas))
     Strategy.set({instance, pool}, if(Config.custom?(config), do: config.strategy))
+    Guard.set({instance, pool}, config.breaker)
     answer = Pools.pool_open(instance, pool, self(), Config.for_engine(config, draining, over_quota))
     {answer, %{state | draining: draining, over_quota: over_quota}}
   end
@@ -165,7 +166,10 @@ defmodule Kantoku.Pool.Manager do
   def handle_call(:warm, from, state), do: {:noreply, due(%{state | warming: [from | state.warming]})}
 
   @impl true
-  def terminate(_reason, %{instance: instance, pool: pool}), do: Strategy.set({instance, pool}, nil)
+  def terminate(_reason, %{instance: instance, pool: pool}) do
+    Strategy.set({instance, pool}, nil)
+    Guard.forget({instance, pool})
+  end
 
   # Told by the engine -----------------------------------------------------------------------------------------------------
 

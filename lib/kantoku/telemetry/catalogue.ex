@@ -140,6 +140,12 @@ defmodule Kantoku.Telemetry.Catalogue do
       metadata: [:domain, :parent, :reason]
     },
     %{
+      name: [:breaker, :state_changed],
+      doc: "A breaker went from one state to another, by what it had counted. That of a pool is `{:pool, name}`.",
+      measurements: [calls: :count, failed: :count, slow: :count],
+      metadata: [:breaker, :from, :to]
+    },
+    %{
       name: [:pool, :started],
       doc: "A pool was opened by its manager; again if that was restarted.",
       measurements: [workers: :count],

@@ -7,7 +7,7 @@ use crate::errand::Errand;
 use crate::guard::{Answer, Refusal};
 use crate::owner::{self, Role, Watching};
 use crate::state::{self, Opened, Seats, State, state};
-use crate::{atoms, owner::Watched, pool_life};
+use crate::{atoms, breaker, owner::Watched, pool_life};
 
 /// `open(instance, kind, servers, listeners)`: the caller becomes the holder.
 pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
@@ -43,6 +43,7 @@ pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         holder,
     };
     opened.shell.pools.write().open(opened.generation);
+    opened.shell.breakers.write().open(opened.generation);
     opened.shell.registry.open(opened.generation, unique);
     if state.bind(name, opened) {
         return Ok(beam::atom(env, atoms::ok()));
@@ -149,6 +150,7 @@ pub fn empty(state: &State, opened: Opened) {
     let seats = std::mem::take(&mut *opened.shell.seats.write());
     let pools = std::mem::take(&mut *opened.shell.pools.write());
     pool_life::close_all(pools);
+    breaker::close_all(std::mem::take(&mut *opened.shell.breakers.write()));
     drop((kept, seats));
     state.give_back(opened.shell);
 }

@@ -5,6 +5,8 @@
 
 mod atoms;
 mod beam;
+mod breaker;
+mod breakers;
 mod courier;
 mod entries;
 mod errand;

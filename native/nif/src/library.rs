@@ -11,7 +11,8 @@ use rustler::{Encoder, Env, Term};
 
 use crate::guard::{self, Answer, Entry};
 use crate::{
-    beam, entries, errand, instance, lending, owner, pool, pool_life, reading, registry, state, store,
+    beam, breaker, entries, errand, instance, lending, owner, pool, pool_life, reading, registry, state,
+    store,
 };
 
 // The most arguments a function of the table takes.
@@ -110,6 +111,11 @@ macro_rules! functions {
 // schedulers for computing and for waiting.
 functions! {
     hot "add_load" / 3 => entries::add_load;
+    hot "breaker_allow" / 2 => breaker::allow;
+    cold "breaker_ask" / 4 => breaker::ask;
+    cold "breaker_close" / 2 => breaker::close;
+    cold "breaker_open" / 4 => breaker::open;
+    hot "breaker_record" / 5 => breaker::record;
     hot "claim" / 4 => registry::claim;
     long "close" / 1 => instance::close;
     cold "count" / 2 => entries::count;

@@ -15,7 +15,7 @@ use rustler::sys::{self, ErlNifEnv, ErlNifMonitor, ErlNifPid, ErlNifResourceFlag
 use crate::beam::Pid;
 use crate::guard::{self, Entry};
 use crate::pools::Cell;
-use crate::{instance, pool, pool_life, registry, store};
+use crate::{breaker, breakers, instance, pool, pool_life, registry, store};
 
 /// What a process is watched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub enum Role {
     Caller(Cell),
     /// It works for this pool.
     Worker(Cell),
+    /// It has a permit of this half-open breaker.
+    Trial(breakers::Cell),
     /// It shows that a panic in a callback is caught.
     #[cfg(feature = "faults")]
     Fault(crate::fault::Fault),
@@ -39,9 +41,9 @@ pub enum Role {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Watching {
-    /// The instance's; a pool says itself where it is.
+    /// The instance's; pools and breakers say themselves where they are.
     pub place: u32,
-    /// The instance's, or the pool's.
+    /// The instance's, the pool's or the breaker's.
     pub generation: u32,
     /// In a resource that owners share: the first of them.
     pub pid: Pid,
@@ -193,6 +195,7 @@ unsafe extern "C" fn down(
         Role::File(file) => store::owner_died(file),
         Role::Caller(cell) => pool::caller_died(env, cell, watching),
         Role::Worker(cell) => pool_life::worker_died(env, cell, watching),
+        Role::Trial(cell) => breaker::owner_died(cell, watching),
         #[cfg(feature = "faults")]
         Role::Fault(fault) => crate::fault::in_down(fault),
     });

@@ -18,6 +18,7 @@ use rustler::Term;
 use rustler::types::atom::Atom;
 
 use crate::beam::{self, Pid};
+use crate::breakers::{self, Breakers};
 use crate::errand::Errand;
 use crate::owner::Watched;
 use crate::pools::{Cells, Pools};
@@ -43,6 +44,7 @@ pub struct Shell {
     pub registry: Registry<World>,
     pub seats: RwLock<Seats>,
     pub pools: RwLock<Pools>,
+    pub breakers: RwLock<Breakers>,
 }
 
 /// The processes that owners are linked to, and who listens. Part of one opening, so it carries its generation.
@@ -80,6 +82,7 @@ pub struct State {
     pub thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     pub files: Mutex<Vec<File>>,
     pub cells: Cells,
+    pub breakers: breakers::Cells,
 }
 
 static STATE: OnceLock<&'static State> = OnceLock::new();
@@ -117,6 +120,7 @@ impl State {
             thread: Mutex::new(None),
             files: Mutex::new(Vec::new()),
             cells: Cells::default(),
+            breakers: breakers::Cells::default(),
         }
     }
 
@@ -175,7 +179,7 @@ impl State {
         self.directory.bind(name, binding).is_ok()
     }
 
-    /// Takes the name away, and those of its pools; who succeeds closes the instance.
+    /// Takes the name away, and those of its pools and breakers; who succeeds closes the instance.
     pub fn unbind(&self, name: u64, opened: Opened) -> bool {
         let binding = Binding {
             place: opened.shell.place,
@@ -185,6 +189,8 @@ impl State {
         if unbound {
             let pools = opened.shell.pools.read();
             pools.each().for_each(|open| self.cells.hide(open));
+            let breakers = opened.shell.breakers.read();
+            breakers.each().for_each(|open| self.breakers.hide(open));
         }
         unbound
     }
@@ -216,9 +222,16 @@ impl State {
     pub fn bytes(&self) -> usize {
         let shells = (0..self.shells() as u32).map(|place| self.shell(place));
         let held: usize = shells
-            .map(|shell| size_of::<Shell>() + shell.registry.bytes().total())
+            .map(|shell| {
+                let named = shell.breakers.read().bytes();
+                size_of::<Shell>() + shell.registry.bytes().total() + named
+            })
             .sum();
-        self.directory.bytes() + size_of_val(&*self.shells) + held + self.cells.bytes()
+        self.directory.bytes()
+            + size_of_val(&*self.shells)
+            + held
+            + self.cells.bytes()
+            + self.breakers.bytes()
     }
 }
 
@@ -230,6 +243,7 @@ impl Shell {
             registry: Registry::new(parts, seed),
             seats: RwLock::new(Seats::default()),
             pools: RwLock::new(Pools::default()),
+            breakers: RwLock::new(Breakers::default()),
         }
     }
 }

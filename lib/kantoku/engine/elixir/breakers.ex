@@ -1,0 +1,141 @@
+defmodule Kantoku.Engine.Elixir.Breakers do
+  # All breakers that this engine keeps, in one process: their machines, and who has permits. That everybody passes is said by a
+  # row, so who asks then needs no process: {{instance, name}, the instance's keeper, machine's view}. A row counts while its
+  # keeper is the one that the instance has. Knows no rule of breakers.
+  @moduledoc false
+  use GenServer
+
+  alias Kantoku.Engine.Elixir.Breaker.{Machine, Shape}
+  alias Kantoku.Engine.Elixir.Instances
+
+  defstruct machines: %{}, keepers: %{}, owners: %{}
+
+  @spec start_link(term) :: GenServer.on_start()
+  def start_link(_arg), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
+
+  @spec open(atom, term, map, integer) :: :ok | :unknown
+  def open(instance, name, config, now) do
+    with {:ok, tables} <- Instances.fetch(instance), do: call({:open, {instance, name}, tables.keeper, config, now})
+  end
+
+  @spec close(atom, term) :: :ok | :unknown
+  def close(instance, name) do
+    with {:ok, tables} <- Instances.fetch(instance), do: call({:close, {instance, name}, tables.keeper})
+  end
+
+  @spec allow(atom, term) :: term
+  def allow(instance, name) do
+    with {:ok, tables} <- Instances.fetch(instance) do
+      case view({instance, name}, tables.keeper) do
+        :unknown -> :unknown
+        {:allow, ticket} -> ticket
+        :ask -> call({:ask, {instance, name}, tables.keeper, :allow, Shape.now!(nil)})
+      end
+    end
+  end
+
+  @spec ask(atom, term, Kantoku.Engine.Breakers.command(), integer) :: term
+  def ask(instance, name, command, now) do
+    with {:ok, tables} <- Instances.fetch(instance), do: call({:ask, {instance, name}, tables.keeper, command, now})
+  end
+
+  defp view(key, keeper) do
+    case :ets.lookup(__MODULE__, key) do
+      [{_key, ^keeper, view}] -> view
+      _other -> :unknown
+    end
+  rescue
+    ArgumentError -> :unknown
+  end
+
+  # Without the engine's processes nothing is kept here.
+  defp call(request) do
+    GenServer.call(__MODULE__, request, :infinity)
+  catch
+    :exit, _gone -> :unknown
+  end
+
+  @impl true
+  def init(_arg) do
+    :ets.new(__MODULE__, [:set, :protected, :named_table, read_concurrency: true])
+    {:ok, %__MODULE__{}}
+  end
+
+  @impl true
+  def handle_call({:open, key, keeper, config, now}, _from, state) do
+    machine =
+      case state.machines do
+        %{^key => {^keeper, machine}} -> Machine.configure(machine, config, now)
+        %{} -> Machine.new(config, now)
+      end
+
+    {:reply, :ok, state |> watch_keeper(keeper) |> put(key, keeper, machine)}
+  end
+
+  def handle_call({:close, key, keeper}, _from, state) do
+    case state.machines do
+      %{^key => {^keeper, _machine}} -> {:reply, :ok, delete(state, key)}
+      %{} -> {:reply, :unknown, state}
+    end
+  end
+
+  def handle_call({:ask, key, keeper, command, now}, {pid, _tag}, state) do
+    case state.machines do
+      %{^key => {^keeper, machine}} ->
+        {answer, change, machine} = run(machine, command, pid, now)
+        told = if change, do: {:changed, [change], answer}, else: answer
+        {:reply, told, state |> watch_owner(pid, machine) |> put(key, keeper, machine)}
+
+      %{} ->
+        {:reply, :unknown, state}
+    end
+  end
+
+  @impl true
+  def handle_info({:DOWN, _ref, :process, pid, _reason}, state) do
+    own = for {key, {^pid, _machine}} <- state.machines, do: key
+    state = Enum.reduce(own, state, &delete(&2, &1))
+    state = %{state | keepers: Map.delete(state.keepers, pid), owners: Map.delete(state.owners, pid)}
+
+    {:noreply,
+     for({key, {keeper, machine}} <- state.machines, pid in Machine.owners(machine), reduce: state) do
+       state -> put(state, key, keeper, Machine.owner_died(machine, pid))
+     end}
+  end
+
+  def handle_info(_other, state), do: {:noreply, state}
+
+  defp run(machine, :allow, pid, now), do: Machine.allow(machine, pid, now)
+
+  defp run(machine, {:record, ticket, ending, took}, pid, now),
+    do: Machine.record(machine, ticket, pid, ending, took, now)
+
+  defp run(machine, {:set, to}, _pid, now), do: Machine.set(machine, to, now)
+  defp run(machine, :look, _pid, now), do: Machine.look(machine, now)
+  defp run(machine, :status, _pid, now), do: Machine.status(machine, now)
+
+  defp put(state, key, keeper, machine) do
+    row = {key, keeper, Machine.view(machine)}
+    unless :ets.lookup(__MODULE__, key) == [row], do: :ets.insert(__MODULE__, row)
+    %{state | machines: Map.put(state.machines, key, {keeper, machine})}
+  end
+
+  defp delete(state, key) do
+    :ets.delete(__MODULE__, key)
+    %{state | machines: Map.delete(state.machines, key)}
+  end
+
+  # Once for the life of a process; a dead one is heard of at once.
+  defp watch_keeper(%{keepers: keepers} = state, keeper) when is_map_key(keepers, keeper), do: state
+
+  defp watch_keeper(state, keeper),
+    do: %{state | keepers: Map.put(state.keepers, keeper, Process.monitor(keeper))}
+
+  defp watch_owner(%{owners: owners} = state, pid, _machine) when is_map_key(owners, pid), do: state
+
+  defp watch_owner(state, pid, machine) do
+    if pid in Machine.owners(machine),
+      do: %{state | owners: Map.put(state.owners, pid, Process.monitor(pid))},
+      else: state
+  end
+end

@@ -1,0 +1,397 @@
+//! What is asked of breakers: decodes, makes one core call, encodes.
+
+use kantoku_core::breaker::{
+    Admission, Change, Config, Ending, Glance, NEVER, PERCENT, Span, State, Status, Ticket, Told,
+};
+use kantoku_core::sync::atomic::Ordering;
+use rustler::{Encoder, Env, Term};
+
+use crate::beam::{self, Pid, atom};
+use crate::breakers::{Breakers, Cell, Open};
+use crate::guard::{Answer, Refusal};
+use crate::instance::unknown;
+use crate::key::Room;
+use crate::owner::{self, Role, Watched, Watching};
+use crate::state::{Opened, state};
+use crate::{atoms, shape};
+
+const MS: i64 = 1_000_000;
+
+// Life -----------------------------------------------------------------------------------------------------------------
+
+/// `breaker_open(instance, name, config, now)`
+pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let config = config(args[2])?;
+    let now = now(args[3])?;
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let (state, mut room) = (state(), Room::new());
+    let probe = room.probe(args[1], state.seed);
+    let mut breakers = opened.shell.breakers.write();
+    if !breakers.is_of(opened.generation) {
+        return Ok(unknown(env));
+    }
+    let found = breakers.find(probe);
+    let open = found.unwrap_or_else(|| {
+        let instance = opened.shell.name.load(Ordering::Relaxed);
+        let open = state
+            .breakers
+            .take(instance, whole_word(args[1]), state.generation());
+        breakers.add(probe, open);
+        open
+    });
+    let spent = open.cell.breaker.open(open.generation, config, now);
+    if found.is_none() {
+        state.breakers.show(open);
+    }
+    drop(breakers);
+    drop(spent);
+    Ok(atom(env, atoms::ok()))
+}
+
+// An immediate is said by its word.
+fn whole_word(name: Term<'_>) -> Option<u64> {
+    shape::is_immediate(name).then(|| beam::word(name.as_c_arg()))
+}
+
+/// `breaker_close(instance, name)`
+pub fn close<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    let removed = {
+        let mut room = Room::new();
+        let mut breakers = opened.shell.breakers.write();
+        let own = breakers.is_of(opened.generation);
+        own.then(|| breakers.remove(room.probe(args[1], state().seed)))
+            .flatten()
+    };
+    match removed {
+        Some(open) => {
+            state().breakers.give_back(open);
+            Ok(atom(env, atoms::ok()))
+        }
+        None => Ok(unknown(env)),
+    }
+}
+
+/// The instance ends.
+pub fn close_all(breakers: Breakers) {
+    breakers.each().for_each(|open| state().breakers.give_back(open));
+}
+
+// A word that stands for itself is no other term's.
+#[inline]
+fn quickly(instance: Term<'_>, name: Term<'_>) -> Option<(Cell, Glance)> {
+    let (instance, name) = (beam::word(instance.as_c_arg()), beam::word(name.as_c_arg()));
+    state().breakers.find(instance, name)
+}
+
+#[inline]
+fn find(instance: Term<'_>, name: Term<'_>) -> Option<Open> {
+    match quickly(instance, name) {
+        Some((cell, glance)) => Some(Open {
+            cell,
+            generation: glance.generation(),
+        }),
+        None => search(instance, name),
+    }
+}
+
+#[inline(never)]
+fn search(instance: Term<'_>, name: Term<'_>) -> Option<Open> {
+    let Opened { shell, generation } = state().find(instance)?;
+    let mut room = Room::new();
+    let probe = room.probe(name, state().seed);
+    let breakers = shell.breakers.read();
+    breakers.find(probe).filter(|_| breakers.is_of(generation))
+}
+
+// Asking ---------------------------------------------------------------------------------------------------------------
+
+/// `breaker_allow(instance, name)`
+#[inline]
+pub fn allow<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    if let Some((_, glance)) = quickly(args[0], args[1])
+        && let Some(ticket) = glance.ticket()
+    {
+        return Ok(ticket.word().encode(env));
+    }
+    allow_slowly(env, args[0], args[1])
+}
+
+// Apart, as what is inlined here would slow down the way above.
+#[inline(never)]
+fn allow_slowly<'a>(env: Env<'a>, instance: Term<'a>, name: Term<'a>) -> Answer<'a> {
+    let Some(open) = find(instance, name) else {
+        return Ok(unknown(env));
+    };
+    let glance = open.cell.breaker.glance();
+    match glance.ticket() {
+        Some(ticket) if glance.generation() == open.generation => Ok(ticket.word().encode(env)),
+        _ => allow_at(env, open, beam::now),
+    }
+}
+
+#[cold]
+fn allow_at<'a>(env: Env<'a>, open: Open, clock: impl Fn() -> i64) -> Answer<'a> {
+    let watch = || {
+        let owner = Pid::caller(env)?;
+        let watching = Watching {
+            place: 0,
+            generation: open.generation,
+            pid: owner,
+            role: Role::Trial(open.cell),
+        };
+        Some((owner.0, owner::watch(env.as_c_arg(), watching)?))
+    };
+    let Ok(told) = open.cell.breaker.allow(open.generation, clock, watch) else {
+        return Ok(unknown(env));
+    };
+    let answer = match told.answer {
+        Admission::Allowed(ticket) => ticket.word().encode(env),
+        Admission::Refused { retry_in } => {
+            beam::tuple(env, &[atom(env, atoms::refused()), self::retry_in(env, retry_in)])
+        }
+    };
+    Ok(with_changes(env, &told.changes, answer))
+}
+
+/// `breaker_record(instance, name, ticket, ending, duration)`
+pub fn record<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let &[instance, name, ticket, ending, took] = args else {
+        return Err(Refusal::BadArgument);
+    };
+    let ended = ended(ticket, ending, took)?;
+    match find(instance, name) {
+        Some(open) => record_at(env, open, ended, beam::now()),
+        None => Ok(unknown(env)),
+    }
+}
+
+type Ended = (Option<Ticket>, Ending, i64);
+
+fn ended(ticket: Term<'_>, ending: Term<'_>, took: Term<'_>) -> Result<Ended, Refusal> {
+    let ending = one_of(
+        ending,
+        &[
+            (atoms::ok(), Ending::Success),
+            (atoms::error(), Ending::Failure),
+            (atoms::ignore(), Ending::Ignored),
+        ],
+    )?;
+    let took: u64 = took.decode().map_err(|_| Refusal::BadArgument)?;
+    Ok((
+        self::ticket(ticket)?,
+        ending,
+        i64::try_from(took).unwrap_or(i64::MAX),
+    ))
+}
+
+fn ticket(term: Term<'_>) -> Result<Option<Ticket>, Refusal> {
+    if is(term, atoms::nil()) {
+        return Ok(None);
+    }
+    let word: u64 = term.decode().map_err(|_| Refusal::BadArgument)?;
+    Ticket::from_word(word).map(Some).ok_or(Refusal::BadArgument)
+}
+
+fn record_at<'a>(env: Env<'a>, open: Open, (ticket, ending, took): Ended, now: i64) -> Answer<'a> {
+    let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
+    let breaker = &open.cell.breaker;
+    told(
+        env,
+        breaker.record(open.generation, ticket, caller.0, ending, took, now),
+        |counted| {
+            let answer = if counted {
+                atoms::r#true()
+            } else {
+                atoms::r#false()
+            };
+            atom(env, answer)
+        },
+    )
+}
+
+/// `breaker_ask(instance, name, command, now)`: what is asked seldom, and everything at a time that the caller says.
+pub fn ask<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let command = command(args[2])?;
+    let now = now(args[3])?;
+    let Some(open) = find(args[0], args[1]) else {
+        return Ok(unknown(env));
+    };
+    let (breaker, generation) = (&open.cell.breaker, open.generation);
+    match command {
+        Command::Allow => allow_at(env, open, || now),
+        Command::Record(ended) => record_at(env, open, ended, now),
+        Command::Set(to) => told(env, breaker.set(generation, to, now), |()| atom(env, atoms::ok())),
+        Command::Look => told(env, breaker.look(generation, now), |due| match due {
+            Some(at) => at.encode(env),
+            None => atom(env, atoms::nil()),
+        }),
+        Command::Status => told(env, breaker.status(generation, now), |status| shown(env, &status)),
+    }
+}
+
+enum Command {
+    Allow,
+    Record(Ended),
+    Set(State),
+    Look,
+    Status,
+}
+
+fn command(term: Term<'_>) -> Result<Command, Refusal> {
+    let items: Vec<Term<'_>> = beam::items(term).collect();
+    match *items {
+        [] if is(term, atoms::allow()) => Ok(Command::Allow),
+        [] if is(term, atoms::look()) => Ok(Command::Look),
+        [] if is(term, atoms::status()) => Ok(Command::Status),
+        [what, to] if is(what, atoms::set()) => Ok(Command::Set(one_of(to, &states())?)),
+        [what, ticket, ending, took] if is(what, atoms::record()) => {
+            Ok(Command::Record(ended(ticket, ending, took)?))
+        }
+        _ => Err(Refusal::BadArgument),
+    }
+}
+
+fn now(term: Term<'_>) -> Result<i64, Refusal> {
+    if is(term, atoms::nil()) {
+        return Ok(beam::now());
+    }
+    term.decode().map_err(|_| Refusal::BadArgument)
+}
+
+/// Who had a permit died.
+pub fn owner_died(cell: Cell, watching: Watching) {
+    // Closed is as good: its permits ended with it.
+    drop(cell.breaker.owner_died(watching.generation, watching.pid.0));
+}
+
+// Configuration --------------------------------------------------------------------------------------------------------
+
+const MOST_CALLS: u32 = 100_000;
+const MOST_PERMITS: u32 = 10_000;
+
+fn config(map: Term<'_>) -> Result<Config, Refusal> {
+    let field = |name: rustler::Atom| map.map_get(name).map_err(|_| Refusal::BadArgument);
+    let number = |name, range: std::ops::RangeInclusive<u32>| {
+        let number: u32 = field(name)?.decode().map_err(|_| Refusal::BadArgument)?;
+        range
+            .contains(&number)
+            .then_some(number)
+            .ok_or(Refusal::BadArgument)
+    };
+    let ms = |name, least| number(name, least..=u32::MAX).map(|ms| i64::from(ms) * MS);
+    let rate = |name| number(name, 1..=(100 * PERCENT) as u32).map(u64::from);
+    let spans = [
+        (atoms::count_based(), Span::Calls),
+        (atoms::time_based(), Span::Seconds),
+    ];
+    Ok(Config {
+        failure_rate: rate(atoms::failure_rate_threshold())?,
+        slow_rate: rate(atoms::slow_call_rate_threshold())?,
+        slow_after: ms(atoms::slow_call_duration_threshold(), 0)?,
+        span: one_of(field(atoms::sliding_window_type())?, &spans)?,
+        size: number(atoms::sliding_window_size(), 1..=MOST_CALLS)?,
+        minimum: number(atoms::minimum_number_of_calls(), 1..=u32::MAX)?,
+        wait_open: ms(atoms::wait_duration_in_open_state(), 1)?,
+        permitted: number(
+            atoms::permitted_number_of_calls_in_half_open_state(),
+            1..=MOST_PERMITS,
+        )?,
+        wait_half_open: ms(atoms::max_wait_duration_in_half_open_state(), 0)?,
+        automatic: field(atoms::automatic_transition_from_open_to_half_open_enabled())?
+            .decode()
+            .map_err(|_| Refusal::BadArgument)?,
+    })
+}
+
+fn is(term: Term<'_>, name: rustler::Atom) -> bool {
+    beam::word(term.as_c_arg()) == beam::word(name.as_c_arg())
+}
+
+fn one_of<V: Copy>(term: Term<'_>, known: &[(rustler::Atom, V)]) -> Result<V, Refusal> {
+    known
+        .iter()
+        .find(|(name, _)| is(term, *name))
+        .map(|&(_, value)| value)
+        .ok_or(Refusal::BadArgument)
+}
+
+fn states() -> [(rustler::Atom, State); 6] {
+    [
+        (atoms::closed(), State::Closed),
+        (atoms::open(), State::Open),
+        (atoms::half_open(), State::HalfOpen),
+        (atoms::disabled(), State::Disabled),
+        (atoms::forced_open(), State::ForcedOpen),
+        (atoms::metrics_only(), State::MetricsOnly),
+    ]
+}
+
+// Answers --------------------------------------------------------------------------------------------------------------
+
+fn told<'a, T>(
+    env: Env<'a>,
+    told: Result<Told<T, Watched>, kantoku_core::breaker::Closed>,
+    shown: impl FnOnce(T) -> Term<'a>,
+) -> Answer<'a> {
+    Ok(match told {
+        Ok(told) => with_changes(env, &told.changes, shown(told.answer)),
+        Err(_) => unknown(env),
+    })
+}
+
+// `{:changed, changes, answer}`, or the answer alone.
+fn with_changes<'a>(env: Env<'a>, changes: &[Change], answer: Term<'a>) -> Term<'a> {
+    if changes.is_empty() {
+        return answer;
+    }
+    let changes: Vec<Term<'a>> = changes.iter().map(|change| changed(env, change)).collect();
+    beam::tuple(env, &[atom(env, atoms::changed()), changes.encode(env), answer])
+}
+
+fn changed<'a>(env: Env<'a>, change: &Change) -> Term<'a> {
+    beam::tuple(
+        env,
+        &[
+            name_of(env, change.from),
+            name_of(env, change.to),
+            change.counts.calls.encode(env),
+            change.counts.failed.encode(env),
+            change.counts.slow.encode(env),
+        ],
+    )
+}
+
+fn name_of(env: Env<'_>, state: State) -> Term<'_> {
+    let names = states();
+    let (name, _) = names[state as usize];
+    atom(env, name)
+}
+
+fn retry_in(env: Env<'_>, ns: i64) -> Term<'_> {
+    if ns == NEVER {
+        atom(env, atoms::never())
+    } else {
+        ns.unsigned_abs().div_ceil(MS as u64).encode(env)
+    }
+}
+
+fn shown<'a>(env: Env<'a>, status: &Status) -> Term<'a> {
+    let numbers = [
+        (status.age.max(0) / MS) as u64,
+        status.counts.calls,
+        status.counts.failed,
+        status.counts.slow,
+        u64::from(status.minimum),
+        u64::from(status.permits_left),
+        u64::from(status.permits_out),
+        status.refused,
+    ];
+    let mut terms = vec![name_of(env, status.state), retry_in(env, status.retry_in)];
+    terms.extend(numbers.map(|number| number.encode(env)));
+    rustler::types::tuple::make_tuple(env, &terms)
+}
