@@ -249,10 +249,20 @@ each_engine Kantoku.BreakerTest do
 
     for _ <- 1..20 do
       Breaker.set(breaker, :half_open)
-      tasks = for _ <- 1..16, do: Task.async(fn -> {Breaker.acquire(breaker), receive(do: (:end -> :ok))} end)
-      assert eventually(fn -> status(breaker).trying == 3 and status(breaker).permits == 0 end)
+      test = self()
+
+      acquire = fn ->
+        acquired = Breaker.acquire(breaker)
+        send(test, :asked)
+        receive do: (:end -> acquired)
+      end
+
+      tasks = for _ <- 1..16, do: Task.async(acquire)
+      # All have, before one ends and its permit comes back.
+      for _ <- tasks, do: assert_receive(:asked)
+      assert %{trying: 3, permits: 0} = status(breaker)
       for task <- tasks, do: send(task.pid, :end)
-      assert 3 == tasks |> Task.await_many() |> Enum.count(&match?({{:ok, _}, :ok}, &1))
+      assert 3 == tasks |> Task.await_many() |> Enum.count(&match?({:ok, _}, &1))
     end
   end
 end
