@@ -13,8 +13,10 @@ defmodule Kantoku.Fuse.Stats do
   @doc "The counts of a fuse; raises `ArgumentError` if there is none of that name."
   @spec counters(Kantoku.Fuse.name()) :: [ok: non_neg_integer, blown: non_neg_integer, melt: non_neg_integer]
   def counters(name) do
-    counters = Server.counters(name) || raise ArgumentError, "there is no fuse #{inspect(name)}"
-    for {key, index} <- [ok: @ok, blown: @blown, melt: @melt], do: {key, :counters.get(counters, index)}
+    case Server.counters(name) do
+      nil -> raise ArgumentError, "there is no fuse #{inspect(name)}"
+      counters -> for {key, index} <- [ok: @ok, blown: @blown, melt: @melt], do: {key, :counters.get(counters, index)}
+    end
   end
 
   @doc false
