@@ -8,17 +8,22 @@
 //!     only ticket never: longest queue drop (McKenney, "Stochastic Fairness Queueing", INFOCOM 1990). So whoever has less than
 //!     its share of the room gets in, whatever the others ask for.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
 
-use super::quota::Tenant;
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
 use super::tickets::{Chain, Of, Tickets};
 
 pub const PRIORITIES: usize = 3;
 const OLDEST_EACH: u64 = 8;
 
-#[derive(Debug)]
+// One that nobody stands in waits for another tenant, with what it has room for: tenants come and go at each ticket.
+#[derive(Debug, Default)]
 struct Row {
-    tenant: Tenant,
+    tenant: Vec<u8>,
+    hash: u64,
     weight: i64,
     credit: i64,
     levels: [Chain; PRIORITIES],
@@ -57,9 +62,10 @@ pub enum First {
 
 #[derive(Debug, Default)]
 pub struct Waiting {
-    rows: Vec<Option<Row>>,
+    rows: Vec<Row>,
     free: Vec<u32>,
-    by_tenant: HashMap<Tenant, u32>,
+    by_tenant: HashTable<u32>,
+    hasher: RandomState,
     // The row of those that name no tenant, which most do not.
     nameless: Option<u32>,
     ring: VecDeque<u32>,
@@ -82,15 +88,11 @@ impl Waiting {
     }
 
     fn row(&self, at: u32) -> &Row {
-        self.rows[at as usize]
-            .as_ref()
-            .expect("a tenant that waits has a row")
+        &self.rows[at as usize]
     }
 
     fn row_mut(&mut self, at: u32) -> &mut Row {
-        self.rows[at as usize]
-            .as_mut()
-            .expect("a tenant that waits has a row")
+        &mut self.rows[at as usize]
     }
 
     /// Lines a ticket up.
@@ -110,35 +112,29 @@ impl Waiting {
 
     fn row_of(&self, tenant: &[u8]) -> Option<u32> {
         if tenant.is_empty() {
-            self.nameless
-        } else {
-            self.by_tenant.get(tenant).copied()
+            return self.nameless;
         }
+        let hash = self.hasher.hash_one(tenant);
+        let found = self.by_tenant.find(hash, |&at| self.row(at).tenant == tenant);
+        found.copied()
     }
 
     fn enter(&mut self, tenant: &[u8], weight: i64) -> u32 {
-        let row = Some(Row {
-            tenant: tenant.into(),
-            weight,
-            credit: 0,
-            levels: Default::default(),
-            len: 0,
-            served: 0,
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.rows.push(Row::default());
+            self.rows.len() as u32 - 1
         });
-        let at = match self.free.pop() {
-            Some(at) => {
-                self.rows[at as usize] = row;
-                at
-            }
-            None => {
-                self.rows.push(row);
-                self.rows.len() as u32 - 1
-            }
-        };
+        let hash = self.hasher.hash_one(tenant);
+        let row = self.row_mut(at);
+        row.tenant.clear();
+        row.tenant.extend_from_slice(tenant);
+        (row.hash, row.weight, row.credit, row.served) = (hash, weight, 0, 0);
         if tenant.is_empty() {
             self.nameless = Some(at);
         } else {
-            self.by_tenant.insert(tenant.into(), at);
+            let rows = &self.rows;
+            self.by_tenant
+                .insert_unique(hash, at, |&at| rows[at as usize].hash);
         }
         self.weights += weight;
         self.ring.push_back(at);
@@ -198,13 +194,12 @@ impl Waiting {
         } else {
             self.ring.retain(|&row| row != at);
         }
-        if let Some(row) = self.rows[at as usize].take() {
-            self.weights -= row.weight;
-            if self.nameless == Some(at) {
-                self.nameless = None;
-            } else {
-                self.by_tenant.remove(&row.tenant);
-            }
+        let Row { hash, weight, .. } = *self.row(at);
+        self.weights -= weight;
+        if self.nameless == Some(at) {
+            self.nameless = None;
+        } else if let Ok(known) = self.by_tenant.find_entry(hash, |&row| row == at) {
+            known.remove();
         }
         self.free.push(at);
     }
@@ -299,15 +294,17 @@ impl Waiting {
 
     /// Whether the ticket's tenant is still in line.
     pub fn waits(&self, tenant: u32) -> bool {
-        self.rows.get(tenant as usize).is_some_and(Option::is_some)
+        self.rows.get(tenant as usize).is_some_and(|row| row.len > 0)
     }
 
     /// The weight of each tenant in line is asked for again.
     pub fn weigh(&mut self, weight: impl Fn(&[u8]) -> i64) {
-        for row in self.rows.iter_mut().flatten() {
+        self.weights = 0;
+        for &at in &self.ring {
+            let row = &mut self.rows[at as usize];
             row.weight = weight(&row.tenant);
+            self.weights += row.weight;
         }
-        self.weights = self.rows.iter().flatten().map(|row| row.weight).sum();
     }
 
     /// How many tickets of a tenant wait, and what all weigh that are in line if it is.
@@ -325,8 +322,10 @@ impl Waiting {
     }
 
     pub fn bytes(&self) -> usize {
-        self.rows.capacity() * size_of::<Option<Row>>()
-            + self.ring.capacity() * size_of::<u32>()
-            + self.by_tenant.capacity() * size_of::<(Tenant, u32)>()
+        let names: usize = self.rows.iter().map(|row| row.tenant.capacity()).sum();
+        names
+            + self.rows.capacity() * size_of::<Row>()
+            + (self.ring.capacity() + self.free.capacity()) * size_of::<u32>()
+            + self.by_tenant.capacity() * (size_of::<u32>() + 1)
     }
 }
