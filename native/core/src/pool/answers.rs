@@ -1,0 +1,150 @@
+//! What a pool is asked, and what it answers: values that both sides of the lock know.
+
+use super::telling::Refusal;
+use super::tickets::{Kind, Name, Route};
+
+/// A request as it arrives.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    pub kind: Kind,
+    /// 0 is nobody.
+    pub owner: u64,
+    pub tenant: &'a [u8],
+    pub priority: u8,
+    pub cost: u32,
+    /// How long it may wait at most, in nanoseconds.
+    pub wait: i64,
+    pub route: Route,
+}
+
+/// A loan as it is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Borrowing<'a> {
+    pub owner: u64,
+    pub tenant: &'a [u8],
+    /// Of each request that is sent for a credit.
+    pub cost: u32,
+    /// Nanoseconds in which what was granted is to be used.
+    pub ttl: i64,
+}
+
+/// What is done with a loan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dealing {
+    /// So many more are wished for; those that are granted later are an effect.
+    Ask,
+    /// So many are about to be sent, by anyone.
+    Take,
+    GiveBack,
+    Close,
+}
+
+/// What became of a dealing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dealt {
+    /// So many were granted, taken, given back.
+    Count(u64),
+    Gone,
+    Foreign,
+}
+
+/// What became of a request at its arrival.
+#[derive(Debug)]
+pub enum Asked {
+    /// A worker is there for it now.
+    Taken {
+        ticket: Name,
+        worker: u64,
+    },
+    Queued {
+        ticket: Name,
+    },
+    Refused {
+        reason: Refusal,
+        retry_in: i64,
+    },
+    /// The owner is dead.
+    NoOwner,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Returned {
+    Done,
+    Gone,
+    Foreign,
+}
+
+/// How a held or served ticket ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Ok,
+    Error,
+    /// The worker may still be busy with it.
+    Abandoned,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It was waiting.
+    Withdrawn,
+    /// A worker has it.
+    Abandoned,
+    /// It was granted meanwhile; that went back.
+    Returned,
+    Gone,
+    Foreign,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joined {
+    Done,
+    /// The member is a living process already.
+    Taken(u64),
+    Dead,
+}
+
+/// Numbers of a pool, in one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub workers: u64,
+    pub ready: u64,
+    pub leaving: u64,
+    pub free: u64,
+    pub ongoing: u64,
+    pub abandoned: u64,
+    pub queue: u64,
+    pub tenants: u64,
+    pub served: u64,
+    pub refused: u64,
+    pub expired: u64,
+    pub cancelled: u64,
+    pub overloaded: u64,
+    /// Nanoseconds, exponentially weighted means.
+    pub wait: u64,
+    pub hold: u64,
+    pub arrived: u64,
+    /// Refused by quotas.
+    pub over_quota: u64,
+    /// Admitted, while there were quotas, under none of their tenants' own.
+    pub unlimited: u64,
+    /// A mean, in thousandths.
+    pub cost: u64,
+    /// Requests a minute, by the quotas of tenants that came within the last 10 s; 0 where these are too many.
+    pub let_through: u64,
+    /// Held by those who send.
+    pub credits: u64,
+    /// Loans that wait for credits.
+    pub wishes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub pid: u64,
+    pub member: u64,
+    pub leaving: bool,
+    pub busy: bool,
+    pub ongoing: u32,
+    /// Nanoseconds.
+    pub latency: u64,
+    pub served: u64,
+}
