@@ -150,9 +150,10 @@ if Kantoku.Native.loaded?() do
         end
 
       {changes, bare} = answers |> Enum.map(&bare/1) |> Enum.unzip()
-      assert [same, same] = changes, "#{inspect(command.(0))} at #{state.now}: #{inspect(answers)}"
+      [one, other] = changes
+      assert one == other, "#{inspect(command.(0))} at #{state.now}: #{inspect(answers)}"
       # With a change of state all that was held is void.
-      state = if same == [], do: state, else: %{state | held: []}
+      state = if one == [], do: state, else: %{state | held: []}
       {alike!(bare, {command.(0), state.now, answers}), state}
     end
 
@@ -167,7 +168,8 @@ if Kantoku.Native.loaded?() do
     defp alike!([_, _], what), do: flunk("not alike: #{inspect(what)}")
 
     defp same_status!(state) do
-      assert [same, same] = statuses(state)
+      [one, other] = statuses(state)
+      assert one == other
       state
     end
 
