@@ -73,12 +73,13 @@ defmodule Kantoku.Pool.Calls do
     alias
   end
 
+  # To compare the alias as well would keep the compiler of OTP 27 from skipping anything.
   defp await_strict(instance, pool, ticket, alias, ref, timeout) do
     receive do
-      {[[:alias | ^alias] | ^ref], reply} ->
+      {[_alias | ^ref], reply} ->
         answered(instance, pool, ticket, [[:alias | alias] | ref], reply)
 
-      {:kantoku_pool, [[:alias | ^alias] | ^ref], notice} ->
+      {:kantoku_pool, [_alias | ^ref], notice} ->
         (sent?(notice) && retire(alias, ref)) || told(instance, pool, notice)
     after
       timeout -> give_up_strict(instance, pool, ticket, alias, ref, timeout)
@@ -101,7 +102,7 @@ defmodule Kantoku.Pool.Calls do
     Process.delete(@alias)
 
     receive do
-      {[[:alias | ^alias] | ^ref], reply} -> {:ok, reply}
+      {[_alias | ^ref], reply} -> {:ok, reply}
     after
       0 -> nil
     end
