@@ -259,6 +259,30 @@ each_engine Kantoku.Engine.PoolTest do
       assert TestPool.join(pool, TestPool.relay(), 0) == {:error, {:taken, new}}
     end
 
+    test "that stays after all has its place again, whoever had it meanwhile" do
+      pool = TestPool.open(@engine)
+      old = TestPool.worker(pool, 0)
+      {:sent, _, ^old} = TestPool.call(pool, :one)
+      :ok = TestPool.leave(pool, old)
+      heir = TestPool.worker(pool, 0)
+      TestOwner.kill(heir)
+      hear({:kantoku_pool, :pool, {:down, ^heir}})
+      assert TestPool.join(pool, old, 0) == :ok
+      assert TestPool.join(pool, TestPool.relay(), 0) == {:error, {:taken, old}}
+    end
+
+    test "that stays after all takes its place back from one that leaves, too" do
+      pool = TestPool.open(@engine)
+      old = TestPool.worker(pool, 0)
+      {:sent, _, ^old} = TestPool.call(pool, :one)
+      :ok = TestPool.leave(pool, old)
+      heir = TestPool.worker(pool, 0)
+      {:sent, _, ^heir} = TestPool.call(pool, :two)
+      :ok = TestPool.leave(pool, heir)
+      assert TestPool.join(pool, old, 0) == :ok
+      assert TestPool.join(pool, heir, 0) == {:error, {:taken, old}}
+    end
+
     test "that dies while it leaves is down, not left" do
       pool = TestPool.open(@engine)
       worker = TestPool.worker(pool, 0)

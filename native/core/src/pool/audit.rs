@@ -10,6 +10,7 @@ impl<W: World> Inner<W> {
         self.check_waiting();
         self.check_owners();
         self.check_leaving();
+        self.check_places();
         self.credits.check();
     }
 
@@ -22,6 +23,16 @@ impl<W: World> Inner<W> {
         );
         let ongoing: u64 = leaving().map(|(_, worker)| u64::from(worker.ongoing)).sum();
         assert_eq!(ongoing, self.counts.on_leaving, "what those have who leave");
+    }
+
+    fn check_places(&self) {
+        for (at, worker) in self.workers.iter().filter(|(_, worker)| !worker.leaving) {
+            assert_eq!(
+                self.workers.of_member(worker.member),
+                Some(at),
+                "who stays has its place"
+            );
+        }
     }
 
     // P1

@@ -195,37 +195,52 @@ impl<W: World> Inner<W> {
         if !world.alive(pid) {
             return Joined::Dead;
         }
-        if let Some(known) = self.workers.of_pid(pid) {
-            let number = self.workers.get(known).member;
-            if let Some(other) = self.workers.of_member(number).filter(|&other| other != known) {
-                let other_pid = self.workers.get(other).pid;
-                if world.alive(other_pid) {
-                    return Joined::Taken(other_pid);
-                }
-                self.bury(other, effects);
-                self.workers.reclaim(known);
+        let known = self.workers.of_pid(pid);
+        if known.is_some_and(|at| !self.workers.get(at).leaving) {
+            return Joined::Done;
+        }
+        let number = known.map_or(member, |at| self.workers.get(at).member);
+        if let Some(by) = self.clear_place(number, known, world, effects) {
+            return Joined::Taken(by);
+        }
+        match known {
+            Some(at) => self.stay(at),
+            None => {
+                let at = self.workers.add(pid, member, handle);
+                self.workers.set_ready(at, true);
             }
-            // It was leaving, and is wanted again.
-            let was_leaving = self.workers.set_leaving(known, false);
-            let ongoing = self.workers.get(known).ongoing;
-            self.counts.on_leaving -= u64::from(ongoing) * u64::from(was_leaving);
-            let ready = ongoing < self.config.max_ongoing;
-            self.workers.set_ready(known, ready);
-        } else {
-            if let Some(before) = self.workers.of_member(member) {
-                let before_pid = self.workers.get(before).pid;
-                if world.alive(before_pid) && !self.workers.get(before).leaving {
-                    return Joined::Taken(before_pid);
-                }
-                if !world.alive(before_pid) {
-                    self.bury(before, effects);
-                }
-            }
-            let worker = self.workers.add(pid, member, handle);
-            self.workers.set_ready(worker, true);
         }
         self.serve(now, world, effects);
         Joined::Done
+    }
+
+    // Who else has a member's place and keeps it. Who leaves gives it up.
+    fn clear_place(
+        &mut self,
+        member: u64,
+        heir: Option<u32>,
+        world: &W,
+        effects: &mut Effects<W::Content>,
+    ) -> Option<u64> {
+        let holder = self.workers.of_member(member).filter(|&at| Some(at) != heir)?;
+        let (pid, leaving) = {
+            let worker = self.workers.get(holder);
+            (worker.pid, worker.leaving)
+        };
+        if !world.alive(pid) {
+            self.bury(holder, effects);
+            return None;
+        }
+        (!leaving).then_some(pid)
+    }
+
+    // It was leaving, and is wanted again.
+    fn stay(&mut self, at: u32) {
+        self.workers.reclaim(at);
+        self.workers.set_leaving(at, false);
+        let ongoing = self.workers.get(at).ongoing;
+        self.counts.on_leaving -= u64::from(ongoing);
+        self.workers.set_ready(at, ongoing < self.config.max_ongoing);
     }
 
     pub fn leave(&mut self, pid: u64, effects: &mut Effects<W::Content>) -> bool {

@@ -177,7 +177,7 @@ impl<H> Workers<H> {
         at
     }
 
-    /// Gives a worker its number back, which nobody has.
+    /// Gives a worker its number back, which nobody has who stays.
     pub fn reclaim(&mut self, at: u32) {
         let member = self.get(at).member;
         self.by_member.insert(member, at);
