@@ -2,6 +2,8 @@
 
 pub mod agenda;
 pub mod checked;
+#[cfg(kantoku_loom)]
+pub mod orders;
 pub mod reference;
 pub mod simulation;
 pub mod store;

@@ -223,8 +223,14 @@ pools_on_each_engine Kantoku.BackpressureTest do
 
     test "goes on when its pool is stopped under it" do
       pool = pool!(@engine, target: 1, codel: false, max_queue: 2)
-      stream = Backpressure.stream(pool, 1..20, fn _ -> {:sleep, 5} end)
-      stopper = Task.async(fn -> Process.sleep(20) && Pool.stop(pool, 1_000) end)
+      stopper = Task.async(fn -> receive(do: (:stop -> Pool.stop(pool, 1_000))) end)
+
+      stream =
+        Backpressure.stream(pool, 1..20, fn n ->
+          if n == 4, do: send(stopper.pid, :stop)
+          {:sleep, 5}
+        end)
+
       results = Enum.to_list(stream)
       Task.await(stopper)
       assert length(results) == 20

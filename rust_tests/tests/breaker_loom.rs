@@ -1,38 +1,18 @@
 //! Breakers in every order of asking, recording, dying and being put into a state. B1 to B6 are `kantoku_core::breaker`'s.
 #![cfg(kantoku_loom)]
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
 use kantoku_core::breaker::{Admission, Breaker, Config, Ending, State, Ticket};
-use loom::model::Builder;
+use kantoku_rust_tests::orders::check;
 use loom::sync::Arc;
-use loom::sync::atomic::{AtomicUsize as Count, Ordering::SeqCst};
+use loom::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use loom::thread;
-
-/// Runs a model in every order that three preemptions can make; there is more than one, or loom does not see the core.
-fn check(model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = Builder::new();
-    if std::env::var_os("LOOM_MAX_PREEMPTIONS").is_none() {
-        builder.preemption_bound = Some(3);
-    }
-    builder.max_branches = 50_000;
-    let orders = std::sync::Arc::new(AtomicUsize::new(0));
-    let counted = std::sync::Arc::clone(&orders);
-    builder.check(move || {
-        counted.fetch_add(1, Relaxed);
-        model();
-    });
-    let name = std::thread::current().name().unwrap_or_default().to_owned();
-    println!("{name}: {} orders", orders.load(Relaxed));
-    assert!(orders.load(Relaxed) > 4, "loom sees the core");
-}
 
 const OPEN: u32 = 1;
 
 /// A breaker whose window is of two calls, and a count of the changes that were told.
 struct Scene {
     breaker: Breaker<u64>,
-    changes: Count,
+    changes: AtomicUsize,
 }
 
 impl Scene {
@@ -46,7 +26,7 @@ impl Scene {
         };
         let scene = Self {
             breaker: Breaker::default(),
-            changes: Count::new(0),
+            changes: AtomicUsize::new(0),
         };
         scene.breaker.open(OPEN, config, 0);
         if state != State::Closed {
@@ -97,7 +77,10 @@ fn loom_no_more_pass_than_are_permitted() {
         };
         let others = [other(1), other(2)];
         let mine = usize::from(scene.allow(3, 0).is_some());
-        let theirs: usize = others.into_iter().map(|other| other.join().unwrap()).sum();
+        let theirs: usize = others
+            .into_iter()
+            .map(|other| other.join().expect("the thread ends"))
+            .sum();
         assert_eq!(mine + theirs, 2);
         assert_eq!(scene.look(), (State::HalfOpen, 0, 2));
     });
@@ -112,7 +95,7 @@ fn loom_a_permit_has_one_end() {
         let death = thread::spawn(move || other.die(1));
         let counted = scene.record(ticket, Ending::Success);
         let again = scene.record(ticket, Ending::Success);
-        death.join().unwrap();
+        death.join().expect("the thread ends");
         assert!(!again);
         let left = if counted { 1 } else { 2 };
         assert_eq!(scene.look(), (State::HalfOpen, left, 0));
@@ -134,7 +117,7 @@ fn loom_one_opens_it_and_who_comes_then_is_refused() {
         let seen = scene.look().0;
         let passed = scene.allow(1, 20).is_some();
         assert!(passed == (seen == State::Closed) || scene.look().0 == State::Open);
-        assert!(recording.join().unwrap());
+        assert!(recording.join().expect("the thread ends"));
         // B5
         assert_eq!(scene.changes.load(SeqCst), 1);
         assert_eq!(scene.look().0, State::Open);
@@ -150,7 +133,7 @@ fn loom_one_turns_it_half_open_and_one_tries() {
         let other = Arc::clone(&scene);
         let asking = thread::spawn(move || other.allow(1, 10).is_some());
         let mine = scene.allow(2, 10).is_some();
-        let theirs = asking.join().unwrap();
+        let theirs = asking.join().expect("the thread ends");
         assert!(mine != theirs, "one of them, and only one");
         assert_eq!(scene.changes.load(SeqCst), 1);
     });
@@ -168,7 +151,7 @@ fn loom_what_is_late_changes_nothing() {
             other.breaker.set(OPEN, State::HalfOpen, 0).expect("open");
         });
         scene.record(ticket, Ending::Failure);
-        setting.join().unwrap();
+        setting.join().expect("the thread ends");
         // B2: whichever came first, the trial has all its permits and nothing was counted in it.
         assert_eq!(scene.look(), (State::HalfOpen, 1, 0));
     });
@@ -188,7 +171,7 @@ fn loom_a_closed_breaker_answers_nobody() {
         {
             let _ = scene.breaker.record(OPEN, Some(ticket), 1, Ending::Failure, 0, 0);
         }
-        closing.join().unwrap();
+        closing.join().expect("the thread ends");
         // B6
         let status = scene.breaker.status(OPEN + 1, 0).expect("open").answer;
         assert_eq!(status.counts.calls, 0);

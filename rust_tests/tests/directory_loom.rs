@@ -2,32 +2,15 @@
 #![cfg(kantoku_loom)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use kantoku_core::directory::{Binding, Directory};
-use loom::model::Builder;
+use kantoku_rust_tests::orders::check;
 use loom::thread;
 
 const CELLS: usize = 4;
 
 // Who reads is spawned and who writes is not: loom runs the first thread first, and goes back to a store for a load that came
 // after it, but not to a load for a store whose thread read the same word in between.
-
-/// Runs a model in every order that three preemptions can make; there is more than one, or loom does not see the core.
-fn check(model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.max_branches = 20_000;
-    let orders = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&orders);
-    builder.check(move || {
-        counted.fetch_add(1, Relaxed);
-        model();
-    });
-    let name = std::thread::current().name().unwrap_or_default().to_owned();
-    println!("{name}: {} orders", orders.load(Relaxed));
-    assert!(orders.load(Relaxed) > 4, "loom sees the core");
-}
 
 fn binding(generation: u32) -> Binding {
     Binding { place: 9, generation }

@@ -3,14 +3,12 @@
 #![cfg(kantoku_loom)]
 
 use kantoku_core::index::{Index, Order, Query, Slot};
+use kantoku_rust_tests::orders::check_up_to;
 use loom::sync::Arc;
 use loom::thread;
 
 fn model(run: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(2));
-    builder.max_branches = 20_000;
-    builder.check(run);
+    check_up_to(2, run);
 }
 
 /// An index with two entries of these loads.

@@ -1,34 +1,14 @@
 //! Pools under every order of a hand-over, a cancel and deaths. P1 to P7 are `kantoku_core::pool`'s.
 #![cfg(kantoku_loom)]
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
 use kantoku_core::pool::{
     Asked, Asking, Cancelled, Config, Effect, Effects, Joined, Kind, Name, Notice, Outcome, Pool, Returned,
     Route,
 };
-use loom::model::Builder;
+use kantoku_rust_tests::orders::check;
 use loom::sync::Arc;
-use loom::sync::atomic::{AtomicBool, AtomicUsize as Count, Ordering::SeqCst};
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use loom::thread;
-
-/// Runs a model in every order that three preemptions can make; there is more than one, or loom does not see the core.
-fn check(model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = Builder::new();
-    if std::env::var_os("LOOM_MAX_PREEMPTIONS").is_none() {
-        builder.preemption_bound = Some(3);
-    }
-    builder.max_branches = 50_000;
-    let orders = std::sync::Arc::new(AtomicUsize::new(0));
-    let counted = std::sync::Arc::clone(&orders);
-    builder.check(move || {
-        counted.fetch_add(1, Relaxed);
-        model();
-    });
-    let name = std::thread::current().name().unwrap_or_default().to_owned();
-    println!("{name}: {} orders", orders.load(Relaxed));
-    assert!(orders.load(Relaxed) > 2, "loom sees the core");
-}
 
 #[derive(Debug)]
 struct Alive;
@@ -63,9 +43,9 @@ fn asking(kind: Kind, owner: u64) -> Asking<'static> {
 #[derive(Debug, Default)]
 struct Sent {
     delivered: AtomicBool,
-    granted: Count,
-    told: Count,
-    lost: Count,
+    granted: AtomicUsize,
+    told: AtomicUsize,
+    lost: AtomicUsize,
 }
 
 impl Sent {
@@ -179,7 +159,7 @@ fn loom_an_abandoned_call_is_asked_about_once_and_not_before_it_was_sent() {
         let other = Arc::clone(&scene);
         let holder = thread::spawn(move || other.give_back(held, HOLDER));
         let cancelled = scene.cancel(waiting);
-        assert_eq!(holder.join().unwrap(), Returned::Done);
+        assert_eq!(holder.join().expect("the thread ends"), Returned::Done);
         let (delivered, told) = (scene.sent.delivered.load(SeqCst), scene.sent.told.load(SeqCst));
         match cancelled {
             Cancelled::Withdrawn => {
@@ -203,7 +183,7 @@ fn loom_a_grant_that_crosses_a_cancel_goes_back() {
         let other = Arc::clone(&scene);
         let holder = thread::spawn(move || other.give_back(held, HOLDER));
         let cancelled = scene.cancel(waiting);
-        holder.join().unwrap();
+        holder.join().expect("the thread ends");
         let granted = scene.sent.granted.load(SeqCst);
         match cancelled {
             Cancelled::Withdrawn => assert_eq!(granted, 0),
@@ -221,7 +201,7 @@ fn loom_who_is_killed_while_a_call_is_handed_over_leaves_no_permit_taken_unseen(
         let other = Arc::clone(&scene);
         let holder = thread::spawn(move || other.give_back(held, HOLDER));
         scene.owner_dies(WAITER);
-        holder.join().unwrap();
+        holder.join().expect("the thread ends");
         let told = scene.sent.told.load(SeqCst) as u64;
         let (ongoing, abandoned, free) = scene.ongoing();
         assert_eq!((ongoing, abandoned, ongoing + free), (told, told, 1));
@@ -235,8 +215,8 @@ fn loom_a_worker_that_dies_in_a_hand_over_ends_the_call_once() {
         let (other, another) = (Arc::clone(&scene), Arc::clone(&scene));
         let holder = thread::spawn(move || other.give_back(held, HOLDER));
         let death = thread::spawn(move || another.worker_dies());
-        let returned = holder.join().unwrap();
-        death.join().unwrap();
+        let returned = holder.join().expect("the thread ends");
+        death.join().expect("the thread ends");
         let lost = scene.sent.lost.load(SeqCst);
         let delivered = scene.sent.delivered.load(SeqCst);
         match returned {
@@ -264,7 +244,7 @@ fn loom_two_who_come_at_once_share_one_permit_in_turn() {
         let other = Arc::clone(&scene);
         let newcomer = thread::spawn(move || other.ask(&asking(Kind::Checkout, 13)));
         let mine = scene.ask(&asking(Kind::Checkout, 14));
-        let theirs = newcomer.join().unwrap();
+        let theirs = newcomer.join().expect("the thread ends");
         assert_eq!(scene.ongoing(), (1, 0, 0));
         let held_first = |ticket, owner| scene.give_back(ticket, owner) == Returned::Done;
         let (one, two) = ((mine, 14), (theirs, 13));
@@ -291,7 +271,7 @@ fn loom_a_cast_is_listed_for_a_new_manager_only_after_it_was_sent() {
         let listed = scene.pool.unheeded(OPEN).expect("open").len();
         let delivered = scene.sent.delivered.load(SeqCst);
         assert!(listed == 0 || delivered, "P6");
-        sender.join().unwrap();
+        sender.join().expect("the thread ends");
         assert_eq!(scene.sent.told.load(SeqCst), 1);
         assert_eq!(scene.pool.unheeded(OPEN).expect("open").len(), 1);
     });

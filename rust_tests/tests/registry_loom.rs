@@ -3,13 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use kantoku_core::index::Order;
 use kantoku_core::registry::{Describing, Displace, Registered, Registry, What, Whereis};
+use kantoku_rust_tests::orders::check_up_to;
 use kantoku_rust_tests::reference::{Asked, facets};
 use kantoku_rust_tests::world::{Name, Seen, Stage, World};
-use loom::model::Builder;
 use loom::thread;
 
 const KEY: u64 = 1;
@@ -23,21 +22,6 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
 /// Three threads have so many orders that two preemptions are enough of them.
 fn check_three(model: impl Fn() + Send + Sync + 'static) {
     check_up_to(2, model);
-}
-
-fn check_up_to(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.max_branches = 20_000;
-    let orders = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&orders);
-    builder.check(move || {
-        counted.fetch_add(1, Relaxed);
-        model();
-    });
-    let name = std::thread::current().name().unwrap_or_default().to_owned();
-    println!("{name}: {} orders", orders.load(Relaxed));
-    assert!(orders.load(Relaxed) > 4, "loom sees the core");
 }
 
 /// A registry as one thread sees it.

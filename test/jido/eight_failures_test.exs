@@ -65,10 +65,7 @@ if Kantoku.Jido.compiled?() do
         manager = manager!(jido)
         {:ok, bystander} = InstanceManager.get(manager, "bystander")
 
-        for _ <- 1..4 do
-          with {:ok, pid} <- attempt(fn -> stand_in(manager, "a") end), do: kill(pid)
-          Process.sleep(20)
-        end
+        for _ <- 1..4, do: kill(eventually(fn -> living(manager, "a") end))
 
         eventually(fn -> not Process.alive?(bystander) end)
         eventually(fn -> match?({:error, _}, stand_in(manager)) end)
@@ -76,8 +73,12 @@ if Kantoku.Jido.compiled?() do
         assert {:error, %ArgumentError{}} = stand_in(manager)
       end
 
+      defp living(manager, key) do
+        with {:ok, pid} <- stand_in(manager, key), do: Process.alive?(pid) && pid
+      end
+
       defp stand_in(manager, key \\ "new") do
-        InstanceManager.get(manager, key)
+        attempt(fn -> InstanceManager.get(manager, key) end)
       rescue
         error -> {:error, error}
       end
@@ -145,8 +146,7 @@ if Kantoku.Jido.compiled?() do
     describe "5: fifty callers of one agent" do
       defp callers(pid) do
         {first, action, _task} = begin_wait(pid)
-        others = for _ <- 1..49, do: Task.async(fn -> add(pid) end)
-        Process.sleep(200)
+        others = for _ <- 1..49, do: asked!(Task.async(fn -> add(pid) end))
         {[first | others], action}
       end
 

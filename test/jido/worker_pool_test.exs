@@ -49,8 +49,7 @@ if Kantoku.Jido.compiled?() do
           out = for _ <- 1..2, do: @module.checkout(jido, :fast)
           assert {:exit, {:timeout, _}} = attempt(fn -> @module.checkout(jido, :fast, timeout: 50) end)
           assert {:exit, {:timeout, _}} = attempt(fn -> @module.with_agent(jido, :fast, & &1, timeout: 50) end)
-          waiting = Task.async(fn -> @module.with_agent(jido, :fast, & &1) end)
-          Process.sleep(50)
+          waiting = asked!(Task.async(fn -> @module.with_agent(jido, :fast, & &1) end))
           for pid <- out, do: @module.checkin(jido, :fast, pid)
           assert Task.await(waiting) in out
           eventually(fn -> @module.status(jido, :fast).available == 2 end)
@@ -92,8 +91,7 @@ if Kantoku.Jido.compiled?() do
 
       start_supervised!({Kantoku.Jido.Door, jido: jido, pool: {instance, :narrow}})
       pid = Jido.Agent.WorkerPool.checkout(jido, :narrow)
-      waiting = Task.async(fn -> Jido.Agent.WorkerPool.checkout(jido, :narrow) end)
-      Process.sleep(50)
+      waiting = asked!(Task.async(fn -> Jido.Agent.WorkerPool.checkout(jido, :narrow) end))
       Jido.Agent.WorkerPool.checkin(jido, :narrow, pid)
       assert Task.await(waiting) == pid
     end

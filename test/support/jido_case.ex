@@ -63,6 +63,12 @@ if Code.ensure_loaded?(Jido.Agent) do
       end
     end
 
+    @doc "Waits until a task waits for an answer."
+    def asked!(%Task{pid: pid} = task) do
+      Kantoku.TestOwner.eventually(fn -> Process.info(pid, :status) == {:status, :waiting} end)
+      task
+    end
+
     @doc "The result of a function, or `{:exit, reason}`."
     def attempt(fun) do
       fun.()

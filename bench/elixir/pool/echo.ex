@@ -1,6 +1,6 @@
 defmodule Bench.Pool.Echo do
   @moduledoc false
-  # The worker on both sides: answers at once, or after so many ms in which it does nothing.
+  # The worker on both sides: answers at once; or which one it is, after so many ms in which it does nothing.
   use GenServer
 
   @spec start_link(term) :: GenServer.on_start()
@@ -12,7 +12,7 @@ defmodule Bench.Pool.Echo do
   @impl true
   def handle_call({:rest, ms}, _from, state) do
     Process.sleep(ms)
-    {:reply, :ok, state}
+    {:reply, self(), state}
   end
 
   def handle_call(request, _from, state), do: {:reply, request, state}

@@ -57,7 +57,7 @@ defmodule Bench.Pool.Rig do
     do: {:ok, :hello} = Kantoku.Pool.run(pool, &GenServer.call(&1, :hello), timeout: :infinity)
 
   def work(%{ours: pool}, :ours, :slow_call),
-    do: {:ok, :ok} = Kantoku.Pool.call(pool, {:rest, 1}, timeout: :infinity)
+    do: {:ok, _worker} = Kantoku.Pool.call(pool, {:rest, 1}, timeout: :infinity)
 
   def work(%{ours: pool}, :ours, :rest),
     do: {:ok, :ok} = Kantoku.Pool.run(pool, fn _worker -> Process.sleep(1) end, timeout: :infinity)
@@ -71,7 +71,7 @@ defmodule Bench.Pool.Rig do
     do: :ok = :poolboy.transaction(poolboy, fn _worker -> Process.sleep(1) end, :infinity)
 
   def work(%{poolboy: poolboy}, :poolboy, :slow_call),
-    do: :ok = :poolboy.transaction(poolboy, &GenServer.call(&1, {:rest, 1}), :infinity)
+    do: :poolboy.transaction(poolboy, &GenServer.call(&1, {:rest, 1}), :infinity)
 
   def work(%{poolboy: poolboy}, :poolboy, _call_or_run),
     do: :hello = :poolboy.transaction(poolboy, &GenServer.call(&1, :hello), :infinity)
@@ -82,7 +82,7 @@ defmodule Bench.Pool.Rig do
     do: :ok = Nimble.run(pool, fn _worker -> Process.sleep(1) end)
 
   def work(%{nimble_pool: pool}, :nimble_pool, :slow_call),
-    do: :ok = Nimble.run(pool, &GenServer.call(&1, {:rest, 1}))
+    do: Nimble.run(pool, &GenServer.call(&1, {:rest, 1}))
 
   def work(%{nimble_pool: pool}, :nimble_pool, _call_or_run),
     do: :hello = Nimble.run(pool, &GenServer.call(&1, :hello))

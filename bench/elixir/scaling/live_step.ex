@@ -5,7 +5,7 @@ defmodule Bench.Scaling.LiveStep do
   # after the other.
 
   alias Bench.{Callers, Check, Measurement, Options, Statistics}
-  alias Bench.Scaling.Who
+  alias Bench.Pool.Echo
 
   @size 4
   @light 2
@@ -38,7 +38,7 @@ defmodule Bench.Scaling.LiveStep do
   end
 
   defp start(instance, name) do
-    options = [name: name, worker: Who, min: @size, max: 16 * @size, scaling: [], queue_target: 60_000]
+    options = [name: name, worker: Echo, min: @size, max: 16 * @size, scaling: [], queue_target: 60_000]
     {:ok, pool} = Kantoku.Pool.start(instance, options)
     {pool, for(_ <- 1..@light, do: caller(pool, MapSet.new()))}
   end
@@ -65,7 +65,7 @@ defmodule Bench.Scaling.LiveStep do
   end
 
   defp call(pool, known, bench) do
-    {:ok, worker} = Kantoku.Pool.call(pool, {:who, @hold}, timeout: :infinity)
+    {:ok, worker} = Kantoku.Pool.call(pool, {:rest, @hold}, timeout: :infinity)
     if bench && worker not in known, do: send(bench, {:new, worker, Callers.now()})
     call(pool, MapSet.put(known, worker), bench)
   end

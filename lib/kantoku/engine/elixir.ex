@@ -15,7 +15,7 @@ defmodule Kantoku.Engine.Elixir do
   @behaviour Kantoku.Engine.Breakers
 
   alias Kantoku.Engine.Elixir.Breaker.Shape, as: BreakerShape
-  alias Kantoku.Engine.Elixir.{Breakers, Instances, Keeper, Pools, Query, Tables}
+  alias Kantoku.Engine.Elixir.{Breakers, Instances, Pools, Query, Server, Tables}
   alias Kantoku.Engine.Elixir.Pool.Shape
 
   @impl true
@@ -204,7 +204,7 @@ defmodule Kantoku.Engine.Elixir do
   end
 
   defp write(instance, request) do
-    with {:ok, tables} <- Instances.fetch(instance), do: Keeper.call(tables.keeper, request)
+    with {:ok, tables} <- Instances.fetch(instance), do: Server.call(tables.keeper, request)
   end
 
   # Tables vanish with their keeper; what a reader then stumbles over means that there is no such instance any more.

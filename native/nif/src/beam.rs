@@ -10,6 +10,9 @@ use rustler::sys::{self, ErlNifEnv, ErlNifPid, ErlNifTerm};
 use rustler::types::atom::Atom;
 use rustler::{Env, Term};
 
+/// The nanoseconds of a millisecond.
+pub const MS: i64 = 1_000_000;
+
 /// A term's bare word. Says the term only where that is an immediate.
 #[inline]
 pub fn word(term: ErlNifTerm) -> u64 {

@@ -6,16 +6,15 @@ use kantoku_core::breaker::{
 use kantoku_core::sync::atomic::Ordering;
 use rustler::{Encoder, Env, Term};
 
-use crate::beam::{self, Pid, atom};
+use crate::beam::{self, MS, Pid, atom};
 use crate::breakers::{Breakers, Cell, Open};
+use crate::choice::{is, one_of};
 use crate::guard::{Answer, Refusal};
 use crate::instance::unknown;
 use crate::key::Room;
 use crate::owner::{self, Role, Watched, Watching};
 use crate::state::{Opened, state};
 use crate::{atoms, shape};
-
-const MS: i64 = 1_000_000;
 
 // Life -----------------------------------------------------------------------------------------------------------------
 
@@ -306,18 +305,6 @@ fn config(map: Term<'_>) -> Result<Config, Refusal> {
             .decode()
             .map_err(|_| Refusal::BadArgument)?,
     })
-}
-
-fn is(term: Term<'_>, name: rustler::Atom) -> bool {
-    beam::word(term.as_c_arg()) == beam::word(name.as_c_arg())
-}
-
-fn one_of<V: Copy>(term: Term<'_>, known: &[(rustler::Atom, V)]) -> Result<V, Refusal> {
-    known
-        .iter()
-        .find(|(name, _)| is(term, *name))
-        .map(|&(_, value)| value)
-        .ok_or(Refusal::BadArgument)
 }
 
 fn states() -> [(rustler::Atom, State); 6] {

@@ -2,18 +2,14 @@
 //!
 //! The way from the names to the cell takes no lock where the breaker's name is an immediate (an atom, a small integer): one
 //! look at the seat of both names' hash. Any other name, and one whose seats are taken, is looked for in the instance's own list.
-//!
-//! A cell is never freed, only used again, under a generation that none had; so what comes too late finds a breaker that is not
-//! open for it.
 
-use std::ops::Deref;
-use std::{fmt, ptr};
+use std::ptr;
 
 use kantoku_core::breaker::{Breaker, Glance, Names};
 use kantoku_core::key::Probe;
-use kantoku_core::sync::Mutex;
 use kantoku_core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
+use crate::cells::{self, Stock};
 use crate::owner::Watched;
 use crate::terms::Bags;
 
@@ -25,58 +21,15 @@ pub struct Place {
     name: AtomicU64,
 }
 
-/// A cell, for good.
-#[derive(Clone, Copy)]
-pub struct Cell(&'static Place);
-
-impl Deref for Cell {
-    type Target = Place;
-
-    fn deref(&self) -> &Place {
-        self.0
-    }
-}
-
-impl Cell {
-    fn pointer(self) -> *mut Place {
-        ptr::from_ref(self.0).cast_mut()
-    }
-
-    fn seats(self) -> [usize; 2] {
-        let seat = seat(
-            self.instance.load(Ordering::Relaxed),
-            self.name.load(Ordering::Relaxed),
-        );
-        [seat, seat ^ 1]
-    }
-}
-
-impl PartialEq for Cell {
-    fn eq(&self, other: &Self) -> bool {
-        ptr::eq(self.0, other.0)
-    }
-}
-
-impl Eq for Cell {}
-
-impl fmt::Debug for Cell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cell({:p})", self.0)
-    }
-}
+pub type Cell = cells::Cell<Place>;
 
 /// An open breaker.
-#[derive(Clone, Copy, Debug)]
-pub struct Open {
-    pub cell: Cell,
-    pub generation: u32,
-}
+pub type Open = cells::Open<Place>;
 
-/// All cells that were ever made, those that no breaker uses, and where the others are found at one look.
+/// The cells, and where those of open breakers are found at one look.
 #[derive(Debug)]
 pub struct Cells {
-    made: Mutex<Vec<Cell>>,
-    free: Mutex<Vec<Cell>>,
+    stock: Stock<Place>,
     /// Two neighbours for each hash of names.
     seats: Box<[AtomicPtr<Place>]>,
 }
@@ -88,8 +41,7 @@ impl Default for Cells {
     fn default() -> Self {
         let nobody = || AtomicPtr::new(ptr::null_mut());
         Self {
-            made: Mutex::new(Vec::new()),
-            free: Mutex::new(Vec::new()),
+            stock: Stock::default(),
             seats: (0..SEATS).map(|_| nobody()).collect(),
         }
     }
@@ -111,8 +63,8 @@ impl Cells {
     fn at(&self, seat: usize, instance: u64, name: u64) -> Option<(Cell, Glance)> {
         // Acquire pairs with the release in `show`.
         let found = self.seats[seat & (SEATS - 1)].load(Ordering::Acquire);
-        // SAFETY: only cells are put there, and no cell is ever freed.
-        let cell = Cell(unsafe { found.as_ref() }?);
+        // SAFETY: only cells are put there.
+        let cell = unsafe { Cell::at(found) }?;
         let glance = cell.breaker.glance();
         let own =
             cell.name.load(Ordering::Relaxed) == name && cell.instance.load(Ordering::Relaxed) == instance;
@@ -121,21 +73,14 @@ impl Cells {
 
     /// A cell for a breaker of an instance, and of a name whose word says all, if it is such a name.
     pub fn take(&self, instance: u64, name: Option<u64>, generation: u32) -> Open {
-        let free = self.free.lock().pop();
-        let cell = free.unwrap_or_else(|| self.make());
-        cell.instance.store(instance, Ordering::Relaxed);
-        cell.name.store(name.unwrap_or(0), Ordering::Relaxed);
-        Open { cell, generation }
-    }
-
-    fn make(&self) -> Cell {
-        let cell = Cell(Box::leak(Box::new(Place {
+        let cell = self.stock.take(|_| Place {
             breaker: Breaker::default(),
             instance: AtomicU64::new(0),
             name: AtomicU64::new(0),
-        })));
-        self.made.lock().push(cell);
-        cell
+        });
+        cell.instance.store(instance, Ordering::Relaxed);
+        cell.name.store(name.unwrap_or(0), Ordering::Relaxed);
+        Open { cell, generation }
     }
 
     /// The breaker is open: it has a seat from now on, if one is free.
@@ -147,14 +92,14 @@ impl Cells {
                     self.seats[seat].compare_exchange(nobody, own, Ordering::Release, Ordering::Relaxed);
                 taken.is_ok()
             };
-            open.cell.seats().into_iter().any(seated);
+            seats(open.cell).into_iter().any(seated);
         }
     }
 
     /// The breaker is not found at one look any more.
     pub fn hide(&self, open: Open) {
         let (nobody, own) = (ptr::null_mut(), open.cell.pointer());
-        for seat in open.cell.seats() {
+        for seat in seats(open.cell) {
             let _ = self.seats[seat].compare_exchange(own, nobody, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
@@ -163,17 +108,20 @@ impl Cells {
     pub fn give_back(&self, open: Open) {
         self.hide(open);
         drop(open.cell.breaker.close(open.generation));
-        self.free.lock().push(open.cell);
+        self.stock.give_back(open.cell);
     }
 
     pub fn bytes(&self) -> usize {
-        let made = self.made.lock();
-        let held: usize = made
-            .iter()
-            .map(|cell| size_of::<Place>() + cell.breaker.bytes())
-            .sum();
-        held + made.capacity() * size_of::<Cell>() + size_of_val(&*self.seats)
+        self.stock.bytes(|place| place.breaker.bytes()) + size_of_val(&*self.seats)
     }
+}
+
+fn seats(cell: Cell) -> [usize; 2] {
+    let seat = seat(
+        cell.instance.load(Ordering::Relaxed),
+        cell.name.load(Ordering::Relaxed),
+    );
+    [seat, seat ^ 1]
 }
 
 // Of all bits of both names.

@@ -3,17 +3,15 @@
 use kantoku_core::pool::{Borrowing, Dealing, Dealt, Effects};
 use rustler::{Encoder, Env, Term};
 
-use crate::beam::{self, Pid, atom};
+use crate::beam::{self, MS, Pid, atom};
+use crate::choice::one_of;
 use crate::courier::{Content, From, carry_out};
 use crate::guard::{Answer, Refusal};
 use crate::instance::unknown;
 use crate::key::{self, Room};
-use crate::owner::{self, Role};
 use crate::pool::MOST_COST;
-use crate::pool_life::{find, name, watching};
+use crate::pool_life::{find, watch_caller};
 use crate::{atoms, pool_config};
-
-const MS: i64 = 1_000_000;
 
 fn cost(term: Term<'_>) -> Result<u32, Refusal> {
     let cost: u32 = term.decode().map_err(|_| Refusal::BadArgument)?;
@@ -58,11 +56,7 @@ pub fn lend<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(open) = find(args[0], args[1]) else {
         return Ok(unknown(env));
     };
-    let watch = || {
-        let mut shared = open.cell.shared.lock();
-        let watching = watching(open, caller, Role::Caller(open.cell));
-        owner::watch_together(env.as_c_arg(), watching, &mut shared)
-    };
+    let watch = || watch_caller(env, open, caller);
     let content = Content::of_tag(args[2]);
     match open.cell.pool.borrow(open.generation, &borrowing, watch, content) {
         Ok(Some(loan)) => Ok((atoms::ok(), loan).encode(env)),
@@ -102,13 +96,13 @@ pub fn deal<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 }
 
 fn dealing(term: Term<'_>) -> Result<Dealing, Refusal> {
-    let known = [
-        (atoms::ask(), Dealing::Ask),
-        (atoms::take(), Dealing::Take),
-        (atoms::give_back(), Dealing::GiveBack),
-        (atoms::close(), Dealing::Close),
-    ];
-    let word = name(term)?;
-    let found = known.iter().find(|(atom, _)| beam::word(atom.as_c_arg()) == word);
-    found.map(|&(_, dealing)| dealing).ok_or(Refusal::BadArgument)
+    one_of(
+        term,
+        &[
+            (atoms::ask(), Dealing::Ask),
+            (atoms::take(), Dealing::Take),
+            (atoms::give_back(), Dealing::GiveBack),
+            (atoms::close(), Dealing::Close),
+        ],
+    )
 }

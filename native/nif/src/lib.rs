@@ -7,6 +7,8 @@ mod atoms;
 mod beam;
 mod breaker;
 mod breakers;
+mod cells;
+mod choice;
 mod courier;
 mod entries;
 mod errand;

@@ -7,16 +7,14 @@ use rustler::sys::ErlNifEnv;
 use rustler::{Encoder, Env, Term};
 
 use crate::atoms;
-use crate::beam::{self, Pid, atom};
+use crate::beam::{self, MS, Pid, atom};
 use crate::courier::{self, Content, From, atom_of, carry_out};
 use crate::guard::{Answer, Refusal};
 use crate::instance::unknown;
 use crate::key::{self, Room};
-use crate::owner::{self, Role, Watching};
-use crate::pool_life::{find, name, ticket, watching};
+use crate::owner::Watching;
+use crate::pool_life::{find, name, ticket, watch_caller};
 use crate::pools::{Cell, Open};
-
-const MS: i64 = 1_000_000;
 
 struct Params<'a> {
     tenant: Term<'a>,
@@ -122,11 +120,7 @@ fn admit<'a>(
         asking.route = params.route;
     }
     let from = From::Process(env);
-    let watch = || {
-        let mut shared = open.cell.shared.lock();
-        let watching = watching(open, caller, Role::Caller(open.cell));
-        owner::watch_together(env.as_c_arg(), watching, &mut shared)
-    };
+    let watch = || watch_caller(env, open, caller);
     let pool = &open.cell.pool;
     let asked = pool.ask(
         open.generation,

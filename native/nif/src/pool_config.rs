@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use kantoku_core::pool::{Config, Quota, Strategy, Tenant, What, Who};
 use rustler::Term;
 
+use crate::beam::MS;
+use crate::choice::{is, one_of};
 use crate::guard::Refusal;
 use crate::key::{self, Room};
 use crate::{atoms, beam};
 
-const MS: i64 = 1_000_000;
 const MOST_WEIGHT: u32 = 1_000_000;
 
 pub fn decode(map: Term<'_>) -> Result<Config, Refusal> {
@@ -59,18 +60,6 @@ fn strategy(term: Term<'_>) -> Result<Strategy, Refusal> {
         (atoms::lifo(), Strategy::Lifo),
     ];
     one_of(term, &known)
-}
-
-fn one_of<V: Copy>(term: Term<'_>, known: &[(rustler::Atom, V)]) -> Result<V, Refusal> {
-    known
-        .iter()
-        .find(|(name, _)| is(term, *name))
-        .map(|&(_, value)| value)
-        .ok_or(Refusal::BadArgument)
-}
-
-fn is(term: Term<'_>, name: rustler::Atom) -> bool {
-    beam::is_atom(term) && beam::word(term.as_c_arg()) == beam::word(name.as_c_arg())
 }
 
 fn tenant(term: Term<'_>) -> Result<Tenant, Refusal> {

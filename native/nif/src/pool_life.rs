@@ -9,7 +9,7 @@ use crate::beam::{self, Pid, atom};
 use crate::courier::{self, From, carry_out};
 use crate::guard::{Answer, Refusal};
 use crate::instance::unknown;
-use crate::owner::{self, Role, Watching};
+use crate::owner::{self, Role, Watched, Watching};
 use crate::pools::{Cell, Open, Pools};
 use crate::state::{Opened, state};
 use crate::{atoms, pool_config};
@@ -115,14 +115,21 @@ fn search(instance: u64, pool: u64) -> Option<Open> {
     pools.find(pool).filter(|_| pools.is_of(opened.generation))
 }
 
-/// What a process is watched for.
-pub fn watching(open: Open, pid: Pid, role: Role) -> Watching {
+// What a process is watched for.
+fn watching(open: Open, pid: Pid, role: Role) -> Watching {
     Watching {
         place: 0,
         generation: open.generation,
         pid,
         role,
     }
+}
+
+/// Watches a caller, together with those that came last.
+pub fn watch_caller(env: Env<'_>, open: Open, caller: Pid) -> Option<Watched> {
+    let mut shared = open.cell.shared.lock();
+    let watching = watching(open, caller, Role::Caller(open.cell));
+    owner::watch_together(env.as_c_arg(), watching, &mut shared)
 }
 
 /// A ticket's name.

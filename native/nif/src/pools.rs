@@ -2,12 +2,8 @@
 //!
 //! The way from the names to the cell takes no lock, as all that ask a pool pass there: one look into a directory of both names'
 //! hash. Where that leads to another's cell, or nowhere, the instance's own list is asked.
-//!
-//! A cell is never freed: when its pool is closed it is used for another, under a generation that none had. So whoever has one in
-//! his hands needs no count, and what comes too late finds a pool that is not open for it.
 
-use std::ops::Deref;
-use std::{fmt, ptr};
+use std::ptr;
 
 use crossbeam_utils::CachePadded;
 use kantoku_core::directory::{Binding, Directory};
@@ -16,6 +12,7 @@ use kantoku_core::sync::Mutex;
 use kantoku_core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::beam::Pid;
+use crate::cells::{self, Stock};
 use crate::courier::Processes;
 use crate::owner::Watched;
 
@@ -33,33 +30,23 @@ pub struct Room {
     pub shared: Mutex<Option<Watched>>,
 }
 
-/// A cell, for good.
-#[derive(Clone, Copy)]
-pub struct Cell(&'static Room);
+pub type Cell = cells::Cell<Room>;
 
-impl Deref for Cell {
-    type Target = Room;
-
-    fn deref(&self) -> &Room {
-        self.0
-    }
-}
-
-impl PartialEq for Cell {
-    fn eq(&self, other: &Self) -> bool {
-        ptr::eq(self.0, other.0)
-    }
-}
-
-impl Eq for Cell {}
-
-impl fmt::Debug for Cell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cell({:p})", self.0)
-    }
-}
+/// An open pool.
+pub type Open = cells::Open<Room>;
 
 impl Room {
+    fn new(place: u32, seed: u64) -> Self {
+        Self {
+            pool: CachePadded::new(Pool::new(seed.wrapping_add(u64::from(place)))),
+            place,
+            instance: AtomicU64::new(0),
+            name: AtomicU64::new(0),
+            manager: AtomicU64::new(0),
+            shared: Mutex::new(None),
+        }
+    }
+
     pub fn manager(&self) -> Option<Pid> {
         let word = self.manager.load(Ordering::Acquire);
         (word != 0).then_some(Pid(word))
@@ -70,12 +57,11 @@ impl Room {
     }
 }
 
-/// All cells that were ever made, those that no pool uses, and the directory of the others.
+/// The cells, and the directory of those of open pools.
 #[derive(Debug)]
 pub struct Cells {
     directory: Directory,
-    made: Mutex<Vec<Cell>>,
-    free: Mutex<Vec<Cell>>,
+    stock: Stock<Room>,
     places: Box<[AtomicPtr<Room>]>,
 }
 
@@ -87,8 +73,7 @@ impl Default for Cells {
         let nowhere = || AtomicPtr::new(ptr::null_mut());
         Self {
             directory: Directory::new(QUICKLY_FOUND),
-            made: Mutex::new(Vec::new()),
-            free: Mutex::new(Vec::new()),
+            stock: Stock::default(),
             places: (0..QUICKLY_FOUND).map(|_| nowhere()).collect(),
         }
     }
@@ -100,8 +85,8 @@ impl Cells {
     pub fn find(&self, instance: u64, name: u64) -> Option<Open> {
         let Binding { place, generation } = self.directory.find(hash(instance, name))?;
         let room = self.places.get(place as usize)?.load(Ordering::Acquire);
-        // SAFETY: a place is bound after its cell was put there, and no cell is ever freed.
-        let cell = Cell(unsafe { room.as_ref() }?);
+        // SAFETY: only cells are put there.
+        let cell = unsafe { Cell::at(room) }?;
         let own =
             cell.instance.load(Ordering::Relaxed) == instance && cell.name.load(Ordering::Relaxed) == name;
         own.then_some(Open { cell, generation })
@@ -109,36 +94,18 @@ impl Cells {
 
     /// A cell for a pool of these names.
     pub fn take(&self, instance: u64, name: u64, generation: u32, seed: u64) -> Open {
-        let free = self.free.lock().pop();
-        let cell = free.unwrap_or_else(|| self.make(seed));
+        let cell = self.stock.take(|before| Room::new(before as u32, seed));
         cell.instance.store(instance, Ordering::Relaxed);
         cell.name.store(name, Ordering::Relaxed);
         let place = cell.place;
-        if (place as usize) < self.places.len() {
+        if let Some(here) = self.places.get(place as usize) {
+            here.store(cell.pointer(), Ordering::Release);
             // Where there is no room the slower way is open.
             let _ = self
                 .directory
                 .bind(hash(instance, name), Binding { place, generation });
         }
         Open { cell, generation }
-    }
-
-    fn make(&self, seed: u64) -> Cell {
-        let mut made = self.made.lock();
-        let place = made.len() as u32;
-        let room: &'static Room = Box::leak(Box::new(Room {
-            pool: CachePadded::new(Pool::new(seed.wrapping_add(u64::from(place)))),
-            place,
-            instance: AtomicU64::new(0),
-            name: AtomicU64::new(0),
-            manager: AtomicU64::new(0),
-            shared: Mutex::new(None),
-        }));
-        if let Some(here) = self.places.get(place as usize) {
-            here.store(ptr::from_ref(room).cast_mut(), Ordering::Release);
-        }
-        made.push(Cell(room));
-        Cell(room)
     }
 
     /// The pool is not found any more.
@@ -159,16 +126,11 @@ impl Cells {
         let cell = open.cell;
         cell.manager.store(0, Ordering::Release);
         drop(cell.shared.lock().take());
-        self.free.lock().push(cell);
+        self.stock.give_back(cell);
     }
 
     pub fn bytes(&self) -> usize {
-        let made = self.made.lock();
-        let held: usize = made
-            .iter()
-            .map(|cell| size_of::<Room>() + cell.pool.bytes())
-            .sum();
-        held + made.capacity() * size_of::<Cell>() + self.directory.bytes() + size_of_val(&*self.places)
+        self.stock.bytes(|room| room.pool.bytes()) + self.directory.bytes() + size_of_val(&*self.places)
     }
 }
 
@@ -176,13 +138,6 @@ impl Cells {
 #[inline]
 fn hash(instance: u64, name: u64) -> u64 {
     mix(instance, name) | 1
-}
-
-/// An open pool.
-#[derive(Clone, Copy, Debug)]
-pub struct Open {
-    pub cell: Cell,
-    pub generation: u32,
 }
 
 /// The pools of one opening of an instance.

@@ -6,7 +6,7 @@ defmodule Kantoku.Engine.Elixir.Breakers do
   use GenServer
 
   alias Kantoku.Engine.Elixir.Breaker.{Machine, Shape}
-  alias Kantoku.Engine.Elixir.Instances
+  alias Kantoku.Engine.Elixir.{Instances, Server}
 
   defstruct machines: %{}, keepers: %{}, owners: %{}
 
@@ -15,12 +15,14 @@ defmodule Kantoku.Engine.Elixir.Breakers do
 
   @spec open(atom, term, map, integer) :: :ok | :unknown
   def open(instance, name, config, now) do
-    with {:ok, tables} <- Instances.fetch(instance), do: call({:open, {instance, name}, tables.keeper, config, now})
+    with {:ok, tables} <- Instances.fetch(instance),
+         do: Server.call(__MODULE__, {:open, {instance, name}, tables.keeper, config, now})
   end
 
   @spec close(atom, term) :: :ok | :unknown
   def close(instance, name) do
-    with {:ok, tables} <- Instances.fetch(instance), do: call({:close, {instance, name}, tables.keeper})
+    with {:ok, tables} <- Instances.fetch(instance),
+         do: Server.call(__MODULE__, {:close, {instance, name}, tables.keeper})
   end
 
   @spec allow(atom, term) :: term
@@ -29,14 +31,15 @@ defmodule Kantoku.Engine.Elixir.Breakers do
       case view({instance, name}, tables.keeper) do
         :unknown -> :unknown
         {:allow, ticket} -> ticket
-        :ask -> call({:ask, {instance, name}, tables.keeper, :allow, Shape.now!(nil)})
+        :ask -> Server.call(__MODULE__, {:ask, {instance, name}, tables.keeper, :allow, Shape.now!(nil)})
       end
     end
   end
 
   @spec ask(atom, term, Kantoku.Engine.Breakers.command(), integer) :: term
   def ask(instance, name, command, now) do
-    with {:ok, tables} <- Instances.fetch(instance), do: call({:ask, {instance, name}, tables.keeper, command, now})
+    with {:ok, tables} <- Instances.fetch(instance),
+         do: Server.call(__MODULE__, {:ask, {instance, name}, tables.keeper, command, now})
   end
 
   defp view(key, keeper) do
@@ -46,13 +49,6 @@ defmodule Kantoku.Engine.Elixir.Breakers do
     end
   rescue
     ArgumentError -> :unknown
-  end
-
-  # Without the engine's processes nothing is kept here.
-  defp call(request) do
-    GenServer.call(__MODULE__, request, :infinity)
-  catch
-    :exit, _gone -> :unknown
   end
 
   @impl true

@@ -3,7 +3,7 @@ defmodule Kantoku.Engine.Elixir.Instances do
   @moduledoc false
   use GenServer
 
-  alias Kantoku.Engine.Elixir.{Keeper, Tables}
+  alias Kantoku.Engine.Elixir.{Keeper, Server, Tables}
 
   @spec start_link(term) :: GenServer.on_start()
   def start_link(_arg), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
@@ -64,7 +64,7 @@ defmodule Kantoku.Engine.Elixir.Instances do
   defp start(instance, arg) do
     {:ok, keeper} = DynamicSupervisor.start_child(keepers(), {Keeper, arg})
     Process.monitor(keeper)
-    :ets.insert(__MODULE__, {instance, Keeper.call(keeper, :tables)})
+    :ets.insert(__MODULE__, {instance, Server.call(keeper, :tables)})
     :ok
   end
 

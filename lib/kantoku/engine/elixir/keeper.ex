@@ -15,14 +15,6 @@ defmodule Kantoku.Engine.Elixir.Keeper do
   @spec start_link({:unique | :duplicate, pos_integer, [atom], pid}) :: GenServer.on_start()
   def start_link(arg), do: GenServer.start_link(__MODULE__, arg)
 
-  @doc "Sends a request; `:unknown` if the keeper is gone."
-  @spec call(pid, term) :: term
-  def call(keeper, request) do
-    GenServer.call(keeper, request, :infinity)
-  catch
-    :exit, _gone -> :unknown
-  end
-
   @impl true
   def init({keys, servers, listeners, holder}) do
     tables = Tables.new(keys, holder)

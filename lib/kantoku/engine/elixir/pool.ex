@@ -19,14 +19,6 @@ defmodule Kantoku.Engine.Elixir.Pool do
   @spec start_link(arg) :: GenServer.on_start()
   def start_link(arg), do: GenServer.start_link(__MODULE__, arg, spawn_opt: [message_queue_data: :off_heap])
 
-  @doc "Sends a request; `:unknown` if the pool is gone."
-  @spec call(pid, term) :: term
-  def call(pool, request) do
-    GenServer.call(pool, request, :infinity)
-  catch
-    :exit, _gone -> :unknown
-  end
-
   # Traps exits so that an orderly end is told to who waits.
   @impl true
   def init({keeper, pool, manager, config}) do

@@ -4,7 +4,7 @@ defmodule Kantoku.Engine.Elixir.Pools do
   @moduledoc false
   use GenServer
 
-  alias Kantoku.Engine.Elixir.{Instances, Pool}
+  alias Kantoku.Engine.Elixir.{Instances, Pool, Server}
 
   @spec start_link(term) :: GenServer.on_start()
   def start_link(_arg), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
@@ -17,7 +17,7 @@ defmodule Kantoku.Engine.Elixir.Pools do
   @spec ask(atom, atom, term) :: term
   def ask(instance, pool, request) do
     with {:ok, tables} <- Instances.fetch(instance), {:ok, pid} <- fetch({instance, pool}, tables.keeper) do
-      Pool.call(pid, request)
+      Server.call(pid, request)
     end
   end
 
@@ -25,8 +25,8 @@ defmodule Kantoku.Engine.Elixir.Pools do
   @spec open(atom, atom, pid, Kantoku.Engine.Pools.config()) :: :ok | :unknown
   def open(instance, pool, manager, config) do
     with {:ok, tables} <- Instances.fetch(instance) do
-      case call({:open, {instance, pool}, {tables.keeper, pool, manager, config}}) do
-        {:open, pid} -> Pool.call(pid, {:configure, manager, config})
+      case Server.call(__MODULE__, {:open, {instance, pool}, {tables.keeper, pool, manager, config}}) do
+        {:open, pid} -> Server.call(pid, {:configure, manager, config})
         answer -> answer
       end
     end
@@ -35,14 +35,8 @@ defmodule Kantoku.Engine.Elixir.Pools do
   @doc "Closes a pool; everybody is told when this returns."
   @spec close(atom, atom) :: :ok | :unknown
   def close(instance, pool) do
-    with {:ok, tables} <- Instances.fetch(instance), do: call({:close, {instance, pool}, tables.keeper})
-  end
-
-  # Without the engine's processes nothing is kept here.
-  defp call(request) do
-    GenServer.call(__MODULE__, request, :infinity)
-  catch
-    :exit, _gone -> :unknown
+    with {:ok, tables} <- Instances.fetch(instance),
+         do: Server.call(__MODULE__, {:close, {instance, pool}, tables.keeper})
   end
 
   defp fetch(key, keeper) do
