@@ -52,6 +52,13 @@ defmodule Kantoku.MixProject do
   defp local_dep({name, {_requirement, opts}}, dir), do: {name, [path: Path.join(dir, "#{name}")] ++ opts}
   defp local_dep({name, _requirement}, dir), do: {name, path: Path.join(dir, "#{name}")}
 
+  # What README's table was made of; each run of a bench says here what it found.
+  defp measurements do
+    for path <- Path.wildcard("bench/results/*.md"), name = Path.basename(path, ".md"), Path.extname(name) == "" do
+      {String.to_atom(path), filename: "measured-#{name}", title: name}
+    end
+  end
+
   defp package do
     [
       licenses: ["Apache-2.0"],
@@ -66,9 +73,13 @@ defmodule Kantoku.MixProject do
     [
       main: "readme",
       source_ref: "v#{@version}",
-      extras: ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "usage-rules.md"] ++ Path.wildcard("guides/*.md"),
-      assets: %{"guides/assets" => "assets"},
-      groups_for_extras: [Guides: ~r"guides/"],
+      extras:
+        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "usage-rules.md", "LICENSE"] ++
+          Path.wildcard("guides/*.md") ++ measurements(),
+      assets: %{"guides/assets" => "assets", "bench/results" => "."},
+      groups_for_extras: [Guides: ~r"guides/", Measurements: ~r"bench/"],
+      # They are no part of anybody's documentation.
+      skip_code_autolink_to: ["Registry.whereis_name/1", "Kantoku.Native.whereis/2"],
       groups_for_modules: [
         Agents: [Kantoku.Agent, Kantoku.Agent.Options, Kantoku.Agent.Server, Kantoku.Agent.Adapter],
         Domains: [Kantoku.Domain],
@@ -80,6 +91,7 @@ defmodule Kantoku.MixProject do
           Kantoku.Pool.Scaler,
           Kantoku.Pool.Scaler.Policy,
           Kantoku.Pool.Scaler.Decision,
+          Kantoku.Pool.Scaler.Wish,
           Kantoku.Pool.Scaler.Headroom,
           Kantoku.Pool.Forecast,
           Kantoku.Pool.Forecast.History,

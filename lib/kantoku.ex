@@ -29,6 +29,12 @@ defmodule Kantoku do
   @type id :: term
 
   @typedoc """
+  What a drain did: `agents` that were up, how many were `stopped`, the ids that were `cut_off` at work (`{:pool, name}` for a pool's
+  requests), its `duration` in ms.
+  """
+  @type drained :: %{agents: non_neg_integer, stopped: non_neg_integer, cut_off: [term], duration: non_neg_integer}
+
+  @typedoc """
   What can be started: a module with `new/1` and `cmd/2` (or `{module, args}`), an adapter's tuple (`Kantoku.Agent.Adapter`), or any
   OTP child spec.
   """
@@ -152,10 +158,8 @@ defmodule Kantoku do
   @doc """
   Takes the instance out of service: refuses new work, lets work in flight finish for up to `timeout` ms (`nil`: the instance's
   `:drain` option), then stops all agents in the order of their domains. An orderly shutdown of the instance does the same.
-
-  `{:ok, report}`: `agents` that were up, how many were `stopped`, the ids that were `cut_off` at work (`{:pool, name}` for a pool's requests), `duration` in ms.
   """
-  @spec drain(instance, timeout :: non_neg_integer | nil) :: {:ok, Drain.report()} | {:error, Error.t()}
+  @spec drain(instance, timeout :: non_neg_integer | nil) :: {:ok, drained} | {:error, Error.t()}
   def drain(instance, timeout \\ nil) do
     with {:ok, {_rows, book}} <- Instances.tables(instance), do: {:ok, Drain.Server.drain(book, nil, timeout)}
   end

@@ -30,12 +30,15 @@ defmodule Kantoku.Domain do
   alias Kantoku.{Agents, Drain, Error, Instances}
   alias Kantoku.Domain.{Book, Gauges, Policy, Rows}
 
+  @typedoc "A domain by its name; that of a pool's workers is named after the pool."
+  @type name :: atom | {:pool, atom}
+
   @doc """
   Changes options of a running domain. Nested options are merged: what is not given stays. Raises `ArgumentError` on a bad option.
 
       Kantoku.Domain.update(MyApp.Agents, :tools, budget: [crashes: 20])
   """
-  @spec update(instance :: atom, Book.domain(), keyword) :: :ok | {:error, Error.t()}
+  @spec update(instance :: atom, name, keyword) :: :ok | {:error, Error.t()}
   def update(instance, domain, changes) do
     inside(instance, domain, fn _rows, book ->
       where = "Kantoku, domain #{inspect(domain)}"
@@ -45,7 +48,7 @@ defmodule Kantoku.Domain do
   end
 
   @doc "A domain's present options, as maps; durations in ms."
-  @spec options(instance :: atom, Book.domain()) :: {:ok, map} | {:error, Error.t()}
+  @spec options(instance :: atom, name) :: {:ok, map} | {:error, Error.t()}
   def options(instance, domain) do
     inside(instance, domain, fn _rows, book ->
       shape = Book.shape(book, domain)
@@ -60,7 +63,7 @@ defmodule Kantoku.Domain do
       {:ok, %{agents: %{up: 12, parked: 1}, places: 13, draining: false, parent: nil}} =
         Kantoku.Domain.status(MyApp.Agents, :tools)
   """
-  @spec status(instance :: atom, Book.domain()) :: {:ok, map} | {:error, Error.t()}
+  @spec status(instance :: atom, name) :: {:ok, map} | {:error, Error.t()}
   def status(instance, domain) do
     inside(instance, domain, fn rows, book ->
       chain = Book.chain(book, domain)
@@ -85,14 +88,14 @@ defmodule Kantoku.Domain do
   Drains a domain and those nested in it: refuses new work, lets work in flight finish for up to `timeout` ms (`nil`: the instance's
   own), stops the agents in order. Returns what `Kantoku.drain/2` does.
   """
-  @spec drain(instance :: atom, Book.domain(), timeout :: non_neg_integer | nil) ::
-          {:ok, Drain.report()} | {:error, Error.t()}
+  @spec drain(instance :: atom, name, timeout :: non_neg_integer | nil) ::
+          {:ok, Kantoku.drained()} | {:error, Error.t()}
   def drain(instance, domain, timeout \\ nil) do
     inside(instance, domain, fn _rows, book -> {:ok, Drain.Server.drain(book, domain, timeout)} end)
   end
 
   @doc "The names of an instance's domains, nested ones included."
-  @spec names(instance :: atom) :: {:ok, [Book.domain()]} | {:error, Error.t()}
+  @spec names(instance :: atom) :: {:ok, [name]} | {:error, Error.t()}
   def names(instance) do
     Instances.reading(instance, fn _rows, book -> {:ok, Book.domains(book)} end)
   end

@@ -9,8 +9,6 @@ defmodule Kantoku.Drain do
   alias Kantoku.Drain.Work
   alias Kantoku.Pool.Life
 
-  @type report :: %{agents: non_neg_integer, stopped: non_neg_integer, cut_off: [term], duration: non_neg_integer}
-
   # Between two looks at what is still at work, in ms.
   @look 10
 
@@ -31,7 +29,7 @@ defmodule Kantoku.Drain do
   defp own?(instance), do: match?([_ | _], Kantoku.Engine.keys(instance, self()))
 
   @doc "Drains a domain and those in it; `nil` is the whole instance. `timeout` ms for work in flight."
-  @spec run(Start.context(), Book.domain() | nil, non_neg_integer) :: report
+  @spec run(Start.context(), Kantoku.Domain.name() | nil, non_neg_integer) :: Kantoku.drained()
   def run({instance, rows, book}, domain, timeout) do
     begun = System.monotonic_time()
     Gauges.set_draining(Book.chain(book, domain), true)

@@ -53,7 +53,7 @@ defmodule Kantoku.Pool do
   such pool, `:not_running` where there is no such instance, `:restarting` while a pool is being opened again. See the guide "Pools".
   """
 
-  alias Kantoku.{Agents, Drain, Engine, Error, Instances}
+  alias Kantoku.{Agents, Engine, Error, Instances}
   alias Kantoku.Domain.{Book, Rows}
   alias Kantoku.Pool.{Calls, Config, Guard, Lease, Leases, Life, Notes, Scaling, Worker}
 
@@ -261,7 +261,7 @@ defmodule Kantoku.Pool do
   `:drain` option), stops the workers. What is left then is `:closed`, or `:crashed` if a worker had it. Answers what
   `Kantoku.drain/2` does.
   """
-  @spec stop(t, timeout :: non_neg_integer | nil) :: {:ok, Drain.report()} | {:error, Error.t()}
+  @spec stop(t, timeout :: non_neg_integer | nil) :: {:ok, Kantoku.drained()} | {:error, Error.t()}
   def stop({instance, pool}, timeout \\ nil), do: Life.stop(instance, pool, timeout)
 
   defp inside(instance, pool, fun) do

@@ -7,8 +7,7 @@ defmodule Kantoku.Domain.Book do
 
   alias Kantoku.Domain.{Gauges, Policy}
 
-  @typedoc "A domain by its name; that of a pool's workers is named after the pool."
-  @type domain :: atom | {:pool, atom}
+  @typep domain :: Kantoku.Domain.name()
 
   @type epoch :: [integer, ...]
   @type part :: non_neg_integer | :group

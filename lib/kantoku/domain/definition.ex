@@ -3,7 +3,7 @@ defmodule Kantoku.Domain.Definition do
   @moduledoc false
   import Kantoku.Domain.Rows, only: [row: 2]
 
-  alias Kantoku.Domain.{Book, Policy, Rows, Wish}
+  alias Kantoku.Domain.{Policy, Rows, Wish}
   alias Kantoku.Options
 
   @schema [
@@ -42,7 +42,7 @@ defmodule Kantoku.Domain.Definition do
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
-          name: Book.domain(),
+          name: Kantoku.Domain.name(),
           policy: Policy.t(),
           strategy: Supervisor.strategy(),
           agents: [Rows.row()],
@@ -100,7 +100,7 @@ defmodule Kantoku.Domain.Definition do
   end
 
   @doc "The names of a domain and those in it."
-  @spec names(t) :: [Book.domain()]
+  @spec names(t) :: [Kantoku.Domain.name()]
   def names(domain), do: [domain.name | Enum.flat_map(domain.domains, &names/1)]
 
   @doc "The ids of all agents declared in a domain and those in it."

@@ -23,7 +23,7 @@ defmodule Kantoku.Domain.Enrolment do
   def while_starting(_book, _row, start), do: start.()
 
   @doc "What the supervisor of a place is starting, with the monotonic ms of its begin."
-  @spec starting(:ets.tid(), Book.domain(), Book.part()) :: mark | nil
+  @spec starting(:ets.tid(), Kantoku.Domain.name(), Book.part()) :: mark | nil
   def starting(book, domain, part) do
     case :ets.lookup(book, {:starting, domain, part}) do
       [{_place, supervisor, id, since}] -> {supervisor, id, since}

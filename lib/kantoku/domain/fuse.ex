@@ -9,7 +9,7 @@ defmodule Kantoku.Domain.Fuse do
   alias Kantoku.Domain.Book
 
   @doc "Gives a domain up, `nil` for the whole instance, and counts that as a restart of the level above."
-  @spec blow(atom, :ets.tid(), Book.domain() | nil) :: :ok
+  @spec blow(atom, :ets.tid(), Kantoku.Domain.name() | nil) :: :ok
   def blow(instance, book, domain) do
     if Book.blow(book, domain) do
       parent = Book.shape(book, domain).parent
@@ -27,12 +27,12 @@ defmodule Kantoku.Domain.Fuse do
     Telemetry.emit(instance, [:domain, :escalated], %{crashes: restarts}, metadata)
   end
 
-  @spec child_spec({atom, Book.domain() | nil, Book.epoch()}) :: map
+  @spec child_spec({atom, Kantoku.Domain.name() | nil, Book.epoch()}) :: map
   def child_spec(argument) do
     %{id: __MODULE__, start: {__MODULE__, :start_link, [argument]}, restart: :transient, significant: true}
   end
 
-  @spec start_link({atom, Book.domain() | nil, Book.epoch()}) :: GenServer.on_start()
+  @spec start_link({atom, Kantoku.Domain.name() | nil, Book.epoch()}) :: GenServer.on_start()
   def start_link(argument), do: GenServer.start_link(__MODULE__, argument)
 
   @impl true

@@ -19,10 +19,10 @@ defmodule Kantoku.Domain.Gauges do
   # that come together would all wait for the same supervisor's slowest child.
   @run 64
 
-  @type t :: {domain :: Kantoku.Domain.Book.domain() | nil, :atomics.atomics_ref()}
+  @type t :: {domain :: Kantoku.Domain.name() | nil, :atomics.atomics_ref()}
   @type chain :: [t, ...]
 
-  @spec new(Kantoku.Domain.Book.domain() | nil, pos_integer | :infinity) :: t
+  @spec new(Kantoku.Domain.name() | nil, pos_integer | :infinity) :: t
   def new(domain, max_agents) do
     gauges = {domain, :atomics.new(6, [])}
     put_max_agents(gauges, max_agents)

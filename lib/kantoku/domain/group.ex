@@ -16,7 +16,7 @@ defmodule Kantoku.Domain.Group do
   Starts the group's supervisor. It comes empty, takes the rows of the one before it, of which nothing is left by then, and only
   then starts anybody. `in_office?` says whether the calling process is still the one that is to start it.
   """
-  @spec start_link(Start.context(), Kantoku.Domain.Book.domain(), in_office? :: (() -> boolean)) ::
+  @spec start_link(Start.context(), Kantoku.Domain.name(), in_office? :: (() -> boolean)) ::
           Supervisor.on_start()
   def start_link({instance, rows, book}, domain, in_office?) do
     %{strategy: strategy, declared: declared} = Book.shape(book, domain)

@@ -11,7 +11,7 @@ defmodule Kantoku.Domain.Keeper do
   def start_link(argument), do: GenServer.start_link(__MODULE__, argument)
 
   @doc "Asks the keeper of a place to look at some agents. Whether it gets to it does not matter: who asks will ask again."
-  @spec look(:ets.tid(), Book.domain(), Book.part(), [term]) :: :ok
+  @spec look(:ets.tid(), Kantoku.Domain.name(), Book.part(), [term]) :: :ok
   def look(book, domain, part, ids) do
     with pid when is_pid(pid) <- Book.keeper(book, domain, part), do: GenServer.cast(pid, {:look, ids})
     :ok

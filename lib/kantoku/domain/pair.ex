@@ -7,7 +7,7 @@ defmodule Kantoku.Domain.Pair do
   alias Kantoku.Instances
   alias Kantoku.Domain.{Book, Group, Keeper}
 
-  @type place :: {instance :: atom, Book.domain(), Book.part()}
+  @type place :: {instance :: atom, Kantoku.Domain.name(), Book.part()}
 
   # Whether to restart is decided by agents' rows, so OTP's own count must never end a supervisor.
   @unlimited [max_restarts: 1_000_000, max_seconds: 1]

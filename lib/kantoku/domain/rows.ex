@@ -126,11 +126,11 @@ defmodule Kantoku.Domain.Rows do
   defp allowed(_row), do: 5_000
 
   @doc "All rows of a place: a domain, or one of its partitions."
-  @spec of(:ets.tid(), Kantoku.Domain.Book.domain(), :_ | non_neg_integer | :group) :: [row]
+  @spec of(:ets.tid(), Kantoku.Domain.name(), :_ | non_neg_integer | :group) :: [row]
   def of(rows, domain, part \\ :_), do: :ets.match_object(rows, pattern(:_, [{domain_at(), domain}, {part_at(), part}]))
 
   @doc "How many rows there are of each phase."
-  @spec phases(:ets.tid(), Kantoku.Domain.Book.domain()) :: %{phase => pos_integer}
+  @spec phases(:ets.tid(), Kantoku.Domain.name()) :: %{phase => pos_integer}
   def phases(rows, domain) do
     spec = [{pattern(:_, [{domain_at(), domain}, {phase_at(), :"$1"}]), [], [:"$1"]}]
     rows |> :ets.select(spec) |> Enum.frequencies()

@@ -7,7 +7,7 @@ defmodule Kantoku.Domain.Tree do
   alias Kantoku.Instances
   alias Kantoku.Domain.{Book, Fuse, Pair}
 
-  @type argument :: {instance :: atom, Book.domain(), Book.epoch()}
+  @type argument :: {instance :: atom, Kantoku.Domain.name(), Book.epoch()}
 
   @spec child_spec(argument) :: Supervisor.child_spec()
   def child_spec({_instance, domain, _epoch} = argument) do
@@ -52,7 +52,7 @@ defmodule Kantoku.Domain.Tree do
   end
 
   @doc "Starts the pairs that hold a domain's dynamic agents."
-  @spec start_partitions(atom, Book.domain(), pos_integer, Book.epoch()) :: Supervisor.on_start()
+  @spec start_partitions(atom, Kantoku.Domain.name(), pos_integer, Book.epoch()) :: Supervisor.on_start()
   def start_partitions(instance, domain, count, above) do
     epoch = Book.next_epoch(above)
     pairs = for index <- 0..(count - 1), do: Pair.child_spec({{instance, domain, index}, epoch})

@@ -11,7 +11,7 @@ defmodule Kantoku.Drain.Server do
   def start_link(argument), do: GenServer.start_link(__MODULE__, argument)
 
   @doc "Drains a domain or, with `nil`, the instance. `timeout` `nil` is the instance's own."
-  @spec drain(:ets.tid(), Book.domain() | nil, non_neg_integer | nil) :: Drain.report()
+  @spec drain(:ets.tid(), Kantoku.Domain.name() | nil, non_neg_integer | nil) :: Kantoku.drained()
   def drain(book, domain, timeout), do: GenServer.call(Book.seated(book, :drain), {:drain, domain, timeout}, :infinity)
 
   @impl true

@@ -47,7 +47,7 @@ defmodule Kantoku.Instance.Core do
   end
 
   @doc "Starts the tree of a domain that is among the outermost ones of the book, and was not when the others were started."
-  @spec start_domain(atom, :ets.tid(), Book.domain()) :: :ok
+  @spec start_domain(atom, :ets.tid(), Kantoku.Domain.name()) :: :ok
   def start_domain(instance, book, domain) do
     in_office(book, fn supervisor, epoch ->
       case Supervisor.start_child(supervisor, Tree.child_spec({instance, domain, epoch})) do
@@ -59,7 +59,7 @@ defmodule Kantoku.Instance.Core do
   end
 
   @doc "Stops the tree of a domain that is not among the outermost ones of the book any more."
-  @spec stop_domain(:ets.tid(), Book.domain()) :: :ok
+  @spec stop_domain(:ets.tid(), Kantoku.Domain.name()) :: :ok
   def stop_domain(book, domain) do
     in_office(book, fn supervisor, _epoch ->
       Supervisor.terminate_child(supervisor, {:domain, domain})

@@ -120,7 +120,7 @@ defmodule Kantoku.Pool.Life do
   # Stopping ---------------------------------------------------------------------------------------------------------------
 
   @doc "See `Kantoku.Pool.stop/2`."
-  @spec stop(atom, atom, non_neg_integer | nil) :: {:ok, Drain.report()} | {:error, Error.t()}
+  @spec stop(atom, atom, non_neg_integer | nil) :: {:ok, Kantoku.drained()} | {:error, Error.t()}
   def stop(instance, pool, timeout) do
     Instances.reading(instance, fn _rows, book ->
       if Notes.config(book, pool), do: drain(book, instance, pool, timeout), else: {:error, absent(instance, pool)}

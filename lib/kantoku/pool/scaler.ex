@@ -37,12 +37,12 @@ defmodule Kantoku.Pool.Scaler do
 
   defstruct pasts: %{}, up: Window.new(:min), down: Window.new(:max), changes: [], last_change: nil, forecast: nil
 
-  @typedoc "What a scaler remembers. Bounded by its policy; opaque."
+  @typedoc "What a scaler remembers, which is bounded by its policy. Only `forecast` is of use outside."
   @type t :: %__MODULE__{
-          pasts: %{atom => LookBack.t()},
-          up: Window.t(),
-          down: Window.t(),
-          changes: Rates.changes(),
+          pasts: %{atom => struct},
+          up: struct,
+          down: struct,
+          changes: list,
           last_change: integer | nil,
           forecast: nil | Forecast.t()
         }

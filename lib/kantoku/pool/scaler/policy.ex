@@ -150,7 +150,7 @@ defmodule Kantoku.Pool.Scaler.Policy do
           forecast: :off | forecast
         }
 
-  @doc "The options as `Kantoku.Options` takes them, for those who nest them."
+  @doc false
   @spec schema() :: Options.schema()
   def schema, do: @schema
 

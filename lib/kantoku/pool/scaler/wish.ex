@@ -1,15 +1,24 @@
 defmodule Kantoku.Pool.Scaler.Wish do
-  # How many workers one metric asks for: HPA's formula, its tolerance and its rule for missing readings. Knows no other metric,
-  # no limit and no history but the metric's own.
-  @moduledoc false
+  # Knows no other metric, no limit and no history but the metric's own.
+  @moduledoc """
+  How many workers one metric asks for: HPA's formula, its tolerance and its rule for missing readings.
+  """
 
   alias Kantoku.Pool.Scaler.{LookBack, Policy}
 
   # A ratio that is whole but for the rounding of floats must not cost a worker more.
   @grain 1.0e-9
 
+  @typedoc """
+  Whether it asks for a change; that it does not, as the `ratio` is `:within_tolerance`; that it would have asked for the opposite
+  but for workers without a reading (`:reversed`); or that it could not be read (`:missing`).
+  """
   @type verdict :: :moves | :within_tolerance | :reversed | :missing
 
+  @typedoc """
+  What one metric says: its `reading`, a `:total` or the `:mean` of as many workers as `reported`; its `target` for each worker; what
+  it `needs`, in workers; the `ratio` of that to what is there; the `wish`, in whole workers.
+  """
   @type t :: %{
           metric: atom,
           kind: :total | :mean,
@@ -22,7 +31,7 @@ defmodule Kantoku.Pool.Scaler.Wish do
           verdict: verdict
         }
 
-  @doc "What a metric wishes for, and its past with this reading."
+  @doc false
   @spec of(Policy.metric(), map, LookBack.t(), integer, Policy.t()) :: {t, LookBack.t()}
   def of(metric, observation, past, now, policy) do
     case reading(metric, observation) do
@@ -31,7 +40,7 @@ defmodule Kantoku.Pool.Scaler.Wish do
     end
   end
 
-  @doc "What is needed, in workers, as a wish of a pool of `size`: `{wish, ratio, verdict}`."
+  @doc false
   @spec sized(number, non_neg_integer, Policy.t()) :: {non_neg_integer, number, verdict}
   def sized(needs, size, policy) do
     ratio = needs / max(size, 1)

@@ -13,8 +13,9 @@ defmodule Kantoku.Pool.Simulation.LoadFile do
       iex> {arrivals, _} = Trace.take(trace, trace.until)
       iex> length(arrivals)
       6
-      iex> LoadFile.parse("time,arrivals,service_time\\n0,2,80\\n1000,four,80\\n")
-      {:error, "line 3, column 2 (arrivals): expected a number of 0 or more, got: \\"four\\""}
+      iex> {:error, why} = LoadFile.parse("time,arrivals,service_time\\n0,2,80\\n1000,four,80\\n")
+      iex> why
+      "line 3, column 2 (arrivals): expected a number of 0 or more, got: \\"four\\""
   """
 
   alias Kantoku.Pool.Simulation.Trace
