@@ -18,18 +18,14 @@ defmodule Demo.Errand do
   @moduledoc false
 
   alias Demo.{Fleet, Gauges}
-  alias Kantoku.{Error, Pool}
+  alias Kantoku.Error
 
   @parts [max_concurrency: 8, timeout: :infinity, ordered: false]
   # So many parts in a row go to one indexer: a large file is spread over several.
   @together 8
-  @call 60_000
   @wait 30_000
   @pause_at_least 10
   @pause_at_most 1_000
-  @look 250
-  # Looks at an extractor and an indexer that are both up before the part is given to another extractor.
-  @looks 40
 
   @type outcome :: {:text, parts :: non_neg_integer, bytes :: non_neg_integer} | {:skip, Demo.Decode.reason()}
 
@@ -47,7 +43,7 @@ defmodule Demo.Errand do
   end
 
   defp read(fleet, path) do
-    case Pool.call({fleet.instance, :read}, {:read, path}, timeout: @call) do
+    case fleet.crew.read(fleet.instance, path) do
       {:ok, result} -> result
       {:error, error} -> again(fleet, :read, error, fn -> read(fleet, path) end)
     end
@@ -69,33 +65,9 @@ defmodule Demo.Errand do
   end
 
   defp submit(fleet, errand, text, held_up) do
-    case lent(fleet, :extract, [], &entrust(fleet.instance, &1, errand, text, held_up)) do
+    case lent(fleet, :extract, [], &fleet.crew.merge(fleet.instance, &1, errand, text, held_up)) do
       :merged -> :ok
       {:again, why} -> again(fleet, :extract, why, fn -> submit(fleet, errand, text, held_up) end)
-    end
-  end
-
-  defp entrust(instance, extractor, errand, text, held_up) do
-    case Kantoku.call(instance, extractor, {:extract, errand, text}, @call) do
-      {:ok, :taken} -> await(instance, extractor, errand, held_up, @looks)
-      {:error, error} -> {:again, error}
-    end
-  end
-
-  # Its outbox brings the part home as soon as both are there. An extractor that is away is replaced by another one; the indexer is
-  # waited for (E4).
-  defp await(_instance, _extractor, _errand, _held_up, 0), do: {:again, :late}
-
-  defp await(instance, extractor, %{key: key, indexer: indexer} = errand, held_up, looks) do
-    receive do
-      {:merged, ^key} -> :merged
-    after
-      @look ->
-        cond do
-          Kantoku.whereis(instance, indexer) == nil -> held_up.() && await(instance, extractor, errand, held_up, looks)
-          Kantoku.whereis(instance, extractor) == nil -> {:again, :gone}
-          true -> await(instance, extractor, errand, held_up, looks - 1)
-        end
     end
   end
 

@@ -4,12 +4,10 @@ defmodule Demo.Extractor do
   @moduledoc false
   use Kantoku.Agent
 
-  alias Demo.{Gauges, Tally}
+  alias Demo.{Gauges, Patience, Tally}
 
   # For so many ms a courier waits for an indexer to come back; then the next attempt is the outbox's.
   @patience 120_000
-  @look_at_least 20
-  @look_at_most 500
   @merge 60_000
 
   defstruct taken: 0
@@ -48,12 +46,9 @@ defmodule Demo.Extractor do
   defp away(error, false, _once_more), do: {:error, error}
 
   defp away(error, true, once_more) do
-    Process.sleep(patience(error))
+    Patience.rest(error)
     once_more.()
   end
-
-  defp patience(%{details: %{retry_in: ms}}) when is_integer(ms), do: ms |> max(@look_at_least) |> min(@look_at_most)
-  defp patience(_error), do: @look_at_least
 
   defp now, do: System.monotonic_time(:millisecond)
 end

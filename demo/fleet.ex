@@ -5,18 +5,18 @@ defmodule Demo.Fleet do
   # of the result in its snapshots, so theirs is a pool of a fixed size, which lets nobody go.
   @moduledoc false
 
-  alias Demo.{Extractor, Gauges, Indexer, Options, Reader}
+  alias Demo.{Crew, Gauges, Options}
   alias Kantoku.{Error, Pool, Registry}
 
   # A large fleet on a small machine takes a while to start.
   @warm_up 300_000
 
-  @enforce_keys [:instance, :supervisor, :sizes]
+  @enforce_keys [:instance, :supervisor, :crew, :sizes]
   defstruct @enforce_keys
 
   @type kind :: :read | :extract | :index
   @typedoc "`sizes` are those that pools have without a surge."
-  @type t :: %__MODULE__{instance: atom, supervisor: pid, sizes: %{kind => pos_integer}}
+  @type t :: %__MODULE__{instance: atom, supervisor: pid, crew: module, sizes: %{kind => pos_integer}}
 
   @doc "The types of agents, and pools, in the order of the work."
   @spec kinds() :: [kind]
@@ -26,10 +26,12 @@ defmodule Demo.Fleet do
   @spec start(atom, Options.t()) :: t
   def start(instance, options) do
     :ok = Gauges.new(instance)
+    {:ok, crew} = Crew.named(options.crew)
+    :ok = crew.open(instance)
     sizes = sizes(options.agents)
-    pools = for kind <- kinds(), do: pool(kind, sizes[kind])
+    pools = for kind <- kinds(), do: [worker: worker(crew, instance, kind)] ++ pool(kind, sizes[kind])
     {:ok, supervisor} = Kantoku.start_link(name: instance, engine: options.engine, pools: pools)
-    %__MODULE__{instance: instance, supervisor: supervisor, sizes: sizes}
+    %__MODULE__{instance: instance, supervisor: supervisor, crew: crew, sizes: sizes}
   end
 
   # Half extract, which is most of the work.
@@ -40,12 +42,11 @@ defmodule Demo.Fleet do
 
   # A piece of the files goes to the same shard in each pass, if that is free: it then counts on the terms that it has.
   defp pool(:index, size),
-    do: [name: :index, worker: worker(:index), target: size, strategy: :hash, warm_up_timeout: @warm_up]
+    do: [name: :index, target: size, strategy: :hash, warm_up_timeout: @warm_up]
 
   defp pool(kind, size) do
     [
       name: kind,
-      worker: worker(kind),
       min: size,
       max: size + grown(size),
       scaling: [scale_down: [stabilization: 5_000]],
@@ -59,15 +60,14 @@ defmodule Demo.Fleet do
   defp grown(size), do: div(size + 1, 2)
   defp overflow(size), do: div(size + 3, 4)
 
-  defp worker(kind), do: [spec: spec(kind), capabilities: [kind]]
-
-  defp spec(:read), do: {Reader, []}
-  defp spec(:extract), do: Extractor
-  defp spec(:index), do: Indexer
+  defp worker(crew, instance, kind), do: [capabilities: [kind]] ++ crew.worker(instance, kind)
 
   @doc "Ends the instance with all its agents."
   @spec stop(t) :: :ok
-  def stop(%{supervisor: supervisor}), do: Supervisor.stop(supervisor, :normal, :infinity)
+  def stop(%{supervisor: supervisor, crew: crew, instance: instance}) do
+    Supervisor.stop(supervisor, :normal, :infinity)
+    crew.close(instance)
+  end
 
   @doc "All ids of a kind; also those that only a surge brings up."
   @spec ids(t, kind) :: [term]

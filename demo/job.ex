@@ -48,9 +48,12 @@ defmodule Demo.Job do
   end
 
   defp heading(options, dir, walk) do
-    "#{options.agents} agents on the #{options.engine} engine, #{length(walk.files)} files below #{dir}, " <>
+    "#{options.agents} agents#{of(options.crew)} on the #{options.engine} engine, #{length(walk.files)} files below #{dir}, " <>
       "#{options.kill_rate} kills a second, #{options.seconds} s"
   end
+
+  defp of(:kantoku), do: ""
+  defp of(:jido), do: " of Jido's"
 
   defp work(fleet, options, paths, screen) do
     schedule = Schedule.new(options, System.monotonic_time(:millisecond))

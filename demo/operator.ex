@@ -27,8 +27,8 @@ defmodule Demo.Operator do
     fleet |> Fleet.ids(:index) |> Enum.reduce(%Tally{}, &Tally.merge(&2, read(fleet, &1)))
   end
 
-  defp read(%{instance: instance} = fleet, id) do
-    case Kantoku.call(instance, id, :read, 60_000) do
+  defp read(fleet, id) do
+    case fleet.crew.tally(fleet.instance, id) do
       {:ok, tally} ->
         tally
 

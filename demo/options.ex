@@ -2,7 +2,16 @@ defmodule Demo.Options do
   # What the command line asked for. Knows neither files nor agents.
   @moduledoc false
 
-  defstruct dir: nil, agents: 2_000, kill_rate: 20, seconds: 30, engine: :native, surge: false, json: false
+  alias Demo.Crew
+
+  defstruct dir: nil,
+            agents: 2_000,
+            kill_rate: 20,
+            seconds: 30,
+            engine: :native,
+            crew: :kantoku,
+            surge: false,
+            json: false
 
   @type t :: %__MODULE__{
           dir: Path.t() | nil,
@@ -10,21 +19,23 @@ defmodule Demo.Options do
           kill_rate: non_neg_integer,
           seconds: pos_integer,
           engine: :native | :elixir,
+          crew: :kantoku | :jido,
           surge: boolean,
           json: boolean
         }
 
   @switches [agents: :integer, kill_rate: :integer, seconds: :integer, engine: :string] ++
-              [surge: :boolean, json: :boolean, help: :boolean]
+              [jido: :boolean, surge: :boolean, json: :boolean, help: :boolean]
   @least [agents: 3, kill_rate: 0, seconds: 1]
 
   @usage """
-  bin/demo [DIR] [--agents N] [--kill-rate R] [--seconds S] [--engine native|elixir] [--surge] [--json]
+  bin/demo [DIR] [--agents N] [--kill-rate R] [--seconds S] [--engine native|elixir] [--jido] [--surge] [--json]
 
   N supervised agents (2000) in three pools work through every file below DIR, pass after pass for S seconds (30), while R of them
   a second (20) are killed. What they counted is compared with a plain computation. DIR is the system's own documentation if not
   given.
 
+  --jido   the agents are Jido's, where Jido is to be had
   --surge  32 times as many files are handed out at once (1,024, not 32) for 15 s in the middle, or for half of the time if that
            is less: pools grow, requests wait, some are refused and asked again
   --json   the last line is the result as an object
@@ -45,8 +56,11 @@ defmodule Demo.Options do
          false <- Keyword.get(given, :help, false),
          {:ok, dir} <- dir(names),
          :ok <- large_enough(given),
-         {:ok, engine} <- engine(Keyword.get(given, :engine, "native")) do
-      {:ok, struct!(__MODULE__, Keyword.merge(given, dir: dir, engine: engine) |> Keyword.delete(:help))}
+         {:ok, engine} <- engine(Keyword.get(given, :engine, "native")),
+         crew = if(given[:jido], do: :jido, else: :kantoku),
+         {:ok, _module} <- Crew.named(crew) do
+      {:ok,
+       struct!(__MODULE__, given |> Keyword.drop([:help, :jido]) |> Keyword.merge(dir: dir, engine: engine, crew: crew))}
     else
       true -> :help
       {:error, _sentence} = error -> error

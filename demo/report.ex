@@ -122,7 +122,14 @@ defmodule Demo.Report do
     {lost, twice} = Tally.compare(report.index, should(report).tally)
 
     Json.object(
-      [identical: identical?(report), lost: lost, counted_twice: twice, engine: options.engine, agents: options.agents] ++
+      [
+        identical: identical?(report),
+        lost: lost,
+        counted_twice: twice,
+        engine: options.engine,
+        crew: options.crew,
+        agents: options.agents
+      ] ++
         [
           files: length(walk.files),
           passes: report.passes,

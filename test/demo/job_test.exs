@@ -74,6 +74,13 @@ defmodule Demo.JobTest do
     end
   end
 
+  unless Kantoku.Jido.compiled?() do
+    test "Jido's agents are asked for where Jido is not" do
+      assert capture_io(:stderr, fn -> assert {2, _} = run(["--jido", "--json"]) end) =~
+               "--jido needs Jido, which is not among"
+    end
+  end
+
   @tag :tmp_dir
   test "a folder that gives nothing to do is named, and the exit code is 2", %{tmp_dir: dir} do
     assert capture_io(:stderr, fn -> assert {2, _} = run([dir]) end) =~ "#{dir} holds no file"

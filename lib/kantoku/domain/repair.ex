@@ -32,8 +32,8 @@ defmodule Kantoku.Domain.Repair do
   defp repair(%{agents: agents} = repair, found) do
     {own, foreign} = Enum.split_with(found, &(row(&1, :sup) == agents))
     own = own ++ take_over(repair, foreign)
-    ended(repair, Enum.filter(own, &suspect?/1))
-    Enum.each(own, &revive(repair, &1))
+    with :ok <- ended(repair, Enum.filter(own, &suspect?/1)), do: Enum.each(own, &revive(repair, &1))
+    :ok
   end
 
   # Of another supervisor -------------------------------------------------------------------------------------------------
@@ -77,18 +77,23 @@ defmodule Kantoku.Domain.Repair do
   defp ended(_repair, []), do: :ok
 
   defp ended(%{context: {_, rows, _} = context} = repair, suspects) do
-    listed = listed(repair)
+    with {:ok, listed} <- listed(repair) do
+      for row(pid: pid, phase: phase) = row <- suspects, pid not in listed do
+        if phase == :up and row(row, :wanted) in [true, false],
+          do: Start.forget(context, row),
+          else: Rows.move(rows, row, [{pid_at(), nil}])
+      end
 
-    for row(pid: pid, phase: phase) = row <- suspects, pid not in listed do
-      if phase == :up and row(row, :wanted) in [true, false],
-        do: Start.forget(context, row),
-        else: Rows.move(rows, row, [{pid_at(), nil}])
+      :ok
     end
-
-    :ok
   end
 
-  defp listed(%{agents: agents}), do: MapSet.new(Supervisor.which_children(agents), &elem(&1, 1))
+  # Without its supervisor there is nothing to repair: whoever follows that one begins with a repair of its own.
+  defp listed(%{agents: agents}) do
+    {:ok, MapSet.new(Supervisor.which_children(agents), &elem(&1, 1))}
+  catch
+    :exit, _gone -> :gone
+  end
 
   defp revive(%{context: {_, rows, _}} = repair, row(id: id)) do
     case Rows.get(rows, id) do
