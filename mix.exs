@@ -52,11 +52,12 @@ defmodule Kantoku.MixProject do
   defp local_dep({name, {_requirement, opts}}, dir), do: {name, [path: Path.join(dir, "#{name}")] ++ opts}
   defp local_dep({name, _requirement}, dir), do: {name, path: Path.join(dir, "#{name}")}
 
-  # What README's table was made of; each run of a bench says here what it found.
-  defp measurements do
-    for path <- Path.wildcard("bench/results/*.md"), name = Path.basename(path, ".md"), Path.extname(name) == "" do
-      {String.to_atom(path), filename: "measured-#{name}", title: name}
-    end
+  # What README's table was made of: the full runs, each with its picture.
+  defp measured do
+    for path <- Path.wildcard("bench/results/*.md"),
+        name = Path.basename(path, ".md"),
+        Path.extname(name) == "",
+        do: name
   end
 
   defp package do
@@ -65,7 +66,8 @@ defmodule Kantoku.MixProject do
       links: %{"GitHub" => @source_url, "Changelog" => @source_url <> "/blob/main/CHANGELOG.md"},
       files:
         ~w(lib mix mix.exs .formatter.exs Cargo.toml Cargo.lock .cargo native rust_tests/Cargo.toml rust_tests/lib.rs
-           README.md ARCHITECTURE.md CHANGELOG.md LICENSE usage-rules.md guides)
+           README.md ARCHITECTURE.md CHANGELOG.md LICENSE usage-rules.md guides) ++
+          Enum.flat_map(measured(), &Path.wildcard("bench/results/#{&1}.{md,svg}"))
     ]
   end
 
@@ -75,7 +77,8 @@ defmodule Kantoku.MixProject do
       source_ref: "v#{@version}",
       extras:
         ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "usage-rules.md", "LICENSE"] ++
-          Path.wildcard("guides/*.md") ++ measurements(),
+          Path.wildcard("guides/*.md") ++
+          for(name <- measured(), do: {:"bench/results/#{name}.md", filename: "measured-#{name}", title: name}),
       assets: %{"guides/assets" => "assets", "bench/results" => "."},
       groups_for_extras: [Guides: ~r"guides/", Measurements: ~r"bench/"],
       # They are no part of anybody's documentation.

@@ -11,7 +11,7 @@ defmodule Kantoku.InstanceCase do
   using do
     quote do
       import Kantoku.InstanceCase
-      import Kantoku.TestOwner, only: [eventually: 1, kill: 1]
+      import Kantoku.TestOwner, only: [eventually: 1, eventually: 2, kill: 1]
       alias Kantoku.{Error, TestWorker}
     end
   end
