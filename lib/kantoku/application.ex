@@ -3,10 +3,13 @@ defmodule Kantoku.Application do
   @moduledoc false
   use Application
 
-  # The process that runs this lives as long as the application, and with it the table of instances.
+  alias Kantoku.Migration.{Crowd, Journal, Roster, Settings}
+
+  # The process that runs this lives as long as the application, and with it the tables of instances and of what is being moved.
   @impl true
   def start(_type, _args) do
     Kantoku.Instances.new_table()
+    for table <- [Settings, Journal, Crowd, Roster], do: table.new_table()
 
     children = [
       Kantoku.Native.FaultLog,
@@ -14,7 +17,8 @@ defmodule Kantoku.Application do
       Kantoku.Engine.Elixir.Supervisor,
       Kantoku.Instances,
       Kantoku.Fuse.Events,
-      Kantoku.Fuse.Server
+      Kantoku.Fuse.Server,
+      Kantoku.Migration.Tree
     ]
 
     Supervisor.start_link(children, strategy: :one_for_one, name: Kantoku.Application)

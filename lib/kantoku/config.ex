@@ -3,7 +3,7 @@ defmodule Kantoku.Config do
   @moduledoc false
 
   alias Kantoku.Domain.{Definition, Policy, Wish}
-  alias Kantoku.{Breaker, Options, Pool}
+  alias Kantoku.{Breaker, Migration, Options, Pool}
 
   @drain [
     timeout: [
@@ -37,6 +37,11 @@ defmodule Kantoku.Config do
       default: [],
       doc: "keyword lists with a `:name`, any term; see `Kantoku.Breaker`."
     ],
+    migration: [
+      kind: :keyword,
+      default: [],
+      doc: "which features are on trial, and for whom; see `Kantoku.Migration`."
+    ],
     drain: [kind: {:options, @drain}, doc: "how it ends:"],
     max_restarts: [kind: :non_negative, default: 3, doc: "how often domains may escalate to the instance, as in OTP."],
     max_seconds: [kind: :positive, default: 5, doc: "as in OTP."],
@@ -55,6 +60,7 @@ defmodule Kantoku.Config do
           domains: [Definition.t()],
           pools: [Pool.Config.t()],
           breakers: [{name :: term, Breaker.Config.t()}],
+          migration: Migration.Option.t(),
           drain: %{timeout: pos_integer},
           max_restarts: non_neg_integer,
           max_seconds: pos_integer,
@@ -73,10 +79,11 @@ defmodule Kantoku.Config do
     unique!("pool", Enum.map(pools, & &1.name), :pools)
     breakers = Enum.map(checked.breakers, &breaker!/1)
     unique!("breaker", Enum.map(breakers, &elem(&1, 0)), :breakers)
+    migration = Migration.Option.new!(checked.migration)
     agent_options = Kantoku.Agent.Options.new!(checked.agents)
     for domain <- domains, agent <- Definition.agents(domain), do: Wish.check!(agent, agent_options)
     for pool <- pools, do: Wish.check!(Pool.Worker.wish(nil, pool, 0), agent_options)
-    struct!(__MODULE__, %{checked | domains: domains, pools: pools, breakers: breakers})
+    struct!(__MODULE__, %{checked | domains: domains, pools: pools, breakers: breakers, migration: migration})
   end
 
   defp breaker!(options) do

@@ -5,7 +5,7 @@ defmodule Kantoku.Instance do
 
   import Kantoku.Domain.Rows, only: [row: 0, row: 2]
 
-  alias Kantoku.{Breaker, Config, Drain, Instances}
+  alias Kantoku.{Breaker, Config, Drain, Instances, Migration}
   alias Kantoku.Agent.Options
   alias Kantoku.Domain.{Book, Fuse, Gauges, Remains, Rows, Sweeper}
   alias Kantoku.Instance.Core
@@ -28,6 +28,7 @@ defmodule Kantoku.Instance do
     book = Book.new_table()
     store = open(config)
     Book.put_agent_options(book, Options.new!([store: store] ++ config.agents))
+    Migration.Settings.open(config.name, config.migration, store)
     gauges = enter_domains(config, rows, book)
     Instances.publish(config.name, {rows, book}, gauges)
     flags = %{strategy: :one_for_one, intensity: 3, period: 5, auto_shutdown: :any_significant}

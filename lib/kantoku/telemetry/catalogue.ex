@@ -146,6 +146,37 @@ defmodule Kantoku.Telemetry.Catalogue do
       metadata: [:breaker, :from, :to]
     },
     %{
+      name: [:migration, :changed],
+      doc: "The mode of a feature changed, for a subject. `by` is who set it; `:canary` if it went back by itself.",
+      measurements: [],
+      metadata: [:feature, :subject, :from, :to, :by]
+    },
+    %{
+      name: [:migration, :reverted],
+      doc:
+        "A canary was worse than its control and went back to `to`. `reason` is a `Kantoku.Migration.Reversal` with both sides' figures.",
+      measurements: [canary_samples: :count, control_samples: :count],
+      metadata: [:feature, :subject, :to, :reason]
+    },
+    %{
+      name: [:migration, :disagreed],
+      doc: "In a shadow, what ours would have done is not what was done. `id` is the key's.",
+      measurements: [],
+      metadata: [:id, :feature, :subject, :ours, :theirs]
+    },
+    %{
+      name: [:migration, :moved],
+      doc: "An agent moved from one side (`:old`, `:new`) to the other, with its state.",
+      measurements: [duration: :native],
+      metadata: [:id, :subject, :from, :to]
+    },
+    %{
+      name: [:migration, :stayed],
+      doc: "An agent could not move (yet). Told once for each reason in a row.",
+      measurements: [],
+      metadata: [:id, :subject, :reason]
+    },
+    %{
       name: [:pool, :started],
       doc: "A pool was opened by its manager; again if that was restarted.",
       measurements: [workers: :count],
