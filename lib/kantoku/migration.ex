@@ -223,7 +223,7 @@ defmodule Kantoku.Migration do
   end
 
   defp sided(gate, side, ours, theirs), do: Account.run(gate, side, if(side == :new, do: ours, else: theirs))
-  defp up?(key), do: match?({_side, pid} when is_pid(pid), Supervision.whereis(key))
+  defp up?(key), do: Supervision.whereis(key) != nil
 
   # Anything -------------------------------------------------------------------------------------------------------------
 

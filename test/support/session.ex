@@ -28,8 +28,10 @@ defmodule Kantoku.TestSession do
   @impl GenServer
   def handle_call({:add, by}, _from, state) do
     if state[:slow] && ours?(), do: Process.sleep(state.slow)
-    if state[:fails] && ours?(), do: exit(:as_asked)
-    {:reply, state.total + by, %{state | total: state.total + by}}
+
+    if state[:fails] && ours?(),
+      do: {:reply, {:error, :as_asked}, state},
+      else: {:reply, state.total + by, added(state, by)}
   end
 
   def handle_call({:sleep, ms}, _from, state), do: {:reply, Process.sleep(ms), state}
@@ -37,7 +39,9 @@ defmodule Kantoku.TestSession do
   def handle_call(:state, _from, state), do: {:reply, state, state}
 
   @impl GenServer
-  def handle_cast({:add, by}, state), do: {:noreply, %{state | total: state.total + by}}
+  def handle_cast({:add, by}, state), do: {:noreply, added(state, by)}
+
+  defp added(state, by), do: %{state | total: state.total + by}
 
   # The old supervisor has a name, those of our domains have none.
   defp ours?, do: is_pid(hd(Process.get(:"$ancestors")))

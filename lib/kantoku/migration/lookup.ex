@@ -9,7 +9,7 @@ defmodule Kantoku.Migration.Lookup do
   def whereis({instance, subject}, id, old) do
     gate = Settings.gate(instance, :registry, subject)
     # One that moves has no name for a moment.
-    {_side, placed} = Supervision.whereis({instance, subject, id})
+    placed = Supervision.whereis({instance, subject, id})
 
     case gate do
       :off ->

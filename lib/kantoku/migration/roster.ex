@@ -124,6 +124,18 @@ defmodule Kantoku.Migration.Roster do
     end
   end
 
+  @doc "Where an agent is, waiting up to `timeout` ms for one that moves."
+  @spec locate(key, timeout :: integer) :: {place | nil, pid | nil}
+  def locate(key, timeout) do
+    row = settled(key, timeout)
+
+    case pid(row) do
+      # It may have left after its row was read.
+      nil -> if row == fetch(key), do: {row && elem(row, 1), nil}, else: locate(key, timeout)
+      pid -> {elem(row, 1), pid}
+    end
+  end
+
   @doc "Where an agent is, by its row."
   @spec pid(row | nil) :: pid | nil
   def pid({_key, :old, pid, _origin, _ledger, _stays}), do: if(is_pid(pid) and Process.alive?(pid), do: pid)

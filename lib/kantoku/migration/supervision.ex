@@ -152,9 +152,10 @@ defmodule Kantoku.Migration.Supervision do
   end
 
   defp find(key, request, timeout) do
-    row = Roster.settled(key, if(timeout == :infinity, do: @patience, else: timeout))
-    pid = Roster.pid(row) || exit({:noproc, {Kantoku.Migration, :call, [key, request, timeout]}})
-    {elem(row, 1), pid}
+    case Roster.locate(key, if(timeout == :infinity, do: @patience, else: timeout)) do
+      {side, pid} when is_pid(pid) -> {side, pid}
+      _nowhere -> exit({:noproc, {Kantoku.Migration, :call, [key, request, timeout]}})
+    end
   end
 
   @doc "Whether all agents of a subject are where they belong, within `timeout` ms."
@@ -177,11 +178,6 @@ defmodule Kantoku.Migration.Supervision do
   end
 
   @doc "Where an agent is, waiting for one that moves."
-  @spec whereis(Roster.key()) :: {Mode.side() | nil, pid | nil}
-  def whereis(key) do
-    case Roster.settled(key, @patience) do
-      nil -> {nil, nil}
-      row -> {elem(row, 1), Roster.pid(row)}
-    end
-  end
+  @spec whereis(Roster.key()) :: pid | nil
+  def whereis(key), do: key |> Roster.locate(@patience) |> elem(1)
 end
