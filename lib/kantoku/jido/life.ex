@@ -90,11 +90,15 @@ if Code.ensure_loaded?(Jido.AgentServer) do
 
     defp gone?({pid, _tag}), do: node(pid) == node() and not Process.alive?(pid)
 
+    @doc "All who wait, with what they want; the line is empty then."
+    @spec take(t) :: {[{GenServer.from(), struct}], t}
+    def take(life), do: {:queue.to_list(life.line), %{life | line: :queue.new(), waiting: 0}}
+
     @doc "All who wait; the line is empty then."
     @spec leave(t) :: {[GenServer.from()], t}
     def leave(life) do
-      callers = for {from, _signal} <- :queue.to_list(life.line), do: from
-      {callers, %{life | line: :queue.new(), waiting: 0}}
+      {calls, life} = take(life)
+      {Enum.map(calls, &elem(&1, 0)), life}
     end
   end
 end

@@ -8,10 +8,15 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     @fields [
       :agent,
       :agent_module,
+      :children,
+      :completion_waiters,
+      :cron_jobs,
       :cron_specs,
       :deferred_async_signals,
       :id,
       :jido,
+      :parent,
+      :processing,
       :queue,
       :restored_from_storage,
       :signal_call_inflight,
@@ -20,8 +25,8 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     ]
 
     @points [
-              {Jido, registry_name: 1, task_supervisor_name: 1, agent_pool_name: 2},
-              {Jido.AgentServer, @callbacks},
+              {Jido, registry_name: 1, task_supervisor_name: 1, agent_supervisor_name: 1, agent_pool_name: 2},
+              {Jido.AgentServer, [{:child_spec, 1} | @callbacks]},
               {Jido.AgentServer.State, [{:update_agent, 2} | Enum.map(@fields, &{:field, &1})]},
               {Jido.Config.Defaults, worker_pool_checkout_timeout_ms: 0, worker_pool_call_timeout_ms: 0},
               {Jido.Scheduler, normalize_cron_specs: 1}

@@ -16,7 +16,10 @@ defmodule Kantoku.Migration.Carrier do
   @callback pack(pid, means) :: {:ok, state :: term, unbegun :: [term]} | {:error, reason :: term}
 
   @doc "What to start so that it can take the state up."
-  @callback laden(spec :: term, state :: term) :: spec :: term
+  @callback laden(Kantoku.Migration.Roster.origin(), state :: term) :: Kantoku.Migration.Roster.origin()
+
+  @doc "What our side is to be told at each start, beside what the agent was given."
+  @callback agent_options(Kantoku.Migration.Roster.key()) :: keyword
 
   @doc "Has a process that was just started take it up."
   @callback unpack(pid, means, state :: term) :: :ok | {:error, reason :: term}
@@ -47,8 +50,11 @@ defmodule Kantoku.Migration.Carrier do
   def pack(pid, :sys), do: with({:ok, state} <- inside(pid, &{&1, &1}), do: {:ok, state, []})
   def pack(pid, module), do: with({:ok, state} <- inside(pid, &{module.export_state(&1), &1}), do: {:ok, state, []})
 
-  @spec laden(spec, term) :: spec when spec: term
-  def laden(spec, _state), do: spec
+  @spec laden(origin, term) :: origin when origin: map
+  def laden(origin, _state), do: origin
+
+  @spec agent_options(tuple) :: keyword
+  def agent_options(_key), do: []
 
   @spec unpack(pid, means, term) :: :ok | {:error, term}
   def unpack(_pid, :fresh, _state), do: :ok

@@ -80,7 +80,7 @@ defmodule Kantoku.Migration.Move do
   end
 
   defp started(side, key, origin, state) do
-    case Supervision.start(side, key, origin.carrier.laden(origin.spec, state), origin) do
+    case Supervision.start(side, key, origin.carrier.laden(origin, state)) do
       {:ok, pid, _info} -> {:ok, pid}
       answer -> answer
     end
@@ -131,7 +131,7 @@ defmodule Kantoku.Migration.Move do
   defp lost(key, side, origin, reason) do
     Roster.put_pid(key, nil, nil)
     stay(key, side, reason)
-    if side == :old, do: Supervision.start(:old, key, origin.spec, origin)
+    if side == :old, do: Supervision.start(:old, key, origin)
   end
 
   # Names ------------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@ defmodule Kantoku.Migration.Roster do
   # Which agent is on which side. Rows are written by whoever starts, moves or stops one, each in one step; in a table of the
   # application's, so that a move that was cut off is known.
   #
-  # Rows: {key, place, pid, origin, ledger, stays}; {{:left, key}, side, pid, new, sent}.
+  # Rows: {key, place, pid, origin, ledger, stays}; {{:left, key}, side, pid, new, sent}; {{:subject, instance, id}, subject}.
   @moduledoc false
 
   alias Kantoku.Migration.{Carrier, Mode, Old}
@@ -74,6 +74,22 @@ defmodule Kantoku.Migration.Roster do
     left = if side == :new, do: :old, else: :new
     :ets.insert(@table, [{key, side, pid, origin, nil, nil}, {{:left, key}, left, frozen, new, 0}])
   end
+
+  # Subjects by id, where who asks knows only that ---------------------------------------------------------------------------
+
+  @spec index(atom, id :: term, subject :: term) :: true
+  def index(instance, id, subject), do: :ets.insert(@table, {{:subject, instance, id}, subject})
+
+  @spec subject(atom, id :: term) :: {:ok, term} | :error
+  def subject(instance, id) do
+    case :ets.lookup(@table, {:subject, instance, id}) do
+      [{_key, subject}] -> {:ok, subject}
+      [] -> :error
+    end
+  end
+
+  @spec unindex(atom, id :: term) :: true
+  def unindex(instance, id), do: :ets.delete(@table, {:subject, instance, id})
 
   # What was left ----------------------------------------------------------------------------------------------------------
 

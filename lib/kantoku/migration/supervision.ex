@@ -64,7 +64,7 @@ defmodule Kantoku.Migration.Supervision do
   end
 
   defp entered({instance, subject, id} = key, gate, side, origin) do
-    answer = Account.run(gate, side, fn -> start(side, key, origin.spec, origin) end)
+    answer = Account.run(gate, side, fn -> start(side, key, origin) end)
     if not match?({:ok, _pid}, answer) and not match?({:ok, _pid, _info}, answer), do: Roster.delete(key)
     overtaken? = Mode.side(Settings.gate(instance, :supervision, subject), subject, id) != side
     if overtaken?, do: Mover.settle(instance, subject)
@@ -72,11 +72,11 @@ defmodule Kantoku.Migration.Supervision do
   end
 
   @doc "Starts an agent on a side."
-  @spec start(Mode.side(), Roster.key(), term, Roster.origin()) :: DynamicSupervisor.on_start_child()
-  def start(:old, key, spec, origin), do: Old.start(origin.old, key, spec)
+  @spec start(Mode.side(), Roster.key(), Roster.origin()) :: DynamicSupervisor.on_start_child()
+  def start(:old, key, origin), do: Old.start(origin.old, key, origin.spec)
 
-  def start(:new, {instance, _subject, id}, spec, origin),
-    do: Kantoku.start_agent(instance, spec, [id: id] ++ origin.agent)
+  def start(:new, {instance, _subject, id} = key, %{spec: spec, agent: agent, carrier: carrier}),
+    do: Kantoku.start_agent(instance, spec, [id: id] ++ Keyword.merge(carrier.agent_options(key), agent))
 
   # Somebody else is starting it, or it is there, or it was and left its row.
   defp existing(nil, key, origin, patience), do: begin(key, origin, patience)
