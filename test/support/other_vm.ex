@@ -14,6 +14,32 @@ defmodule Kantoku.OtherVM do
   def run(vm, {module, function, arguments}, timeout \\ 60_000),
     do: :peer.call(vm, module, function, arguments, timeout)
 
+  @doc "As `start/1`, of a VM that has a name for others; both."
+  def start_named(name, cookie) do
+    arguments = arguments() ++ [~c"-setcookie", String.to_charlist(cookie)]
+    {:ok, vm, node} = :peer.start_link(%{connection: :standard_io, name: name, args: arguments})
+    {:ok, _} = :peer.call(vm, :application, :ensure_all_started, [:kantoku])
+    {vm, node}
+  end
+
+  @doc "Runs a Mix task there: what it says, or the message of its error."
+  def mix(vm, task, arguments), do: run(vm, {__MODULE__, :run_mix, [task, arguments]})
+
+  @doc false
+  def run_mix(task, arguments) do
+    {:ok, _} = Application.ensure_all_started(:mix)
+    Mix.shell(Mix.Shell.Process)
+    task.run(arguments)
+
+    receive do
+      {:mix_shell, :info, [text]} -> {:ok, text}
+    after
+      0 -> {:ok, ""}
+    end
+  rescue
+    error in Mix.Error -> {:error, error.message}
+  end
+
   def stop(vm), do: :peer.stop(vm)
 
   @doc "The arguments of a VM with our code. Its log is not ours: what it says there is said on purpose."
