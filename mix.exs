@@ -105,7 +105,13 @@ defmodule Kantoku.MixProject do
           Kantoku.Pool.Simulation.LoadFile,
           Kantoku.Pool.Recording
         ],
-        Jido: [Kantoku.Jido, Kantoku.Jido.Door, Kantoku.Jido.WorkerPool, Kantoku.Jido.Storage],
+        "Moving over": [
+          Kantoku.Migration,
+          Kantoku.Migration.Portable,
+          Kantoku.Migration.Reversal,
+          Kantoku.Migration.Via
+        ],
+        Jido: [Kantoku.Jido, Kantoku.Jido.Door, Kantoku.Jido.Migrated, Kantoku.Jido.WorkerPool, Kantoku.Jido.Storage],
         "Events and errors": [Kantoku.Telemetry, Kantoku.Error],
         Engines: [
           Kantoku.Engine,

@@ -98,11 +98,12 @@ defmodule Kantoku.Migration.Mover do
   defp away?({{_, _, id}, side, _pid, _origin, _ledger, _stays}, gate, subject),
     do: Mode.side(gate, subject, id) != side
 
-  defp move({_key, {:moving, _side, by, _frozen, _names}, _pid, _origin, _ledger, _stays} = row) do
+  # Who moved it may have come to the end of that before its own.
+  defp move({key, {:moving, _side, by, _frozen, _names}, _pid, _origin, _ledger, _stays}) do
     ref = Process.monitor(by)
 
     receive do
-      {:DOWN, ^ref, :process, _pid, _reason} -> Move.take_back(row)
+      {:DOWN, ^ref, :process, _pid, _reason} -> take_back(Roster.fetch(key), by)
     end
   end
 
@@ -113,6 +114,11 @@ defmodule Kantoku.Migration.Mover do
       :moved -> :moved
     end
   end
+
+  defp take_back({_key, {:moving, _side, by, _frozen, _names}, _pid, _origin, _ledger, _stays} = row, by),
+    do: Move.take_back(row)
+
+  defp take_back(_moved_or_stopped, _by), do: {:stays, :cut_off}
 
   # It ended by itself.
   defp forget({key, side, _pid, _origin, _ledger, _stays} = row) do

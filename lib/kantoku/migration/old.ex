@@ -43,10 +43,11 @@ defmodule Kantoku.Migration.Old do
   @spec whereis({module, term} | (term -> pid | nil), term) :: pid | nil
   def whereis(find, key) when is_function(find, 1), do: find.(key)
 
+  # Not by a look-up, which may show one that is dead.
   def whereis({registry, name}, key) do
-    case registry.lookup(name, key) do
-      [{pid, _value} | _] -> pid
-      [] -> nil
+    case registry.whereis_name({name, key}) do
+      :undefined -> nil
+      pid -> pid
     end
   end
 
