@@ -133,7 +133,7 @@ defmodule Kantoku.Migration do
     * `shadow` - `%{agreed, disagreed, last}`, the last of `%{key, ours, theirs, at}`, newest first;
     * `canary` - `%{old: side, new: side}` of `%{calls, errors, latency_us}` in the window, `nil` without a canary;
     * `agents` - for `:supervision`, how many are where: `%{old, new, moving, staying}`, the last up to 20 of `{id, reason}` that could not
-      move: `:no_state` (see `start_child/5`), `:busy`, `:not_up`, or why the other side did not start them. They are tried again.
+      move: `:no_state` (see `start_child/5`), `:busy`, `{:not_up, looks}`, or why the other side did not start them. They are tried again.
   """
   @spec status(instance) :: {:ok, [map]} | {:error, Error.t()}
   def status(instance), do: with({:ok, _tables} <- Instances.tables(instance), do: {:ok, Status.of(instance)})

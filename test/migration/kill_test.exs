@@ -16,20 +16,62 @@ defmodule Kantoku.Migration.KillTest do
     eventually(fn -> Enum.all?([Clerk, Mover], &Process.whereis/1) end)
   end
 
-  test "the mover may be killed at any moment: no agent is lost, doubled or without its state", context do
-    for id <- @ids, do: session!(context, id, linger: 20) && Migration.call(context.subject, id, {:add, 7})
+  for engine <- Kantoku.EachEngine.engines() do
+    @tag kantoku: [engine: engine]
+    test "the mover and its workers may be killed at any moment: no agent is lost, doubled or without its state, on the engine #{engine}",
+         context do
+      for id <- @ids, do: session!(context, id, linger: 20) && Migration.call(context.subject, id, {:add, 7})
 
-    for mode <- [:enforce, :off, :enforce, :off, :enforce, :off] do
+      for mode <- [:enforce, :off, :enforce, :off, :enforce, :off] do
+        :ok = Migration.set(context.instance, :supervision, TestSession, mode)
+        for n <- 1..6, do: kill_one(n) && pause()
+        assert Migration.await(context.instance, TestSession, 30_000) == :ok
+      end
+
+      for id <- @ids, do: assert(Migration.call(context.subject, id, :total) == 7)
+      settled(context)
+    end
+  end
+
+  test "agents that are killed while they move come back, on one side", context do
+    for id <- @ids, do: session!(context, id, linger: 20)
+
+    for mode <- [:enforce, :off, :enforce, :off] do
       :ok = Migration.set(context.instance, :supervision, TestSession, mode)
-      for _ <- 1..4, do: eventually(fn -> Process.whereis(Mover) end) |> then(&(Process.exit(&1, :kill) && pause()))
-
+      for id <- Enum.take_random(@ids, 20), do: shoot(context, id)
       assert Migration.await(context.instance, TestSession, 30_000) == :ok
     end
 
-    for id <- @ids, do: assert(Migration.call(context.subject, id, :total) == 7)
+    for id <- @ids, do: eventually(fn -> Migration.whereis(context.subject, id) end)
+    settled(context)
+  end
+
+  # One that is held still, if it is just then, else whoever is there.
+  defp shoot(%{subject: {instance, subject}}, id) do
+    case Roster.fetch({instance, subject, id}) do
+      {_key, {:moving, _side, _by, frozen, _names}, _pid, _origin, _ledger, _stays} -> Process.exit(frozen, :kill)
+      row -> if pid = Roster.pid(row), do: Process.exit(pid, :kill)
+    end
+
+    pause()
+  end
+
+  defp settled(context) do
     eventually(fn -> Roster.all_left() |> Enum.filter(&(elem(&1, 0) == context.instance)) == [] end)
     eventually(fn -> Kantoku.agents(context.instance) == {:ok, []} end)
     eventually(fn -> old_children(context) == length(@ids) end)
+  end
+
+  # The mover, or one that works for it.
+  defp kill_one(n) do
+    mover = eventually(fn -> Process.whereis(Mover) end)
+
+    workers =
+      with {:links, links} <- Process.info(mover, :links),
+           do: Enum.filter(links, &is_pid/1) -- [Process.whereis(Kantoku.Migration.Tree)]
+
+    victim = if rem(n, 2) == 0 and is_list(workers) and workers != [], do: Enum.random(workers), else: mover
+    Process.exit(victim, :kill)
   end
 
   # Somewhere between two steps of a move.

@@ -27,27 +27,33 @@ defmodule Kantoku.Migration.MoveTest do
              Kantoku.Telemetry.take(events, 2, 5_000)
   end
 
-  test "a rolling canary under load fails no call and keeps all state", context do
-    for id <- @ids, do: session!(context, id, linger: 300)
-    test = self()
+  for engine <- Kantoku.EachEngine.engines() do
+    @tag kantoku: [engine: engine]
+    test "a rolling canary under load fails no call and keeps all state, on the engine #{engine}", context do
+      for id <- @ids, do: session!(context, id, linger: 300)
+      test = self()
 
-    callers =
-      for n <- 1..8 do
-        Task.async(fn -> load(context.subject, Enum.drop(@ids, n) ++ Enum.take(@ids, n), test, %{}) end)
+      callers =
+        for n <- 1..8 do
+          Task.async(fn -> load(context.subject, Enum.drop(@ids, n) ++ Enum.take(@ids, n), test, %{}) end)
+        end
+
+      for percent <- [0, 1, 10, 50, 100, 0] do
+        supervise!(context, {:canary, percent}, latency_margin: 1_000, error_margin: 1)
+        expected = Enum.count(@ids, &(Migration.side(context.instance, :supervision, TestSession, &1) == :new))
+        assert %{agents: %{new: ^expected, moving: 0}} = entry(context, :supervision)
+        # All have called several times on this rung.
+        for _ <- 1..200, do: assert_receive(:called)
       end
 
-    for percent <- [0, 1, 10, 50, 100, 0] do
-      supervise!(context, {:canary, percent}, latency_margin: 1_000, error_margin: 1)
-      expected = Enum.count(@ids, &(Migration.side(context.instance, :supervision, TestSession, &1) == :new))
-      assert %{agents: %{new: ^expected, moving: 0}} = entry(context, :supervision)
-      # All have called several times on this rung.
-      for _ <- 1..200, do: assert_receive(:called)
-    end
+      sums = for caller <- callers, do: send(caller.pid, :stop) && Task.await(caller)
 
-    sums = for caller <- callers, do: send(caller.pid, :stop) && Task.await(caller)
-    for id <- @ids, do: assert(Migration.call(context.subject, id, :total) == sums |> Enum.map(& &1[id]) |> Enum.sum())
-    eventually(fn -> old_children(context) == length(@ids) end)
-    eventually(fn -> Kantoku.agents(context.instance) == {:ok, []} end)
+      for id <- @ids,
+          do: assert(Migration.call(context.subject, id, :total) == sums |> Enum.map(& &1[id]) |> Enum.sum())
+
+      eventually(fn -> old_children(context) == length(@ids) end)
+      eventually(fn -> Kantoku.agents(context.instance) == {:ok, []} end)
+    end
   end
 
   # Each answer has to be what was there before, and more: a lost state would answer less than this caller has added.

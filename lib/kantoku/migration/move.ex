@@ -11,8 +11,11 @@ defmodule Kantoku.Migration.Move do
   require Kantoku.Domain.Rows
 
   alias Kantoku.Domain.Rows
-  alias Kantoku.{Engine, Telemetry}
-  alias Kantoku.Migration.{Carrier, Mode, Placed, Roster, Supervision, Usher}
+  alias Kantoku.Telemetry
+  alias Kantoku.Migration.{Carrier, Mode, Names, Roster, Supervision, Usher}
+
+  # How often in a row one of the old side is not there before it counts as ended: some three seconds, by the mover's pauses.
+  @looks 6
 
   @doc "Moves an agent that is on a side to the other; `{:stays, reason}` if it cannot go (now)."
   @spec run(Roster.row()) :: :moved | :gone | {:stays, term}
@@ -43,27 +46,30 @@ defmodule Kantoku.Migration.Move do
   defp absent({{instance, _subject, id}, :new, _pid, _origin, _ledger, _stays}) do
     case Kantoku.fetch(instance, id) do
       {:error, %{reason: :not_found}} -> :gone
-      _resting -> {:stays, :not_up}
+      _resting -> {:stays, {:not_up, 1}}
     end
   end
 
-  defp absent(_old), do: {:stays, :not_up}
+  # Being started again, or ended for good: that is so if nobody has started it for a while.
+  defp absent({_key, :old, _pid, _origin, _ledger, {:not_up, @looks}}), do: :gone
+  defp absent({_key, :old, _pid, _origin, _ledger, {:not_up, n}}), do: {:stays, {:not_up, n + 1}}
+  defp absent(_old), do: {:stays, {:not_up, 1}}
 
-  defp departed({key, side, _pid, origin, _ledger, _stays} = row, pid) do
+  defp departed({key, _side, _pid, origin, _ledger, _stays} = row, pid) do
     case origin.carrier.freeze(pid) do
       :ok -> packed(row, pid, origin.carrier.pack(pid, origin.means))
-      {:error, reason} -> stay(key, side, reason)
+      {:error, reason} -> back(Roster.fetch(key), [], reason)
     end
   end
 
-  defp packed({key, side, _pid, _origin, _ledger, _stays}, pid, {:error, reason}) do
-    Carrier.thaw(pid)
-    stay(key, side, reason)
-  end
+  defp packed({key, _side, _pid, _origin, _ledger, _stays}, _frozen, {:error, reason}),
+    do: back(Roster.fetch(key), [], reason)
 
   defp packed({key, side, _pid, origin, _ledger, _stays} = row, pid, {:ok, state, unbegun}) do
-    names = unname(key, pid, origin.registry)
+    # Before they are taken, so that who takes this back knows them.
+    names = Names.of(pid, origin.registry)
     Roster.put_place(key, {:moving, side, self(), pid, names})
+    Names.take(key, pid, names)
 
     case started(Mode.other(side), key, origin, state) do
       {:ok, new} -> unpacked(row, pid, new, unbegun, origin.carrier.unpack(new, origin.means, state))
@@ -113,79 +119,34 @@ defmodule Kantoku.Migration.Move do
   defp withdraw({key, {:moving, side, _by, _frozen, _names}, pid, origin, _ledger, _stays}),
     do: Supervision.stop(Mode.other(side), key, if(side == :new, do: pid), origin)
 
-  defp back({key, {:moving, side, _by, frozen, names}, _pid, origin, _ledger, _stays}, unbegun, reason) do
+  defp back({key, {:moving, side, _by, frozen, names}, _pid, _origin, _ledger, _stays} = row, unbegun, reason) do
     if frozen && Process.alive?(frozen) do
-      rename(key, frozen, names)
+      Names.give_back(key, side, frozen, names)
       Roster.put_pid(key, if(side == :old, do: frozen), nil)
       stay(key, side, reason)
       Enum.each(unbegun, &send(frozen, &1))
       Carrier.thaw(frozen)
     else
-      lost(key, side, origin, reason)
+      lost(side, row, reason)
     end
 
     {:stays, reason}
   end
 
-  # Killed while it was held still. Our domains start it again; below an old supervisor that start was refused.
-  defp lost(key, side, origin, reason) do
-    Roster.put_pid(key, nil, nil)
-    stay(key, side, reason)
-    if side == :old, do: Supervision.start(:old, key, origin)
+  # Killed while it was held still. Our domains start it again by themselves.
+  defp lost(:new, {key, _place, _pid, _origin, _ledger, _stays}, reason), do: stay(key, :new, reason)
+
+  # It may have been, and been started again, before it was on its way.
+  defp lost(:old, {key, {_, _, _, frozen, _}, pid, origin, _ledger, _stays}, reason) do
+    unless pid != frozen and is_pid(pid) and Process.alive?(pid), do: again(key, frozen, origin)
+    stay(key, :old, reason)
   end
 
-  # Names ------------------------------------------------------------------------------------------------------------------
-
-  # In the process where that is asked: a registry lets nobody else.
-  defp unname({instance, _subject, id}, pid, registry) do
-    local =
-      with {:registered_name, name} when is_atom(name) <- Process.info(pid, :registered_name), do: unregister(name)
-
-    Engine.disclaim(instance, id, pid)
-    [local | entries(pid, registry)]
-  end
-
-  defp unregister(name) do
-    Process.unregister(name)
-    {:local, name}
-  rescue
-    ArgumentError -> {:local, nil}
-  end
-
-  defp entries(_pid, nil), do: []
-
-  defp entries(pid, {registry, name}) do
-    case Carrier.inside(pid, &{sign_off(registry, name), &1}) do
-      {:ok, entries} -> for {key, value} <- entries, do: {registry, name, key, value}
-      {:error, _reason} -> []
-    end
-  end
-
-  defp sign_off(registry, name) do
-    for key <- Enum.uniq(registry.keys(name, self())), {pid, value} <- registry.lookup(name, key), pid == self() do
-      registry.unregister(name, key)
-      {key, value}
-    end
-  end
-
-  defp rename({instance, subject, id}, pid, names) do
-    for {:local, name} when is_atom(name) and name not in [nil, []] <- names, do: reregister(pid, name)
-
-    Carrier.inside(pid, fn state ->
-      {for({registry, name, key, value} <- names, do: registry.register(name, key, value)), state}
-    end)
-
-    row = Roster.fetch({instance, subject, id})
-
-    if match?({_key, {:moving, :new, _by, _frozen, _names}, _pid, _origin, _ledger, _stays}, row),
-      do: Engine.claim(instance, id, pid, nil),
-      else: Placed.named(instance, subject, id, pid)
-  end
-
-  defp reregister(pid, name) do
-    Process.register(pid, name)
-  rescue
-    ArgumentError -> false
+  # An old supervisor was refused to start it again (`Placed`), or will be: when it has answered this, it has heard of its end.
+  defp again(key, frozen, origin) do
+    if frozen, do: Supervision.stop(:old, key, frozen, origin)
+    Roster.put_place(key, {:moving, :old, self(), nil, []})
+    Supervision.start(:old, key, origin)
   end
 
   # Told -------------------------------------------------------------------------------------------------------------------

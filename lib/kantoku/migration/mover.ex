@@ -109,7 +109,7 @@ defmodule Kantoku.Migration.Mover do
 
   defp move({key, _side, _pid, _origin, _ledger, stays} = row) do
     case Move.run(row) do
-      {:stays, reason} = answer -> (if(reason != stays, do: told(key, reason)) && answer) || answer
+      {:stays, reason} = answer -> noted(key, reason, stays) && answer
       :gone -> forget(row)
       :moved -> :moved
     end
@@ -126,10 +126,13 @@ defmodule Kantoku.Migration.Mover do
     row
   end
 
-  defp told({instance, subject, id} = key, reason) do
-    with {_key, side, _pid, _origin, _ledger, _stays} when is_atom(side) <- Roster.fetch(key),
-         do: Roster.put_place(key, side, reason)
-
-    Telemetry.emit(instance, [:migration, :stayed], %{}, %{id: id, subject: subject, reason: reason})
+  defp noted({instance, subject, id} = key, reason, before) do
+    with {_key, side, _pid, _origin, _ledger, _stays} when is_atom(side) <- Roster.fetch(key), do: Roster.put_place(key, side, reason)
+    metadata = %{id: id, subject: subject, reason: reason}
+    if kind(reason) != kind(before), do: Telemetry.emit(instance, [:migration, :stayed], %{}, metadata)
+    true
   end
+
+  defp kind({kind, _more}), do: kind
+  defp kind(reason), do: reason
 end
