@@ -127,7 +127,9 @@ defmodule Kantoku.Migration.Mover do
   end
 
   defp noted({instance, subject, id} = key, reason, before) do
-    with {_key, side, _pid, _origin, _ledger, _stays} when is_atom(side) <- Roster.fetch(key), do: Roster.put_place(key, side, reason)
+    with {_key, side, _pid, _origin, _ledger, _stays} when is_atom(side) <- Roster.fetch(key),
+         do: Roster.put_place(key, side, reason)
+
     metadata = %{id: id, subject: subject, reason: reason}
     if kind(reason) != kind(before), do: Telemetry.emit(instance, [:migration, :stayed], %{}, metadata)
     true
