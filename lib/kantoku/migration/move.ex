@@ -3,7 +3,7 @@ defmodule Kantoku.Migration.Move do
   # roster, so that who comes after it can take it back.
   #
   # V1  At no time do both processes handle messages: the one that leaves is held still from before its state is read, and what was
-  #     started in its place is not found before it has that state.
+  #     started in its place is not found by who asks here before it has that state. (By a name that it takes in its `init` it is.)
   # V2  It has moved when its row says so. Before that everything is taken back: the name, and then it goes on where it was.
   # V3  What was sent to the one that left and not begun is handed on, once, in order (`Kantoku.Migration.Usher`).
   @moduledoc false

@@ -5,7 +5,7 @@ defmodule Kantoku.Migration.Roster do
   # Rows: {key, place, pid, origin, ledger, stays}; {{:left, key}, side, pid, new, sent}; {{:subject, instance, id}, subject}.
   @moduledoc false
 
-  alias Kantoku.Migration.{Carrier, Mode, Old}
+  alias Kantoku.Migration.{Carrier, Mode, Names, Old}
 
   @table __MODULE__
 
@@ -15,7 +15,7 @@ defmodule Kantoku.Migration.Roster do
   @type key :: {instance :: atom, subject :: term, key :: term}
 
   @typedoc "While it moves: from which side, by whom, the process that is held still and the names that were taken from it."
-  @type place :: Mode.side() | {:moving, Mode.side(), mover :: pid, frozen :: pid | nil, names :: [tuple]}
+  @type place :: Mode.side() | {:moving, Mode.side(), mover :: pid, frozen :: pid | nil, [Names.name() | :none]}
   @type origin :: %{
           old: Old.supervision(),
           spec: term,

@@ -136,16 +136,16 @@ defmodule Kantoku.Migration.Settings do
   @spec open(atom, %{rules: Judge.rules(), modes: %{{atom, term} => Mode.t()}}, Store.t() | nil) :: :ok
   def open(instance, %{rules: rules, modes: modes}, store) do
     :ets.insert(@table, {{:rules, instance}, rules})
-    for {key, setting} <- kept(store, instance), do: change(key, &((&1 && :keep) || setting))
+    for {key, setting} <- kept(store, instance), do: enter(key, setting)
 
     for {{_, feature, subject} = key, _gate, setting} <- all(instance),
         do: reopen(key, setting, modes[{feature, subject}], rules)
 
-    for {{feature, subject}, mode} <- modes,
-        do: change({instance, feature, subject}, &((&1 && :keep) || of_option(mode, rules)))
-
+    for {{feature, subject}, mode} <- modes, do: enter({instance, feature, subject}, of_option(mode, rules))
     :ok
   end
+
+  defp enter(key, setting), do: change(key, fn known -> if known, do: :keep, else: setting end)
 
   defp reopen(_key, %{option: option, source: :run_time}, option, _rules), do: :ok
   defp reopen(key, _setting, nil, _rules), do: :ets.delete(@table, key)
