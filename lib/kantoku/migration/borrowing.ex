@@ -67,8 +67,12 @@ defmodule Kantoku.Migration.Borrowing do
   # Who would have to wait is asked first whether there is a worker: so it is known that it waited.
   defp watched({:poolboy, name} = old, fun, timeout, note) do
     case apply(:poolboy, :checkout, [name, false]) do
-      :full -> begun(old, fun, timeout, :queued, note)
-      worker -> note.(:served) && holding(name, worker, fun)
+      :full ->
+        begun(old, fun, timeout, :queued, note)
+
+      worker ->
+        note.(:served)
+        holding(name, worker, fun)
     end
   end
 
@@ -79,15 +83,20 @@ defmodule Kantoku.Migration.Borrowing do
     mark = make_ref()
 
     try do
-      theirs(old, &(Process.put(mark, true) || (note.(word) && fun.(&1))), timeout)
+      theirs(old, &marked(mark, &1, fn -> note.(word) end, fun), timeout)
     after
-      Process.delete(mark) || note.(:refused)
+      if Process.delete(mark) == nil, do: note.(:refused)
     end
+  end
+
+  defp marked(mark, worker, note, fun) do
+    Process.put(mark, true)
+    note.()
+    fun.(worker)
   end
 
   defp note({instance, pool}, key, {word, _workers} = ours, theirs) do
     Journal.note({instance, :pools, pool}, key, ours, theirs, alike?(word, theirs))
-    true
   end
 
   defp alike?(word, word), do: true

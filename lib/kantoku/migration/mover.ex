@@ -109,7 +109,7 @@ defmodule Kantoku.Migration.Mover do
 
   defp move({key, _side, _pid, _origin, _ledger, stays} = row) do
     case Move.run(row) do
-      {:stays, reason} = answer -> noted(key, reason, stays) && answer
+      {:stays, reason} = answer -> tap(answer, fn _ -> noted(key, reason, stays) end)
       :gone -> forget(row)
       :moved -> :moved
     end
@@ -132,7 +132,6 @@ defmodule Kantoku.Migration.Mover do
 
     metadata = %{id: id, subject: subject, reason: reason}
     if kind(reason) != kind(before), do: Telemetry.emit(instance, [:migration, :stayed], %{}, metadata)
-    true
   end
 
   defp kind({kind, _more}), do: kind

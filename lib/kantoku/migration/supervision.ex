@@ -163,19 +163,18 @@ defmodule Kantoku.Migration.Supervision do
   def settled?(instance, subject, timeout) do
     gate = Settings.gate(instance, :supervision, subject)
 
-    cond do
-      Enum.all?(Roster.of(instance, subject), fn {{_, _, id}, place, _, _, _, _} ->
-        place == Mode.side(gate, subject, id)
-      end) ->
-        true
+    case Enum.all?(Roster.of(instance, subject), &home?(&1, gate, subject)) do
+      false when timeout > 0 ->
+        Process.sleep(@pause)
+        settled?(instance, subject, timeout - @pause)
 
-      timeout <= 0 ->
-        false
-
-      true ->
-        Process.sleep(@pause) && settled?(instance, subject, timeout - @pause)
+      settled? ->
+        settled?
     end
   end
+
+  defp home?({{_, _, id}, place, _pid, _origin, _ledger, _stays}, gate, subject),
+    do: place == Mode.side(gate, subject, id)
 
   @doc "Where an agent is, waiting for one that moves."
   @spec whereis(Roster.key()) :: pid | nil
