@@ -111,7 +111,14 @@ defmodule Kantoku.MixProject do
           Kantoku.Migration.Reversal,
           Kantoku.Migration.Via
         ],
-        Jido: [Kantoku.Jido, Kantoku.Jido.Door, Kantoku.Jido.Migrated, Kantoku.Jido.WorkerPool, Kantoku.Jido.Storage],
+        Jido: [
+          Kantoku.Jido,
+          Kantoku.Jido.Door,
+          Kantoku.Jido.Migrated,
+          Kantoku.Jido.Switch,
+          Kantoku.Jido.WorkerPool,
+          Kantoku.Jido.Storage
+        ],
         "Events and errors": [Kantoku.Telemetry, Kantoku.Error],
         Engines: [
           Kantoku.Engine,

@@ -16,7 +16,7 @@ defmodule Kantoku.Migration do
   | `:supervision` | a type of agents | who starts and restarts them (`start_child/5`) | each restart with back-off and parking as the domain would have them |
   | `:registry` | a type of agents | who is asked where they are (`whereis/3`) | the answers of both registries |
   | `:pools` | a pool | whose workers serve (`transaction/4`) | what came of each with what ours would have: served, queued or refused, by how many workers |
-  | `:state` | a type of agents | whether state comes from our snapshots | the state with itself, written and read again (`check_state/2`) |
+  | `:state` | a type of agents | whether Jido's agents on our side keep snapshots; nothing of plain processes, which keep none | the state with itself, written and read again (`check_state/2`) |
   | `:health` | a type of agents | whose verdict holds (`healthy?/4`) | both verdicts |
 
   A subject is any term; by custom the module, or the pool's name. Ids of agents are theirs in the instance, so all its subjects share them.

@@ -55,6 +55,76 @@ if Kantoku.Jido.compiled?() do
       eventually(fn -> match?({:ready, 2, 0, 0}, :poolboy.status(name)) end)
     end
 
+    describe "a switch" do
+      setup context do
+        jido = jido!(agent_pools: [{:counters_before, Counter, size: 2}])
+
+        {:ok, pool} =
+          Kantoku.Pool.start(context.instance, name: :counters, worker: {Kantoku.Jido, Counter, jido: jido}, target: 2)
+
+        start_supervised!({Kantoku.Jido.Door, jido: jido, pool: pool, as: :counters_ours})
+
+        start_supervised!(
+          {Kantoku.Jido.Switch, jido: jido, pool: pool, old: :counters_before, door: :counters_ours, as: :counters}
+        )
+
+        %{jido: jido, pool: pool}
+      end
+
+      defp ours?(context, pid), do: Enum.any?(elem(Kantoku.Pool.workers(context.pool), 1), &(&1.pid == pid))
+      defp with_agent(context, fun), do: Jido.Agent.WorkerPool.with_agent(context.jido, :counters, fun)
+
+      test "sends unchanged callers where the mode says", context do
+        for {mode, ours?} <- [off: false, shadow: false, enforce: true, off: false] do
+          :ok = Migration.set(context.instance, :pools, :counters, mode)
+          assert with_agent(context, &ours?(context, &1)) == ours?
+          assert {:ok, %{state: %{total: _}}} = Jido.Agent.WorkerPool.call(context.jido, :counters, signal("add"))
+        end
+
+        :ok = Migration.set(context.instance, :pools, :counters, {:canary, 50})
+
+        sides =
+          for _ <- 1..60 do
+            Task.await(
+              Task.async(fn -> {with_agent(context, &ours?(context, &1)), with_agent(context, &ours?(context, &1))} end)
+            )
+          end
+
+        assert sides |> Enum.uniq() |> Enum.sort() == [{false, false}, {true, true}]
+      end
+
+      test "takes back what is out wherever it came from, whatever the mode is by then", context do
+        alias Jido.Agent.WorkerPool
+        before = WorkerPool.checkout(context.jido, :counters)
+        :ok = Migration.set(context.instance, :pools, :counters, :enforce)
+        later = WorkerPool.checkout(context.jido, :counters)
+        assert {ours?(context, before), ours?(context, later)} == {false, true}
+        for pid <- [before, later], do: WorkerPool.checkin(context.jido, :counters, pid)
+
+        for name <- [:counters_before, :counters_ours],
+            do: eventually(fn -> WorkerPool.status(context.jido, name).available == 2 end)
+
+        assert WorkerPool.status(context.jido, :counters).available == 2
+
+        assert {:exit, {:timeout, _}} =
+                 attempt(fn -> busy(context, fn -> WorkerPool.checkout(context.jido, :counters, timeout: 20) end) end)
+      end
+
+      defp busy(context, fun, held \\ 2)
+      defp busy(_context, fun, 0), do: fun.()
+      defp busy(context, fun, held), do: with_agent(context, fn _pid -> busy(context, fun, held - 1) end)
+
+      test "names the option that is wrong", context do
+        assert_raise ArgumentError, ~r/option :old: expected a name, got: nil/, fn ->
+          Kantoku.Jido.Switch.start_link(jido: context.jido, pool: context.pool, door: :x)
+        end
+
+        assert_raise ArgumentError, ~r/option :pool: expected {instance, pool}, got: :x/, fn ->
+          Kantoku.Jido.Switch.start_link(jido: context.jido, pool: :x, old: :a, door: :b)
+        end
+      end
+    end
+
     test "a share of callers goes to our pool, and all of them in the end and back", context do
       for {mode, ours} <- [{{:canary, 50}, 1..99}, {:enforce, 100..100}, {:off, 0..0}] do
         :ok = Migration.set(context.instance, :pools, :search, mode)
