@@ -19,7 +19,8 @@ defmodule Kantoku.Migration.CanaryTest do
   test "one that is slow goes back by itself, says why, and its agents with it", context do
     for id <- @ids, do: session!(context, id, slow: 15)
     {:ok, events} = Kantoku.subscribe(context.instance, events: [[:migration, :reverted]])
-    supervise!(context, {:canary, 50}, by: "ada")
+    # By the middle, which a busy machine does not move.
+    supervise!(context, {:canary, 50}, by: "ada", quantile: 0.5)
     calls(context, 100)
     assert %Reversal{measure: :latency, from: {:canary, 50}} = why = reverted(context)
     assert why.canary >= 15_000 and why.control < why.canary
@@ -29,7 +30,7 @@ defmodule Kantoku.Migration.CanaryTest do
     assert Migration.await(context.instance, TestSession) == :ok
     eventually(fn -> old_children(context) == length(@ids) end)
     assert {:ok, table} = Migration.table(context.instance)
-    assert table =~ ~r/supervision +Kantoku.TestSession +off +:canary .*went back: 95.0 % of \d+ calls took up to/
+    assert table =~ ~r/supervision +Kantoku.TestSession +off +:canary .*went back: 50.0 % of \d+ calls took up to/
   end
 
   test "one that fails goes back by itself, says why, and its agents with it", context do
