@@ -123,6 +123,28 @@ defmodule Kantoku.Pool do
   def checkin(%Lease{permit: nil} = lease, outcome), do: Leases.checkin(lease, outcome)
   def checkin(lease, outcome), do: Guard.checkin(lease, outcome)
 
+  @doc """
+  Answers a request from within the worker that has it, as `GenServer.reply/2` does, and lets the pool go on in the same step: the
+  request has ended, and the next one that waits is in the worker's mailbox.
+
+      def handle_call({:write, text}, from, state) do
+        :ok = Kantoku.Pool.reply({MyApp.Agents, :writers}, from, String.upcase(text))
+        {:noreply, state}
+      end
+
+  A reply that is returned reaches the caller first, which then hands the worker back: until it is run again, the worker has nothing to
+  do. With this it never stands idle while requests wait, and who calls makes one step less. Nothing else changes: a worker may answer
+  some requests so and others by returning, and what came past the pool, as from a function of `run/3`, is answered as well. It is to be
+  called by the worker itself; in another process it is `GenServer.reply/2`. Agents (`Kantoku.Agent`) that work for a pool answer so by
+  themselves.
+  """
+  @spec reply(t, GenServer.from(), term) :: :ok
+  def reply({instance, pool}, {_pid, tag} = from, reply) do
+    # Late or unknown here: what then becomes of it is a matter of its tag.
+    if Engine.Pools.pool_reply(instance, pool, tag, reply) != :ok, do: GenServer.reply(from, reply)
+    :ok
+  end
+
   # Looking ----------------------------------------------------------------------------------------------------------------
 
   @doc """

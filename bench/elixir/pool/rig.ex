@@ -3,9 +3,9 @@ defmodule Bench.Pool.Rig do
   # Pools of one size on all sides, and one piece of work through each.
 
   alias Bench.Options
-  alias Bench.Pool.{Echo, Nimble}
+  alias Bench.Pool.{Echo, Nimble, Pulling}
 
-  @type side :: :ours | peer
+  @type side :: :ours | :pulling | peer
   @type peer :: :poolboy | :nimble_pool
   @type t :: %{required(:ours) => Kantoku.Pool.t(), required(:instance) => pid, optional(peer) => pid}
   @type work :: :none | :call | :run | :rest | :slow_call
@@ -19,12 +19,14 @@ defmodule Bench.Pool.Rig do
     Map.merge(%{ours: {name, :workers}, instance: instance}, Map.new(peers, &{&1, start(&1, size)}))
   end
 
-  @doc "An instance with a pool `:workers`."
+  @doc "An instance with a pool `:workers`, and one `:pulling` of workers that answer by `Kantoku.Pool.reply/3`."
   @spec ours(pos_integer, Options.t(), keyword) :: {atom, pid}
   def ours(size, %Options{engine: engine}, limits) do
     name = :"bench_pool_#{System.unique_integer([:positive])}"
-    pool = [name: :workers, worker: Echo, target: size, min: size, max: size] ++ limits
-    {:ok, instance} = Kantoku.start_link(name: name, engine: engine, pools: [pool])
+    size = [target: size, min: size, max: size]
+    plain = [name: :workers, worker: Echo] ++ size ++ limits
+    pulling = [name: :pulling, worker: {Pulling, {name, :pulling}}] ++ size ++ limits
+    {:ok, instance} = Kantoku.start_link(name: name, engine: engine, pools: [plain, pulling])
     {name, instance}
   end
 
@@ -50,6 +52,9 @@ defmodule Bench.Pool.Rig do
     {:ok, lease} = Kantoku.Pool.checkout(pool)
     :ok = Kantoku.Pool.checkin(lease)
   end
+
+  def work(%{ours: {name, _workers}}, :pulling, :call),
+    do: {:ok, :hello} = Kantoku.Pool.call({name, :pulling}, :hello, timeout: :infinity)
 
   def work(%{ours: pool}, :ours, :call), do: {:ok, :hello} = Kantoku.Pool.call(pool, :hello, timeout: :infinity)
 
@@ -90,6 +95,7 @@ defmodule Bench.Pool.Rig do
   @doc "What a side does for a piece of work, in words."
   @spec does(side, work) :: String.t()
   def does(:ours, :none), do: "Kantoku.Pool.checkout and checkin"
+  def does(:pulling, :call), do: "Kantoku.Pool.call/3, strict replies, workers that answer by Kantoku.Pool.reply/3"
   def does(:ours, :call), do: "Kantoku.Pool.call/3, strict replies"
   def does(:ours, :run), do: "Kantoku.Pool.run/3 around GenServer.call/2"
   def does(:ours, :rest), do: "Kantoku.Pool.run/3, the holder sleeps 1 ms"

@@ -151,6 +151,9 @@ defmodule Kantoku.Engine.Elixir do
   end
 
   @impl true
+  def pool_reply(instance, pool, tag, reply), do: Pools.ask(instance, pool, {:reply, tag, reply})
+
+  @impl true
   def pool_cancel(instance, pool, ticket), do: Pools.ask(instance, pool, {:cancel, Shape.number!(ticket)})
 
   @impl true

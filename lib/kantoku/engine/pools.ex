@@ -75,7 +75,8 @@ defmodule Kantoku.Engine.Pools do
 
     * `{:kantoku_pool, tag, {:granted, pid}}` - of a check-out that waited;
     * `{:kantoku_pool, tag, {:refused, reason, retry_in}}` - of a ticket that waited, or of a call that was served when the pool was closed;
-    * `{:kantoku_pool, tag, :down}` - the worker of a call died.
+    * `{:kantoku_pool, tag, :down}` - the worker of a call died;
+    * `{:kantoku_pool, tag, {:reply, reply}}` - its worker ended it with `c:pool_reply/4`.
 
   To the owner of a loan:
 
@@ -238,6 +239,16 @@ defmodule Kantoku.Engine.Pools do
   @callback pool_checkin(instance, pool, ticket, outcome) :: :ok | :gone | {:error, :foreign} | :unknown
 
   @doc """
+  Answers a call that the calling process has as a worker, and ends its ticket: who waits for it is sent the reply, and the permit goes to
+  whoever is next, in the same step. A worker that is killed meanwhile has done all of it, or nothing.
+
+    * `:ok` - the caller has the reply;
+    * `:late` - it was given up, or its caller is dead: the permit is free, and nothing was sent;
+    * `:none` - the calling process has no call of that tag here.
+  """
+  @callback pool_reply(instance, pool, tag :: term, reply :: term) :: :ok | :late | :none | :unknown
+
+  @doc """
   Gives up a ticket of the calling process.
 
     * `:cancelled` - it waited: nothing was sent and nothing will be;
@@ -327,6 +338,9 @@ defmodule Kantoku.Engine.Pools do
 
   @spec pool_checkin(instance, pool, ticket, outcome) :: :ok | :gone | {:error, :foreign} | :unknown
   dispatch(pool_checkin(instance, pool, ticket, outcome))
+
+  @spec pool_reply(instance, pool, term, term) :: :ok | :late | :none | :unknown
+  dispatch(pool_reply(instance, pool, tag, reply))
 
   @spec pool_cancel(instance, pool, ticket) ::
           :cancelled | :abandoned | :returned | :gone | {:error, :foreign} | :unknown

@@ -79,6 +79,9 @@ defmodule Kantoku.Pool.Calls do
       {[_alias | ^ref], reply} ->
         answered(instance, pool, ticket, [[:alias | alias] | ref], reply)
 
+      {:kantoku_pool, [_alias | ^ref], {:reply, reply}} ->
+        {:ok, reply}
+
       {:kantoku_pool, [_alias | ^ref], notice} ->
         (sent?(notice) && retire(alias, ref)) || told(instance, pool, notice)
     after
@@ -123,6 +126,7 @@ defmodule Kantoku.Pool.Calls do
   defp await_fast(instance, pool, ticket, ref, timeout) do
     receive do
       {^ref, reply} -> answered(instance, pool, ticket, ref, reply)
+      {:kantoku_pool, ^ref, {:reply, reply}} -> {:ok, reply}
       {:kantoku_pool, ^ref, notice} -> crossed_fast(ref) || told(instance, pool, notice)
     after
       timeout -> give_up_fast(instance, pool, ticket, ref, timeout)
@@ -160,6 +164,7 @@ defmodule Kantoku.Pool.Calls do
     end
   end
 
+  defp told(_instance, _pool, {:reply, reply}), do: {:ok, reply}
   defp told(instance, pool, :down), do: {:error, Error.new(:crashed, pool: {instance, pool})}
 
   defp told(instance, pool, {:refused, reason, retry_in}),

@@ -172,15 +172,25 @@ impl Content {
         }
     }
 
+    /// Whether it is of the call of this tag.
+    pub fn is_of(&self, tag: Term<'_>) -> bool {
+        // SAFETY: both terms live.
+        unsafe { sys::enif_is_identical(self.shown_tag(tag.get_env()).as_c_arg(), tag.as_c_arg()) != 0 }
+    }
+
     fn tag<'a>(&self, env: Env<'a>) -> Term<'a> {
+        copied(env, self.shown_tag(env))
+    }
+
+    // Where it lies, which is not in `env`.
+    fn shown_tag<'a>(&self, env: Env<'a>) -> Term<'a> {
         // SAFETY: the term lives as long as its environment, which `self` owns.
         let term = unsafe { Term::new(env, self.term) };
-        let tag = match self.kept {
+        match self.kept {
             Kept::Tag => term,
             Kept::Call => tag_of(term).unwrap_or(term),
             Kept::Whole => beam::atom(env, atoms::nil()),
-        };
-        copied(env, tag)
+        }
     }
 }
 impl Drop for Content {
@@ -331,6 +341,15 @@ fn carry(from: From<'_>, cell: Cell, effects: &mut Effects<Content>) {
             Effect::Tell(notice) => tell(from, cell, notice),
         }
     }
+}
+
+/// What a caller hears whose call its worker ended as it answered.
+pub fn replied<'a>(env: Env<'a>, tag: Term<'a>, reply: Term<'a>) -> Term<'a> {
+    about(
+        env,
+        tag,
+        beam::tuple(env, &[beam::atom(env, atoms::reply()), reply]),
+    )
 }
 
 fn about<'a>(env: Env<'a>, of: Term<'a>, what: Term<'a>) -> Term<'a> {

@@ -147,6 +147,7 @@ functions! {
     hot "pool_lend" / 4 => lending::lend;
     cold "pool_loan" / 5 => lending::deal;
     cold "pool_open" / 4 => pool_life::open;
+    hot "pool_reply" / 4 => pool::reply;
     hot "pool_room" / 4 => lending::room;
     cold "pool_status" / 2 => pool_life::status;
     cold "pool_tick" / 2 => pool_life::tick;

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use kantoku_core::pool::{Asked, Asking, Cancelled, Effects, Kind, Outcome, Returned, Route};
+use kantoku_core::pool::{Asked, Asking, Cancelled, Effects, Kind, Outcome, Replied, Returned, Route};
 use rustler::sys::ErlNifEnv;
 use rustler::{Encoder, Env, Term};
 
@@ -272,6 +272,39 @@ fn outcome(term: Term<'_>) -> Result<Outcome, Refusal> {
 
 fn foreign(env: Env<'_>) -> Term<'_> {
     beam::tuple(env, &[atom(env, atoms::error()), atom(env, atoms::foreign())])
+}
+
+/// `pool_reply(instance, pool, tag, reply)`
+pub fn reply<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let &[instance, pool, tag, reply] = args else {
+        return Err(Refusal::BadArgument);
+    };
+    let Some(open) = find(instance, pool) else {
+        return Ok(unknown(env));
+    };
+    let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
+    let from = From::Process(env);
+    let mut effects = Effects::default();
+    let Ok(replied) = open.cell.pool.reply(
+        open.generation,
+        caller.0,
+        |content| content.is_of(tag),
+        beam::now,
+        &from.world(),
+        &mut effects,
+    ) else {
+        return Ok(unknown(env));
+    };
+    // Nobody can kill a process in the middle of a native function: who has no ticket any more has the answer (P8).
+    if let Replied::To(owner) = replied {
+        courier::post(Pid(owner), courier::replied(env, tag, reply));
+    }
+    carry_out(from, open.cell, &mut effects);
+    Ok(match replied {
+        Replied::To(_) => atom(env, atoms::ok()),
+        Replied::Late => atom(env, atoms::late()),
+        Replied::None => atom(env, atoms::none()),
+    })
 }
 
 /// `pool_cancel(instance, pool, ticket)`

@@ -38,6 +38,9 @@ defmodule Kantoku.Engine.Elixir.Pool do
     reply(Core.checkin(state.core, pid, ticket, outcome, now()), state)
   end
 
+  def handle_call({:reply, tag, reply}, {pid, _tag}, state),
+    do: reply(Core.reply(state.core, pid, tag, reply, now()), state)
+
   def handle_call({:cancel, ticket}, {pid, _tag}, state), do: reply(Core.cancel(state.core, pid, ticket, now()), state)
   def handle_call({:room, tenant, cost}, _from, state), do: reply(Core.room(state.core, tenant, cost, now()), state)
 

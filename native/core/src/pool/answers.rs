@@ -74,6 +74,17 @@ pub enum Returned {
     Foreign,
 }
 
+/// What became of a worker's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replied {
+    /// It is for this owner, who still waits for it.
+    To(u64),
+    /// Nobody waits for it any more.
+    Late,
+    /// The worker has no such call.
+    None,
+}
+
 /// How a held or served ticket ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

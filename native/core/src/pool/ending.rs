@@ -6,7 +6,7 @@ use super::state::Inner;
 use super::telling::{Effect, Effects, Notice, Refusal};
 use super::tickets::{Kind, NONE, Name, Of, Stage, UNTIMED};
 use super::workers::mix;
-use super::{Cancelled, Joined, Outcome, Returned, World};
+use super::{Cancelled, Joined, Outcome, Replied, Returned, World};
 
 impl<W: World> Inner<W> {
     // Tickets --------------------------------------------------------------------------------------------------------
@@ -100,11 +100,18 @@ impl<W: World> Inner<W> {
             self.abandon(at, effects);
             return Returned::Done;
         }
+        self.finish(at, clock, world, effects);
+        Returned::Done
+    }
+
+    // The worker is done with it, and whoever is next gets the permit. The clock is only read where that matters.
+    fn finish(&mut self, at: u32, clock: impl Fn() -> i64, world: &W, effects: &mut Effects<W::Content>) {
+        let ticket = self.tickets.get(at);
         let (worker, since) = (ticket.worker, ticket.since);
         if since == UNTIMED && self.waiting.is_empty() && !self.credits.anyone_wishes() {
             self.release(at, effects);
             effects.discard(self.end(at).1);
-            return Returned::Done;
+            return;
         }
         let now = clock();
         if since != UNTIMED {
@@ -114,7 +121,36 @@ impl<W: World> Inner<W> {
         effects.discard(self.end(at).1);
         self.serve(now, world, effects);
         self.lend(now, effects);
-        Returned::Done
+    }
+
+    pub fn reply(
+        &mut self,
+        worker: u64,
+        is: impl Fn(&W::Content) -> bool,
+        clock: impl Fn() -> i64,
+        world: &W,
+        effects: &mut Effects<W::Content>,
+    ) -> Replied {
+        let Some(at) = self.workers.of_pid(worker).and_then(|at| self.call_at(at, is)) else {
+            return Replied::None;
+        };
+        let ticket = self.tickets.get(at);
+        let replied = match ticket.stage {
+            Stage::Abandoned => Replied::Late,
+            _ => Replied::To(ticket.owner),
+        };
+        self.finish(at, clock, world, effects);
+        replied
+    }
+
+    // The call of this content, among those that a worker has.
+    fn call_at(&self, worker: u32, is: impl Fn(&W::Content) -> bool) -> Option<u32> {
+        let mut own = self.tickets.walk(self.workers.get(worker).tickets, Of::Worker);
+        own.find(|&at| {
+            let ticket = self.tickets.get(at);
+            let content = ticket.parcel.as_ref().map(Baggage::content);
+            ticket.kind == Kind::Call && content.is_some_and(&is)
+        })
     }
 
     pub fn cancel(
@@ -153,17 +189,10 @@ impl<W: World> Inner<W> {
         let Some(at) = self.tickets.find(name) else {
             return false;
         };
-        let ticket = self.tickets.get(at);
-        if ticket.stage != Stage::Abandoned {
+        if self.tickets.get(at).stage != Stage::Abandoned {
             return false;
         }
-        let (worker, since) = (ticket.worker, ticket.since);
-        if since != UNTIMED {
-            self.measure(worker, now.saturating_sub(since), now);
-        }
-        self.release(at, effects);
-        drop(self.end(at));
-        self.serve(now, world, effects);
+        self.finish(at, || now, world, effects);
         true
     }
 

@@ -8,11 +8,73 @@
 use super::credits::{Credits, LoanName};
 use super::state::Inner;
 use super::telling::{Effect, Effects, Refusal};
-use super::{Baggage, Borrowing, Dealing, Sealed, World};
+use super::{Baggage, Borrowing, Closed, Dealing, Dealt, Parcel, Pool, Sealed, Tally, World};
 
 // So many of those who wish are looked at after a change, and at a tick; each time the next ones.
 const AFTER_A_CHANGE: usize = 16;
 const AT_A_TICK: usize = 256;
+
+impl<W: World> Pool<W> {
+    /// How many requests of a cost a tenant may send now.
+    pub fn room(&self, generation: u32, tenant: &[u8], cost: u32, now: i64) -> Result<u64, Closed> {
+        let mut inner = self.enter(generation)?;
+        inner.credits.lapse(now);
+        Ok(inner.room(tenant, cost, now))
+    }
+
+    /// Opens a loan without any credits yet; `None` if the owner is dead.
+    pub fn borrow(
+        &self,
+        generation: u32,
+        borrowing: &Borrowing<'_>,
+        mut watch: impl FnMut() -> Option<W::Handle>,
+        content: W::Content,
+    ) -> Result<Option<LoanName>, Closed> {
+        let parcel = Parcel::seal(content);
+        let mut handle = None;
+        loop {
+            let mut inner = self.enter(generation)?;
+            let owned = match (inner.owners.find(borrowing.owner), handle.take()) {
+                (Some(owned), _) => owned,
+                (None, Some(handle)) => inner.owners.add(borrowing.owner, handle),
+                (None, None) => {
+                    drop(inner);
+                    handle = watch();
+                    if handle.is_none() {
+                        return Ok(None);
+                    }
+                    continue;
+                }
+            };
+            return Ok(Some(inner.loan(owned, borrowing, parcel)));
+        }
+    }
+
+    /// An owner deals with its loan, or whoever sends takes of it.
+    #[allow(clippy::too_many_arguments)]
+    pub fn deal(
+        &self,
+        generation: u32,
+        loan: LoanName,
+        owner: u64,
+        dealing: Dealing,
+        count: u64,
+        now: i64,
+        effects: &mut Effects<W::Content>,
+    ) -> Result<Dealt, Closed> {
+        let mut inner = self.enter(generation)?;
+        Ok(match inner.credits.get(loan) {
+            None => Dealt::Gone,
+            Some(known) if known.owner != owner && dealing != Dealing::Take => Dealt::Foreign,
+            Some(_) => Dealt::Count(inner.deal(loan, dealing, count, now, effects)),
+        })
+    }
+
+    /// What became of all credits since the pool was opened.
+    pub fn tally(&self, generation: u32) -> Result<Tally, Closed> {
+        Ok(self.enter(generation)?.credits.tally)
+    }
+}
 
 impl<W: World> Inner<W> {
     /// How many requests a tenant may send now. Credits that are held count as sent: those of others as if they were to take what

@@ -12,6 +12,8 @@
 //!     answered, or it died.
 //! P6. Nobody asks a worker whether it has answered before the request was sent to it (`parcel`).
 //! P7. No request is handed to a worker that is dead at that moment.
+//! P8. A call is answered once: by its worker, which ends it as it does so, or by a message that its owner checks in. Who gave it
+//!     up before the worker ended it gets no answer of it, and who did so after gets that.
 
 mod answers;
 mod audit;
@@ -37,7 +39,7 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
 pub use answers::{
-    Asked, Asking, Borrowing, Cancelled, Dealing, Dealt, Joined, Member, Outcome, Returned, Status,
+    Asked, Asking, Borrowing, Cancelled, Dealing, Dealt, Joined, Member, Outcome, Replied, Returned, Status,
 };
 pub use config::{Config, Strategy};
 pub use credits::{LoanName, Tally};
@@ -238,6 +240,23 @@ impl<W: World> Pool<W> {
         Ok(returned)
     }
 
+    /// A worker answers the call that is of this content: that ends, and whoever is next is given the worker in the same step.
+    #[inline]
+    pub fn reply(
+        &self,
+        generation: u32,
+        worker: u64,
+        is: impl Fn(&W::Content) -> bool,
+        clock: impl Fn() -> i64,
+        world: &W,
+        effects: &mut Effects<W::Content>,
+    ) -> Result<Replied, Closed> {
+        let mut inner = self.enter(generation)?;
+        let replied = inner.reply(worker, is, clock, world, effects);
+        self.look_around(&inner);
+        Ok(replied)
+    }
+
     /// An owner waits no longer.
     pub fn cancel(
         &self,
@@ -264,9 +283,7 @@ impl<W: World> Pool<W> {
         effects: &mut Effects<W::Content>,
     ) -> Result<bool, Closed> {
         let mut inner = self.enter(generation)?;
-        let answered = inner.answered(ticket, now, world, effects);
-        inner.lend(now, effects);
-        Ok(answered)
+        Ok(inner.answered(ticket, now, world, effects))
     }
 
     /// An owner died; gives back what was kept of it.
@@ -283,68 +300,6 @@ impl<W: World> Pool<W> {
     pub fn tick(&self, generation: u32, now: i64, effects: &mut Effects<W::Content>) -> Result<(), Closed> {
         self.enter(generation)?.tick(now, effects);
         Ok(())
-    }
-
-    // Credits --------------------------------------------------------------------------------------------------------
-
-    /// How many requests of a cost a tenant may send now.
-    pub fn room(&self, generation: u32, tenant: &[u8], cost: u32, now: i64) -> Result<u64, Closed> {
-        let mut inner = self.enter(generation)?;
-        inner.credits.lapse(now);
-        Ok(inner.room(tenant, cost, now))
-    }
-
-    /// Opens a loan without any credits yet; `None` if the owner is dead.
-    pub fn borrow(
-        &self,
-        generation: u32,
-        borrowing: &Borrowing<'_>,
-        mut watch: impl FnMut() -> Option<W::Handle>,
-        content: W::Content,
-    ) -> Result<Option<LoanName>, Closed> {
-        let parcel = Parcel::seal(content);
-        let mut handle = None;
-        loop {
-            let mut inner = self.enter(generation)?;
-            let owned = match (inner.owners.find(borrowing.owner), handle.take()) {
-                (Some(owned), _) => owned,
-                (None, Some(handle)) => inner.owners.add(borrowing.owner, handle),
-                (None, None) => {
-                    drop(inner);
-                    handle = watch();
-                    if handle.is_none() {
-                        return Ok(None);
-                    }
-                    continue;
-                }
-            };
-            return Ok(Some(inner.loan(owned, borrowing, parcel)));
-        }
-    }
-
-    /// An owner deals with its loan, or whoever sends takes of it.
-    #[allow(clippy::too_many_arguments)]
-    pub fn deal(
-        &self,
-        generation: u32,
-        loan: LoanName,
-        owner: u64,
-        dealing: Dealing,
-        count: u64,
-        now: i64,
-        effects: &mut Effects<W::Content>,
-    ) -> Result<Dealt, Closed> {
-        let mut inner = self.enter(generation)?;
-        Ok(match inner.credits.get(loan) {
-            None => Dealt::Gone,
-            Some(known) if known.owner != owner && dealing != Dealing::Take => Dealt::Foreign,
-            Some(_) => Dealt::Count(inner.deal(loan, dealing, count, now, effects)),
-        })
-    }
-
-    /// What became of all credits since the pool was opened.
-    pub fn tally(&self, generation: u32) -> Result<Tally, Closed> {
-        Ok(self.enter(generation)?.credits.tally)
     }
 
     // Looking --------------------------------------------------------------------------------------------------------

@@ -163,6 +163,22 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
     end
   end
 
+  @doc "A worker answers the call of a tag, which ends with that; whoever is next gets the worker."
+  @spec reply(State.t(), pid, tag :: term, reply :: term, integer) :: done
+  def reply(state, worker, tag, reply, now) do
+    case called(state, worker, tag) do
+      nil -> answer(state, :none)
+      %Ticket{state: :abandoned} = ticket -> state |> Tickets.finish(ticket, now) |> freed(now) |> answer(:late)
+      ticket -> state |> Tickets.finish(ticket, now) |> State.tell(ticket, {:reply, reply}) |> freed(now) |> answer(:ok)
+    end
+  end
+
+  defp called(state, worker, tag) do
+    with %{tickets: numbers} <- Workers.fetch(state.workers, worker) do
+      numbers |> Enum.map(&Map.fetch!(state.tickets, &1)) |> Enum.find(&match?(%{kind: :call, tag: ^tag}, &1))
+    end
+  end
+
   @spec cancel(State.t(), pid, non_neg_integer, integer) :: done
   def cancel(state, owner, number, now) do
     case owned(state, owner, number) do
