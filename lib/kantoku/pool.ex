@@ -55,7 +55,7 @@ defmodule Kantoku.Pool do
 
   alias Kantoku.{Agents, Engine, Error, Instances}
   alias Kantoku.Domain.{Book, Rows}
-  alias Kantoku.Pool.{Calls, Config, Guard, Lease, Leases, Life, Notes, Scaling, Worker}
+  alias Kantoku.Pool.{Calls, Config, Detours, Guard, Lease, Leases, Life, Notes, Scaling, Worker}
 
   alias Kantoku.Pool.Scaling.Recorder
 
@@ -80,7 +80,11 @@ defmodule Kantoku.Pool do
   """
   @spec call(t, request :: term, keyword) :: {:ok, reply :: term} | {:error, Error.t()}
   def call(pool, request, opts \\ []) do
-    if Guard.guards?(pool), do: Guard.call(pool, request, opts), else: Calls.call(pool, request, opts)
+    case Detours.of(pool) do
+      nil -> Calls.call(pool, request, opts)
+      :choice -> Calls.routed(pool, request, opts)
+      :breaker -> Guard.call(pool, request, opts)
+    end
   end
 
   @doc """
@@ -89,7 +93,7 @@ defmodule Kantoku.Pool do
   """
   @spec cast(t, request :: term, keyword) :: :ok | {:error, Error.t()}
   def cast(pool, request, opts \\ []) do
-    if Guard.guards?(pool), do: Guard.cast(pool, request, opts), else: Calls.cast(pool, request, opts)
+    if Detours.of(pool) == :breaker, do: Guard.cast(pool, request, opts), else: Calls.cast(pool, request, opts)
   end
 
   @doc """
@@ -102,7 +106,11 @@ defmodule Kantoku.Pool do
   """
   @spec run(t, (pid -> result), keyword) :: {:ok, result} | {:error, Error.t()} when result: term
   def run(pool, fun, opts \\ []) do
-    if Guard.guards?(pool), do: Guard.run(pool, fun, opts), else: Leases.run(pool, fun, opts)
+    case Detours.of(pool) do
+      nil -> Leases.run(pool, fun, opts)
+      :choice -> Leases.run_routed(pool, fun, opts)
+      :breaker -> Guard.run(pool, fun, opts)
+    end
   end
 
   @doc """
@@ -112,7 +120,11 @@ defmodule Kantoku.Pool do
   """
   @spec checkout(t, keyword) :: {:ok, Lease.t()} | {:error, Error.t()}
   def checkout(pool, opts \\ []) do
-    if Guard.guards?(pool), do: Guard.checkout(pool, opts), else: Leases.checkout(pool, opts)
+    case Detours.of(pool) do
+      nil -> Leases.checkout(pool, opts)
+      :choice -> Leases.routed(pool, opts)
+      :breaker -> Guard.checkout(pool, opts)
+    end
   end
 
   @doc """

@@ -92,6 +92,28 @@ defmodule Bench.Pool.Rig do
   def work(%{nimble_pool: pool}, :nimble_pool, _call_or_run),
     do: :hello = Nimble.run(pool, &GenServer.call(&1, :hello))
 
+  @doc "As many check-outs, each followed by its check-in, with nothing around them: one costs less than to choose what to do."
+  @spec checkouts(t, side, non_neg_integer) :: :ok
+  def checkouts(%{ours: pool}, :ours, count), do: ours_again(pool, count)
+  def checkouts(%{poolboy: poolboy}, :poolboy, count), do: poolboy_again(poolboy, count)
+  def checkouts(rig, peer, count), do: Enum.each(1..count, fn _ -> work(rig, peer, :none) end)
+
+  defp ours_again(_pool, 0), do: :ok
+
+  defp ours_again(pool, count) do
+    {:ok, lease} = Kantoku.Pool.checkout(pool)
+    :ok = Kantoku.Pool.checkin(lease)
+    ours_again(pool, count - 1)
+  end
+
+  defp poolboy_again(_poolboy, 0), do: :ok
+
+  defp poolboy_again(poolboy, count) do
+    worker = :poolboy.checkout(poolboy)
+    :ok = :poolboy.checkin(poolboy, worker)
+    poolboy_again(poolboy, count - 1)
+  end
+
   @doc "What a side does for a piece of work, in words."
   @spec does(side, work) :: String.t()
   def does(:ours, :none), do: "Kantoku.Pool.checkout and checkin"

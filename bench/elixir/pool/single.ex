@@ -15,7 +15,7 @@ defmodule Bench.Pool.Single do
 
   defp idle(peer, count) do
     comparison("idle", peer, "one caller, #{count} times", fn rig, side ->
-      rate(count, fn -> Enum.each(1..count, fn _ -> Rig.work(rig, side, :none) end) end)
+      rate(count, fn -> Rig.checkouts(rig, side, count) end)
     end)
   end
 

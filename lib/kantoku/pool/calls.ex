@@ -10,7 +10,7 @@ defmodule Kantoku.Pool.Calls do
 
   alias Kantoku.Engine.Pools
   alias Kantoku.Error
-  alias Kantoku.Pool.{Notes, Request, Strategy}
+  alias Kantoku.Pool.{Detours, Notes, Request, Strategy}
 
   # The message that a ticket is over is on its way when we are told so; this is only against waiting for ever, in ms.
   @patience 1_000
@@ -20,22 +20,15 @@ defmodule Kantoku.Pool.Calls do
 
   @doc "See `Kantoku.Pool.call/3`."
   @spec call(Kantoku.Pool.t(), term, keyword) :: {:ok, term} | {:error, Error.t()}
-  def call({instance, pool}, request, []) do
-    if Strategy.any?(),
-      do: routed(instance, pool, request, %Request{}),
-      else: strict(instance, pool, request, nil, unquote(Request.timeout()))
-  end
+  def call({instance, pool}, request, []), do: strict(instance, pool, request, nil, unquote(Request.timeout()))
+  def call({instance, pool}, request, timeout: :infinity), do: strict(instance, pool, request, nil, :infinity)
+  def call(pool, request, opts), do: routed(pool, request, opts)
 
-  def call({instance, pool}, request, timeout: :infinity) do
-    if Strategy.any?(),
-      do: routed(instance, pool, request, %Request{timeout: :infinity}),
-      else: strict(instance, pool, request, nil, :infinity)
-  end
-
-  def call({instance, pool}, request, opts), do: routed(instance, pool, request, Request.new!(opts))
-
-  defp routed(instance, pool, request, %{timeout: timeout} = options) do
-    params = Request.params(options, Strategy.route({instance, pool}, options))
+  @doc "As `call/3`, of a pool whose workers a module may choose."
+  @spec routed(Kantoku.Pool.t(), term, keyword) :: {:ok, term} | {:error, Error.t()}
+  def routed({instance, pool} = whose, request, opts) do
+    %{timeout: timeout} = options = Request.new!(opts)
+    params = Request.params(options, Strategy.route(whose, options))
 
     case options.replies do
       :strict -> strict(instance, pool, request, params, timeout)
@@ -196,7 +189,7 @@ defmodule Kantoku.Pool.Calls do
   @doc "What the engine is told of a request with these options; `nil` where there is nothing to tell."
   @spec params(Kantoku.Pool.t(), keyword) :: Pools.params()
   def params(pool, opts) do
-    if opts != [] or Strategy.any?() do
+    if opts != [] or Detours.of(pool) do
       request = Request.new!(opts)
       Request.params(request, Strategy.route(pool, request))
     end

@@ -6,15 +6,7 @@ defmodule Kantoku.Pool.Guard do
   alias Kantoku.Breaker
   alias Kantoku.Breaker.{Clerk, Door, Notes}
   alias Kantoku.{Error, Instances}
-  alias Kantoku.Pool.{Calls, Lease, Leases}
-
-  # One word for the whole VM says whether any pool ever had a breaker: where none has, a request pays for one read of memory
-  # that all schedulers share.
-  @any __MODULE__
-
-  @doc "Whether a pool has a breaker."
-  @spec guards?(Kantoku.Pool.t()) :: boolean
-  def guards?(pool), do: :persistent_term.get(@any, false) and :persistent_term.get({@any, pool}, false)
+  alias Kantoku.Pool.{Calls, Detours, Lease, Leases}
 
   @doc "Gives a pool a breaker of these options, or takes it away."
   @spec set(Kantoku.Pool.t(), Breaker.Config.t() | nil) :: :ok
@@ -30,20 +22,16 @@ defmodule Kantoku.Pool.Guard do
 
   def set({instance, pool}, config) do
     _ = Clerk.ask(instance, {:install, {:pool, pool}, config})
-    :persistent_term.put({@any, {instance, pool}}, true)
-    :persistent_term.put(@any, true)
+    Detours.put(:breaker, {instance, pool}, true)
   end
 
   @doc "Lets requests of a pool pass by its breaker, which stays."
   @spec forget(Kantoku.Pool.t()) :: :ok
-  def forget(pool) do
-    :persistent_term.erase({@any, pool})
-    :ok
-  end
+  def forget(pool), do: Detours.erase(:breaker, pool)
 
   @doc "As `Kantoku.Pool.call/3`."
   @spec call(Kantoku.Pool.t(), term, keyword) :: {:ok, term} | {:error, Error.t()}
-  def call(pool, request, opts), do: through(pool, fn -> Calls.call(pool, request, opts) end)
+  def call(pool, request, opts), do: through(pool, fn -> Calls.routed(pool, request, opts) end)
 
   @doc "As `Kantoku.Pool.cast/3`. How it ends nobody hears."
   @spec cast(Kantoku.Pool.t(), term, keyword) :: :ok | {:error, Error.t()}
@@ -53,7 +41,7 @@ defmodule Kantoku.Pool.Guard do
   @spec checkout(Kantoku.Pool.t(), keyword) :: {:ok, Lease.t()} | {:error, Error.t()}
   def checkout(pool, opts) do
     with {:ok, permit} <- enter(pool) do
-      case leaving_on_raise(pool, permit, fn -> Leases.checkout(pool, opts) end) do
+      case leaving_on_raise(pool, permit, fn -> Leases.routed(pool, opts) end) do
         {:ok, lease} ->
           {:ok, %{lease | permit: permit}}
 

@@ -12,21 +12,19 @@ defmodule Kantoku.Pool.Leases do
     with {:ok, ticket, pid} <- take(instance, pool, opts), do: {:ok, %Lease{pool: whose, ticket: ticket, pid: pid}}
   end
 
-  defp take(instance, pool, []) do
-    if Strategy.any?(),
-      do: take_routed(instance, pool, %Request{}),
-      else: take(instance, pool, nil, unquote(Request.timeout()))
+  @doc "As `checkout/2`, of a pool whose workers a module may choose."
+  @spec routed(Kantoku.Pool.t(), keyword) :: {:ok, Lease.t()} | {:error, Error.t()}
+  def routed({instance, pool} = whose, opts) do
+    with {:ok, ticket, pid} <- take_routed(instance, pool, opts),
+         do: {:ok, %Lease{pool: whose, ticket: ticket, pid: pid}}
   end
 
-  defp take(instance, pool, timeout: :infinity) do
-    if Strategy.any?(),
-      do: take_routed(instance, pool, %Request{timeout: :infinity}),
-      else: take(instance, pool, nil, :infinity)
-  end
+  defp take(instance, pool, []), do: take(instance, pool, nil, unquote(Request.timeout()))
+  defp take(instance, pool, timeout: :infinity), do: take(instance, pool, nil, :infinity)
+  defp take(instance, pool, opts), do: take_routed(instance, pool, opts)
 
-  defp take(instance, pool, opts), do: take_routed(instance, pool, Request.new!(opts))
-
-  defp take_routed(instance, pool, request) do
+  defp take_routed(instance, pool, opts) do
+    request = Request.new!(opts)
     params = Request.params(request, Strategy.route({instance, pool}, request))
     take(instance, pool, params, request.timeout)
   end
@@ -79,6 +77,12 @@ defmodule Kantoku.Pool.Leases do
   @spec run(Kantoku.Pool.t(), (pid -> result), keyword) :: {:ok, result} | {:error, Error.t()} when result: term
   def run({instance, pool}, fun, opts) when is_function(fun, 1) do
     with {:ok, ticket, pid} <- take(instance, pool, opts), do: work(instance, pool, ticket, fun, pid)
+  end
+
+  @doc "As `run/3`, of a pool whose workers a module may choose."
+  @spec run_routed(Kantoku.Pool.t(), (pid -> result), keyword) :: {:ok, result} | {:error, Error.t()} when result: term
+  def run_routed({instance, pool}, fun, opts) when is_function(fun, 1) do
+    with {:ok, ticket, pid} <- take_routed(instance, pool, opts), do: work(instance, pool, ticket, fun, pid)
   end
 
   # Whoever leaves by an exception may have left the worker at work.

@@ -35,35 +35,22 @@ defmodule Kantoku.Pool.Strategy do
   @doc "Chooses one of the workers, of which there is at least one."
   @callback choose([worker, ...], request) :: pid
 
-  # One word for the whole VM says whether any pool ever had a module as its strategy: so where none has, a request pays for one
-  # read of memory that all schedulers share.
-  @any __MODULE__
-
-  @doc false
-  @spec any?() :: boolean
-  def any?, do: :persistent_term.get(@any, false)
+  alias Kantoku.Pool.Detours
 
   @doc false
   @spec set(Kantoku.Pool.t(), module | nil) :: :ok
-  def set(pool, nil) do
-    :persistent_term.erase({@any, pool})
-    :ok
-  end
-
-  def set(pool, module) do
-    :persistent_term.put({@any, pool}, module)
-    :persistent_term.put(@any, true)
-  end
+  def set(pool, nil), do: Detours.erase(:choice, pool)
+  def set(pool, module), do: Detours.put(:choice, pool, module)
 
   @doc false
   @spec of(Kantoku.Pool.t()) :: module | nil
-  def of(pool), do: :persistent_term.get({@any, pool}, nil)
+  def of(pool), do: Detours.get(:choice, pool)
 
   @doc false
   @spec route(Kantoku.Pool.t(), Kantoku.Pool.Request.t()) :: pid | nil
   def route(pool, request) do
-    case any?() && of(pool) do
-      none when none in [nil, false] -> nil
+    case of(pool) do
+      nil -> nil
       module -> choice(module, pool, workers(pool), request)
     end
   end

@@ -78,8 +78,9 @@ pub fn nif<'a>(
     run: impl FnOnce() -> Answer<'a>,
     elsewhere: impl FnOnce() -> ErlNifTerm,
 ) -> ErlNifTerm {
-    match panic::catch_unwind(AssertUnwindSafe(run)) {
-        Ok(Ok(term)) => term.as_c_arg(),
+    // Its bare word is taken inside: a term is partly written byte by byte, and to copy that at once would wait for the bytes.
+    match panic::catch_unwind(AssertUnwindSafe(|| run().map(|term| term.as_c_arg()))) {
+        Ok(Ok(word)) => word,
         // SAFETY: the environment of the running call.
         Ok(Err(Refusal::BadArgument)) => unsafe { sys::enif_make_badarg(env.as_c_arg()) },
         Ok(Err(Refusal::TooLong)) => elsewhere(),

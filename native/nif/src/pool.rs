@@ -136,23 +136,23 @@ fn admit<'a>(
 
 /// `pool_call(instance, pool, tag, request, params)`
 pub fn call<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let &[instance, pool, tag, request, params] = args else {
+    let [instance, pool, tag, request, params] = args else {
         return Err(Refusal::BadArgument);
     };
-    let Some(open) = find(instance, pool) else {
+    let Some(open) = find(*instance, *pool) else {
         return Ok(unknown(env));
     };
     let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
     let pack = |to_wait| {
         Some(if to_wait {
-            Content::of_call(env, caller, tag, request)
+            Content::of_call(env, caller, *tag, *request)
         } else {
-            Content::of_tag(tag)
+            Content::of_tag(*tag)
         })
     };
-    match ask(env, open, Kind::Call, params, pack)? {
+    match ask(env, open, Kind::Call, *params, pack)? {
         Some(Asked::Taken { ticket, worker }) => {
-            courier::post(Pid(worker), courier::called(env, caller, tag, request));
+            courier::post(Pid(worker), courier::called(env, caller, *tag, *request));
             Ok(beam::tuple(
                 env,
                 &[
@@ -168,14 +168,14 @@ pub fn call<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 
 /// `pool_checkout(instance, pool, tag, params)`
 pub fn checkout<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let &[instance, pool, tag, params] = args else {
+    let [instance, pool, tag, params] = args else {
         return Err(Refusal::BadArgument);
     };
-    let Some(open) = find(instance, pool) else {
+    let Some(open) = find(*instance, *pool) else {
         return Ok(unknown(env));
     };
-    let pack = |_| Some(Content::of_tag(tag));
-    match ask(env, open, Kind::Checkout, params, pack)? {
+    let pack = |_| Some(Content::of_tag(*tag));
+    match ask(env, open, Kind::Checkout, *params, pack)? {
         Some(Asked::Taken { ticket, worker }) => Ok(beam::tuple(
             env,
             &[
@@ -190,24 +190,24 @@ pub fn checkout<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 
 /// `pool_cast(instance, pool, request, params)`
 pub fn cast<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let &[instance, pool, request, params] = args else {
+    let [instance, pool, request, params] = args else {
         return Err(Refusal::BadArgument);
     };
-    let Some(open) = find(instance, pool) else {
+    let Some(open) = find(*instance, *pool) else {
         return Ok(unknown(env));
     };
     let pack = |to_wait| {
         Some(if to_wait {
-            Content::of_cast(env, request)
+            Content::of_cast(env, *request)
         } else {
             Content::of_tag(atom(env, atoms::nil()))
         })
     };
     let mut effects = Effects::default();
-    let asked = admit(env, open, Kind::Cast, params, pack, &mut effects)?;
+    let asked = admit(env, open, Kind::Cast, *params, pack, &mut effects)?;
     if let Some(Asked::Taken { worker, .. }) = asked {
         // Before its manager hears of it.
-        courier::post(Pid(worker), courier::casted(env, request));
+        courier::post(Pid(worker), courier::casted(env, *request));
     }
     carry_out(From::Process(env), open.cell, &mut effects);
     Ok(match asked {
@@ -254,11 +254,12 @@ pub fn checkin<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         return Ok(unknown(env));
     };
     carry_out(from, open.cell, &mut effects);
-    Ok(match returned {
-        Returned::Done => atom(env, atoms::ok()),
-        Returned::Gone => atom(env, atoms::gone()),
-        Returned::Foreign => foreign(env),
-    })
+    let said = match returned {
+        Returned::Done => atoms::ok(),
+        Returned::Gone => atoms::gone(),
+        Returned::Foreign => return Ok(foreign(env)),
+    };
+    Ok(atom(env, said))
 }
 
 fn outcome(term: Term<'_>) -> Result<Outcome, Refusal> {
@@ -276,10 +277,10 @@ fn foreign(env: Env<'_>) -> Term<'_> {
 
 /// `pool_reply(instance, pool, tag, reply)`
 pub fn reply<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let &[instance, pool, tag, reply] = args else {
+    let [instance, pool, tag, reply] = args else {
         return Err(Refusal::BadArgument);
     };
-    let Some(open) = find(instance, pool) else {
+    let Some(open) = find(*instance, *pool) else {
         return Ok(unknown(env));
     };
     let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
@@ -288,7 +289,7 @@ pub fn reply<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Ok(replied) = open.cell.pool.reply(
         open.generation,
         caller.0,
-        |content| content.is_of(tag),
+        |content| content.is_of(*tag),
         beam::now,
         &from.world(),
         &mut effects,
@@ -297,14 +298,15 @@ pub fn reply<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     };
     // Nobody can kill a process in the middle of a native function: who has no ticket any more has the answer (P8).
     if let Replied::To(owner) = replied {
-        courier::post(Pid(owner), courier::replied(env, tag, reply));
+        courier::post(Pid(owner), courier::replied(env, *tag, *reply));
     }
     carry_out(from, open.cell, &mut effects);
-    Ok(match replied {
-        Replied::To(_) => atom(env, atoms::ok()),
-        Replied::Late => atom(env, atoms::late()),
-        Replied::None => atom(env, atoms::none()),
-    })
+    let said = match replied {
+        Replied::To(_) => atoms::ok(),
+        Replied::Late => atoms::late(),
+        Replied::None => atoms::none(),
+    };
+    Ok(atom(env, said))
 }
 
 /// `pool_cancel(instance, pool, ticket)`
@@ -328,13 +330,14 @@ pub fn cancel<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         return Ok(unknown(env));
     };
     carry_out(from, open.cell, &mut effects);
-    Ok(match cancelled {
-        Cancelled::Withdrawn => atom(env, atoms::cancelled()),
-        Cancelled::Abandoned => atom(env, atoms::abandoned()),
-        Cancelled::Returned => atom(env, atoms::returned()),
-        Cancelled::Gone => atom(env, atoms::gone()),
-        Cancelled::Foreign => foreign(env),
-    })
+    let said = match cancelled {
+        Cancelled::Withdrawn => atoms::cancelled(),
+        Cancelled::Abandoned => atoms::abandoned(),
+        Cancelled::Returned => atoms::returned(),
+        Cancelled::Gone => atoms::gone(),
+        Cancelled::Foreign => return Ok(foreign(env)),
+    };
+    Ok(atom(env, said))
 }
 
 /// A caller died.

@@ -14,6 +14,11 @@ impl<W: World> Inner<W> {
     /// Takes a ticket, which neither waits nor has a worker, out of its owner's chain and out of the world: whose it was,
     /// and what was kept of it.
     pub fn end(&mut self, at: u32) -> (u64, Option<Baggage<W::Content>>) {
+        let parcel = self.tickets.get_mut(at).parcel.take();
+        (self.forget(at), parcel)
+    }
+
+    fn forget(&mut self, at: u32) -> u64 {
         let owned = self.tickets.get(at).owned;
         if let Some(chain) = self.owners.tickets(owned) {
             self.tickets.unchain(chain, Of::Owner, at);
@@ -109,18 +114,26 @@ impl<W: World> Inner<W> {
         let ticket = self.tickets.get(at);
         let (worker, since) = (ticket.worker, ticket.since);
         if since == UNTIMED && self.waiting.is_empty() && !self.credits.anyone_wishes() {
-            self.release(at, effects);
-            effects.discard(self.end(at).1);
+            self.settle(at, effects);
             return;
         }
         let now = clock();
         if since != UNTIMED {
             self.measure(worker, now.saturating_sub(since), now);
         }
-        self.release(at, effects);
-        effects.discard(self.end(at).1);
+        self.settle(at, effects);
         self.serve(now, world, effects);
         self.lend(now, effects);
+    }
+
+    // Of a check-out nothing was kept, and then nothing is moved.
+    fn settle(&mut self, at: u32, effects: &mut Effects<W::Content>) {
+        self.release(at, effects);
+        let ticket = self.tickets.get_mut(at);
+        if ticket.parcel.is_some() {
+            effects.discard(ticket.parcel.take());
+        }
+        self.forget(at);
     }
 
     pub fn reply(

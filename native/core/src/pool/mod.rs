@@ -202,13 +202,17 @@ impl<W: World> Pool<W> {
             match inner.admit(asking, &clock, world, effects) {
                 Admitted::Refused { reason, retry_in } => return Ok(Asked::Refused { reason, retry_in }),
                 Admitted::To(worker) => {
-                    let parcel = parcel.take_if(|_| asking.kind != Kind::Checkout);
-                    let taken = inner.take(asking, owned, worker, parcel, &clock, effects);
+                    let mut nothing = None;
+                    let kept = match asking.kind {
+                        Kind::Checkout => &mut nothing,
+                        Kind::Call | Kind::Cast => &mut parcel,
+                    };
+                    let taken = inner.take(asking, owned, worker, kept, &clock, effects);
                     self.look_around(&inner);
                     return Ok(taken);
                 }
                 Admitted::ToWait if packed_to_wait => {
-                    let queued = inner.queue(asking, owned, parcel.take(), clock(), effects);
+                    let queued = inner.queue(asking, owned, &mut parcel, clock(), effects);
                     self.look_around(&inner);
                     return Ok(queued);
                 }

@@ -185,7 +185,7 @@ impl<W: World> Inner<W> {
         &mut self,
         asking: &Asking<'_>,
         owned: u32,
-        parcel: Option<Baggage<W::Content>>,
+        parcel: &mut Option<Baggage<W::Content>>,
         now: i64,
     ) -> u32 {
         self.counts.arrived += 1;
@@ -201,8 +201,11 @@ impl<W: World> Inner<W> {
             route: asking.route,
             deadline: now.saturating_add(asking.wait),
             since: now,
-            parcel,
         });
+        // It is some words, which are only moved where there is one.
+        if parcel.is_some() {
+            self.tickets.get_mut(at).parcel = parcel.take();
+        }
         if let Some(chain) = self.owners.tickets(owned) {
             self.tickets.append(chain, Of::Owner, at);
         }
@@ -224,11 +227,11 @@ impl<W: World> Inner<W> {
         asking: &Asking<'_>,
         owned: u32,
         worker: u32,
-        parcel: Option<Baggage<W::Content>>,
+        parcel: &mut Option<Baggage<W::Content>>,
         clock: impl Fn() -> i64,
         effects: &mut Effects<W::Content>,
     ) -> Asked {
-        let entrusted = match (asking.kind, &parcel) {
+        let entrusted = match (asking.kind, &*parcel) {
             (Kind::Cast, Some(Baggage::Shared(parcel))) => Some(Sealed::clone(parcel)),
             (_, Some(parcel)) => {
                 parcel.is_sent_by_owner();
@@ -260,7 +263,7 @@ impl<W: World> Inner<W> {
         &mut self,
         asking: &Asking<'_>,
         owned: u32,
-        parcel: Option<Baggage<W::Content>>,
+        parcel: &mut Option<Baggage<W::Content>>,
         now: i64,
         effects: &mut Effects<W::Content>,
     ) -> Asked {

@@ -150,7 +150,7 @@ pub struct Ticket<C> {
 
 /// What a new ticket is made of.
 #[derive(Debug)]
-pub struct Fresh<C> {
+pub struct Fresh {
     pub kind: Kind,
     pub owner: u64,
     pub owned: u32,
@@ -159,7 +159,6 @@ pub struct Fresh<C> {
     pub route: Route,
     pub deadline: i64,
     pub since: i64,
-    pub parcel: Option<Baggage<C>>,
 }
 
 #[derive(Debug)]
@@ -215,7 +214,7 @@ impl<C> Tickets<C> {
 
     /// A new ticket in its stage `Waiting`, in no chain; there is room, as [`MOST`] was asked first.
     #[inline]
-    pub fn insert(&mut self, fresh: Fresh<C>) -> u32 {
+    pub fn insert(&mut self, fresh: Fresh) -> u32 {
         if self.free == NONE {
             self.grow();
         }
@@ -234,7 +233,6 @@ impl<C> Tickets<C> {
         place.route = fresh.route;
         place.deadline = fresh.deadline;
         place.since = fresh.since;
-        place.parcel = fresh.parcel;
         at
     }
 
@@ -263,9 +261,9 @@ impl<C> Tickets<C> {
         self.free = at;
     }
 
-    /// Ends a ticket that stands in no chain any more: whose it was, and what was kept of it.
+    /// Ends a ticket that stands in no chain any more, and of which nothing is kept: whose it was.
     #[inline]
-    pub fn remove(&mut self, at: u32) -> (u64, Option<Baggage<C>>) {
+    pub fn remove(&mut self, at: u32) -> u64 {
         let free = self.free;
         let place = &mut self.places[at as usize];
         place.name = Name::new(at, (place.name.0 >> PLACE_BITS) + 1);
@@ -273,7 +271,8 @@ impl<C> Tickets<C> {
         place.owned = free;
         self.free = at;
         self.len -= 1;
-        (place.owner, place.parcel.take())
+        debug_assert!(place.parcel.is_none(), "what was kept is taken first");
+        place.owner
     }
 
     fn link(&mut self, at: u32, of: Of) -> &mut Link {

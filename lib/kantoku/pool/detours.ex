@@ -1,0 +1,33 @@
+defmodule Kantoku.Pool.Detours do
+  # Which pools' requests do not go straight to the engine: past a breaker, or by a module that chooses the worker. One word for the
+  # whole VM says whether any pool ever had one: where none has, a request pays for one read of memory that all schedulers share.
+  @moduledoc false
+
+  @any __MODULE__
+
+  @type kind :: :breaker | :choice
+
+  @doc "What is to be done for a request of a pool before the engine is asked: nothing, `:choice`, or `:breaker` and then that."
+  @spec of(Kantoku.Pool.t()) :: kind | nil
+  def of(pool), do: if(:persistent_term.get(@any, false), do: kind(pool))
+
+  defp kind(pool), do: if(:persistent_term.get({@any, :breaker, pool}, false), do: :breaker, else: :choice)
+
+  @doc "What was put for a pool."
+  @spec get(kind, Kantoku.Pool.t()) :: term
+  def get(kind, pool), do: :persistent_term.get({@any, kind, pool}, nil)
+
+  @doc "Has requests of a pool make a detour."
+  @spec put(kind, Kantoku.Pool.t(), term) :: :ok
+  def put(kind, pool, what) do
+    :persistent_term.put({@any, kind, pool}, what)
+    :persistent_term.put(@any, true)
+  end
+
+  @doc "Ends a detour."
+  @spec erase(kind, Kantoku.Pool.t()) :: :ok
+  def erase(kind, pool) do
+    :persistent_term.erase({@any, kind, pool})
+    :ok
+  end
+end
