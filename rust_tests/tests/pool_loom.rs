@@ -1,9 +1,9 @@
-//! Pools under every order of a hand-over, a cancel and deaths. P1 to P7 are `kantoku_core::pool`'s.
+//! Pools under every order of a hand-over, a cancel and deaths. P1 to P8 are `kantoku_core::pool`'s.
 #![cfg(kantoku_loom)]
 
 use kantoku_core::pool::{
-    Asked, Asking, Cancelled, Config, Effect, Effects, Joined, Kind, Name, Notice, Outcome, Pool, Returned,
-    Route,
+    Asked, Asking, Cancelled, Config, Effect, Effects, Joined, Kind, Name, Notice, Outcome, Pool, Replied,
+    Returned, Route,
 };
 use kantoku_rust_tests::orders::check;
 use loom::sync::Arc;
@@ -90,6 +90,10 @@ struct Scene {
 impl Scene {
     /// One worker, which the holder has, and for which the waiter waits.
     fn new(kind: Kind) -> (Arc<Self>, Name, Name) {
+        Self::held_by(Kind::Checkout, kind)
+    }
+
+    fn held_by(holding: Kind, kind: Kind) -> (Arc<Self>, Name, Name) {
         let scene = Self {
             pool: Pool::new(1),
             sent: Sent::default(),
@@ -98,7 +102,7 @@ impl Scene {
         scene.pool.open(OPEN, Config::default(), 0, &Alive, &mut effects);
         let joined = scene.pool.join(OPEN, WORKER, 0, WORKER, 0, &Alive, &mut effects);
         assert_eq!(joined, Ok(Joined::Done));
-        let held = scene.ask(&asking(Kind::Checkout, HOLDER));
+        let held = scene.ask(&asking(holding, HOLDER));
         let waiting = scene.ask(&asking(kind, WAITER));
         (Arc::new(scene), held, waiting)
     }
@@ -122,6 +126,15 @@ impl Scene {
         let returned = pool.give_back(OPEN, ticket, owner, Outcome::Ok, || 0, &Alive, &mut effects);
         self.sent.carry_out(effects);
         returned.expect("open")
+    }
+
+    /// The worker answers the call of an owner, whose content is that.
+    fn reply(&self, owner: u64) -> Replied {
+        let mut effects = Effects::default();
+        let pool = &self.pool;
+        let replied = pool.reply(OPEN, WORKER, |&of| of == owner, || 0, &Alive, &mut effects);
+        self.sent.carry_out(effects);
+        replied.expect("open")
     }
 
     fn cancel(&self, ticket: Name) -> Cancelled {
@@ -274,5 +287,65 @@ fn loom_a_cast_is_listed_for_a_new_manager_only_after_it_was_sent() {
         sender.join().expect("the thread ends");
         assert_eq!(scene.sent.told.load(SeqCst), 1);
         assert_eq!(scene.pool.unheeded(OPEN).expect("open").len(), 1);
+    });
+}
+
+#[test]
+fn loom_a_worker_that_answers_and_a_caller_that_gives_up_agree_who_was_first() {
+    check(|| {
+        let (scene, _held, waiting) = Scene::held_by(Kind::Call, Kind::Call);
+        scene.reply(HOLDER);
+        assert!(
+            scene.sent.delivered.load(SeqCst),
+            "the next is there by the same step"
+        );
+        let other = Arc::clone(&scene);
+        let worker = thread::spawn(move || other.reply(WAITER));
+        let cancelled = scene.cancel(waiting);
+        let told = scene.sent.told.load(SeqCst);
+        match (worker.join().unwrap(), cancelled) {
+            (Replied::To(WAITER), Cancelled::Gone) => assert_eq!(told, 0, "it has its answer"),
+            (Replied::Late, Cancelled::Abandoned) => assert_eq!(told, 1),
+            other => panic!("P8: {other:?}"),
+        }
+        assert_eq!(scene.ongoing(), (0, 0, 1));
+    });
+}
+
+#[test]
+fn loom_a_next_call_that_is_given_up_as_the_one_before_is_answered_is_sent_or_not() {
+    check(|| {
+        let (scene, _held, waiting) = Scene::held_by(Kind::Call, Kind::Call);
+        let other = Arc::clone(&scene);
+        let worker = thread::spawn(move || other.reply(HOLDER));
+        let cancelled = scene.cancel(waiting);
+        assert_eq!(worker.join().unwrap(), Replied::To(HOLDER));
+        let (delivered, told) = (scene.sent.delivered.load(SeqCst), scene.sent.told.load(SeqCst));
+        match cancelled {
+            Cancelled::Withdrawn => assert_eq!((delivered, told, scene.ongoing()), (false, 0, (0, 0, 1))),
+            Cancelled::Abandoned => {
+                assert_eq!((delivered, told, scene.ongoing()), (true, 1, (1, 1, 0)));
+                assert_eq!((scene.reply(WAITER), scene.ongoing()), (Replied::Late, (0, 0, 1)));
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn loom_a_worker_that_answers_as_its_caller_dies_answers_once() {
+    check(|| {
+        let (scene, _held, _waiting) = Scene::held_by(Kind::Call, Kind::Call);
+        scene.reply(HOLDER);
+        let other = Arc::clone(&scene);
+        let worker = thread::spawn(move || other.reply(WAITER));
+        scene.owner_dies(WAITER);
+        let told = scene.sent.told.load(SeqCst);
+        match worker.join().unwrap() {
+            Replied::To(WAITER) => assert_eq!(told, 0),
+            Replied::Late => assert_eq!(told, 1),
+            other => panic!("P8: {other:?}"),
+        }
+        assert_eq!(scene.ongoing(), (0, 0, 1));
     });
 }

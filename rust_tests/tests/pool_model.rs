@@ -1,4 +1,4 @@
-//! Pools against a plain list of tickets, one call after the other. P1 to P7 are `kantoku_core::pool`'s, and its `check` looks at
+//! Pools against a plain list of tickets, one call after the other. P1 to P8 are `kantoku_core::pool`'s, and its `check` looks at
 //! them from inside after each call.
 #![cfg(not(kantoku_loom))]
 
@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 
 use kantoku_core::pool::{
     Asked, Asking, Borrowing, Cancelled, Config, Dealing, Dealt, Effect, Effects, Joined, Kind, LoanName,
-    Name, Notice, Outcome, Pool, Refusal, Returned, Route, Strategy as Choice,
+    Name, Notice, Outcome, Pool, Refusal, Replied, Returned, Route, Strategy as Choice,
 };
 use kantoku_rust_tests::cases;
 use proptest::collection::vec;
@@ -67,6 +67,11 @@ enum Op {
     },
     Answered {
         at: usize,
+    },
+    /// By the worker that has it, or by another.
+    Reply {
+        at: usize,
+        by: Option<u64>,
     },
     Borrow {
         owner: u64,
@@ -128,6 +133,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(at, foreign, outcome)| Op::GiveBack { at, foreign, outcome }),
         3 => (0..64_usize, prop::bool::weighted(0.1)).prop_map(|(at, foreign)| Op::Cancel { at, foreign }),
         4 => (0..64_usize).prop_map(|at| Op::Answered { at }),
+        8 => (0..64_usize, prop::option::weighted(0.1, WORKERS)).prop_map(|(at, by)| Op::Reply { at, by }),
         1 => (OWNERS, 0..TENANTS, 1..5_u32, 1..300_i64).prop_map(
             |(owner, tenant, cost, ttl)| Op::Borrow { owner, tenant, cost, ttl: ttl * MS }
         ),
@@ -471,6 +477,7 @@ impl Run {
             Op::GiveBack { at, foreign, outcome } => self.give_back(at, foreign, outcome),
             Op::Cancel { at, foreign } => self.cancel(at, foreign),
             Op::Answered { at } => self.answered(at),
+            Op::Reply { at, by } => self.reply(at, by),
             Op::Borrow {
                 owner,
                 tenant,
@@ -902,6 +909,36 @@ impl Run {
             .answered(GENERATION, name, self.now, &self.world, &mut effects)
             .expect("open");
         assert_eq!(answered, expected);
+        self.carry_out(effects);
+    }
+
+    // P8
+    fn reply(&mut self, at: usize, by: Option<u64>) {
+        let Some(name) = self.model.name(at) else { return };
+        let known = self.model.tickets.get(&name.word()).copied();
+        let content = self.model.contents.iter().find(|&(_, &of)| of == name);
+        let content = *content.expect("each name is of a request").0;
+        let has = known.and_then(|known| match known.state {
+            State::With(worker) | State::Abandoned(worker) if known.kind == Kind::Call => Some(worker),
+            _ => None,
+        });
+        let worker = by.or(has).unwrap_or(1);
+        let expected = match known {
+            Some(known) if has == Some(worker) => match known.state {
+                State::With(_) => Replied::To(known.owner),
+                _ => Replied::Late,
+            },
+            _ => Replied::None,
+        };
+        if expected != Replied::None {
+            self.model.tickets.remove(&name.word());
+        }
+        let (mut effects, now) = (Effects::default(), self.now);
+        let is = |&of: &u64| of == content;
+        let replied = self
+            .pool
+            .reply(GENERATION, worker, is, || now, &self.world, &mut effects);
+        assert_eq!(replied, Ok(expected));
         self.carry_out(effects);
     }
 }
