@@ -14,38 +14,43 @@ defmodule Kantoku.Chaos.PoolsTest do
       scale_down: [stabilization: 200, policies: [{:percent, 100, period: 500}]]
     ]
 
-    for {max_ongoing, on_abandon, scaling} <- [
-          {1, :wait, false},
-          {3, :wait, false},
-          {1, :replace, false},
-          {1, :wait, true}
+    for {max_ongoing, on_abandon, scaling, pulls} <- [
+          {1, :wait, false, false},
+          {3, :wait, false, false},
+          {1, :replace, false, false},
+          {1, :wait, true, false},
+          {1, :wait, false, true},
+          {3, :replace, false, true}
         ] do
       @kind [max_ongoing: max_ongoing, on_abandon: on_abandon] ++
               if(scaling, do: [scaling: @scaling, min: 1, max: 12], else: [])
-      @title "#{max_ongoing}, #{on_abandon}#{if scaling, do: ", scaled"}"
+      @worker [pulls: pulls]
+      @title "#{max_ongoing}, #{on_abandon}#{if scaling, do: ", scaled"}#{if pulls, do: ", pulling"}"
 
       test "whoever is killed or resized, every permit is there in the end (#{@title})" do
-        storm(@kind, {:times, 300})
+        storm(@kind, @worker, {:times, 300})
       end
 
-      # A minute for all four of an engine, and ten in the long run.
+      # A minute for all six of an engine, and ten in the long run.
       @tag :chaos
       @tag timeout: :infinity
       test "nor in many thousand kills (#{@title})" do
-        ms = if System.get_env("KANTOKU_SOAK"), do: 150_000, else: 15_000
-        %{hits: hits, answers: answers, moves: moves} = storm(@kind, {:ms, ms})
+        ms = if System.get_env("KANTOKU_SOAK"), do: 100_000, else: 10_000
+        %{hits: hits, answers: answers, moves: moves, status: status} = storm(@kind, @worker, {:ms, ms})
         if @kind[:scaling], do: assert(moves > 0)
         times = hits |> Map.values() |> Enum.sum()
 
         IO.puts(
           "pool on the #{@engine} engine (#{@title}), #{div(ms, 1_000)} s: #{times} hits #{inspect(hits)}, " <>
-            "answers: #{inspect(answers)}, kept moves of its scaler: #{moves}"
+            "answers: #{inspect(answers)}, kept moves of its scaler: #{moves}; requests: #{status.arrived}, " <>
+            "permits taken: #{status.served}, not given back: #{status.ongoing}, refused: #{status.refused}, " <>
+            "too late: #{status.expired}, given up: #{status.cancelled}"
         )
       end
     end
 
-    defp storm(kind, how_long) do
-      pool = pool!(@engine, [target: @workers, domain: @domain, codel: false] ++ kind)
+    defp storm(kind, worker, how_long) do
+      pool = pool!(@engine, [target: @workers, domain: @domain, codel: false] ++ kind, worker)
       max_ongoing = kind[:max_ongoing]
       # Nobody gives up a cast, but a worker that was at one may be taken for one that was given up by a new manager.
       told = %{workers: @workers, max_ongoing: max_ongoing, casts: kind[:on_abandon] == :wait}
@@ -59,7 +64,9 @@ defmodule Kantoku.Chaos.PoolsTest do
       assert seen.answers[:ok] > 0
       assert Map.keys(seen.answers) -- [:ok, :crashed, :timeout, :deadline, :restarting] == []
       all_can_be_had_and_no_more(pool, max_ongoing)
-      Map.put(seen, :moves, Enum.count(decisions, &(&1.move != :none)))
+      status = status(pool)
+      assert status.arrived == status.served + status.refused + status.expired + status.cancelled
+      Map.merge(seen, %{moves: Enum.count(decisions, &(&1.move != :none)), status: status})
     end
 
     defp all_can_be_had_and_no_more(pool, max_ongoing) do

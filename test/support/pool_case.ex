@@ -36,14 +36,20 @@ defmodule Kantoku.PoolCase do
 
   @doc "Starts an instance with nothing in it; its name."
   def instance!(engine, opts \\ []) do
-    name = :"pools_#{System.unique_integer([:positive])}"
-    own = [name: name, engine: engine, domains: [[name: :default, partitions: 2]]]
-    ExUnit.Callbacks.start_supervised!({Kantoku, Keyword.merge(own, opts)}, id: name)
-    name
+    own = [name: name(), engine: engine, domains: [[name: :default, partitions: 2]]]
+    opts = Keyword.merge(own, opts)
+    ExUnit.Callbacks.start_supervised!({Kantoku, opts}, id: opts[:name])
+    opts[:name]
   end
 
-  @doc "Starts an instance with a pool of test workers that tell the test of their starts; the pool."
-  def pool!(engine, opts \\ [], worker \\ []), do: {instance!(engine, pools: [options(opts, worker)]), :workers}
+  defp name, do: :"pools_#{System.unique_integer([:positive])}"
+
+  @doc "Starts an instance with a pool of test workers that tell the test of their starts; the pool. With `pulls: true` they pull."
+  def pool!(engine, opts \\ [], worker \\ []) do
+    pool = {name(), :workers}
+    worker = if worker[:pulls], do: Keyword.put(worker, :pulls, pool), else: Keyword.delete(worker, :pulls)
+    {instance!(engine, name: elem(pool, 0), pools: [options(opts, worker)]), :workers}
+  end
 
   @doc "The options of such a pool."
   def options(opts \\ [], worker \\ []) do

@@ -4,7 +4,8 @@ defmodule Kantoku.TestWorker do
   badly as asked.
 
   Options: `:tell` (pid that gets `{:started, id, pid}`), `:id`, `:slow` (ms in `init/1`), `:trap`, `:refuse` (an `:atomics` of one
-  cell: while it is above 0 a start fails, and takes one off), `:linger` (ms in `terminate/2`).
+  cell: while it is above 0 a start fails, and takes one off), `:linger` (ms in `terminate/2`), `:pulls` (a pool whose calls it answers by
+  `Kantoku.Pool.reply/3`).
   """
   use GenServer
 
@@ -22,10 +23,12 @@ defmodule Kantoku.TestWorker do
   defp refuse?(cell), do: :atomics.sub_get(cell, 1, 1) >= 0
 
   @impl true
-  def handle_call(:pid, _from, opts), do: {:reply, self(), opts}
-  def handle_call({:sleep, ms}, _from, opts), do: {:reply, Process.sleep(ms), opts}
-  def handle_call({:run, fun}, _from, opts), do: {:reply, fun.(), opts}
-  def handle_call({:exit, reason}, _from, _opts), do: exit(reason)
+  def handle_call(request, from, %{pulls: pool} = opts) do
+    Kantoku.Pool.reply(pool, from, done(request))
+    {:noreply, opts}
+  end
+
+  def handle_call(request, _from, opts), do: {:reply, done(request), opts}
 
   @impl true
   def handle_cast({:stop, reason}, opts), do: {:stop, reason, opts}
@@ -39,4 +42,9 @@ defmodule Kantoku.TestWorker do
     if opts[:tell], do: send(opts[:tell], {:terminated, opts[:id]})
     if opts[:linger], do: Process.sleep(opts[:linger])
   end
+
+  defp done(:pid), do: self()
+  defp done({:sleep, ms}), do: Process.sleep(ms)
+  defp done({:run, fun}), do: fun.()
+  defp done({:exit, reason}), do: exit(reason)
 end

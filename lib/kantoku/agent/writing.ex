@@ -45,9 +45,15 @@ defmodule Kantoku.Agent.Writing do
       do: holding |> wait(from, reply) |> write()
 
   def answer(holding, from, reply) do
-    GenServer.reply(from, reply)
+    reply(holding, from, reply)
     holding
   end
+
+  # One that works for a pool has its next request by the same step.
+  defp reply(%{id: {:pool, pool, _number}, config: %{instance: instance}}, from, reply),
+    do: Kantoku.Pool.reply({instance, pool}, from, reply)
+
+  defp reply(_holding, from, reply), do: GenServer.reply(from, reply)
 
   @doc "To be called after a change that a call made: as `changed/2` and `answer/3`."
   @spec changed_for(Holding.t(), force? :: boolean, GenServer.from() | nil, term) :: Holding.t()
@@ -193,7 +199,7 @@ defmodule Kantoku.Agent.Writing do
 
   defp kept(%{pending: pending} = holding, revision) do
     {ready, waiting} = Enum.split_with(pending.waiting, fn {at, _from, _reply} -> at <= revision end)
-    reply_all(ready, fn reply -> reply end)
+    reply_all(holding, ready, fn reply -> reply end)
     Holding.put_pending(holding, %{pending | kept: revision, handed: max(pending.handed, revision), waiting: waiting})
   end
 
@@ -201,7 +207,7 @@ defmodule Kantoku.Agent.Writing do
     retry_in = retry_in(reason)
     measurements = %{revision: holding.revision, retry_in: retry_in}
     Holding.emit(holding, [:agent, :snapshot, :failed], measurements, %{reason: reason})
-    reply_all(pending.waiting, fn _reply -> {:error, {:not_durable, reason}} end)
+    reply_all(holding, pending.waiting, fn _reply -> {:error, {:not_durable, reason}} end)
 
     handed = min(pending.handed, holding.revision - 1)
     holding = %{holding | pending: %{pending | waiting: [], handed: handed, changes: max(pending.changes, 1)}}
@@ -220,10 +226,10 @@ defmodule Kantoku.Agent.Writing do
   defp retry_in({:closed, _message}), do: 0
   defp retry_in(reason), do: if(stale?(reason), do: 0, else: @retry_in)
 
-  defp reply_all([], _fun), do: :ok
+  defp reply_all(_holding, [], _fun), do: :ok
 
-  defp reply_all(waiting, fun) do
-    waiting |> Enum.reverse() |> Enum.each(fn {_at, from, reply} -> GenServer.reply(from, fun.(reply)) end)
+  defp reply_all(holding, waiting, fun) do
+    waiting |> Enum.reverse() |> Enum.each(fn {_at, from, reply} -> reply(holding, from, fun.(reply)) end)
   end
 
   defp schedule(%{pending: %{write_timer: nil} = pending} = holding, ms) do
