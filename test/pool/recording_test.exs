@@ -25,6 +25,18 @@ defmodule Kantoku.Pool.RecordingTest do
     end
   end
 
+  test "a last line that was cut off is left out" do
+    text = text()
+    {:ok, entries} = Recording.decode(text)
+
+    for cut <- [2, 3, 20, 60] do
+      assert {:ok, left} = text |> binary_part(0, byte_size(text) - cut) |> Recording.decode()
+      assert left == Enum.drop(entries, -1)
+    end
+
+    assert text |> String.trim_trailing("\n") |> Recording.decode() == {:ok, entries}
+  end
+
   test "it is what file:consult reads" do
     path = Path.join(System.tmp_dir!(), "kantoku_recording_#{System.unique_integer([:positive])}")
     File.write!(path, text())

@@ -30,6 +30,8 @@ defmodule Kantoku.Pool.Manager do
   defstruct @enforce_keys ++
               [
                 open: false,
+                # Whether it was said that it opened the pool.
+                told: false,
                 draining: false,
                 size: %Size{},
                 scaling: nil,
@@ -88,7 +90,7 @@ defmodule Kantoku.Pool.Manager do
   defp open(state) do
     case tell_engine(state) do
       {:ok, state} ->
-        state |> take_over() |> reconcile()
+        state |> take_over() |> tell_once() |> reconcile()
 
       {:unknown, state} ->
         Process.send_after(self(), :open, @again)
@@ -111,7 +113,6 @@ defmodule Kantoku.Pool.Manager do
     workers = workers(state)
     leaving = for {pid, member, :leaving, _, _, _} <- workers, into: %{}, do: {member, pid}
     for {pid, _member, :leaving, 0, _, _} <- workers, do: send(self(), {:kantoku_pool, pool, {:left, pid}})
-    emit(state, :started, %{workers: length(workers)}, %{})
 
     state =
       for {kind, ticket, pid} <- list(Pools.pool_abandoned(instance, pool)),
@@ -119,6 +120,14 @@ defmodule Kantoku.Pool.Manager do
           do: (state -> ask(state, ticket, pid, if(kind == :cast, do: :cast, else: :given_up)))
 
     schedule(%{state | leaving: leaving}, Pace.fast())
+  end
+
+  # A pool that the engine lost, or that a drain closed before this heard of it, is opened again by the same manager: that is no start.
+  defp tell_once(%{told: true} = state), do: state
+
+  defp tell_once(state) do
+    emit(state, :started, %{workers: length(workers(state))}, %{})
+    %{state | told: true}
   end
 
   # Who is up and not in the pool: its start found the pool closed; or it was told to leave, and has left.

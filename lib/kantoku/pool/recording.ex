@@ -51,11 +51,12 @@ defmodule Kantoku.Pool.Recording do
   @spec recording?(String.t()) :: boolean
   def recording?(text), do: String.starts_with?(text, String.trim_trailing(@first, ".\n"))
 
-  @doc "The entries of a recording, or where and why it cannot be read."
+  @doc "The entries of a recording, or where and why it cannot be read. A last line that was cut off, as a full disk does, is left out."
   @spec decode(String.t()) :: {:ok, [entry]} | {:error, String.t()}
   def decode(@first <> lines) do
+    {lines, [last]} = lines |> String.split("\n") |> Enum.split(-1)
+
     lines
-    |> String.split("\n")
     |> Enum.with_index(2)
     |> Enum.reject(fn {line, _} -> String.trim(line) == "" end)
     |> Enum.reduce_while([], fn {line, number}, entries ->
@@ -64,6 +65,7 @@ defmodule Kantoku.Pool.Recording do
         {:error, why} -> {:halt, {:error, "line #{number}: #{why}"}}
       end
     end)
+    |> and_last(last)
     |> decoded()
   end
 
@@ -97,6 +99,11 @@ defmodule Kantoku.Pool.Recording do
         {:error,
          "the decision at #{entry.at} ms: expected a number as its metric :arrival_rate, got: #{inspect(other)}"}
     end
+  end
+
+  # No line break ends it: whoever wrote it may not have come to its end.
+  defp and_last(entries, last) do
+    with true <- is_list(entries), {:ok, entry} <- entry(last), do: [entry | entries], else: (_cut_off -> entries)
   end
 
   defp decoded({:error, why}), do: {:error, why}

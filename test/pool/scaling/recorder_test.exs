@@ -57,5 +57,27 @@ defmodule Kantoku.Pool.Scaling.RecorderTest do
       assert log =~ "#{path} cannot be written (illegal operation on a directory)"
       assert {:ok, _} = Pool.call(pool, :pid)
     end
+
+    # A device on which every write finds no space left.
+    @full "/dev/full"
+
+    @tag skip: not File.exists?(@full) && "no #{@full} here"
+    test "a full disk is said at once, or ends the recording and nothing else", %{pool: pool} do
+      assert %File.Error{reason: :enospc} = catch_error(Pool.record(pool, @full))
+      {:ok, {_rows, book}} = Kantoku.Instances.tables(elem(pool, 0))
+      assert :ets.lookup(book, {:pool_record, :workers}) == []
+      manager = manager(pool)
+
+      log =
+        capture_log(fn ->
+          # As if it filled up after the first line was written.
+          :ets.insert(book, {{:pool_record, :workers}, @full})
+          eventually(fn -> :ets.lookup(book, {:pool_record, :workers}) == [] end)
+        end)
+
+      assert log =~ "#{@full} cannot be written (no space left on device)"
+      assert {:ok, _} = Pool.call(pool, :pid)
+      assert manager(pool) == manager and Process.alive?(manager)
+    end
   end
 end
