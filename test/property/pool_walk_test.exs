@@ -36,6 +36,7 @@ defmodule Kantoku.PoolWalkTest do
       {6, {:checkin, pick, one_of([:ok, :error, :abandoned]), one_of([:own, :own, :foreign])}},
       {4, {:cancel, pick, one_of([:own, :own, :own, :foreign])}},
       {8, {:answered, pick}},
+      {8, {:reply, pick, one_of([:own, :own, :own, :foreign])}},
       {1, {:lend, small, asked(), :proper_types.integer(1, 60)}},
       {8,
        {:deal, small, one_of([:ask, :ask, :ask, :take, :take, :give_back, :close]), pick,
@@ -196,6 +197,17 @@ defmodule Kantoku.PoolWalkTest do
     end)
   end
 
+  defp step({:reply, pick, whose}, world) do
+    with_ticket(world, pick, :own, fn number, owner ->
+      before = world.state.tickets[number]
+      # A ticket that waits has no worker, and no owner works.
+      worker = if(whose == :own, do: before && before.worker) || owner
+      {answer, world} = run(world, &Core.reply(&1, worker, number, :done, &2), {:reply, number})
+      assert answer == replied(before, worker)
+      world
+    end)
+  end
+
   defp step({:lend, index, {tenant, _priority, cost, _wait, _route}, ttl}, world) do
     owner = owner(world, index)
     tag = {:loan, length(world.loans)}
@@ -311,6 +323,10 @@ defmodule Kantoku.PoolWalkTest do
   defp checkin(%{owner: owner, state: state}, owner) when state != :waiting, do: :ok
   defp checkin(_ticket, _owner), do: {:error, :foreign}
 
+  defp replied(%{kind: :call, state: :served, worker: worker}, worker), do: :ok
+  defp replied(%{kind: :call, state: :abandoned, worker: worker}, worker), do: :late
+  defp replied(_ticket, _worker), do: :none
+
   defp cancel(nil, _owner), do: :gone
   defp cancel(%{state: :abandoned}, _owner), do: :gone
   defp cancel(%{owner: owner, state: :waiting}, owner), do: :cancelled
@@ -386,12 +402,17 @@ defmodule Kantoku.PoolWalkTest do
 
   defp reason!(_world, %{state: :served, number: number}, nil, {:checkin, number}), do: :ok
 
+  defp reason!(_world, %{state: :served, number: number, owner: pid}, {pid, {:reply, :done}}, {:reply, number}), do: :ok
+
   defp reason!(_world, %{state: :served, owner: pid} = ticket, {pid, :down}, _command),
     do: refute(alive?(ticket.worker))
 
   defp reason!(_world, %{state: :held, number: number}, _told, {name, number}) when name in [:checkin, :cancel], do: :ok
   defp reason!(_world, %{state: :held} = ticket, _told, _command), do: refute(alive?(ticket.worker))
-  defp reason!(_world, %{state: :abandoned, number: number}, _told, {:answered, number}), do: :ok
+
+  defp reason!(_world, %{state: :abandoned, number: number}, _told, {name, number}) when name in [:answered, :reply],
+    do: :ok
+
   defp reason!(_world, %{state: :abandoned} = ticket, _told, _command), do: refute(alive?(ticket.worker))
 
   defp late?(world, ticket) do
