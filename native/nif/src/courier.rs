@@ -42,8 +42,10 @@ pub struct Content {
     term: ErlNifTerm,
 }
 
-/// What a content's term is.
+/// What a content's term is. As wide as a word, like all that is moved from hand to hand: what was written as a byte and is read as
+/// part of a word has to be waited for.
 #[derive(Clone, Copy, Debug)]
+#[repr(u64)]
 enum Kept {
     Tag,
     /// A message with the tag in it.
@@ -63,7 +65,7 @@ unsafe impl Sync for Content {}
 #[derive(Debug)]
 struct Paper {
     env: *mut ErlNifEnv,
-    written: u8,
+    written: usize,
 }
 
 thread_local! {
@@ -72,7 +74,7 @@ thread_local! {
 
 const MOST_SPARE: usize = 64;
 // A new environment has room for some 200 words.
-const MOST_WRITTEN: u8 = 12;
+const MOST_WRITTEN: usize = 12;
 const LIGHT: u32 = 12;
 
 impl Paper {

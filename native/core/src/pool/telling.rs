@@ -3,8 +3,9 @@
 use super::parcel::{Baggage, Sealed};
 use super::tickets::{Kind, Name};
 
-/// Why a request is not served.
+/// Why a request is not served. A word, as what it is moved with is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
 pub enum Refusal {
     QueueFull,
     Overloaded,
