@@ -18,6 +18,7 @@ defmodule Bench.Pool.Cells do
     for {^size, callers} <- @saturated, work <- [:call, :run], peer <- peers do
       cell({"", peer, work}, size, callers, options, ~w(throughput p99 p999 spread))
     end ++
+      for({^size, callers} <- @saturated, do: pulling(size, callers, options)) ++
       for {^size, callers} <- @saturated ++ @others, work <- works(size, callers) do
         cell({"cell.", :poolboy, work}, size, callers, options, ~w(throughput p99))
       end
@@ -40,6 +41,21 @@ defmodule Bench.Pool.Cells do
       doubted: true,
       ours: side(:ours, work, callers, millis, metrics),
       theirs: side(peer, work, callers, millis, metrics)
+    }
+  end
+
+  # Workers that answer by `Kantoku.Pool.reply/3`, beside those that return their replies.
+  defp pulling(size, callers, options) do
+    {metrics, millis} = {~w(throughput p99), Options.size(options, 1_000, 300)}
+
+    %Comparison{
+      name: "pool",
+      variant: "#{size}x#{callers}",
+      unit: "",
+      better: :higher,
+      metrics: Map.new(metrics, &{&1, claim(&1, "#{&1}.pulling.call")}),
+      ours: side(:pulling, :call, callers, millis, metrics),
+      theirs: side(:ours, :call, callers, millis, metrics)
     }
   end
 

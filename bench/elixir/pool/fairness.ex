@@ -65,7 +65,12 @@ defmodule Bench.Fairness do
     p99
   end
 
-  # Open loop, too, and punctual: timed from when each was meant to start.
+  # Open loop, too, and punctual: timed from when each was meant to start. A sleep ends with a tick of the VM's clock, of a millisecond:
+  # 1 ms begun on the tick lasts 1, begun just after it 2. At whole distances all requests of a round would come at one place between
+  # two ticks, and a round would tell of that place; so they go through all of them, evenly (by the golden section).
+  @tick 1_000_000
+  @step 618_034
+
   defp victims(rig, side, millis) do
     Process.sleep(100)
     latencies = Latencies.new()
@@ -74,7 +79,7 @@ defmodule Bench.Fairness do
 
     requests =
       for number <- 1..div(millis * @victim_a_second, 1_000) do
-        meant = start + number * gap
+        meant = start + number * gap + rem(number * @step, @tick)
         wait_until(meant)
         {_pid, monitor} = spawn_monitor(fn -> request(rig, side, latencies, meant) end)
         monitor

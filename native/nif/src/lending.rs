@@ -5,7 +5,8 @@ use rustler::{Encoder, Env, Term};
 
 use crate::beam::{self, MS, Pid, atom};
 use crate::choice::one_of;
-use crate::courier::{Content, From, carry_out};
+use crate::content::Content;
+use crate::courier::{From, carry_out};
 use crate::guard::{Answer, Refusal};
 use crate::instance::unknown;
 use crate::key::{self, Room};

@@ -9,6 +9,7 @@ mod breaker;
 mod breakers;
 mod cells;
 mod choice;
+mod content;
 mod courier;
 mod entries;
 mod errand;

@@ -8,7 +8,8 @@ use rustler::{Encoder, Env, Term};
 
 use crate::atoms;
 use crate::beam::{self, MS, Pid, atom};
-use crate::courier::{self, Content, From, atom_of, carry_out};
+use crate::content::{self, Content};
+use crate::courier::{self, From, atom_of, carry_out};
 use crate::guard::{Answer, Refusal};
 use crate::instance::unknown;
 use crate::key::{self, Room};
@@ -152,7 +153,7 @@ pub fn call<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     };
     match ask(env, open, Kind::Call, *params, pack)? {
         Some(Asked::Taken { ticket, worker }) => {
-            courier::post(Pid(worker), courier::called(env, caller, *tag, *request));
+            courier::post(Pid(worker), content::called(env, caller, *tag, *request));
             Ok(beam::tuple(
                 env,
                 &[
@@ -207,7 +208,7 @@ pub fn cast<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let asked = admit(env, open, Kind::Cast, *params, pack, &mut effects)?;
     if let Some(Asked::Taken { worker, .. }) = asked {
         // Before its manager hears of it.
-        courier::post(Pid(worker), courier::casted(env, *request));
+        courier::post(Pid(worker), content::casted(env, *request));
     }
     carry_out(From::Process(env), open.cell, &mut effects);
     Ok(match asked {
@@ -298,7 +299,7 @@ pub fn reply<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     };
     // Nobody can kill a process in the middle of a native function: who has no ticket any more has the answer (P8).
     if let Replied::To(owner) = replied {
-        courier::post(Pid(owner), courier::replied(env, *tag, *reply));
+        courier::post(Pid(owner), content::replied(env, *tag, *reply));
     }
     carry_out(from, open.cell, &mut effects);
     let said = match replied {

@@ -23,6 +23,7 @@ mod config;
 mod credits;
 mod ending;
 mod lending;
+mod looking;
 mod owners;
 mod parcel;
 mod quota;

@@ -9,7 +9,7 @@ use super::telling::{Effect, Effects, Notice, Refusal};
 use super::tickets::{Fresh, Kind, MOST, Of, Stage, Tickets, UNTIMED};
 use super::waiting::Waiting;
 use super::workers::{Strategy, Workers};
-use super::{Asked, Asking, Member, OwnersOf, Status, World};
+use super::{Asked, Asking, OwnersOf, World};
 
 #[derive(Debug)]
 pub struct Inner<W: World> {
@@ -42,10 +42,10 @@ pub struct Counts {
     pub unlimited: u64,
     /// Of the ongoing, those of workers that leave.
     pub on_leaving: u64,
-    wait: Mean,
+    pub wait: Mean,
     hold: Mean,
-    // In thousandths.
-    cost: Mean,
+    /// In thousandths.
+    pub cost: Mean,
 }
 
 impl Counts {
@@ -57,7 +57,7 @@ impl Counts {
 
 /// A mean of which each new value is a sixteenth, but the first all.
 #[derive(Debug, Default)]
-struct Mean(Option<i64>);
+pub struct Mean(Option<i64>);
 
 impl Mean {
     #[inline]
@@ -68,7 +68,7 @@ impl Mean {
         });
     }
 
-    fn read(&self) -> i64 {
+    pub fn read(&self) -> i64 {
         self.0.unwrap_or(0)
     }
 }
@@ -378,8 +378,6 @@ impl<W: World> Inner<W> {
         }
     }
 
-    // Looking --------------------------------------------------------------------------------------------------------
-
     pub fn tick(&mut self, now: i64, effects: &mut Effects<W::Content>) {
         self.pressed = false;
         self.look_at_the_queue(now);
@@ -388,65 +386,6 @@ impl<W: World> Inner<W> {
             self.refuse_if_late(at, now, effects);
         }
         self.lend_at_tick(now, effects);
-    }
-
-    pub fn status(&self) -> Status {
-        let leaving = self.workers.iter().filter(|(_, worker)| worker.leaving).count() as u64;
-        let free = |worker: &super::workers::Worker<_>| {
-            u64::from(self.config.max_ongoing.saturating_sub(worker.ongoing))
-        };
-        let takes = |worker: &&super::workers::Worker<_>| !worker.leaving;
-        let all = || self.workers.iter().map(|(_, worker)| worker);
-        let cost = self.counts.cost.read().max(0) as u64;
-        Status {
-            workers: self.workers.len() as u64,
-            ready: self.workers.len() as u64 - leaving,
-            leaving,
-            free: all().filter(takes).map(free).sum(),
-            ongoing: self.counts.ongoing,
-            abandoned: self.counts.abandoned,
-            queue: self.waiting.len() as u64,
-            tenants: self.waiting.tenants() as u64,
-            served: self.counts.served,
-            refused: self.counts.refused,
-            expired: self.counts.expired,
-            cancelled: self.counts.cancelled,
-            overloaded: u64::from(self.codel.overloaded()),
-            wait: self.counts.wait.read().max(0) as u64,
-            hold: self.counts.hold.read().max(0) as u64,
-            arrived: self.counts.arrived,
-            over_quota: self.counts.over_quota,
-            unlimited: self.counts.unlimited,
-            cost,
-            let_through: self.buckets.let_through(&self.config.quotas, cost),
-            credits: self.credits.held(),
-            wishes: self.credits.wishing() as u64,
-        }
-    }
-
-    /// In order of their numbers.
-    pub fn members(&self) -> Vec<Member> {
-        let member = |(at, worker): (u32, &super::workers::Worker<_>)| Member {
-            pid: worker.pid,
-            member: worker.member,
-            leaving: worker.leaving,
-            busy: !self.workers.is_ready(at),
-            ongoing: worker.ongoing,
-            latency: worker.latency as u64,
-            served: worker.served,
-        };
-        let mut members: Vec<Member> = self.workers.iter().map(member).collect();
-        members.sort_unstable_by_key(|member| member.member);
-        members
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.tickets.bytes()
-            + self.workers.bytes()
-            + self.owners.bytes()
-            + self.waiting.bytes()
-            + self.buckets.bytes()
-            + self.credits.bytes()
     }
 }
 
