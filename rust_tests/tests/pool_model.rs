@@ -930,7 +930,7 @@ impl Run {
             },
             _ => Replied::None,
         };
-        if expected != Replied::None {
+        if matches!(expected, Replied::To(_)) {
             self.model.tickets.remove(&name.word());
         }
         let (mut effects, now) = (Effects::default(), self.now);

@@ -36,12 +36,14 @@ each_engine Kantoku.Engine.PoolReplyTest do
     assert %{ongoing: 0, free: 1} = TestPool.status(pool)
   end
 
-  test "a call that was given up is answered by nobody, and its permit is free", %{pool: pool, worker: worker} do
+  test "a call that was given up is answered by nobody, and ended by its manager alone", %{pool: pool, worker: worker} do
     {:sent, one, ^worker} = TestPool.call(pool, :one)
     assert TestPool.cancel(pool, one) == :abandoned
+    {:queued, _two} = TestPool.call(pool, :two)
     assert reply(pool, worker, :one, :late) == :late
-    assert %{ongoing: 0, abandoned: 0, free: 1} = TestPool.status(pool)
-    assert TestPool.answered(pool, one) == :gone
+    assert %{ongoing: 1, abandoned: 1, queue: 1} = TestPool.status(pool)
+    assert TestPool.answered(pool, one) == :ok
+    assert %{ongoing: 1, abandoned: 0, queue: 0} = TestPool.status(pool)
     refute_received {:kantoku_pool, :one, _}
   end
 
@@ -49,8 +51,9 @@ each_engine Kantoku.Engine.PoolReplyTest do
     caller = TestOwner.start()
     {:sent, _one, ^worker} = TestOwner.run(caller, fn -> TestPool.call(pool, :one) end)
     TestOwner.kill(caller)
-    hear({:kantoku_pool, :pool, {:abandoned, _ticket, ^worker}})
+    hear({:kantoku_pool, :pool, {:abandoned, ticket, ^worker}})
     assert reply(pool, worker, :one, :late) == :late
+    assert TestPool.answered(pool, ticket) == :ok
     assert %{ongoing: 0, free: 1} = TestPool.status(pool)
   end
 

@@ -24,7 +24,7 @@ defmodule Kantoku.Pool.ReplyTest do
         settled(pool, 2)
       end
 
-      test "an answer after the time-out frees the worker at once (#{replies})" do
+      test "an answer after the time-out is heard as ever, and the worker is free (#{replies})" do
         pool = pool!(@engine, [], pulls: true)
         {ref, request} = hold()
 

@@ -409,10 +409,7 @@ defmodule Kantoku.PoolWalkTest do
 
   defp reason!(_world, %{state: :held, number: number}, _told, {name, number}) when name in [:checkin, :cancel], do: :ok
   defp reason!(_world, %{state: :held} = ticket, _told, _command), do: refute(alive?(ticket.worker))
-
-  defp reason!(_world, %{state: :abandoned, number: number}, _told, {name, number}) when name in [:answered, :reply],
-    do: :ok
-
+  defp reason!(_world, %{state: :abandoned, number: number}, _told, {:answered, number}), do: :ok
   defp reason!(_world, %{state: :abandoned} = ticket, _told, _command), do: refute(alive?(ticket.worker))
 
   defp late?(world, ticket) do

@@ -243,7 +243,7 @@ defmodule Kantoku.Engine.Pools do
   whoever is next, in the same step. A worker that is killed meanwhile has done all of it, or nothing.
 
     * `:ok` - the caller has the reply;
-    * `:late` - it was given up, or its caller is dead: the permit is free, and nothing was sent;
+    * `:late` - it was given up, or its caller is dead: nothing was sent, and its permit is free when the manager says so, as ever;
     * `:none` - the calling process has no call of that tag here.
   """
   @callback pool_reply(instance, pool, tag :: term, reply :: term) :: :ok | :late | :none | :unknown

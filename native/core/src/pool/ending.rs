@@ -148,12 +148,13 @@ impl<W: World> Inner<W> {
             return Replied::None;
         };
         let ticket = self.tickets.get(at);
-        let replied = match ticket.stage {
-            Stage::Abandoned => Replied::Late,
-            _ => Replied::To(ticket.owner),
-        };
+        // What was given up is the manager's: it may be about to replace the worker, and nobody else is to be hit by that.
+        if ticket.stage == Stage::Abandoned {
+            return Replied::Late;
+        }
+        let owner = ticket.owner;
         self.finish(at, clock, world, effects);
-        replied
+        Replied::To(owner)
     }
 
     // The call of this content, among those that a worker has.

@@ -13,7 +13,7 @@
 //! P6. Nobody asks a worker whether it has answered before the request was sent to it (`parcel`).
 //! P7. No request is handed to a worker that is dead at that moment.
 //! P8. A call is answered once: by its worker, which ends it as it does so, or by a message that its owner checks in. Who gave it
-//!     up before the worker ended it gets no answer of it, and who did so after gets that.
+//!     up before the worker ended it gets no answer of it, and who did so after gets that. What was given up its worker ends not (P5).
 
 mod answers;
 mod audit;

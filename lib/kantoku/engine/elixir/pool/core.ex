@@ -168,7 +168,8 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   def reply(state, worker, tag, reply, now) do
     case called(state, worker, tag) do
       nil -> answer(state, :none)
-      %Ticket{state: :abandoned} = ticket -> state |> Tickets.finish(ticket, now) |> freed(now) |> answer(:late)
+      # The manager's: it may be about to replace the worker.
+      %Ticket{state: :abandoned} -> answer(state, :late)
       ticket -> state |> Tickets.finish(ticket, now) |> State.tell(ticket, {:reply, reply}) |> freed(now) |> answer(:ok)
     end
   end
