@@ -12,6 +12,7 @@ defmodule Kantoku.Native do
   @behaviour Kantoku.Engine
   @behaviour Kantoku.Engine.Pools
   @behaviour Kantoku.Engine.Breakers
+  @behaviour Kantoku.Engine.Health
   @on_load :load
 
   @reason {__MODULE__, :not_loaded}
@@ -227,6 +228,23 @@ defmodule Kantoku.Native do
   def breaker_record(_instance, _name, _ticket, _ending, _duration), do: without_library()
   @impl Kantoku.Engine.Breakers
   def breaker_ask(_instance, _name, _command, _now), do: without_library()
+
+  @impl Kantoku.Engine.Health
+  def health_add(_instance, _parent, _spec, _pid, _now), do: without_library()
+  @impl Kantoku.Engine.Health
+  def health_change(_instance, _node, _spec, _now), do: without_library()
+  @impl Kantoku.Engine.Health
+  def health_remove(_instance, _node, _now), do: without_library()
+  @impl Kantoku.Engine.Health
+  def health_report(_instance, _node, _probe, _outcome, _now), do: without_library()
+  @impl Kantoku.Engine.Health
+  def health_status(_instance, _node, _now), do: without_library()
+  @impl Kantoku.Engine.Health
+  def health_beat(_instance, _node, _limit), do: without_library()
+  @impl Kantoku.Engine.Health
+  def health_put_off(_instance, _node, _left), do: without_library()
+  @impl Kantoku.Engine.Health
+  def health_look(_instance, _cursor, _limit, _least, _now), do: without_library()
 
   @doc """
   Native bytes of an instance by what they are for (`:names`, `:owners`, `:index`, `:watches`), their sum in `:bytes`, and

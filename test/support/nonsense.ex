@@ -121,6 +121,12 @@ defmodule Kantoku.Nonsense do
   defp shape(name, 2) when name in [:breaker_close, :breaker_allow], do: [:instance, :breaker]
   defp shape(:breaker_record, 5), do: [:instance, :breaker, :ticket, :ending, :small]
   defp shape(:breaker_ask, 4), do: [:instance, :breaker, :breaker_command, :now]
+  defp shape(:health_add, 5), do: [:instance, :node, :health_spec, :pid, :now]
+  defp shape(:health_change, 4), do: [:instance, :node, :health_spec, :now]
+  defp shape(name, 3) when name in [:health_remove, :health_status], do: [:instance, :node, :now]
+  defp shape(:health_report, 5), do: [:instance, :node, :small, :health_outcome, :now]
+  defp shape(name, 3) when name in [:health_beat, :health_put_off], do: [:instance, :node, :small]
+  defp shape(:health_look, 5), do: [:instance, :small, :number, :small, :now]
   defp shape(:store_open, 2), do: [:path, :store_options]
 
   defp shape(name, 6) when name in [:store_put, :store_put_large],
@@ -191,6 +197,20 @@ defmodule Kantoku.Nonsense do
       max_wait_duration_in_half_open_state: fitting(:small),
       automatic_transition_from_open_to_half_open_enabled: :rand.uniform(2) == 1
     }
+  end
+
+  # Of one of the first few that had one of the first places.
+  defp fitting(:node), do: Enum.random([nil, :rand.uniform(3) * 2 ** 32 + :rand.uniform(4) - 1])
+  defp fitting(:health_outcome), do: Enum.random([:success, :failure, :unknown])
+
+  defp fitting(:health_spec) do
+    kind = Enum.random([:startup, :liveness, :readiness, :custom])
+
+    Enum.random([
+      {:group, :worst},
+      {:group, :rand.uniform(100)},
+      {:agent, [{fitting(:small), kind, 1, fitting(:number)}]}
+    ])
   end
 
   defp fitting(:small), do: :rand.uniform(50) - 1

@@ -6,16 +6,19 @@ defmodule Kantoku.Engine.Elixir do
   that owns the tables; so each is one step, and the deaths of owners are seen in one place. A read looks at
   `Process.alive?/1` itself and never waits for the keeper to hear of a death.
 
-  All breakers are kept by one process, which is passed by where a breaker lets everybody pass.
+  All breakers are kept by one process, which is passed by where a breaker lets everybody pass; all trees of health by another,
+  which is passed by when an agent says how it fares.
 
   A pool is a process of its own around a core of functions, and every call about it goes through that process.
   """
   @behaviour Kantoku.Engine
   @behaviour Kantoku.Engine.Pools
   @behaviour Kantoku.Engine.Breakers
+  @behaviour Kantoku.Engine.Health
 
   alias Kantoku.Engine.Elixir.Breaker.Shape, as: BreakerShape
-  alias Kantoku.Engine.Elixir.{Breakers, Instances, Pools, Query, Server, Tables}
+  alias Kantoku.Engine.Elixir.{Breakers, Health, Instances, Pools, Query, Server, Tables}
+  alias Kantoku.Engine.Elixir.Health.Shape, as: HealthShape
   alias Kantoku.Engine.Elixir.Pool.Shape
 
   @impl true
@@ -204,6 +207,44 @@ defmodule Kantoku.Engine.Elixir do
   @impl true
   def breaker_ask(instance, name, command, now) do
     Breakers.ask(instance, name, BreakerShape.command!(command), BreakerShape.now!(now))
+  end
+
+  @impl true
+  def health_add(instance, parent, spec, pid, now) do
+    request = {:add, HealthShape.parent!(parent), HealthShape.spec!(spec), HealthShape.process!(pid)}
+    Health.ask(instance, Tuple.append(request, BreakerShape.now!(now)))
+  end
+
+  @impl true
+  def health_change(instance, node, spec, now),
+    do: Health.ask(instance, {:change, HealthShape.handle!(node), HealthShape.spec!(spec), BreakerShape.now!(now)})
+
+  @impl true
+  def health_remove(instance, node, now),
+    do: Health.ask(instance, {:remove, HealthShape.handle!(node), BreakerShape.now!(now)})
+
+  @impl true
+  def health_report(instance, node, probe, outcome, now) do
+    request = {:report, HealthShape.handle!(node), HealthShape.count!(probe), HealthShape.outcome!(outcome)}
+    Health.ask(instance, Tuple.append(request, BreakerShape.now!(now)))
+  end
+
+  @impl true
+  def health_status(instance, node, now),
+    do: Health.ask(instance, {:status, HealthShape.handle!(node), BreakerShape.now!(now)})
+
+  @impl true
+  def health_beat(instance, node, limit),
+    do: Health.beat(instance, HealthShape.handle!(node), HealthShape.ms!(limit))
+
+  @impl true
+  def health_put_off(instance, node, left),
+    do: Health.put_off(instance, HealthShape.handle!(node), left && HealthShape.ms!(left))
+
+  @impl true
+  def health_look(instance, cursor, limit, least, now) do
+    request = {:look, HealthShape.count!(cursor), HealthShape.positive!(limit), HealthShape.ms!(least)}
+    Health.ask(instance, Tuple.append(request, BreakerShape.now!(now)))
   end
 
   defp write(instance, request) do

@@ -5,6 +5,7 @@
 
 pub mod breaker;
 pub mod directory;
+pub mod health;
 pub mod index;
 pub mod key;
 pub mod pool;

@@ -44,6 +44,7 @@ pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     };
     opened.shell.pools.write().open(opened.generation);
     opened.shell.breakers.write().open(opened.generation);
+    opened.shell.health.open(opened.generation);
     opened.shell.registry.open(opened.generation, unique);
     if state.bind(name, opened) {
         return Ok(beam::atom(env, atoms::ok()));
@@ -151,6 +152,7 @@ pub fn empty(state: &State, opened: Opened) {
     let pools = std::mem::take(&mut *opened.shell.pools.write());
     pool_life::close_all(pools);
     breaker::close_all(std::mem::take(&mut *opened.shell.breakers.write()));
+    opened.shell.health.close();
     drop((kept, seats));
     state.give_back(opened.shell);
 }

@@ -16,6 +16,7 @@ mod errand;
 #[cfg(feature = "faults")]
 mod fault;
 mod guard;
+mod health;
 mod instance;
 mod key;
 mod lending;

@@ -11,8 +11,8 @@ use rustler::{Encoder, Env, Term};
 
 use crate::guard::{self, Answer, Entry};
 use crate::{
-    beam, breaker, entries, errand, instance, lending, owner, pool, pool_life, reading, registry, state,
-    store,
+    beam, breaker, entries, errand, health, instance, lending, owner, pool, pool_life, reading, registry,
+    state, store,
 };
 
 // The most arguments a function of the table takes.
@@ -126,6 +126,14 @@ functions! {
     cold "find" / 2 => entries::find;
     cold "find_pids" / 2 => entries::find_pids;
     cold "functions" / 0 => functions;
+    cold "health_add" / 5 => health::add;
+    hot "health_beat" / 3 => health::beat;
+    cold "health_change" / 4 => health::change;
+    cold "health_look" / 5 => health::look;
+    hot "health_put_off" / 3 => health::put_off;
+    cold "health_remove" / 3 => health::remove;
+    cold "health_report" / 5 => health::report;
+    cold "health_status" / 3 => health::status;
     hot "introduce" / 6 => entries::introduce;
     cold "keys" / 2 => reading::keys;
     cold "library" / 0 => library;

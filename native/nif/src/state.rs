@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 
 use crossbeam_channel::{Receiver, Sender};
 use kantoku_core::directory::{Binding, Directory};
+use kantoku_core::health::Health;
 use kantoku_core::registry::Registry;
 use kantoku_core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use kantoku_core::sync::{Mutex, RwLock};
@@ -45,6 +46,7 @@ pub struct Shell {
     pub seats: RwLock<Seats>,
     pub pools: RwLock<Pools>,
     pub breakers: RwLock<Breakers>,
+    pub health: Health,
 }
 
 /// The processes that owners are linked to, and who listens. Part of one opening, so it carries its generation.
@@ -224,7 +226,7 @@ impl State {
         let held: usize = shells
             .map(|shell| {
                 let named = shell.breakers.read().bytes();
-                size_of::<Shell>() + shell.registry.bytes().total() + named
+                size_of::<Shell>() + shell.registry.bytes().total() + named + shell.health.bytes()
             })
             .sum();
         self.directory.bytes()
@@ -244,6 +246,7 @@ impl Shell {
             seats: RwLock::new(Seats::default()),
             pools: RwLock::new(Pools::default()),
             breakers: RwLock::new(Breakers::default()),
+            health: Health::default(),
         }
     }
 }
