@@ -131,6 +131,18 @@ defmodule Kantoku do
   @spec agents(instance) :: {:ok, [map]} | {:error, Error.t()}
   defdelegate agents(instance), to: Agents, as: :list
 
+  @doc """
+  Runs `fun`, which waits for something outside for `ms` at most, and answers what it does.
+
+  In an agent's process this time does not count against its `:max_busy` (`Kantoku.Agent.Options`): who waits for a model for a
+  minute is fine, and who waits longer than it said is stuck (`Kantoku.Health`). Anywhere else it only runs `fun`.
+
+      answer = Kantoku.waiting(60_000, fn -> MyApp.Model.ask(prompt) end)
+  """
+  @spec waiting(pos_integer, (() -> result)) :: result when result: term
+  def waiting(ms, fun) when is_integer(ms) and ms > 0 and is_function(fun, 0),
+    do: Kantoku.Health.Pulse.waiting(ms, fun)
+
   @doc "The agents that fit criteria, in their order. See `Kantoku.Registry.find/2`."
   @spec find(instance, keyword) :: [{id, pid}] | [pid] | [id] | [Kantoku.Entry.t()]
   defdelegate find(instance, criteria), to: Kantoku.Registry

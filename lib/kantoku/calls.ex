@@ -3,12 +3,14 @@ defmodule Kantoku.Calls do
   @moduledoc false
 
   alias Kantoku.{Agents, Drain, Engine, Error}
+  alias Kantoku.Health.Pulse
 
   @doc "See `Kantoku.call/4`."
   @spec call(atom, term, term, timeout) :: {:ok, term} | {:error, Error.t()}
   def call(instance, id, request, timeout) do
     with {:ok, pid} <- admitted(instance, id),
-         do: attempt(instance, id, timeout, fn -> GenServer.call(pid, request, timeout) end)
+         do:
+           attempt(instance, id, timeout, fn -> Pulse.awaiting(pid, fn -> GenServer.call(pid, request, timeout) end) end)
   end
 
   @doc "See `Kantoku.state/3`. Not refused by a drain, as it is no work."

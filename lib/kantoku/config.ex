@@ -3,7 +3,7 @@ defmodule Kantoku.Config do
   @moduledoc false
 
   alias Kantoku.Domain.{Definition, Policy, Wish}
-  alias Kantoku.{Breaker, Migration, Options, Pool}
+  alias Kantoku.{Breaker, Health, Migration, Options, Pool}
 
   @drain [
     timeout: [
@@ -42,6 +42,11 @@ defmodule Kantoku.Config do
       default: [],
       doc: "which features are on trial, and for whom; see `Kantoku.Migration`."
     ],
+    health: [
+      kind: {:options_or, Health.Config.schema(), [false]},
+      default: [],
+      doc: "what is looked at and done about agents, or `false`: nothing; see `Kantoku.Health`."
+    ],
     drain: [kind: {:options, @drain}, doc: "how it ends:"],
     max_restarts: [kind: :non_negative, default: 3, doc: "how often domains may escalate to the instance, as in OTP."],
     max_seconds: [kind: :positive, default: 5, doc: "as in OTP."],
@@ -61,6 +66,7 @@ defmodule Kantoku.Config do
           pools: [Pool.Config.t()],
           breakers: [{name :: term, Breaker.Config.t()}],
           migration: Migration.Option.t(),
+          health: Health.Config.t() | nil,
           drain: %{timeout: pos_integer},
           max_restarts: non_neg_integer,
           max_seconds: pos_integer,
@@ -83,7 +89,15 @@ defmodule Kantoku.Config do
     agent_options = Kantoku.Agent.Options.new!(checked.agents)
     for domain <- domains, agent <- Definition.agents(domain), do: Wish.check!(agent, agent_options)
     for pool <- pools, do: Wish.check!(Pool.Worker.wish(nil, pool, 0), agent_options)
-    struct!(__MODULE__, %{checked | domains: domains, pools: pools, breakers: breakers, migration: migration})
+
+    struct!(__MODULE__, %{
+      checked
+      | domains: domains,
+        pools: pools,
+        breakers: breakers,
+        migration: migration,
+        health: Health.Config.new!(Keyword.get(opts, :health, []))
+    })
   end
 
   defp breaker!(options) do

@@ -7,8 +7,8 @@ defmodule Kantoku.Error do
   | reason | meaning | details |
   |---|---|---|
   | `:not_running` | no instance of that name runs here | `instance` |
-  | `:not_found` | nothing of that name is known | `id`, `domain`, `pool` or `breaker` |
-  | `:restarting` | it crashed and comes back by itself | `id`, `pool` or `breaker`, `retry_in` (ms, or `:never` while it waits behind another of its group) |
+  | `:not_found` | nothing of that name is known | `id`, `domain`, `pool`, `breaker` or `health` |
+  | `:restarting` | it crashed and comes back by itself | `id`, `pool`, `breaker` or `health`, `retry_in` (ms, or `:never` while it waits behind another of its group) |
   | `:parked` | it crashed too often and waits for its timer or for `Kantoku.unpark/2` | `id`, `retry_in` (ms or `:never`) |
   | `:stopping` | it is being stopped | `id` |
   | `:draining` | the instance, domain or pool takes no new work | `instance`; when a start is refused also `domain`, `nil` for the instance; or `pool` |
@@ -79,6 +79,10 @@ defmodule Kantoku.Error do
   defp sentence(:not_found, %{breaker: breaker}),
     do: "there is no #{breaker(breaker)}; install it with Kantoku.Breaker.install/3"
 
+  defp sentence(:not_found, %{health: {instance, of}}),
+    do:
+      "the health of #{inspect(of)} of #{inspect(instance)} is not looked after: nothing of that name is there yet, or health is off"
+
   defp sentence(:not_found, d), do: "there is no agent #{show(d, :id)}; start it with Kantoku.start_agent/3"
 
   defp sentence(:restarting, %{pool: pool} = d),
@@ -86,6 +90,10 @@ defmodule Kantoku.Error do
 
   defp sentence(:restarting, %{breaker: breaker} = d),
     do: "#{breaker(breaker)} is being opened again; try again in #{show(d, :retry_in)} ms"
+
+  defp sentence(:restarting, %{health: {instance, _of}} = d),
+    do:
+      "who looks after the health of #{inspect(instance)} is being started again; try again in #{show(d, :retry_in)} ms"
 
   defp sentence(:restarting, %{retry_in: :never} = d) do
     "agent #{show(d, :id)} is started again when the agent of its group that crashed is back; Kantoku.agents/1 says which that is"

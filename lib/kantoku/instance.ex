@@ -5,7 +5,7 @@ defmodule Kantoku.Instance do
 
   import Kantoku.Domain.Rows, only: [row: 0, row: 2]
 
-  alias Kantoku.{Breaker, Config, Drain, Instances, Migration}
+  alias Kantoku.{Breaker, Config, Drain, Health, Instances, Migration}
   alias Kantoku.Agent.Options
   alias Kantoku.Domain.{Book, Fuse, Gauges, Remains, Rows, Sweeper}
   alias Kantoku.Instance.Core
@@ -77,6 +77,7 @@ defmodule Kantoku.Instance do
     Enum.each(config.domains, &enter_domain(&1, nil, chain, config.name, rows, book))
     Enum.each(config.breakers, fn {name, breaker} -> Breaker.Notes.put(book, name, breaker) end)
     Enum.each(config.pools, &Life.enter(book, &1))
+    Health.Board.enter(book, config.health)
     hd(chain)
   end
 

@@ -25,6 +25,8 @@ defmodule Kantoku.Agent.Options do
     * `:directive_backoff` - `{base, cap}` in ms of the doubling pause between attempts, with jitter (default `{200, 30_000}`);
     * `:on_undeliverable` - after the last attempt, `:park` (default): the agent is parked and nothing is lost, or `:drop`: the directive is;
     * `:redact` - keep state, actions and directives out of crash reports and `:sys.get_status/1` (default `true`);
+    * `:max_busy` - ms that one message may take. An agent at it for longer is stuck, and restarted (`Kantoku.Health`); what it waits for
+      by `Kantoku.waiting/2` does not count. `nil` (default): nobody knows, and it is never restarted for that;
     * `:hibernate_after` - ms without a message until the process is packed to its least size (default 1,000; or `:infinity`).
   """
 
@@ -40,6 +42,7 @@ defmodule Kantoku.Agent.Options do
             directive_backoff: {200, 30_000},
             on_undeliverable: :park,
             redact: true,
+            max_busy: nil,
             hibernate_after: 1_000
 
   @type snapshot ::
@@ -56,6 +59,7 @@ defmodule Kantoku.Agent.Options do
           directive_backoff: {base :: pos_integer, cap :: pos_integer},
           on_undeliverable: :park | :drop,
           redact: boolean,
+          max_busy: pos_integer | nil,
           hibernate_after: timeout
         }
 
@@ -121,6 +125,8 @@ defmodule Kantoku.Agent.Options do
   defp expected(:directive_backoff, _), do: "{base, cap} in ms, with 0 < base <= cap"
   defp expected(:on_undeliverable, value), do: value in [:park, :drop] or ":park or :drop"
   defp expected(:redact, value), do: is_boolean(value) or "a boolean"
+
+  defp expected(:max_busy, value), do: is_positive(value) or value == nil or "ms or nil"
 
   defp expected(:hibernate_after, value),
     do: (is_integer(value) and value >= 0) or value == :infinity or "ms or :infinity"

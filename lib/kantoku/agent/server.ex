@@ -34,6 +34,7 @@ defmodule Kantoku.Agent.Server do
   use GenServer
 
   alias Kantoku.Agent.{Config, Delivery, Holding, Options, Outbox, Redaction, Restoring, Writing}
+  alias Kantoku.Health.Pulse
   require Logger
 
   @vsn 1
@@ -134,6 +135,12 @@ defmodule Kantoku.Agent.Server do
 
   def handle_info({:kantoku_store, ref, result}, holding), do: holding |> Writing.answered(ref, result) |> go_on()
   def handle_info({:"$kantoku", :write}, holding), do: holding |> Writing.timer() |> go_on()
+
+  def handle_info({:"$kantoku", {:pulse, pulse}}, holding) do
+    Pulse.take_up(pulse)
+    {:noreply, holding}
+  end
+
   def handle_info({:"$kantoku", :deliver}, holding), do: holding |> Delivery.again() |> go_on()
 
   def handle_info(message, %{config: %{module: module}} = holding) do
@@ -179,10 +186,13 @@ defmodule Kantoku.Agent.Server do
 
   # Commands ---------------------------------------------------------------------------------------------------------
 
-  defp run(holding, from, fun) do
+  defp run(%{config: %{options: %{max_busy: limit}}} = holding, from, fun) do
+    Pulse.work(limit)
     {agent, directives} = command(holding, fun)
     {reply, effects} = Outbox.split(directives)
-    holding |> change(agent, effects, from, answer(reply)) |> go_on()
+    holding = change(holding, agent, effects, from, answer(reply))
+    Pulse.rest()
+    go_on(holding)
   end
 
   defp command(%{config: %{module: module, options: options}, agent: agent}, fun) do

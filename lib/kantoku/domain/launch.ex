@@ -131,6 +131,11 @@ defmodule Kantoku.Domain.Launch do
   def kind({:otp, _mfa, _modules}), do: :otp
   def kind(_data), do: :data
 
+  @doc "Whether an agent says by itself how it is (`Kantoku.Health.Pulse`): those that our own server holds."
+  @spec pulse?(term) :: boolean
+  def pulse?(what) when is_atom(what), do: true
+  def pulse?(what), do: elem(what, 0) == :data
+
   @doc "Tells of an agent; what is told is only gathered when someone listens."
   @spec emit(atom, [atom], map, Rows.row(), keyword) :: :ok
   def emit(instance, name, measurements, row, more) do

@@ -177,5 +177,12 @@ defmodule Kantoku.Domain.Rows do
     Enum.reduce(fields, blank, fn {at, value}, pattern -> put_elem(pattern, at - 1, value) end)
   end
 
+  @doc "A pattern of rows in which only these fields are said."
+  @spec pattern_of(keyword) :: tuple
+  def pattern_of(fields) do
+    known = unquote(Enum.map(@fields, &((is_tuple(&1) && elem(&1, 0)) || &1)))
+    List.to_tuple([:row | Enum.map(known, &Keyword.get(fields, &1, :_))])
+  end
+
   defp row_size, do: unquote(length(@fields) + 1)
 end

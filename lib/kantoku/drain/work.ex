@@ -4,15 +4,6 @@ defmodule Kantoku.Drain.Work do
 
   alias Kantoku.{Agent, Engine}
 
-  # Where OTP's own loops wait for the next message; whoever waits elsewhere waits in the middle of something.
-  @loops [
-    {:gen_server, :loop},
-    {:gen_statem, :loop_receive},
-    {:gen_statem, :loop_hibernate},
-    {:gen_event, :fetch_msg},
-    {:erlang, :hibernate}
-  ]
-
   # How many data agents are asked at a time.
   @asked 64
 
@@ -48,7 +39,7 @@ defmodule Kantoku.Drain.Work do
   defp at_work?(pid) do
     case Process.info(pid, [:message_queue_len, :current_function]) do
       nil -> false
-      [message_queue_len: 0, current_function: {module, function, _arity}] -> {module, function} not in @loops
+      [message_queue_len: 0, current_function: function] -> not Agent.Loop.idle?(function)
       _waiting -> true
     end
   end

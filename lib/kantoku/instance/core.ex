@@ -1,7 +1,6 @@
 defmodule Kantoku.Instance.Core do
-  # The registry, the domains whose agents are named in it, the breakers, which the registry's engine keeps, and the managers of pools,
-  # whose workers are agents: without the one
-  # the others are nothing, hence :rest_for_one. Knows no agent.
+  # The registry, the domains whose agents are named in it, the breakers, which the registry's engine keeps, the managers of pools,
+  # whose workers are agents, and who looks after the health of all: without the one the others are nothing, hence :rest_for_one. Knows no agent.
   @moduledoc false
   use Supervisor
 
@@ -27,7 +26,8 @@ defmodule Kantoku.Instance.Core do
       {Kantoku.Registry, [keys: :unique, name: config.name, engine: config.engine] ++ config.registry},
       %{id: :domains, start: {__MODULE__, :start_domains, [config.name, epoch]}, type: :supervisor},
       {Kantoku.Breaker.Clerk, config.name},
-      {Kantoku.Pool.Managers, config.name}
+      {Kantoku.Pool.Managers, config.name},
+      {Kantoku.Health.Supervisor, config.name}
     ]
 
     Supervisor.init(children, strategy: :rest_for_one)

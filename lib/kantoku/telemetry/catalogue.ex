@@ -177,6 +177,34 @@ defmodule Kantoku.Telemetry.Catalogue do
       metadata: [:id, :subject, :reason]
     },
     %{
+      name: [:health, :changed],
+      doc:
+        "An agent (`of: {:agent, id}`), a domain (`{:domain, name}`; of a pool's, `{:pool, name}`) or the `:instance` went from one state to another.",
+      measurements: [],
+      metadata: [:of, :from, :to]
+    },
+    %{
+      name: [:health, :restarting],
+      doc:
+        "An agent fails its liveness and was killed, for its domain to restart. `probe` is `:passive` or the probe's name.",
+      measurements: [],
+      metadata: @agent ++ [:domain, :module, :pid, :incarnation, :probe, :evidence]
+    },
+    %{
+      name: [:health, :round],
+      doc:
+        "All agents were looked at once. `lag` is the longest time for which a sampler did not come to what it was to look at.",
+      measurements: [duration: :native, agents: :count, lag: :millisecond],
+      metadata: []
+    },
+    %{
+      name: [:health, :gap],
+      doc:
+        "We were not there ourselves for more than a period (stopped, asleep, starved): for another one nothing is held against anybody.",
+      measurements: [],
+      metadata: []
+    },
+    %{
       name: [:pool, :started],
       doc: "A pool was opened by its manager; again if that was restarted.",
       measurements: [workers: :count],

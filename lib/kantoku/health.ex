@@ -1,0 +1,122 @@
+defmodule Kantoku.Health do
+  @moduledoc """
+  How agents fare: who is busy and fine, who is stuck, and what follows from it.
+
+      {Kantoku, name: MyApp.Agents, agents: [max_busy: 30_000], health: [period: 10_000]}
+
+      {:ok, %{state: :healthy, members: %{healthy: 120, unhealthy: 0}}} = Kantoku.Health.status(MyApp.Agents)
+
+  A probe that is a call waits behind the agent's work, so to it a busy agent looks dead. Here nobody is asked at first: an agent's own
+  loop writes down when a message begins and when it ends, in one store without a lock. Once a period all agents are looked at:
+
+    * within its declared limit (`max_busy`, `Kantoku.waiting/2`) an agent is fine, however long that is;
+    * beyond it, it is *stuck*: killed, and restarted by its domain with its state and its back-off (`restart: false` only tells);
+    * agents that wait for each other in a circle of `Kantoku.call/4`s, seen twice in the same calls, are stuck as well;
+    * at work for longer than a period without a limit, it is `:unknown`: nobody said how long that may take, so it is never restarted.
+
+  OTP agents say nothing of themselves. Several samplers look at their status and reductions; where such an agent stands still in the
+  middle of something for longer than `max_busy` says of its module, it is stuck. One that runs all the time cannot be told from one
+  with much to do: ask it by a probe (`Kantoku.Probe`).
+
+  If we were stopped ourselves for more than a period (a paused VM, a suspended machine), everybody gets a fresh one.
+
+  ## States
+
+  `:healthy`; `:degraded`: it serves, and something about it does not pass; `:starting`; `:unknown`; `:unhealthy`: it does not serve,
+  as it is stuck, down, or fails a probe. Agents belong to their domain (of a pool's workers, the pool), domains to those they are
+  nested in, all to the instance. A group follows the `:rule`: with a quorum it serves if so many percent of its members do, and is
+  degraded if not all do.
+
+  ## Options
+
+  #{Kantoku.Health.Config.docs()}
+
+  `health: false` turns all of it off. Each change of a state is an event, `[:kantoku, :health, :changed]`; see `Kantoku.Telemetry`.
+  All functions answer `{:error, %Kantoku.Error{}}`: `:not_running`, and `:not_found` where nothing of that name is looked after, or
+  health is off. See the guide "Health".
+  """
+
+  alias Kantoku.Engine.Health, as: Core
+  alias Kantoku.Health.{Board, Config}
+  alias Kantoku.{Error, Instances}
+
+  @type state :: Core.state()
+
+  @typedoc "What a state is asked of."
+  @type of :: :instance | {:agent, id :: term} | {:domain, atom} | {:pool, atom}
+
+  @typedoc """
+  Of a group: `state`, `since` (ms in it), `members` by state. Of an agent: `state`, `since`, `probes`, each with `name` (`:passive` is the
+  look without asking), `kind`, `verdict`, `since` and `evidence`; `busy`: how many ms it is at its message and how far `over` its limit
+  that is (below 0: so much is left; `nil`: it has none), or `nil` if it is at none or does not say.
+  """
+  @type status :: map
+
+  @states [:healthy, :degraded, :starting, :unknown, :unhealthy]
+
+  @doc "How the instance fares. Read without asking any process."
+  @spec status(instance :: atom) :: {:ok, status} | {:error, Error.t()}
+  def status(instance), do: status(instance, :instance)
+
+  @doc "How one agent, domain or pool fares."
+  @spec status(instance :: atom, of) :: {:ok, status} | {:error, Error.t()}
+  def status(instance, of) do
+    with nil <- Board.reading(instance, &look_up(instance, of, &1)),
+         do: {:error, Error.new(:not_found, health: {instance, of})}
+  end
+
+  defp look_up(instance, of, board) do
+    with node when node != nil <- node(board, of),
+         {_state, _age, _counts, _probes, _pulse} = status <- Core.health_status(instance, node, nil) do
+      {:ok, shown(of, status, board)}
+    else
+      _absent -> nil
+    end
+  end
+
+  defp node(board, :instance), do: Board.group(board, nil)
+  defp node(board, {:domain, name}), do: Board.group(board, name)
+  defp node(board, {:pool, _name} = pool), do: Board.group(board, pool)
+  defp node(board, {:agent, id}), do: with({node, _pid, _condition} <- Board.agent(board, id), do: node)
+
+  defp shown({:agent, id}, {state, age, _counts, probes, pulse}, board) do
+    %{state: state, since: ms(age), probes: Enum.map(probes, &probe(&1, id, board)), busy: busy(pulse)}
+  end
+
+  defp shown(_group, {state, age, counts, _probes, _pulse}, _board),
+    do: %{state: state, since: ms(age), members: @states |> Enum.zip(counts) |> Map.new()}
+
+  defp probe({id, verdict, age}, agent, board) do
+    {name, kind} = Config.named(Board.config(board), id)
+    %{name: name, kind: kind, verdict: verdict, since: ms(age), evidence: Board.evidence(board, agent, id)}
+  end
+
+  defp busy({since, over}), do: %{for: since, over: over}
+  defp busy(_none_or_idle), do: nil
+
+  defp ms(ns), do: div(ns, 1_000_000)
+
+  @doc """
+  Changes options while it runs, all but `:samplers`; they hold until the instance ends. `:probes` replaces all probes. Raises
+  `ArgumentError` on a bad one.
+
+      :ok = Kantoku.Health.configure(MyApp.Agents, restart: false)
+  """
+  @spec configure(instance :: atom, keyword) :: :ok | {:error, Error.t()}
+  def configure(instance, changes) do
+    _ = Config.change!(Config.new!([]), changes)
+
+    Instances.reading(instance, fn _rows, book ->
+      case Board.rounds(book) do
+        nil -> {:error, Error.new(:not_found, health: {instance, :instance})}
+        rounds -> ask(instance, rounds, {:configure, changes})
+      end
+    end)
+  end
+
+  defp ask(instance, rounds, request) do
+    GenServer.call(rounds, request, :infinity)
+  catch
+    :exit, _gone -> {:error, Error.new(:restarting, health: {instance, :instance}, retry_in: 50)}
+  end
+end

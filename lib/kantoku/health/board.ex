@@ -1,0 +1,162 @@
+defmodule Kantoku.Health.Board do
+  # The names of the nodes in an instance's tree of health, and what is told of them. One process writes; all read. Rows:
+  #
+  #   {{:agent, id}, node, pid, condition}     {{:group, domain}, node}; the instance is the group `nil`
+  #   {node, its name}                         {{:evidence, id, probe}, what was found, its monotonic ms}
+  #   {:config, options}                       {:waits, table}
+  #
+  # Judges nothing.
+  @moduledoc false
+
+  alias Kantoku.Domain.Book
+  alias Kantoku.Engine.Health
+  alias Kantoku.Health.{Config, Waits}
+  alias Kantoku.{Instances, Telemetry}
+
+  @typedoc "`:silent`: it is up, and has not said how it is, though it could."
+  @type condition :: :up | :silent | :down
+
+  @type name :: {:agent, id :: term} | {:group, Book.domain() | nil}
+
+  @doc "Makes the table and that of who waits for whom, which live as long as the calling process, and says in the book where they are."
+  @spec new_table(:ets.tid()) :: :ets.tid()
+  def new_table(book) do
+    board = :ets.new(__MODULE__, [:public, read_concurrency: true])
+    :ets.insert(board, [{:config, :ets.lookup_element(book, :health_options, 2)}, {:waits, Waits.new_table()}])
+    Book.seat(book, :health, Book.next_epoch([]), board)
+    board
+  end
+
+  @doc "Whether the health of the instance is looked after."
+  @spec wanted?(:ets.tid()) :: boolean
+  def wanted?(book), do: :ets.lookup_element(book, :health_options, 2) != nil
+
+  @doc "The board of an instance, if it has one."
+  @spec of(:ets.tid()) :: :ets.tid() | nil
+  def of(book), do: Book.seated(book, :health)
+
+  @doc "Says who makes the rounds."
+  @spec seat_rounds(:ets.tid(), pid) :: boolean
+  def seat_rounds(book, pid), do: Book.seat(book, :health_rounds, Book.next_epoch([]), pid)
+
+  @doc "Who makes the rounds, dead or alive."
+  @spec rounds(:ets.tid()) :: pid | nil
+  def rounds(book), do: Book.seated(book, :health_rounds)
+
+  @doc "Runs `fun` with the board of an instance; `nil` if health is off, or about to be there again."
+  @spec reading(atom, (:ets.tid() -> result)) :: result | nil | {:error, Kantoku.Error.t()} when result: term
+  def reading(instance, fun) do
+    Instances.reading(instance, fn _rows, book -> with(board when board != nil <- of(book), do: read(board, fun)) end)
+  end
+
+  defp read(board, fun) do
+    fun.(board)
+  rescue
+    error in ArgumentError -> if :ets.info(board, :id) == :undefined, do: nil, else: reraise(error, __STACKTRACE__)
+  end
+
+  @spec config(:ets.tid()) :: Config.t()
+  def config(board), do: :ets.lookup_element(board, :config, 2)
+
+  @doc "Changes the options, in the book as well: so they outlive this table."
+  @spec put_config(:ets.tid(), :ets.tid(), Config.t()) :: true
+  def put_config(book, board, config), do: enter(book, config) && :ets.insert(board, {:config, config})
+
+  @doc "Enters the options of an instance in its book."
+  @spec enter(:ets.tid(), Config.t() | nil) :: true
+  def enter(book, config), do: :ets.insert(book, {:health_options, config})
+
+  @spec waits(:ets.tid()) :: :ets.tid()
+  def waits(board), do: :ets.lookup_element(board, :waits, 2)
+
+  # Nodes ------------------------------------------------------------------------------------------------------------------
+
+  @spec group(:ets.tid(), Book.domain() | nil) :: Health.node_handle() | nil
+  def group(board, domain) do
+    case :ets.lookup(board, {:group, domain}) do
+      [{_name, node}] -> node
+      [] -> nil
+    end
+  end
+
+  @spec agent(:ets.tid(), term) :: {Health.node_handle(), pid | nil, condition} | nil
+  def agent(board, id) do
+    case :ets.lookup(board, {:agent, id}) do
+      [{_name, node, pid, condition}] -> {node, pid, condition}
+      [] -> nil
+    end
+  end
+
+  @doc "The name of a node."
+  @spec name(:ets.tid(), Health.node_handle()) :: name | nil
+  def name(board, node) do
+    case :ets.lookup(board, node) do
+      [{_node, name}] -> name
+      [] -> nil
+    end
+  end
+
+  @spec put_group(:ets.tid(), Book.domain() | nil, Health.node_handle()) :: true
+  def put_group(board, domain, node), do: :ets.insert(board, [{{:group, domain}, node}, {node, {:group, domain}}])
+
+  @spec put_agent(:ets.tid(), term, Health.node_handle(), pid | nil, condition) :: true
+  def put_agent(board, id, node, pid, condition),
+    do: :ets.insert(board, [{{:agent, id}, node, pid, condition}, {node, {:agent, id}}])
+
+  @spec put_condition(:ets.tid(), term, condition) :: boolean
+  def put_condition(board, id, condition), do: :ets.update_element(board, {:agent, id}, {4, condition})
+
+  @doc "Takes an agent off the board."
+  @spec forget(:ets.tid(), term, Health.node_handle()) :: true
+  def forget(board, id, node) do
+    :ets.delete(board, node)
+    :ets.delete(board, {:agent, id})
+    :ets.match_delete(board, {{:evidence, id, :_}, :_, :_})
+  end
+
+  @doc "How many agents there are at most."
+  @spec size(:ets.tid()) :: non_neg_integer
+  def size(board), do: div(:ets.info(board, :size) - 2, 2) - length(groups(board))
+
+  @doc "All agents with their nodes."
+  @spec agents(:ets.tid()) :: [{id :: term, Health.node_handle()}]
+  def agents(board), do: :ets.select(board, [{{{:agent, :"$1"}, :"$2", :_, :_}, [], [{{:"$1", :"$2"}}]}])
+
+  @doc "The domains that have a group."
+  @spec groups(:ets.tid()) :: [Book.domain() | nil]
+  def groups(board), do: :ets.select(board, [{{{:group, :"$1"}, :_}, [], [:"$1"]}])
+
+  # What was found -----------------------------------------------------------------------------------------------------------
+
+  @doc "Keeps what a probe found, or that it found nothing to complain of (`nil`)."
+  @spec put_evidence(:ets.tid(), term, non_neg_integer, term) :: true
+  def put_evidence(board, id, probe, nil), do: :ets.delete(board, {:evidence, id, probe})
+
+  def put_evidence(board, id, probe, evidence),
+    do: :ets.insert(board, {{:evidence, id, probe}, evidence, System.monotonic_time(:millisecond)})
+
+  @spec evidence(:ets.tid(), term, non_neg_integer) :: term
+  def evidence(board, id, probe) do
+    case :ets.lookup(board, {:evidence, id, probe}) do
+      [{_key, evidence, _at}] -> evidence
+      [] -> nil
+    end
+  end
+
+  @doc "The bare answer of the engine, after what changed with it was told."
+  @spec told(term, atom, :ets.tid()) :: term
+  def told({:changed, changes, answer}, instance, board) do
+    if Telemetry.listening?([:health, :changed]), do: Enum.each(changes, &emit(&1, instance, board))
+    answer
+  end
+
+  def told(answer, _instance, _board), do: answer
+
+  defp emit({node, from, to}, instance, board) do
+    of = with {:group, nil} <- name(board, node), do: :instance
+    Telemetry.emit(instance, [:health, :changed], %{}, %{of: domain(of), from: from, to: to})
+  end
+
+  defp domain({:group, domain}), do: {:domain, domain}
+  defp domain(other), do: other
+end

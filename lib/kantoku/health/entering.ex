@@ -1,0 +1,160 @@
+defmodule Kantoku.Health.Entering do
+  # Who has a place in the tree of health: each agent that has a row, below its domain. Run by whoever makes the rounds. Judges only
+  # what a row says: an agent that is down is not well.
+  @moduledoc false
+  import Kantoku.Domain.Rows
+
+  alias Kantoku.Domain.{Book, Launch, Rows}
+  alias Kantoku.Engine.Health
+  alias Kantoku.Health.{Board, Config}
+  alias Kantoku.Probe
+
+  @type context :: {atom, rows :: :ets.tid(), book :: :ets.tid(), board :: :ets.tid(), Config.t()}
+
+  @typedoc "What a round needs of a row. A module alone is `what` most agents are; of others, what kind."
+  @type seen :: {id :: term, Book.domain(), Rows.phase(), pid | nil, :data | :otp | :informed}
+
+  @passive {0, :liveness, 1, 1}
+
+  # Rows -------------------------------------------------------------------------------------------------------------------
+
+  @doc "The first slice of all rows, and how to go on."
+  @spec first(:ets.tid(), pos_integer) :: {[seen], term} | :"$end_of_table"
+  def first(rows, limit), do: :ets.select(rows, spec(), limit)
+
+  @doc "The next slice."
+  @spec next(term) :: {[seen], term} | :"$end_of_table"
+  def next(walk), do: :ets.select(walk)
+
+  defp spec do
+    pattern = Rows.pattern_of(id: :"$1", domain: :"$2", phase: :"$3", pid: :"$4", what: :"$5")
+    seen = fn kind -> [{{:"$1", :"$2", :"$3", :"$4", kind}}] end
+    [{pattern, [{:is_atom, :"$5"}], seen.(:data)}, {pattern, [], seen.({:element, 1, :"$5"})}]
+  end
+
+  # Groups -----------------------------------------------------------------------------------------------------------------
+
+  @doc "The node of a domain, or of the instance (`nil`); it and those above it are made if they are not there."
+  @spec group(atom, :ets.tid(), :ets.tid(), Book.domain() | nil) :: Health.node_handle() | nil
+  def group(instance, book, board, domain) do
+    with nil <- Board.group(board, domain) do
+      parent = if domain != nil, do: group(instance, book, board, Book.shape(book, domain).parent)
+      spec = {:group, Config.rule(Board.config(board))}
+
+      with {:ok, node} <- told(Health.health_add(instance, parent, spec, nil, nil), instance, board) do
+        Board.put_group(board, domain, node)
+        node
+      else
+        _unknown -> nil
+      end
+    end
+  end
+
+  @doc "Gives all nodes the rules and probes of a new configuration."
+  @spec reconfigure(atom, :ets.tid(), :ets.tid(), Config.t()) :: :ok
+  def reconfigure(instance, rows, board, config) do
+    change = fn node, spec -> told(Health.health_change(instance, node, spec, nil), instance, board) end
+    for domain <- Board.groups(board), do: change.(Board.group(board, domain), {:group, Config.rule(config)})
+
+    for {id, node} <- Board.agents(board), row(domain: domain, what: what) <- [Rows.get(rows, id)] do
+      change.(node, {:agent, probes(config, id, domain, Launch.module(what))})
+    end
+
+    :ok
+  end
+
+  # Agents -----------------------------------------------------------------------------------------------------------------
+
+  @doc "Sees to the node of one agent; what a sampler is to look at, if anything."
+  @spec look(context, seen) :: [Kantoku.Health.Sampler.look()]
+  def look({_instance, _rows, _book, board, _config} = context, {id, domain, phase, pid, kind}) do
+    case {Board.agent(board, id), condition(phase)} do
+      {_known, nil} -> []
+      {nil, condition} -> enter(context, id, domain, condition, pid)
+      {{node, ^pid, :up}, :up} -> if kind == :data, do: [], else: sample(context, id, node, pid)
+      {{node, ^pid, :silent}, :up} -> listen(context, id, node, pid)
+      {{_node, _pid, :down}, :down} -> []
+      {known, :up} -> again(context, known, id, domain, pid)
+      {{node, _pid, _up}, :down} -> down(context, id, node)
+    end
+  end
+
+  defp condition(:up), do: :up
+  defp condition(phase) when phase in [:resting, :behind, :parked], do: :down
+  defp condition(_between), do: nil
+
+  defp again({instance, _rows, _book, board, _config} = context, {node, _pid, _condition}, id, domain, pid) do
+    told(Health.health_remove(instance, node, nil), instance, board)
+    Board.forget(board, id, node)
+    enter(context, id, domain, :up, pid)
+  end
+
+  defp enter({instance, rows, book, board, config} = context, id, domain, condition, pid) do
+    pid = if condition == :up, do: pid
+
+    with row(what: what) <- Rows.get(rows, id),
+         parent when parent != nil <- group(instance, book, board, domain),
+         spec = {:agent, probes(config, id, domain, Launch.module(what))},
+         {:ok, node} <- told(Health.health_add(instance, parent, spec, pid, nil), instance, board) do
+      Board.put_agent(board, id, node, pid, :up)
+      begin(condition, context, id, node, pid, what)
+    else
+      _gone -> []
+    end
+  end
+
+  defp begin(:down, context, id, node, _pid, _what), do: down(context, id, node)
+
+  defp begin(:up, {instance, _rows, _book, board, _config} = context, id, node, pid, what) do
+    if Launch.pulse?(what) do
+      Board.put_condition(board, id, :silent)
+      send(pid, {:"$kantoku", {:pulse, {instance, node, Board.waits(board)}}})
+      []
+    else
+      sample(context, id, node, pid)
+    end
+  end
+
+  # Who was at work on something before it could be told to say so is looked at as those who never do.
+  defp listen({instance, _rows, _book, board, _config} = context, id, node, pid) do
+    case Health.health_status(instance, node, nil) do
+      {_state, _age, _counts, _probes, :none} ->
+        sample(context, id, node, pid)
+
+      _heard ->
+        Board.put_condition(board, id, :up)
+        []
+    end
+  end
+
+  defp probes(config, id, domain, type),
+    do: [@passive | for(probe <- config.probes, Probe.asks?(probe, id, domain, type), do: Probe.thresholds(probe))]
+
+  defp down({instance, _rows, _book, board, _config}, id, node) do
+    told(Health.health_report(instance, node, 0, :failure, nil), instance, board)
+    Board.put_condition(board, id, :down)
+    []
+  end
+
+  defp sample({_instance, _rows, _book, _board, %{max_busy: limits}}, _id, node, pid) when limits == %{},
+    do: [{node, pid, nil}]
+
+  defp sample({_instance, rows, _book, _board, config}, id, node, pid) do
+    case Rows.get(rows, id) do
+      row(what: what) -> [{node, pid, config.max_busy[Launch.module(what)]}]
+      nil -> []
+    end
+  end
+
+  @doc "Takes those away that have no row any more; their nodes."
+  @spec sweep(atom, :ets.tid(), :ets.tid()) :: [Health.node_handle()]
+  def sweep(instance, rows, board) do
+    for {id, node} <- Board.agents(board), not :ets.member(rows, id) do
+      told(Health.health_remove(instance, node, nil), instance, board)
+      Board.forget(board, id, node)
+      node
+    end
+  end
+
+  defp told(answer, instance, board), do: Board.told(answer, instance, board)
+end

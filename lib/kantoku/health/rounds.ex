@@ -1,0 +1,197 @@
+defmodule Kantoku.Health.Rounds do
+  # Looks at every agent of an instance once a period, in slices with pauses between them: who is there, who is down, who is at work
+  # beyond its limit, who waits in a circle. It writes the board and reports to the engine. It asks no agent, and looks at none that might
+  # hold it up: samplers do that. No call passes through it.
+  #
+  # H1  Each agent that has a row is a node below its domain's, as the process that it is, at the latest a period after; and no
+  #     other is.
+  # H2  Nothing is held against an agent that was found before our own clock was looked at, if that shows a gap.
+  @moduledoc false
+  use GenServer
+
+  alias Kantoku.Engine.Health
+  alias Kantoku.Health.{Action, Board, Clock, Config, Entering, Sampler, Waits}
+  alias Kantoku.{Instances, Telemetry}
+
+  # Rows a slice; some hundred microseconds.
+  @slice 250
+
+  # Places of the engine's tree that one call looks at.
+  @places 1_000
+
+  # What an agent shows by itself is the probe of this id.
+  @passive 0
+
+  @enforce_keys [:instance, :rows, :book, :board, :samplers, :clock]
+  defstruct @enforce_keys ++ [walk: nil, pause: 0, began: 0, seen: 0, lag: 0, flagged: %{}, circles: %{}]
+
+  @spec start_link({atom, :ets.tid()}) :: GenServer.on_start()
+  def start_link({instance, board}), do: GenServer.start_link(__MODULE__, {instance, board})
+
+  @impl true
+  def init({instance, board}) do
+    {rows, book} = Instances.tables!(instance)
+    Board.seat_rounds(book, self())
+    config = Board.config(board)
+    # Linked, so that they and what they have in hand begin anew together.
+    samplers = for _ <- 1..config.samplers, {:ok, pid} <- [Sampler.start_link(nil)], do: pid
+
+    state = %__MODULE__{
+      instance: instance,
+      rows: rows,
+      book: book,
+      board: board,
+      samplers: List.to_tuple(samplers),
+      clock: Clock.new(config.period, now())
+    }
+
+    {:ok, state, {:continue, :begin}}
+  end
+
+  # The engine knows the instance since before this was started; the tree's top may be there from a predecessor.
+  @impl true
+  def handle_continue(:begin, state) do
+    Entering.group(state.instance, state.book, state.board, nil)
+    {:noreply, pause(state)}
+  end
+
+  @impl true
+  def handle_info(:step, state), do: {:noreply, state |> tick() |> step() |> pause()}
+
+  def handle_info({:sampled, found, lag}, state) do
+    state = tick(state)
+    Enum.each(found, fn {node, pid, outcome, evidence} -> report(state, node, pid, outcome, evidence) end)
+    {:noreply, %{state | lag: max(state.lag, lag)}}
+  end
+
+  def handle_info(_other, state), do: {:noreply, state}
+
+  @impl true
+  def handle_call({:configure, changes}, _from, state) do
+    config = Config.change!(Board.config(state.board), changes)
+    Board.put_config(state.book, state.board, config)
+    Entering.reconfigure(state.instance, state.rows, state.board, config)
+    {:reply, :ok, %{state | clock: %{state.clock | period: config.period}}}
+  end
+
+  defp tick(state) do
+    {gap?, clock} = Clock.tick(state.clock, now(), state.pause)
+    if gap?, do: Telemetry.emit(state.instance, [:health, :gap], %{}, %{})
+    %{state | clock: clock}
+  end
+
+  # The pauses of a round are a period together.
+  defp pause(%{rows: rows, board: board} = state) do
+    slices = div(:ets.info(rows, :size), @slice) + 1
+    pause = max(div(Board.config(board).period, slices + 1), 1)
+    Process.send_after(self(), :step, pause)
+    %{state | pause: pause}
+  end
+
+  # Walking ----------------------------------------------------------------------------------------------------------------
+
+  defp step(%{walk: nil, rows: rows} = state) do
+    :ets.safe_fixtable(rows, true)
+    slice(Entering.first(rows, @slice), %{state | began: System.monotonic_time(), seen: 0, lag: 0})
+  end
+
+  defp step(%{walk: walk} = state), do: slice(Entering.next(walk), state)
+
+  defp slice(:"$end_of_table", %{rows: rows} = state) do
+    :ets.safe_fixtable(rows, false)
+    finish(%{state | walk: nil})
+  end
+
+  defp slice({found, walk}, state) do
+    config = Board.config(state.board)
+    context = {state.instance, state.rows, state.book, state.board, config}
+    found |> Enum.flat_map(&Entering.look(context, &1)) |> sample(state, config)
+    %{state | walk: walk, seen: state.seen + length(found)}
+  end
+
+  defp sample([], _state, _config), do: :ok
+
+  defp sample(looks, %{samplers: samplers}, config) do
+    looks
+    |> Enum.group_by(fn {node, _pid, _limit} -> rem(node, tuple_size(samplers)) end)
+    |> Enum.each(fn {at, looks} -> Sampler.look(elem(samplers, at), looks, config.period) end)
+  end
+
+  # At the end of a round -----------------------------------------------------------------------------------------------------
+
+  defp finish(%{instance: instance, board: board} = state) do
+    config = Board.config(board)
+    at_work = at_work(instance, div(config.period, 10), 0, [])
+    circles = Waits.cycles(Board.waits(board))
+    # After what was found, and before it is held against anybody.
+    state = state |> tick() |> judge(at_work, circles, config)
+    forget(state, if(Board.size(board) > state.seen, do: Entering.sweep(instance, state.rows, board), else: []))
+    measurements = %{duration: System.monotonic_time() - state.began, agents: state.seen, lag: state.lag}
+    Telemetry.emit(instance, [:health, :round], measurements, %{})
+    state
+  end
+
+  defp forget(_state, []), do: :ok
+  defp forget(state, gone), do: state.samplers |> Tuple.to_list() |> Enum.each(&Sampler.forget(&1, gone))
+
+  defp at_work(instance, least, cursor, found) do
+    case Health.health_look(instance, cursor, @places, least, nil) do
+      {more, :done} -> more ++ found
+      {more, next} -> at_work(instance, least, next, more ++ found)
+      :unknown -> found
+    end
+  end
+
+  # A call that stands in the same circle for a second time has not got on.
+  defp judge(state, at_work, circles, config) do
+    still = for {pid, call} <- circles, state.circles[pid] == call, into: %{}, do: {pid, call}
+
+    ill =
+      for {node, _, _, _} = agent <- at_work,
+          verdict = verdict(agent, still, config, state),
+          into: %{},
+          do: {node, verdict}
+
+    for {node, {pid, outcome, evidence}} <- ill, do: report(state, node, pid, outcome, evidence)
+
+    for {node, {pid, _outcome, _evidence}} <- state.flagged,
+        not is_map_key(ill, node),
+        do: report(state, node, pid, :success, nil)
+
+    %{state | flagged: ill, circles: circles}
+  end
+
+  defp verdict({_node, pid, since, over}, still, config, state) do
+    cond do
+      is_map_key(still, pid) ->
+        {pid, :failure, %{busy_for: since, waits_for: Waits.for_whom(Board.waits(state.board), pid)}}
+
+      over != nil and over > 0 ->
+        {pid, :failure, %{busy_for: since, over: over}}
+
+      over == nil and since > config.period ->
+        {pid, :unknown, %{busy_for: since, limit: nil}}
+
+      true ->
+        nil
+    end
+  end
+
+  defp report(%{board: board, instance: instance} = state, node, pid, outcome, evidence) do
+    with {:agent, id} <- Board.name(board, node), {^node, ^pid, _condition} <- Board.agent(board, id) do
+      unless outcome == :failure and Clock.grace?(state.clock, now()),
+        do: held(instance, board, {id, node, pid}, outcome, evidence)
+    end
+  end
+
+  defp held(instance, board, {id, node, _pid} = agent, outcome, evidence) do
+    Board.put_evidence(board, id, @passive, evidence)
+
+    case Board.told(Health.health_report(instance, node, @passive, outcome, nil), instance, board) do
+      {_before, :failing} when outcome == :failure -> Action.restart(instance, board, agent, :passive, evidence)
+      _other -> false
+    end
+  end
+
+  defp now, do: System.monotonic_time(:millisecond)
+end

@@ -1,0 +1,20 @@
+defmodule Kantoku.Health.Supervisor do
+  # Holds the board, so that it outlives who makes the rounds, and never gives up. An instance without health has it with nothing in it.
+  # Knows no agent.
+  @moduledoc false
+  use Supervisor
+
+  alias Kantoku.Domain.Pair
+  alias Kantoku.Health.{Board, Rounds}
+  alias Kantoku.Instances
+
+  @spec start_link(atom) :: Supervisor.on_start()
+  def start_link(instance), do: Supervisor.start_link(__MODULE__, instance)
+
+  @impl true
+  def init(instance) do
+    {_rows, book} = Instances.tables!(instance)
+    children = if Board.wanted?(book), do: [{Rounds, {instance, Board.new_table(book)}}], else: []
+    Supervisor.init(children, [strategy: :rest_for_one] ++ Pair.unlimited())
+  end
+end
