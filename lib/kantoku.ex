@@ -24,6 +24,7 @@ defmodule Kantoku do
 
   alias Kantoku.{Agents, Calls, Config, Drain, Error, Instance, Instances}
   alias Kantoku.Domain.{Book, Gauges}
+  alias Kantoku.Health.Gate
 
   @type instance :: atom
   @type id :: term
@@ -143,17 +144,23 @@ defmodule Kantoku do
   def waiting(ms, fun) when is_integer(ms) and ms > 0 and is_function(fun, 0),
     do: Kantoku.Health.Pulse.waiting(ms, fun)
 
-  @doc "The agents that fit criteria, in their order. See `Kantoku.Registry.find/2`."
+  @doc """
+  The agents that fit criteria, in their order, but for those whose readiness or startup probe has not passed (`Kantoku.Probe`). See
+  `Kantoku.Registry.find/2`, which finds these as well.
+  """
   @spec find(instance, keyword) :: [{id, pid}] | [pid] | [id] | [Kantoku.Entry.t()]
-  defdelegate find(instance, criteria), to: Kantoku.Registry
+  def find(instance, criteria), do: Kantoku.Registry.find(instance, Gate.criteria(criteria))
 
-  @doc "How many agents fit criteria. See `Kantoku.Registry.count/2`."
+  @doc "How many agents fit criteria; see `find/2`, `Kantoku.Registry.count/2`."
   @spec count(instance, keyword) :: non_neg_integer
-  defdelegate count(instance, criteria), to: Kantoku.Registry
+  def count(instance, criteria), do: Kantoku.Registry.count(instance, Gate.criteria(criteria))
 
-  @doc "The agents that fit criteria, and from now on a message for each change. See `Kantoku.Registry.watch/2`."
+  @doc """
+  The agents that fit criteria (see `find/2`), and from now on a message for each change: who is ready joins, who is not any more
+  leaves. See `Kantoku.Registry.watch/2`.
+  """
   @spec watch(instance, keyword) :: {:ok, reference, [Kantoku.Entry.t()]}
-  defdelegate watch(instance, criteria), to: Kantoku.Registry
+  def watch(instance, criteria), do: Kantoku.Registry.watch(instance, Gate.criteria(criteria))
 
   @doc "What an instance holds: `%{agents, draining, domains}`, the last by name as `Kantoku.Domain.status/2`."
   @spec status(instance) :: {:ok, map} | {:error, Error.t()}

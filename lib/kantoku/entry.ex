@@ -58,7 +58,11 @@ defmodule Kantoku.Entry do
   @spec from_record(Kantoku.Engine.record()) :: t
   def from_record({key, pid, value, attributes, load, incarnation}) do
     fields = %{key: key, pid: pid, value: value, load: load, incarnation: incarnation, node: node(pid)}
-    struct!(__MODULE__, Map.merge(attributes, fields, fn _field, described, _default -> described end))
+
+    struct!(
+      __MODULE__,
+      Map.merge(Map.delete(attributes, :gate), fields, fn _field, described, _default -> described end)
+    )
   end
 
   @doc """

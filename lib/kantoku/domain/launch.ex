@@ -95,10 +95,11 @@ defmodule Kantoku.Domain.Launch do
     end
   end
 
-  @doc "Gives a running agent its name and its entry."
-  @spec introduce(atom, Rows.row()) :: :ok | {:error, {:already_started, pid} | term}
-  def introduce(instance, row(id: id, pid: pid, what: what, entry: entry)) do
+  @doc "Gives a running agent its name and its entry; behind a gate, one that is not found yet (`Kantoku.Health.Gate`)."
+  @spec introduce(atom, Rows.row(), gated :: boolean) :: :ok | {:error, {:already_started, pid} | term}
+  def introduce(instance, row(id: id, pid: pid, what: what, entry: entry), gated?) do
     attributes = attributes(entry, module(what))
+    attributes = if gated?, do: Map.put(attributes, :gate, :shut), else: attributes
 
     case Engine.introduce(instance, id, pid, nil, attributes, Facet.of(attributes)) do
       {:ok, _incarnation} -> :ok

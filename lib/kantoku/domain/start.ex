@@ -10,6 +10,7 @@ defmodule Kantoku.Domain.Start do
   import Kantoku.Domain.Rows
 
   alias Kantoku.{Error, Instances, Telemetry}
+  alias Kantoku.Health.Gate
   alias Kantoku.Domain.{Book, Enrolment, Fuse, Gauges, Group, Launch, Ledger, Remains, Resting, Rows}
 
   @type context :: {instance :: atom, rows :: :ets.tid(), book :: :ets.tid()}
@@ -165,9 +166,12 @@ defmodule Kantoku.Domain.Start do
   end
 
   defp introduce({instance, _rows, book} = context, row(pid: pid) = row, before) do
-    case Launch.introduce(instance, row) do
+    gated? = Gate.at_start(book, row)
+
+    case Launch.introduce(instance, row, gated?) do
       :ok ->
-        Enrolment.join(instance, book, row)
+        unless gated?, do: Enrolment.join(instance, book, row)
+        Gate.settle(instance, book, row, gated?)
         {:ok, pid}
 
       {:error, reason} ->

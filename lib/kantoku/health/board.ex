@@ -43,6 +43,14 @@ defmodule Kantoku.Health.Board do
   @spec rounds(:ets.tid()) :: pid | nil
   def rounds(book), do: Book.seated(book, :health_rounds)
 
+  @doc "Says who asks agents."
+  @spec seat_prober(:ets.tid(), pid) :: boolean
+  def seat_prober(book, pid), do: Book.seat(book, :health_prober, Book.next_epoch([]), pid)
+
+  @doc "Who asks agents, dead or alive."
+  @spec prober(:ets.tid()) :: pid | nil
+  def prober(book), do: Book.seated(book, :health_prober)
+
   @doc "Runs `fun` with the board of an instance; `nil` if health is off, or about to be there again."
   @spec reading(atom, (:ets.tid() -> result)) :: result | nil | {:error, Kantoku.Error.t()} when result: term
   def reading(instance, fun) do
@@ -64,7 +72,11 @@ defmodule Kantoku.Health.Board do
 
   @doc "Enters the options of an instance in its book."
   @spec enter(:ets.tid(), Config.t() | nil) :: true
-  def enter(book, config), do: :ets.insert(book, {:health_options, config})
+  def enter(book, config) do
+    # Looked at whenever an agent starts, so it is there only if it matters.
+    if Config.gates?(config), do: :ets.insert(book, {:health_gates, config}), else: :ets.delete(book, :health_gates)
+    :ets.insert(book, {:health_options, config})
+  end
 
   @spec waits(:ets.tid()) :: :ets.tid()
   def waits(board), do: :ets.lookup_element(board, :waits, 2)

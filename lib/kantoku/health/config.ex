@@ -73,6 +73,21 @@ defmodule Kantoku.Health.Config do
     end
   end
 
+  @doc "The probes that an agent is asked by."
+  @spec probes(t, id :: term, domain :: term, type :: module) :: [Probe.t()]
+  def probes(%{probes: probes}, id, domain, type), do: Enum.filter(probes, &Probe.asks?(&1, id, domain, type))
+
+  @doc "Whether some agents are not to be found before they have passed a probe."
+  @spec gates?(t | nil) :: boolean
+  def gates?(nil), do: false
+  def gates?(%{probes: probes}), do: Enum.any?(probes, &gates_by?/1)
+
+  @doc "Whether this one is not."
+  @spec gates?(t, id :: term, domain :: term, type :: module) :: boolean
+  def gates?(config, id, domain, type), do: config |> probes(id, domain, type) |> Enum.any?(&gates_by?/1)
+
+  defp gates_by?(probe), do: probe.kind in [:readiness, :startup]
+
   @doc "The schema of the options."
   @spec schema() :: Options.schema()
   def schema, do: @schema

@@ -6,7 +6,7 @@ defmodule Kantoku.Health.Entering do
 
   alias Kantoku.Domain.{Book, Launch, Rows}
   alias Kantoku.Engine.Health
-  alias Kantoku.Health.{Board, Config}
+  alias Kantoku.Health.{Board, Config, Gate, Prober}
   alias Kantoku.Probe
 
   @type context :: {atom, rows :: :ets.tid(), book :: :ets.tid(), board :: :ets.tid(), Config.t()}
@@ -32,6 +32,14 @@ defmodule Kantoku.Health.Entering do
     [{pattern, [{:is_atom, :"$5"}], seen.(:data)}, {pattern, [], seen.({:element, 1, :"$5"})}]
   end
 
+  @doc "What a round would see of one agent."
+  @spec one(:ets.tid(), term) :: seen | nil
+  def one(rows, id) do
+    with row(domain: domain, phase: phase, pid: pid, what: what) <- Rows.get(rows, id) do
+      {id, domain, phase, pid, if(is_atom(what), do: :data, else: elem(what, 0))}
+    end
+  end
+
   # Groups -----------------------------------------------------------------------------------------------------------------
 
   @doc "The node of a domain, or of the instance (`nil`); it and those above it are made if they are not there."
@@ -51,16 +59,33 @@ defmodule Kantoku.Health.Entering do
   end
 
   @doc "Gives all nodes the rules and probes of a new configuration."
-  @spec reconfigure(atom, :ets.tid(), :ets.tid(), Config.t()) :: :ok
-  def reconfigure(instance, rows, board, config) do
+  @spec reconfigure(context) :: :ok
+  def reconfigure({instance, rows, _book, board, config}) do
     change = fn node, spec -> told(Health.health_change(instance, node, spec, nil), instance, board) end
     for domain <- Board.groups(board), do: change.(Board.group(board, domain), {:group, Config.rule(config)})
 
     for {id, node} <- Board.agents(board), row(domain: domain, what: what) <- [Rows.get(rows, id)] do
-      change.(node, {:agent, probes(config, id, domain, Launch.module(what))})
+      change.(node, {:agent, thresholds(Config.probes(config, id, domain, Launch.module(what)))})
     end
 
     :ok
+  end
+
+  @doc "Has all agents asked by the probes of this configuration, and those that none asks by none."
+  @spec have_asked(context) :: :ok
+  def have_asked({_instance, rows, book, board, config}) do
+    for {id, node} <- Board.agents(board), row(domain: domain, what: what) <- [Rows.get(rows, id)] do
+      {_node, pid, _condition} = Board.agent(board, id)
+      ask(book, {id, node, pid}, Config.probes(config, id, domain, Launch.module(what)))
+    end
+
+    :ok
+  end
+
+  # Whom nobody asks any more nobody will let in.
+  defp ask(book, {id, _node, pid} = agent, probes) do
+    if is_pid(pid), do: Prober.ask(book, agent, probes)
+    if probes == [], do: Gate.forget(book, id)
   end
 
   # Agents -----------------------------------------------------------------------------------------------------------------
@@ -94,9 +119,11 @@ defmodule Kantoku.Health.Entering do
 
     with row(what: what) <- Rows.get(rows, id),
          parent when parent != nil <- group(instance, book, board, domain),
-         spec = {:agent, probes(config, id, domain, Launch.module(what))},
+         probes = Config.probes(config, id, domain, Launch.module(what)),
+         spec = {:agent, thresholds(probes)},
          {:ok, node} <- told(Health.health_add(instance, parent, spec, pid, nil), instance, board) do
       Board.put_agent(board, id, node, pid, :up)
+      if is_pid(pid) and probes != [], do: Prober.ask(book, {id, node, pid}, probes)
       begin(condition, context, id, node, pid, what)
     else
       _gone -> []
@@ -127,8 +154,7 @@ defmodule Kantoku.Health.Entering do
     end
   end
 
-  defp probes(config, id, domain, type),
-    do: [@passive | for(probe <- config.probes, Probe.asks?(probe, id, domain, type), do: Probe.thresholds(probe))]
+  defp thresholds(probes), do: [@passive | Enum.map(probes, &Probe.thresholds/1)]
 
   defp down({instance, _rows, _book, board, _config}, id, node) do
     told(Health.health_report(instance, node, 0, :failure, nil), instance, board)
@@ -147,11 +173,12 @@ defmodule Kantoku.Health.Entering do
   end
 
   @doc "Takes those away that have no row any more; their nodes."
-  @spec sweep(atom, :ets.tid(), :ets.tid()) :: [Health.node_handle()]
-  def sweep(instance, rows, board) do
+  @spec sweep(context) :: [Health.node_handle()]
+  def sweep({instance, rows, book, board, _config}) do
     for {id, node} <- Board.agents(board), not :ets.member(rows, id) do
       told(Health.health_remove(instance, node, nil), instance, board)
       Board.forget(board, id, node)
+      Gate.forget(book, id)
       node
     end
   end

@@ -52,6 +52,7 @@ defmodule Kantoku.Health.Rounds do
   @impl true
   def handle_continue(:begin, state) do
     Entering.group(state.instance, state.book, state.board, nil)
+    Entering.have_asked(context(state))
     {:noreply, pause(state)}
   end
 
@@ -64,13 +65,22 @@ defmodule Kantoku.Health.Rounds do
     {:noreply, %{state | lag: max(state.lag, lag)}}
   end
 
+  # It is shut out until it is asked, which is not to wait for the next round.
+  def handle_info({:look_at, id}, state) do
+    with seen when seen != nil <- Entering.one(state.rows, id),
+         do: state |> context() |> Entering.look(seen) |> sample(state)
+
+    {:noreply, state}
+  end
+
   def handle_info(_other, state), do: {:noreply, state}
 
   @impl true
   def handle_call({:configure, changes}, _from, state) do
     config = Config.change!(Board.config(state.board), changes)
     Board.put_config(state.book, state.board, config)
-    Entering.reconfigure(state.instance, state.rows, state.board, config)
+    Entering.reconfigure(context(state))
+    Entering.have_asked(context(state))
     {:reply, :ok, %{state | clock: %{state.clock | period: config.period}}}
   end
 
@@ -103,18 +113,21 @@ defmodule Kantoku.Health.Rounds do
   end
 
   defp slice({found, walk}, state) do
-    config = Board.config(state.board)
-    context = {state.instance, state.rows, state.book, state.board, config}
-    found |> Enum.flat_map(&Entering.look(context, &1)) |> sample(state, config)
+    context = context(state)
+    found |> Enum.flat_map(&Entering.look(context, &1)) |> sample(state)
     %{state | walk: walk, seen: state.seen + length(found)}
   end
 
-  defp sample([], _state, _config), do: :ok
+  defp context(state), do: {state.instance, state.rows, state.book, state.board, Board.config(state.board)}
 
-  defp sample(looks, %{samplers: samplers}, config) do
+  defp sample([], _state), do: :ok
+
+  defp sample(looks, %{samplers: samplers, board: board}) do
+    period = Board.config(board).period
+
     looks
     |> Enum.group_by(fn {node, _pid, _limit} -> rem(node, tuple_size(samplers)) end)
-    |> Enum.each(fn {at, looks} -> Sampler.look(elem(samplers, at), looks, config.period) end)
+    |> Enum.each(fn {at, looks} -> Sampler.look(elem(samplers, at), looks, period) end)
   end
 
   # At the end of a round -----------------------------------------------------------------------------------------------------
@@ -125,7 +138,7 @@ defmodule Kantoku.Health.Rounds do
     circles = Waits.cycles(Board.waits(board))
     # After what was found, and before it is held against anybody.
     state = state |> tick() |> judge(at_work, circles, config)
-    forget(state, if(Board.size(board) > state.seen, do: Entering.sweep(instance, state.rows, board), else: []))
+    forget(state, if(Board.size(board) > state.seen, do: Entering.sweep(context(state)), else: []))
     measurements = %{duration: System.monotonic_time() - state.began, agents: state.seen, lag: state.lag}
     Telemetry.emit(instance, [:health, :round], measurements, %{})
     state

@@ -5,7 +5,7 @@ defmodule Kantoku.Health.Supervisor do
   use Supervisor
 
   alias Kantoku.Domain.Pair
-  alias Kantoku.Health.{Board, Rounds}
+  alias Kantoku.Health.{Board, Prober, Rounds}
   alias Kantoku.Instances
 
   @spec start_link(atom) :: Supervisor.on_start()
@@ -14,7 +14,10 @@ defmodule Kantoku.Health.Supervisor do
   @impl true
   def init(instance) do
     {_rows, book} = Instances.tables!(instance)
-    children = if Board.wanted?(book), do: [{Rounds, {instance, Board.new_table(book)}}], else: []
+    children = if Board.wanted?(book), do: children({instance, Board.new_table(book)}), else: []
     Supervisor.init(children, [strategy: :rest_for_one] ++ Pair.unlimited())
   end
+
+  # Who makes the rounds tells the prober whom to ask, and tells a new one of all: hence :rest_for_one.
+  defp children(argument), do: [{Prober, argument}, {Rounds, argument}]
 end

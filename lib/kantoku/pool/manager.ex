@@ -16,9 +16,10 @@ defmodule Kantoku.Pool.Manager do
 
   alias Kantoku.Domain.{Book, Gauges, Policy, Remains}
   alias Kantoku.Engine.Pools
+  alias Kantoku.Health.Gate
   alias Kantoku.{Error, Instances, Telemetry}
   alias Kantoku.Pool.{Abandoned, Condition, Config, Errands, Guard, Idle, Members, Memory, Notes, Pace}
-  alias Kantoku.Pool.{Quota, Scaling, Size, Strategy}
+  alias Kantoku.Pool.{Quota, Scaling, Size, Strategy, Worker}
 
   # An engine that does not know the instance yet is asked again after this many ms.
   @again 50
@@ -111,7 +112,7 @@ defmodule Kantoku.Pool.Manager do
   defp take_over(%{instance: instance, pool: pool, rows: rows} = state) do
     state = %{state | open: true, pids: %{}, numbers: MapSet.new(Members.numbers(rows, pool))} |> join_all()
     workers = workers(state)
-    leaving = for {pid, member, :leaving, _, _, _} <- workers, into: %{}, do: {member, pid}
+    leaving = for {pid, member, :leaving, _, _, _} <- workers, not shut?(state, member), into: %{}, do: {member, pid}
     for {pid, _member, :leaving, 0, _, _} <- workers, do: send(self(), {:kantoku_pool, pool, {:left, pid}})
 
     state =
@@ -139,10 +140,13 @@ defmodule Kantoku.Pool.Manager do
 
   defp join(%{pool: pool}, %{leaving: true, pid: pid}), do: send(self(), {:kantoku_pool, pool, {:left, pid}})
 
+  # Who is not ready joins when it is (`Kantoku.Health.Gate`).
   defp join(%{instance: instance, pool: pool} = state, %{pid: pid, number: number}) do
-    joined? = Pools.pool_join(instance, pool, pid, number) == :ok
+    joined? = not shut?(state, number) and Pools.pool_join(instance, pool, pid, number) == :ok
     if joined? and not is_map_key(state.pids, pid), do: emit(state, :worker_joined, %{}, %{member: number, pid: pid})
   end
+
+  defp shut?(%{book: book, pool: pool}, number), do: Gate.shut?(book, Worker.id(pool, number))
 
   defp workers(%{instance: instance, pool: pool}), do: list(Pools.pool_workers(instance, pool))
 
@@ -242,12 +246,18 @@ defmodule Kantoku.Pool.Manager do
         state
 
       {number, pids} ->
-        left(state, number, pid, :retired)
-        due(Errands.stop(%{state | pids: pids}, number))
+        let_go(%{state | pids: pids}, number, pid, shut?(state, number))
     end
   end
 
   defp told(:pressed, state), do: state |> pressed() |> schedule(Pace.fast()) |> due()
+
+  defp let_go(state, number, pid, true), do: due(tap(state, &left(&1, number, pid, :unready)))
+
+  defp let_go(state, number, pid, false) do
+    left(state, number, pid, :retired)
+    due(Errands.stop(state, number))
+  end
 
   defp left(state, number, pid, reason),
     do: emit(state, :worker_left, %{}, %{member: number, pid: pid, reason: reason})

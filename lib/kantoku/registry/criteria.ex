@@ -25,6 +25,8 @@ defmodule Kantoku.Registry.Criteria do
     status: :status,
     node: :node,
     region: :region,
+    # Who is shut out by a probe; not for people (`Kantoku.Health.Gate`).
+    gate: :gate,
     metadata: :metadata
   }
   @results [:order_by, :limit, :return]
@@ -144,7 +146,7 @@ defmodule Kantoku.Registry.Criteria do
 
   defp proper?(values), do: is_list(values) and not List.improper?(values)
 
-  defp value!(key, value) when key in [:type, :status, :node] do
+  defp value!(key, value) when key in [:type, :status, :node, :gate] do
     expect!(is_atom(value) and value != nil, key, value, "an atom other than nil")
     value
   end

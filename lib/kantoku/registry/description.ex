@@ -6,7 +6,7 @@ defmodule Kantoku.Registry.Description do
 
   alias Kantoku.Registry.Facet
 
-  @fields [:type, :tags, :capabilities, :metadata, :status, :region, :node]
+  @fields [:type, :tags, :capabilities, :metadata, :status, :region, :node, :gate]
 
   @doc "The attributes that a change makes of those there are; the first change fills in the rest."
   @spec change!(map, keyword | map) :: map
@@ -56,7 +56,7 @@ defmodule Kantoku.Registry.Description do
 
   defp expected(:type), do: "a module"
   defp expected(:metadata), do: "a map, not a struct"
-  defp expected(:status), do: "an atom"
+  defp expected(field) when field in [:status, :gate], do: "an atom"
   defp expected(:node), do: "a node's name"
   defp expected(:region), do: Facet.label()
 

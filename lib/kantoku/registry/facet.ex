@@ -26,7 +26,7 @@ defmodule Kantoku.Registry.Facet do
   def of(attributes), do: attributes |> Map.to_list() |> gather()
 
   # Most attributes are one facet each, and then it is what they are already.
-  defp gather([{dimension, _value} = facet | rest]) when dimension in [:type, :status, :node, :region],
+  defp gather([{dimension, _value} = facet | rest]) when dimension in [:type, :status, :node, :region, :gate],
     do: [facet | gather(rest)]
 
   defp gather([attribute | rest]), do: facets(attribute) ++ gather(rest)

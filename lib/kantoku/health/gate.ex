@@ -1,0 +1,99 @@
+defmodule Kantoku.Health.Gate do
+  # Keeps agents that are not ready from being found and from getting work of their pool, whatever they are at. What is shut is in the
+  # instance's book, {{:gate, id}, probe, monotonic ms}, so it holds for who is started under that id as well; the entry's attribute and the
+  # place in the pool follow it. Finds nobody unready.
+  #
+  # G1  Whoever is found by `criteria/1`, or takes work in a pool, was not shut at that moment.
+  @moduledoc false
+  import Kantoku.Domain.Rows
+
+  alias Kantoku.Domain.{Enrolment, Rows}
+  alias Kantoku.Engine
+  alias Kantoku.Health.{Board, Config}
+  alias Kantoku.Registry.Facet
+
+  @doc "Criteria that leave out who is not ready."
+  @spec criteria(term) :: term
+  def criteria(criteria) when is_list(criteria), do: [{:not, [gate: :shut]} | criteria]
+  def criteria(other), do: other
+
+  @doc "Whether an agent is shut out."
+  @spec shut?(:ets.tid(), term) :: boolean
+  def shut?(book, id), do: :ets.member(book, {:gate, id})
+
+  @doc "By which probe an agent is shut out (`nil`: it has not passed one yet), and since when (monotonic ms)."
+  @spec why(:ets.tid(), term) :: {probe :: term, since :: integer} | nil
+  def why(book, id) do
+    case :ets.lookup(book, {:gate, id}) do
+      [{_key, probe, since}] -> {probe, since}
+      [] -> nil
+    end
+  end
+
+  @doc "An agent is about to be named: whether it is shut out until it passes a probe for the first time."
+  @spec at_start(:ets.tid(), Rows.row()) :: boolean
+  def at_start(book, row(id: id, domain: domain, what: what)) do
+    case :ets.lookup(book, :health_gates) do
+      [{_key, config}] ->
+        gated? = Config.gates?(config, id, domain, Kantoku.Domain.Launch.module(what))
+        if gated?, do: enter(book, id, nil), else: forget(book, id)
+        gated?
+
+      [] ->
+        false
+    end
+  end
+
+  @doc "It was named: who makes the rounds is to see it now, and what came in between is made up for."
+  @spec settle(atom, :ets.tid(), Rows.row(), gated :: boolean) :: :ok
+  def settle(_instance, _book, _row, false), do: :ok
+
+  def settle(instance, book, row(id: id) = row, true) do
+    unless shut?(book, id), do: open(instance, book, row)
+    with pid when is_pid(pid) <- Board.rounds(book), do: send(pid, {:look_at, id})
+    :ok
+  end
+
+  @doc "Shuts an agent out, for what a probe found."
+  @spec shut(atom, :ets.tid(), Rows.row(), probe :: term) :: :ok
+  def shut(instance, book, row(id: id, pid: pid) = row, probe) do
+    enter(book, id, probe)
+    mark(instance, id, pid, :shut)
+    leave_pool(instance, row)
+  end
+
+  defp enter(book, id, probe), do: :ets.insert(book, {{:gate, id}, probe, System.monotonic_time(:millisecond)})
+
+  defp leave_pool(instance, row(domain: {:pool, pool}, pid: pid)) do
+    _ok_or_none = Engine.Pools.pool_leave(instance, pool, pid)
+    :ok
+  end
+
+  defp leave_pool(_instance, _row), do: :ok
+
+  @doc "Lets an agent in again."
+  @spec open(atom, :ets.tid(), Rows.row()) :: :ok
+  def open(instance, book, row(id: id, pid: pid) = row) do
+    forget(book, id)
+    mark(instance, id, pid, nil)
+    Enrolment.join(instance, book, row)
+  end
+
+  @doc "Nothing is held against whoever has this id."
+  @spec forget(:ets.tid(), term) :: true
+  def forget(book, id), do: :ets.delete(book, {:gate, id})
+
+  # Others describe the entry as well: whoever was slower does it again.
+  defp mark(instance, id, pid, gate) do
+    with {{_key, ^pid, _value, attributes, _load, _incarnation}, version, _handle} <- Engine.entry(instance, id),
+         marked = marked(attributes, gate),
+         {:stale, _version} <- Engine.describe(instance, id, pid, version, marked, Facet.of(marked)) do
+      mark(instance, id, pid, gate)
+    else
+      _done_or_gone -> :ok
+    end
+  end
+
+  defp marked(attributes, nil), do: Map.delete(attributes, :gate)
+  defp marked(attributes, gate), do: Map.put(attributes, :gate, gate)
+end
