@@ -88,6 +88,7 @@ defmodule Kantoku.MixProject do
         Domains: [Kantoku.Domain],
         Pools: [Kantoku.Pool, Kantoku.Pool.Lease, Kantoku.Pool.Strategy, Kantoku.Backpressure],
         Breakers: [Kantoku.Breaker, Kantoku.Fuse, Kantoku.Fuse.Events, Kantoku.Fuse.Stats],
+        Health: [Kantoku.Health, Kantoku.Probe, Kantoku.Why],
         Registry: [Kantoku.Registry, Kantoku.Registry.Load, Kantoku.Entry],
         State: [Kantoku.Store, Kantoku.Store.Memory, Kantoku.Store.Disk],
         Scaling: [
@@ -124,6 +125,7 @@ defmodule Kantoku.MixProject do
           Kantoku.Engine,
           Kantoku.Engine.Pools,
           Kantoku.Engine.Breakers,
+          Kantoku.Engine.Health,
           Kantoku.Engine.Elixir,
           Kantoku.Native
         ]

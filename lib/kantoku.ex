@@ -133,6 +133,21 @@ defmodule Kantoku do
   defdelegate agents(instance), to: Agents, as: :list
 
   @doc """
+  Why an agent does not serve: all reasons that there are now, each with evidence, since when, and the call that lifts it
+  (`Kantoku.Why`). An empty list: nothing is in its way. Also of a pool, `{:pool, name}`, and of a refused call, by its error.
+
+      {:ok, [%Kantoku.Why{reason: :parked, lift: {module, function, args}} | _]} = Kantoku.why(MyApp.Agents, "ada")
+      apply(module, function, args)
+
+      {:error, error} = Kantoku.Pool.call({MyApp.Agents, :writers}, request)
+      {:ok, reasons} = Kantoku.why(MyApp.Agents, error)
+
+  Read from tables, so it is answered when nothing else is. `{:error, %Kantoku.Error{}}`: `:not_found`, `:not_running`.
+  """
+  @spec why(instance, id | {:pool, atom} | Error.t()) :: {:ok, [Kantoku.Why.t()]} | {:error, Error.t()}
+  defdelegate why(instance, of), to: Kantoku.Why
+
+  @doc """
   Runs `fun`, which waits for something outside for `ms` at most, and answers what it does.
 
   In an agent's process this time does not count against its `:max_busy` (`Kantoku.Agent.Options`): who waits for a model for a
