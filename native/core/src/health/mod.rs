@@ -36,6 +36,9 @@ pub struct Told<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
+/// What is answered of a node that may be absent, in an instance that may be closed.
+pub type Answer<T> = Result<Told<Result<T, Absent>>, Closed>;
+
 /// An agent that is at work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AtWork {
@@ -99,7 +102,7 @@ impl Health {
         spec: Spec,
         process: u64,
         now: i64,
-    ) -> Result<Told<Result<Handle, Absent>>, Closed> {
+    ) -> Answer<Handle> {
         let added = self.writing(generation, |tree| tree.add(parent, spec, process, now))?;
         if let Ok(handle) = added.answer {
             self.pulses.make_room(handle.place());
@@ -107,23 +110,12 @@ impl Health {
         Ok(added)
     }
 
-    pub fn change(
-        &self,
-        generation: u32,
-        node: Handle,
-        spec: Spec,
-        now: i64,
-    ) -> Result<Told<Result<(), Absent>>, Closed> {
+    pub fn change(&self, generation: u32, node: Handle, spec: Spec, now: i64) -> Answer<()> {
         self.writing(generation, |tree| tree.change(node, spec, now))
     }
 
     /// Whether it was removed: a group that has members is not.
-    pub fn remove(
-        &self,
-        generation: u32,
-        node: Handle,
-        now: i64,
-    ) -> Result<Told<Result<bool, Absent>>, Closed> {
+    pub fn remove(&self, generation: u32, node: Handle, now: i64) -> Answer<bool> {
         self.writing(generation, |tree| tree.remove(node, now))
     }
 
@@ -135,7 +127,7 @@ impl Health {
         probe: u32,
         outcome: Outcome,
         now: i64,
-    ) -> Result<Told<Result<(Verdict, Verdict), Absent>>, Closed> {
+    ) -> Answer<(Verdict, Verdict)> {
         self.writing(generation, |tree| tree.report(node, probe, outcome, now))
     }
 
