@@ -23,7 +23,7 @@ defmodule Kantoku.Health.Rounds do
   @passive 0
 
   @enforce_keys [:instance, :rows, :book, :board, :samplers, :clock]
-  defstruct @enforce_keys ++ [walk: nil, pause: 0, began: 0, seen: 0, lag: 0, flagged: %{}, circles: %{}]
+  defstruct @enforce_keys ++ [walk: nil, timer: nil, pause: 0, began: 0, seen: 0, lag: 0, flagged: %{}, circles: %{}]
 
   @spec start_link({atom, :ets.tid()}) :: GenServer.on_start()
   def start_link({instance, board}), do: GenServer.start_link(__MODULE__, {instance, board})
@@ -57,7 +57,8 @@ defmodule Kantoku.Health.Rounds do
   end
 
   @impl true
-  def handle_info(:step, state), do: {:noreply, state |> tick() |> step() |> pause()}
+  def handle_info({:timeout, timer, :step}, %{timer: timer} = state),
+    do: {:noreply, state |> tick() |> step() |> pause()}
 
   def handle_info({:sampled, found, lag}, state) do
     state = tick(state)
@@ -77,11 +78,18 @@ defmodule Kantoku.Health.Rounds do
 
   @impl true
   def handle_call({:configure, changes}, _from, state) do
-    config = Config.change!(Board.config(state.board), changes)
+    before = Board.config(state.board)
+    config = Config.change!(before, changes)
     Board.put_config(state.book, state.board, config)
-    Entering.reconfigure(context(state))
-    Entering.have_asked(context(state))
-    {:reply, :ok, %{state | clock: %{state.clock | period: config.period}}}
+    if {config.rule, config.probes} != {before.rule, before.probes}, do: apply_to_all(context(state))
+    # What was to come next may be an hour away.
+    :erlang.cancel_timer(state.timer)
+    {:reply, :ok, pause(%{state | clock: Clock.new(config.period, now())})}
+  end
+
+  defp apply_to_all(context) do
+    Entering.reconfigure(context)
+    Entering.have_asked(context)
   end
 
   defp tick(state) do
@@ -94,8 +102,7 @@ defmodule Kantoku.Health.Rounds do
   defp pause(%{rows: rows, board: board} = state) do
     slices = div(:ets.info(rows, :size), @slice) + 1
     pause = max(div(Board.config(board).period, slices + 1), 1)
-    Process.send_after(self(), :step, pause)
-    %{state | pause: pause}
+    %{state | pause: pause, timer: :erlang.start_timer(pause, self(), :step)}
   end
 
   # Walking ----------------------------------------------------------------------------------------------------------------
