@@ -12,6 +12,8 @@ defmodule Kantoku.Health.Prober do
   alias Kantoku.Health.{Action, Board, Gate}
   alias Kantoku.{Instances, Probe}
 
+  require Rows
+
   @enforce_keys [:instance, :rows, :book, :board]
   defstruct @enforce_keys ++ [agents: %{}, monitors: %{}, asked: %{}, counts: %{}, waiting: :queue.new()]
 
@@ -204,8 +206,6 @@ defmodule Kantoku.Health.Prober do
   end
 
   defp row_of(rows, id, pid) do
-    require Rows
-
     case Rows.get(rows, id) do
       Rows.row(pid: ^pid) = row -> row
       _other -> nil

@@ -53,7 +53,8 @@ defmodule Kantoku.Health.Rounds do
   def handle_continue(:begin, state) do
     Entering.group(state.instance, state.book, state.board, nil)
     Entering.have_asked(context(state))
-    {:noreply, pause(state)}
+    # Who was started before this is not to wait to be asked.
+    {:noreply, %{state | timer: :erlang.start_timer(0, self(), :step)}}
   end
 
   @impl true

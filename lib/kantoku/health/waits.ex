@@ -22,7 +22,7 @@ defmodule Kantoku.Health.Waits do
   @spec cycles(:ets.tid()) :: %{pid => call :: reference}
   def cycles(waits) do
     {living, dead} = waits |> :ets.tab2list() |> Enum.split_with(fn {who, _other, _call} -> Process.alive?(who) end)
-    for {who, _other, _call} = row <- dead, Process.alive?(who) == false, do: :ets.delete_object(waits, row)
+    Enum.each(dead, &:ets.delete_object(waits, &1))
     edges = Map.new(living, fn {who, other, call} -> {who, {other, call}} end)
     in_circle = edges |> Map.keys() |> Enum.reduce({%{}, MapSet.new()}, &follow(&1, edges, &2)) |> elem(0)
     Map.new(in_circle, fn {who, true} -> {who, edges |> Map.fetch!(who) |> elem(1)} end)
