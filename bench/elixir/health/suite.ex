@@ -50,7 +50,7 @@ defmodule Bench.Healths do
   end
 
   defp clear(%{looked_after: one, ignored: other}),
-    do: for(%{supervisor: supervisor} <- [one, other], do: Supervisor.stop(supervisor, :shutdown, 120_000))
+    do: for(%{supervisor: supervisor} <- [one, other], do: Supervisor.stop(supervisor))
 
   defp core(options) do
     millis = Options.size(options, @period, 2_000)

@@ -16,23 +16,37 @@ defmodule Kantoku.Health.Entering do
 
   @passive {0, :liveness, 1, 1}
 
+  # Before any monotonic time.
+  @ever -0x4000000000000000
+
   # Rows -------------------------------------------------------------------------------------------------------------------
 
-  @doc "The first slice of all rows, and how to go on."
-  @spec first(:ets.tid(), pos_integer) :: {[seen], term} | :"$end_of_table"
-  def first(rows, limit), do: :ets.select(rows, spec(), limit)
+  @doc """
+  The first slice of the rows that may tell something new, and how to go on: all but those of agents which say how they are themselves
+  and are up since before `since` (monotonic native time; `nil`: all).
+  """
+  @spec first(:ets.tid(), integer | nil, pos_integer) :: {[seen], term} | :"$end_of_table"
+  def first(rows, since, limit), do: :ets.select(rows, spec(since || @ever), limit)
 
   @doc "The next slice."
   @spec next(term) :: {[seen], term} | :"$end_of_table"
   def next(walk), do: :ets.select(walk)
 
-  defp spec do
-    pattern = Rows.pattern_of(id: :"$1", domain: :"$2", phase: :"$3", pid: :"$4", what: :"$5")
+  # Who was never started has no time, which is no number and so not before any.
+  defp spec(since) do
+    pattern = Rows.pattern_of(id: :"$1", domain: :"$2", phase: :"$3", pid: :"$4", what: :"$5", started: :"$6")
     seen = fn kind -> [{{:"$1", :"$2", :"$3", :"$4", kind}}] end
-    [{pattern, [{:is_atom, :"$5"}], seen.(:data)}, {pattern, [], seen.({:element, 1, :"$5"})}]
+    new = {:orelse, {:"=/=", :"$3", :up}, {:not, {:<, :"$6", since}}}
+    data = {:"=:=", {:element, 1, :"$5"}, :data}
+
+    [
+      {pattern, [{:is_atom, :"$5"}, new], seen.(:data)},
+      {pattern, [{:is_tuple, :"$5"}, {:andalso, data, new}], seen.(:data)},
+      {pattern, [{:is_tuple, :"$5"}, {:not, data}], seen.({:element, 1, :"$5"})}
+    ]
   end
 
-  @doc "What a round would see of one agent."
+  @doc "What a round sees of one agent."
   @spec one(:ets.tid(), term) :: seen | nil
   def one(rows, id) do
     with row(domain: domain, phase: phase, pid: pid, what: what) <- Rows.get(rows, id) do
@@ -90,11 +104,14 @@ defmodule Kantoku.Health.Entering do
 
   # Agents -----------------------------------------------------------------------------------------------------------------
 
-  @doc "Sees to the node of one agent; what a sampler is to look at, if anything."
-  @spec look(context, seen) :: [Kantoku.Health.Sampler.look()]
+  @doc """
+  Sees to the node of one agent: what a sampler is to look at, if anything, and whether it is to be looked at `:again` in the next round,
+  new or not, as nothing is settled.
+  """
+  @spec look(context, seen) :: [Kantoku.Health.Sampler.look() | {:again, id :: term}]
   def look({_instance, _rows, _book, board, _config} = context, {id, domain, phase, pid, kind}) do
     case {Board.agent(board, id), condition(phase)} do
-      {_known, nil} -> []
+      {_known, nil} -> [{:again, id}]
       {nil, condition} -> enter(context, id, domain, condition, pid)
       {{node, ^pid, :up}, :up} -> if kind == :data, do: [], else: sample(context, id, node, pid)
       {{node, ^pid, :silent}, :up} -> listen(context, id, node, pid)
@@ -126,7 +143,7 @@ defmodule Kantoku.Health.Entering do
       if is_pid(pid) and probes != [], do: Prober.ask(book, {id, node, pid}, probes)
       begin(condition, context, id, node, pid, what)
     else
-      _gone -> []
+      _gone -> [{:again, id}]
     end
   end
 
@@ -136,7 +153,7 @@ defmodule Kantoku.Health.Entering do
     if Launch.pulse?(what) do
       Board.put_condition(board, id, :silent)
       send(pid, {:"$kantoku", {:pulse, {instance, node, Board.waits(board)}}})
-      []
+      [{:again, id}]
     else
       sample(context, id, node, pid)
     end
@@ -146,7 +163,7 @@ defmodule Kantoku.Health.Entering do
   defp listen({instance, _rows, _book, board, _config} = context, id, node, pid) do
     case Health.health_status(instance, node, nil) do
       {_state, _age, _counts, _probes, :none} ->
-        sample(context, id, node, pid)
+        [{:again, id} | sample(context, id, node, pid)]
 
       _heard ->
         Board.put_condition(board, id, :up)

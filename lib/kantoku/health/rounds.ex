@@ -4,7 +4,7 @@ defmodule Kantoku.Health.Rounds do
   # hold it up: samplers do that. No call passes through it.
   #
   # H1  Each agent that has a row is a node below its domain's, as the process that it is, at the latest a period after; and no
-  #     other is.
+  #     other is. So a round may pass over who is up since before the last one began: that one saw it, or noted it as unsettled.
   # H2  Nothing is held against an agent that was found before our own clock was looked at, if that shows a gap.
   @moduledoc false
   use GenServer
@@ -23,7 +23,19 @@ defmodule Kantoku.Health.Rounds do
   @passive 0
 
   @enforce_keys [:instance, :rows, :book, :board, :samplers, :clock]
-  defstruct @enforce_keys ++ [walk: nil, timer: nil, pause: 0, began: 0, seen: 0, lag: 0, flagged: %{}, circles: %{}]
+  defstruct @enforce_keys ++
+              [
+                walk: nil,
+                timer: nil,
+                pause: 0,
+                due: 0,
+                began: nil,
+                last: nil,
+                lag: 0,
+                again: [],
+                flagged: %{},
+                circles: %{}
+              ]
 
   @spec start_link({atom, :ets.tid()}) :: GenServer.on_start()
   def start_link({instance, board}), do: GenServer.start_link(__MODULE__, {instance, board})
@@ -69,10 +81,7 @@ defmodule Kantoku.Health.Rounds do
 
   # It is shut out until it is asked, which is not to wait for the next round.
   def handle_info({:look_at, id}, state) do
-    with seen when seen != nil <- Entering.one(state.rows, id),
-         do: state |> context() |> Entering.look(seen) |> sample(state)
-
-    {:noreply, state}
+    {:noreply, look(state, for(seen <- [Entering.one(state.rows, id)], seen, do: seen))}
   end
 
   def handle_info(_other, state), do: {:noreply, state}
@@ -85,7 +94,7 @@ defmodule Kantoku.Health.Rounds do
     if {config.rule, config.probes} != {before.rule, before.probes}, do: apply_to_all(context(state))
     # What was to come next may be an hour away.
     :erlang.cancel_timer(state.timer)
-    {:reply, :ok, pause(%{state | clock: Clock.new(config.period, now())})}
+    {:reply, :ok, pause(%{state | due: now() + config.period, clock: Clock.new(config.period, now())})}
   end
 
   defp apply_to_all(context) do
@@ -99,10 +108,15 @@ defmodule Kantoku.Health.Rounds do
     %{state | clock: clock}
   end
 
-  # The pauses of a round are a period together.
+  # A round begins a period after the one before; its slices, if it has any, take no more than that.
+  defp pause(%{walk: nil, due: due} = state), do: pause(state, max(due - now(), 1))
+
   defp pause(%{rows: rows, board: board} = state) do
     slices = div(:ets.info(rows, :size), @slice) + 1
-    pause = max(div(Board.config(board).period, slices + 1), 1)
+    pause(state, max(div(Board.config(board).period, slices + 1), 1))
+  end
+
+  defp pause(state, pause) do
     %{state | pause: pause, timer: :erlang.start_timer(pause, self(), :step)}
   end
 
@@ -110,7 +124,9 @@ defmodule Kantoku.Health.Rounds do
 
   defp step(%{walk: nil, rows: rows} = state) do
     :ets.safe_fixtable(rows, true)
-    slice(Entering.first(rows, @slice), %{state | began: System.monotonic_time(), seen: 0, lag: 0})
+    due = now() + Board.config(state.board).period
+    state = %{state | due: due, last: state.began, began: System.monotonic_time(), lag: 0}
+    slice(Entering.first(rows, state.last, @slice), unsettled(state))
   end
 
   defp step(%{walk: walk} = state), do: slice(Entering.next(walk), state)
@@ -121,9 +137,18 @@ defmodule Kantoku.Health.Rounds do
   end
 
   defp slice({found, walk}, state) do
+    look(%{state | walk: walk}, found)
+  end
+
+  # What was between two states when it was looked at last may be up since before that by now.
+  defp unsettled(%{rows: rows, again: again} = state),
+    do: look(%{state | again: []}, for(id <- again, seen = Entering.one(rows, id), do: seen))
+
+  defp look(state, seen) do
     context = context(state)
-    found |> Enum.flat_map(&Entering.look(context, &1)) |> sample(state)
-    %{state | walk: walk, seen: state.seen + length(found)}
+    {again, looks} = seen |> Enum.flat_map(&Entering.look(context, &1)) |> Enum.split_with(&match?({:again, _id}, &1))
+    sample(looks, state)
+    %{state | again: for({:again, id} <- again, do: id) ++ state.again}
   end
 
   defp context(state), do: {state.instance, state.rows, state.book, state.board, Board.config(state.board)}
@@ -146,8 +171,9 @@ defmodule Kantoku.Health.Rounds do
     circles = Waits.cycles(Board.waits(board))
     # After what was found, and before it is held against anybody.
     state = state |> tick() |> judge(at_work, circles, config)
-    forget(state, if(Board.size(board) > state.seen, do: Entering.sweep(context(state)), else: []))
-    measurements = %{duration: System.monotonic_time() - state.began, agents: state.seen, lag: state.lag}
+    agents = :ets.info(state.rows, :size)
+    forget(state, if(Board.size(board) > agents, do: Entering.sweep(context(state)), else: []))
+    measurements = %{duration: System.monotonic_time() - state.began, agents: agents, lag: state.lag}
     Telemetry.emit(instance, [:health, :round], measurements, %{})
     state
   end

@@ -13,7 +13,6 @@ use crate::guard::{Answer, Refusal};
 use crate::instance::unknown;
 use crate::key::Room;
 use crate::owner::{self, Role, Watched, Watching};
-use crate::shape::{is, one_of};
 use crate::state::{Opened, state};
 use crate::{atoms, shape};
 

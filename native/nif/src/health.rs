@@ -8,9 +8,9 @@ use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
 use crate::beam::{self, Pid, atom};
+use crate::choice::{is, one_of};
 use crate::guard::{Answer, Refusal};
 use crate::instance::unknown;
-use crate::shape::{is, one_of};
 use crate::state::{Opened, state};
 
 /// `health_add(instance, parent, spec, pid, now)`

@@ -9,7 +9,6 @@ use crate::beam::MS;
 use crate::choice::{is, one_of};
 use crate::guard::Refusal;
 use crate::key::{self, Room};
-use crate::shape::{is, one_of};
 use crate::{atoms, beam};
 
 const MOST_WEIGHT: u32 = 1_000_000;

@@ -1,10 +1,9 @@
 //! What a term is made of, as far as keeping it depends on that. Keeps none.
 
-use rustler::{Atom, Term, TermType};
+use rustler::{Term, TermType};
 
 use crate::atoms;
 use crate::beam::{self, Pid};
-use crate::guard::Refusal;
 
 pub fn is_immediate(term: Term<'_>) -> bool {
     match term.get_type() {
@@ -96,19 +95,4 @@ fn weigh_list(list: Term<'_>, limit: usize, weight: &mut usize) {
         }
         rest = tail;
     }
-}
-
-/// Whether a term is this atom.
-#[inline]
-pub fn is(term: Term<'_>, name: Atom) -> bool {
-    beam::word(term.as_c_arg()) == beam::word(name.as_c_arg())
-}
-
-/// What an atom among a few stands for.
-pub fn one_of<V: Copy>(term: Term<'_>, known: &[(Atom, V)]) -> Result<V, Refusal> {
-    known
-        .iter()
-        .find(|(name, _)| is(term, *name))
-        .map(|&(_, value)| value)
-        .ok_or(Refusal::BadArgument)
 }

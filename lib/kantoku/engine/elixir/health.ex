@@ -5,7 +5,7 @@ defmodule Kantoku.Engine.Elixir.Health do
   use GenServer
 
   alias Kantoku.Engine.Elixir.Health.Tree
-  alias Kantoku.Engine.Elixir.Instances
+  alias Kantoku.Engine.Elixir.{Instances, Server}
 
   defstruct trees: %{}, last: 0
 
@@ -15,14 +15,7 @@ defmodule Kantoku.Engine.Elixir.Health do
   @doc "Does something with an instance's tree."
   @spec ask(atom, tuple) :: term
   def ask(instance, request) do
-    with {:ok, tables} <- Instances.fetch(instance), do: call({request, tables.keeper})
-  end
-
-  # Without the engine's processes nothing is kept here.
-  defp call(request) do
-    GenServer.call(__MODULE__, request, :infinity)
-  catch
-    :exit, _gone -> :unknown
+    with {:ok, tables} <- Instances.fetch(instance), do: Server.call(__MODULE__, {request, tables.keeper})
   end
 
   @spec beat(atom, non_neg_integer, integer) :: :ok | :unknown
