@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use kantoku_core::health::{
-    Handle, Health, Kind, Outcome, Pulse, Rule, STATES, Spec, State, Thresholds, Verdict,
-};
+use kantoku_core::health::{Handle, Health, Kind, Outcome, Rule, STATES, Spec, State, Thresholds, Verdict};
 use kantoku_rust_tests::cases;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -367,89 +365,4 @@ fn nothing_is_known_under_another_generation_or_after_closing() {
             .expect("open")
             .is_err()
     );
-}
-
-fn agent(scene: &Scene) -> Handle {
-    let added = scene
-        .health
-        .add(GENERATION, None, Spec::Agent(Vec::new()), 9, 0)
-        .expect("open");
-    added.answer.expect("no parent")
-}
-
-#[test]
-fn a_pulse_says_how_long_and_how_far_beyond_its_limit_at_any_time_of_the_clock() {
-    for start in [-3 * MS, 0, i64::from(u32::MAX) * MS, i64::MIN / 2, i64::MAX / 2] {
-        let scene = Scene::new();
-        let (handle, pulses) = (agent(&scene), &scene.health.pulses);
-        assert_eq!(pulses.read(handle, start), Pulse::None);
-        pulses.busy(handle, Some(10), start);
-        assert_eq!(
-            pulses.read(handle, start + 7 * MS),
-            Pulse::Busy {
-                since: 7,
-                over: Some(-3)
-            }
-        );
-        assert_eq!(
-            pulses.put_off(handle, start + 7 * MS, |left| left.map(|left| left + 20)),
-            Some(3)
-        );
-        assert_eq!(
-            pulses.read(handle, start + 31 * MS),
-            Pulse::Busy {
-                since: 31,
-                over: Some(1)
-            }
-        );
-        pulses.idle(handle);
-        assert_eq!(pulses.read(handle, start), Pulse::Idle);
-        pulses.busy(handle, None, start);
-        assert_eq!(
-            pulses.read(handle, start + MS),
-            Pulse::Busy { since: 1, over: None }
-        );
-    }
-}
-
-#[test]
-fn what_a_former_holder_of_a_place_says_is_not_taken_for_its_successors() {
-    let scene = Scene::new();
-    let former = agent(&scene);
-    scene
-        .health
-        .remove(GENERATION, former, 0)
-        .expect("open")
-        .answer
-        .expect("there");
-    let successor = agent(&scene);
-    assert_eq!(former.place(), successor.place());
-    scene.health.pulses.busy(former, Some(1), 0);
-    assert_eq!(scene.health.pulses.read(successor, 5 * MS), Pulse::None);
-    let (at_work, _) = scene.health.look(GENERATION, 0, 10, 0, 5 * MS).expect("open");
-    assert_eq!(at_work, []);
-}
-
-#[test]
-fn those_at_work_are_found_in_slices_of_places() {
-    let scene = Scene::new();
-    let agents: Vec<Handle> = (0..1_000).map(|_| agent(&scene)).collect();
-    for handle in agents.iter().step_by(3) {
-        scene.health.pulses.busy(*handle, Some(10), 0);
-    }
-    let (mut found, mut from) = (Vec::new(), Some(0));
-    while let Some(place) = from {
-        let (at_work, next) = scene
-            .health
-            .look(GENERATION, place, 64, 5, 15 * MS)
-            .expect("open");
-        found.extend(at_work.iter().map(|each| (each.agent, each.since, each.over)));
-        from = next;
-    }
-    let expected: Vec<_> = agents
-        .iter()
-        .step_by(3)
-        .map(|&handle| (handle, 15, Some(5)))
-        .collect();
-    assert_eq!(found, expected);
 }

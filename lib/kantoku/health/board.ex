@@ -3,7 +3,7 @@ defmodule Kantoku.Health.Board do
   #
   #   {{:agent, id}, node, pid, condition}     {{:group, domain}, node}; the instance is the group `nil`
   #   {node, its name}                         {{:evidence, id, probe}, what was found, its monotonic ms}
-  #   {:config, options}                       {:waits, table}
+  #   {:config, options}                       {:waits, table}, {:groups, how many}
   #
   # Judges nothing.
   @moduledoc false
@@ -22,7 +22,13 @@ defmodule Kantoku.Health.Board do
   @spec new_table(:ets.tid()) :: :ets.tid()
   def new_table(book) do
     board = :ets.new(__MODULE__, [:public, read_concurrency: true])
-    :ets.insert(board, [{:config, :ets.lookup_element(book, :health_options, 2)}, {:waits, Waits.new_table()}])
+
+    :ets.insert(board, [
+      {:config, :ets.lookup_element(book, :health_options, 2)},
+      {:waits, Waits.new_table()},
+      {:groups, 0}
+    ])
+
     Book.seat(book, :health, Book.next_epoch([]), board)
     board
   end
@@ -109,7 +115,10 @@ defmodule Kantoku.Health.Board do
   end
 
   @spec put_group(:ets.tid(), Book.domain() | nil, Health.node_handle()) :: true
-  def put_group(board, domain, node), do: :ets.insert(board, [{{:group, domain}, node}, {node, {:group, domain}}])
+  def put_group(board, domain, node) do
+    :ets.update_counter(board, :groups, 1)
+    :ets.insert(board, [{{:group, domain}, node}, {node, {:group, domain}}])
+  end
 
   @spec put_agent(:ets.tid(), term, Health.node_handle(), pid | nil, condition) :: true
   def put_agent(board, id, node, pid, condition),
@@ -128,7 +137,7 @@ defmodule Kantoku.Health.Board do
 
   @doc "How many agents there are at most."
   @spec size(:ets.tid()) :: non_neg_integer
-  def size(board), do: div(:ets.info(board, :size) - 2, 2) - length(groups(board))
+  def size(board), do: div(:ets.info(board, :size) - 3, 2) - :ets.lookup_element(board, :groups, 2)
 
   @doc "All agents with their nodes."
   @spec agents(:ets.tid()) :: [{id :: term, Health.node_handle()}]

@@ -142,7 +142,7 @@ defmodule Kantoku.Health.Rounds do
 
   # What was between two states when it was looked at last may be up since before that by now.
   defp unsettled(%{rows: rows, again: again} = state),
-    do: look(%{state | again: []}, for(id <- again, seen = Entering.one(rows, id), do: seen))
+    do: look(%{state | again: []}, for(id <- Enum.uniq(again), seen = Entering.one(rows, id), do: seen))
 
   defp look(state, seen) do
     context = context(state)
