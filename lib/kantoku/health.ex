@@ -4,7 +4,8 @@ defmodule Kantoku.Health do
 
       {Kantoku, name: MyApp.Agents, agents: [max_busy: 30_000], health: [period: 10_000]}
 
-      {:ok, %{state: :healthy, members: %{healthy: 120, unhealthy: 0}}} = Kantoku.Health.status(MyApp.Agents)
+      {:ok, %{state: :healthy}} = Kantoku.Health.status(MyApp.Agents)
+      {:ok, %{members: %{healthy: 120, unhealthy: 0}}} = Kantoku.Health.status(MyApp.Agents, {:domain, :default})
 
   A probe that is a call waits behind the agent's work, so to it a busy agent looks dead. Here nobody is asked at first: an agent's own
   loop writes down when a message begins and when it ends, in one store without a lock. Once a period all agents are looked at:
@@ -46,7 +47,7 @@ defmodule Kantoku.Health do
   @type of :: :instance | {:agent, id :: term} | {:domain, atom} | {:pool, atom}
 
   @typedoc """
-  Of a group: `state`, `since` (ms in it), `members` by state. Of an agent: `state`, `since`, `probes`, each with `name` (`:passive` is the
+  Of a group: `state`, `since` (ms in it), `members` by state: of a domain its agents and the domains in it, of the instance its outermost domains and pools. Of an agent: `state`, `since`, `probes`, each with `name` (`:passive` is the
   look without asking), `kind`, `verdict`, `since` and `evidence`; `busy`: how many ms it is at its message and how far `over` its limit
   that is (below 0: so much is left; `nil`: it has none), or `nil` if it is at none or does not say.
   """

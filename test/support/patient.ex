@@ -27,7 +27,7 @@ defmodule Kantoku.Patient do
       for id <- 1..count, do: {:ok, _} = Kantoku.start_agent(@instance, __MODULE__, id: id)
 
       Kantoku.TestOwner.eventually(fn ->
-        match?({:ok, %{members: %{healthy: ^count}}}, Kantoku.Health.status(@instance))
+        match?({:ok, %{members: %{healthy: ^count}}}, Kantoku.Health.status(@instance, {:domain, :default}))
       end)
 
       for id <- 1..count, do: {:ok, :pong} = Kantoku.call(@instance, id, :ping)
@@ -42,7 +42,7 @@ defmodule Kantoku.Patient do
   @doc "How often agents were restarted, and how many are healthy."
   def outcome do
     {:ok, agents} = Kantoku.agents(@instance)
-    {:ok, %{members: %{healthy: healthy}}} = Kantoku.Health.status(@instance)
+    {:ok, %{members: %{healthy: healthy}}} = Kantoku.Health.status(@instance, {:domain, :default})
     {agents |> Enum.map(& &1.restarts) |> Enum.sum(), healthy}
   end
 end
