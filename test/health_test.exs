@@ -52,8 +52,9 @@ each_engine Kantoku.HealthTest do
   defp agent!(instance, id, opts \\ []) do
     {:ok, pid} = Kantoku.start_agent(instance, Agent, [id: id] ++ opts)
     assert eventually(fn -> match?({:ok, %{state: :healthy}}, Health.status(instance, {:agent, id})) end)
-    # It has taken its pulse up: the board knows.
+    # It has taken its pulse up: the board knows, and what was seen of it before is forgotten.
     assert eventually(fn -> condition(instance, id) == :up end)
+    assert eventually(fn -> match?({:ok, %{state: :healthy}}, Health.status(instance, {:agent, id})) end)
     pid
   end
 

@@ -161,13 +161,22 @@ defmodule Kantoku.Health.Entering do
 
   # Who was at work on something before it could be told to say so is looked at as those who never do.
   defp listen({instance, _rows, _book, board, _config} = context, id, node, pid) do
-    case Health.health_status(instance, node, nil) do
-      {_state, _age, _counts, _probes, :none} ->
-        [{:again, id} | sample(context, id, node, pid)]
+    if silent?(instance, node) do
+      [{:again, id} | sample(context, id, node, pid)]
+    else
+      told(Health.health_report(instance, node, 0, :success, nil), instance, board)
+      Board.put_evidence(board, id, 0, nil)
+      Board.put_condition(board, id, :up)
+      []
+    end
+  end
 
-      _heard ->
-        Board.put_condition(board, id, :up)
-        []
+  @doc "Whether an agent has not said yet how it is, or never does."
+  @spec silent?(atom, Health.node_handle()) :: boolean
+  def silent?(instance, node) do
+    case Health.health_status(instance, node, nil) do
+      {_state, _age, _counts, _probes, pulse} -> pulse == :none
+      _gone -> false
     end
   end
 

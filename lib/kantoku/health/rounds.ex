@@ -75,7 +75,11 @@ defmodule Kantoku.Health.Rounds do
 
   def handle_info({:sampled, found, lag}, state) do
     state = tick(state)
-    Enum.each(found, fn {node, pid, outcome, evidence} -> report(state, node, pid, outcome, evidence) end)
+    # Who says itself how it is by now is not judged by what was seen before.
+    for {node, pid, outcome, evidence} <- found,
+        Entering.silent?(state.instance, node),
+        do: report(state, node, pid, outcome, evidence)
+
     {:noreply, %{state | lag: max(state.lag, lag)}}
   end
 
