@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicIsize, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex as PlainMutex};
 
-use kantoku_core::key::{Form, Key, Probe};
+use kantoku_core::key::{Form, Key, Probe, Spelled, Spelling};
 use kantoku_core::registry::{self, Holding, Row, Told, What};
 use kantoku_core::sync::Mutex;
 use kantoku_core::sync::atomic::{AtomicBool, Ordering};
@@ -65,6 +65,11 @@ impl Terms for Numbers {
         kept.place = None;
     }
 
+    fn hash(spelled: Spelled<'_>) -> u64 {
+        let (number, hashes) = parts(Spelling::new(spelled).bytes());
+        mixed(number % hashes)
+    }
+
     fn bytes(&self) -> usize {
         self.0.kept.load(Relaxed) * KEPT_BYTES
     }
@@ -101,16 +106,9 @@ pub struct Name {
 impl Name {
     /// Names whose numbers are equal modulo `hashes` have one hash, whatever their form.
     pub fn new(number: u64, hashes: u64) -> Self {
-        let length = if number.is_multiple_of(4) { 8 } else { 48 };
-        let spelling = || {
-            number
-                .to_le_bytes()
-                .iter()
-                .copied()
-                .cycle()
-                .take(length)
-                .collect()
-        };
+        let length = [8, 19, 20, 48][(number / 2 % 4) as usize];
+        let word = number << 32 | hashes.min(u64::from(u32::MAX));
+        let spelling = || word.to_le_bytes().iter().copied().cycle().take(length).collect();
         Self {
             number,
             hash: mixed(number % hashes),
@@ -120,7 +118,7 @@ impl Name {
 
     pub fn probe(&self) -> Probe<'_, Numbers> {
         let form = match &self.spelling {
-            Some(bytes) => Form::Spelled(bytes),
+            Some(bytes) => Form::Spelled(Spelled::of(bytes)),
             None => Form::Term(self.number),
         };
         Probe {
@@ -137,12 +135,16 @@ impl Name {
 /// The number of a kept key.
 pub fn number_of(key: &Key<Numbers>) -> u64 {
     match key {
-        Key::Spelled(spelling) => {
-            let (number, _) = spelling.bytes().split_first_chunk().expect("eight bytes or more");
-            u64::from_le_bytes(*number)
-        }
+        Key::Spelled(spelling) => parts(spelling.bytes()).0,
         Key::Term(kept) => kept.number,
     }
+}
+
+// What a spelling was made of: the number, and how many hashes there are.
+fn parts(spelled: &[u8]) -> (u64, u64) {
+    let (word, _) = spelled.split_first_chunk().expect("eight bytes or more");
+    let word = u64::from_le_bytes(*word);
+    (word >> 32, word & u64::from(u32::MAX))
 }
 
 /// Spreads numbers over all bits, and is no two numbers' result.

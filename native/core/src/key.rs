@@ -18,9 +18,24 @@ pub struct Probe<'a, T: Terms> {
 #[derive(Debug)]
 pub enum Form<'a, T: Terms> {
     /// The one spelling of the key.
-    Spelled(&'a [u8]),
+    Spelled(Spelled<'a>),
     /// A key that has none.
     Term(T::Given),
+}
+
+/// A spelling as it is asked for. Apart from its first byte it may lie where the caller has it: what was just written together
+/// is slow to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spelled<'a> {
+    pub head: u8,
+    pub rest: &'a [u8],
+}
+
+impl<'a> Spelled<'a> {
+    pub fn of(bytes: &'a [u8]) -> Self {
+        let (&head, rest) = bytes.split_first().expect("a spelling has a first byte");
+        Self { head, rest }
+    }
 }
 
 impl<T: Terms> Clone for Probe<'_, T> {
@@ -47,7 +62,7 @@ pub enum Key<T: Terms> {
 impl<T: Terms> Key<T> {
     pub fn keep(form: Form<'_, T>, terms: &mut T) -> Self {
         match form {
-            Form::Spelled(bytes) => Key::Spelled(Spelling::new(bytes)),
+            Form::Spelled(spelled) => Key::Spelled(Spelling::new(spelled)),
             Form::Term(given) => Key::Term(terms.keep(given)),
         }
     }
@@ -55,7 +70,7 @@ impl<T: Terms> Key<T> {
     #[inline]
     pub fn is(&self, form: Form<'_, T>, terms: &T) -> bool {
         match (self, form) {
-            (Key::Spelled(mine), Form::Spelled(asked)) => mine.bytes() == asked,
+            (Key::Spelled(mine), Form::Spelled(asked)) => mine.is(asked),
             (Key::Term(kept), Form::Term(given)) => terms.same(kept, given),
             _ => false,
         }
@@ -84,16 +99,22 @@ pub enum Spelling {
 }
 
 impl Spelling {
-    pub fn new(spelled: &[u8]) -> Self {
-        if spelled.len() > SHORT {
-            return Spelling::Long(spelled.into());
+    pub fn new(Spelled { head, rest }: Spelled<'_>) -> Self {
+        let len = 1 + rest.len();
+        if len > SHORT {
+            return Spelling::Long([&[head], rest].concat().into());
         }
         let mut bytes = [0; SHORT];
-        bytes[..spelled.len()].copy_from_slice(spelled);
+        bytes[0] = head;
+        bytes[1..len].copy_from_slice(rest);
         Spelling::Short {
-            len: spelled.len() as u8,
+            len: len as u8,
             bytes,
         }
+    }
+
+    fn is(&self, Spelled { head, rest }: Spelled<'_>) -> bool {
+        self.bytes().split_first() == Some((&head, rest))
     }
 
     #[inline]

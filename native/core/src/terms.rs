@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use crate::key::Spelled;
+
 /// A place that keeps copies of terms. Each shard has one of its own and uses it under its own lock.
 pub trait Terms: Debug + Default {
     /// A term in the caller's hands.
@@ -20,6 +22,9 @@ pub trait Terms: Debug + Default {
     fn same(&self, kept: &Self::Kept, given: Self::Given) -> bool;
 
     fn release(&mut self, kept: Self::Kept);
+
+    /// The hash that every probe with this spelling has, in every place.
+    fn hash(spelled: Spelled<'_>) -> u64;
 
     /// Native bytes held at this moment.
     fn bytes(&self) -> usize;

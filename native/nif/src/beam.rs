@@ -90,6 +90,14 @@ pub fn is_atom(term: Term<'_>) -> bool {
     unsafe { sys::enif_is_atom(term.get_env().as_c_arg(), term.as_c_arg()) != 0 }
 }
 
+/// Whether a term is neither an immediate nor a list: by its lowest bits, which are these in every release.
+#[inline]
+pub fn is_boxed(term: Term<'_>) -> bool {
+    const TAG: u64 = 0b11;
+    const BOXED: u64 = 0b10;
+    word(term.as_c_arg()) & TAG == BOXED
+}
+
 /// The term of an immediate's word.
 #[inline]
 pub fn immediate(env: Env<'_>, word: u64) -> Term<'_> {

@@ -4,10 +4,10 @@
 //! are equal; a key without one is compared as a term.
 
 use foldhash::fast::FixedState;
-use kantoku_core::key::{Form, Key, Probe};
+use kantoku_core::key::{Form, Key, Probe, Spelled};
 use rustler::sys::{self, ErlNifHash};
 use rustler::{Binary, Encoder, Env, Term, TermType};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 use std::mem::MaybeUninit;
 
 use crate::atoms;
@@ -24,9 +24,11 @@ const INTEGER: u8 = 2;
 const BINARY: u8 = 3;
 const TUPLE: u8 = 4;
 
-// The kind of a part, in the low bits of the byte it begins with. Above: how many bytes its number has.
+// The kind of a part, in the low bits of the byte it begins with. Above: how many bytes its number has, or the number itself.
 const KIND: u8 = 7;
 const HEAD: usize = 1 + size_of::<u64>();
+const FIRST_SMALL: u64 = HEAD as u64;
+const SMALL: u64 = (1 << (u8::BITS - KIND.count_ones())) - FIRST_SMALL;
 
 /// The spelling of a tenant, of whom most requests have none: `nil` is spelled by nothing.
 #[inline]
@@ -61,15 +63,23 @@ impl Room {
         }
     }
 
-    /// How to look the key up: spelled if it can be.
+    /// How to look the key up: spelled if it can be. A short binary is, where it lies.
     #[inline]
-    pub fn probe(&mut self, term: Term<'_>, seed: u64) -> Probe<'_, Bags> {
-        match self.spelling(term) {
-            Some(bytes) => Probe {
-                hash: hash(seed, bytes),
-                form: Form::Spelled(bytes),
-            },
-            None => as_term(term, seed),
+    pub fn probe<'r, 'a: 'r>(&'r mut self, term: Term<'a>, seed: u64) -> Probe<'r, Bags> {
+        self.len = 0;
+        let mut hasher = hasher(seed);
+        let spelled = if let Some(spelled) = short_binary(term) {
+            hasher.write_u64(part(BINARY, spelled.rest.len() as u64));
+            hasher.write(spelled.rest);
+            spelled
+        } else if self.spell(term, 0, &mut hasher) {
+            Spelled::of(self.written())
+        } else {
+            return as_term(term, seed);
+        };
+        Probe {
+            hash: hasher.finish(),
+            form: Form::Spelled(spelled),
         }
     }
 
@@ -77,37 +87,48 @@ impl Room {
     #[inline]
     pub fn spelling(&mut self, term: Term<'_>) -> Option<&[u8]> {
         self.len = 0;
-        self.spell(term, 0).then(|| self.written())
+        self.spell(term, 0, &mut hasher(0)).then(|| self.written())
     }
 
-    fn spell(&mut self, term: Term<'_>, depth: u32) -> bool {
+    // What is hashed comes from where it was, and not from what was just written.
+    fn spell(&mut self, term: Term<'_>, depth: u32, hasher: &mut Hash) -> bool {
         match term.get_type() {
-            TermType::Binary => Binary::from_term(term).is_ok_and(|binary| self.add_binary(&binary)),
-            TermType::Atom => self.add(ATOM, beam::word(term.as_c_arg())),
+            TermType::Binary => {
+                Binary::from_term(term).is_ok_and(|binary| self.add_binary(binary.as_slice(), hasher))
+            }
+            TermType::Atom => self.add(ATOM, beam::word(term.as_c_arg()), hasher),
             TermType::Integer => term
                 .decode::<i64>()
-                .is_ok_and(|integer| self.add(INTEGER, folded(integer))),
-            TermType::Tuple if depth < DEEPEST => self.add_tuple(term, depth),
+                .is_ok_and(|integer| self.add(INTEGER, folded(integer), hasher)),
+            TermType::Tuple if depth < DEEPEST => self.add_tuple(term, depth, hasher),
             _ => false,
         }
     }
 
-    // In as few bytes as the number has, so that the usual keys fit beside their entry. All eight are written, and those
+    // In as few bytes as the number has, so that the usual keys fit beside their holder. All eight are written, and those
     // that are none of it are written over.
     #[inline]
-    fn add(&mut self, kind: u8, number: u64) -> bool {
-        let count = (u64::BITS - number.leading_zeros()).div_ceil(8) as usize;
+    fn add(&mut self, kind: u8, number: u64, hasher: &mut Hash) -> bool {
+        hasher.write_u64(part(kind, number));
         let Some(place) = self.bytes.get_mut(self.len..self.len + HEAD) else {
             return false;
         };
+        if let Some(byte) = small(kind, number) {
+            place[0].write(byte);
+            self.len += 1;
+            return self.len <= LONGEST;
+        }
+        let count = (u64::BITS - number.leading_zeros()).div_ceil(8) as usize;
         place[0].write(kind | (count as u8) << KIND.count_ones());
         place[1..].copy_from_slice(&number.to_le_bytes().map(MaybeUninit::new));
         self.len += 1 + count;
         self.len <= LONGEST
     }
 
-    fn add_binary(&mut self, binary: &[u8]) -> bool {
-        self.add(BINARY, binary.len() as u64) && self.write(binary)
+    fn add_binary(&mut self, binary: &[u8], hasher: &mut Hash) -> bool {
+        let added = self.add(BINARY, binary.len() as u64, hasher) && self.write(binary);
+        hasher.write(binary);
+        added
     }
 
     #[inline]
@@ -129,19 +150,39 @@ impl Room {
         unsafe { &*(std::ptr::from_ref(&self.bytes[..self.len]) as *const [u8]) }
     }
 
-    fn add_tuple(&mut self, term: Term<'_>, depth: u32) -> bool {
+    fn add_tuple(&mut self, term: Term<'_>, depth: u32, hasher: &mut Hash) -> bool {
         let mut items = beam::items(term);
         let arity = items.len();
-        arity < 32 && self.add(TUPLE, arity as u64) && items.all(|item| self.spell(item, depth + 1))
+        arity < 32
+            && self.add(TUPLE, arity as u64, hasher)
+            && items.all(|item| self.spell(item, depth + 1, hasher))
     }
+}
+
+#[inline]
+fn short_binary(term: Term<'_>) -> Option<Spelled<'_>> {
+    if !beam::is_boxed(term) {
+        return None;
+    }
+    let rest = Binary::from_term(term).ok()?.as_slice();
+    let head = small(BINARY, rest.len() as u64)?;
+    Some(Spelled { head, rest })
+}
+
+// The byte of a part whose number is small.
+#[inline]
+fn small(kind: u8, number: u64) -> Option<u8> {
+    (number < SMALL).then(|| kind | ((number + FIRST_SMALL) as u8) << KIND.count_ones())
 }
 
 // The VM's own hash goes with `===`, but has 32 bits only.
 fn as_term<'r>(term: Term<'_>, seed: u64) -> Probe<'r, Bags> {
     // SAFETY: the term is of the running call.
     let own = unsafe { sys::enif_hash(ErlNifHash::ERL_NIF_INTERNAL_HASH, term.as_c_arg(), seed >> 32) };
+    let mut hasher = hasher(seed);
+    hasher.write_u64(own);
     Probe {
-        hash: hash(seed, &own.to_le_bytes()),
+        hash: hasher.finish(),
         form: Form::Term(Raw::of(term)),
     }
 }
@@ -155,9 +196,34 @@ fn unfolded(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 
+type Hash = foldhash::fast::FoldHasher<'static>;
+
 #[inline]
-fn hash(seed: u64, bytes: &[u8]) -> u64 {
-    FixedState::with_seed(seed).hash_one(bytes)
+fn hasher(seed: u64) -> Hash {
+    FixedState::with_seed(seed).build_hasher()
+}
+
+// What a part's number is hashed as.
+#[inline]
+fn part(kind: u8, number: u64) -> u64 {
+    number << KIND.count_ones() ^ u64::from(kind)
+}
+
+/// The hash of a spelling: part by part, so that it is the same for who has the key as a term.
+pub fn hash(seed: u64, Spelled { head, rest }: Spelled<'_>) -> u64 {
+    let mut hasher = hasher(seed);
+    let mut reader = Reader(rest);
+    let (mut kind, mut number) = reader.head_from(head);
+    loop {
+        hasher.write_u64(part(kind, number));
+        if kind == BINARY {
+            hasher.write(reader.take(number as usize));
+        }
+        if reader.0.is_empty() {
+            return hasher.finish();
+        }
+        (kind, number) = reader.head();
+    }
 }
 
 /// A kept key as a term.
@@ -186,8 +252,15 @@ impl<'b> Reader<'b> {
 
     fn head(&mut self) -> (u8, u64) {
         let first = self.take(1)[0];
+        self.head_from(first)
+    }
+
+    fn head_from(&mut self, first: u8) -> (u8, u64) {
         let mut number = [0; size_of::<u64>()];
         let count = usize::from(first >> KIND.count_ones());
+        if count as u64 >= FIRST_SMALL {
+            return (first & KIND, count as u64 - FIRST_SMALL);
+        }
         number[..count].copy_from_slice(self.take(count));
         (first & KIND, u64::from_le_bytes(number))
     }

@@ -11,13 +11,16 @@
 //! T2. Environments hold at most four times as many terms as live, the open one and its 64 places aside.
 //! T3. A copy that is shared lives as long as the last kept term it stands for.
 
+use kantoku_core::key::Spelled;
 use kantoku_core::terms::Terms;
 use rustler::sys::{self, ErlNifEnv, ErlNifTerm};
 use rustler::{Env, Term};
 
 use crate::atoms;
 use crate::beam;
+use crate::key;
 use crate::shape::{MOST_SHARED, is_immediate, is_plain, weigh, without_start};
+use crate::state::state;
 
 /// A kept copy.
 #[derive(Clone, Copy, Debug)]
@@ -299,6 +302,10 @@ impl Terms for Bags {
             Kept::Word(_) => {}
             Kept::Place(at) | Kept::Started { at, .. } => self.release_place(at),
         }
+    }
+
+    fn hash(spelled: Spelled<'_>) -> u64 {
+        key::hash(state().seed, spelled)
     }
 
     fn bytes(&self) -> usize {

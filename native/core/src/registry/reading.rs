@@ -41,9 +41,7 @@ impl<W: World> Registry<W> {
         if !shard.unique {
             return Ok(Whereis::Duplicate);
         }
-        Ok(shard
-            .find(probe)
-            .map_or(Whereis::Nobody, |row| Whereis::Held(row.first().pid)))
+        Ok(shard.holder(probe).map_or(Whereis::Nobody, Whereis::Held))
     }
 
     /// How many hold a key, dead ones that were not cleared yet included.

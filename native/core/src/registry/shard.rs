@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::slab::Slab;
-use super::table::Table;
+use super::table::{Cell, Table};
 use crate::index::Slot;
 use crate::key::{Form, Key, Probe};
 use crate::terms::Terms;
@@ -37,7 +37,6 @@ pub struct Described<T: Terms> {
     pub attributes: T::Kept,
 }
 
-// In this order: a look-up reads the key and the first holder's pid, which then share a cache line or two.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Row<T: Terms> {
@@ -154,6 +153,7 @@ impl<T: Terms> Shard<T> {
     /// Puts a holding in place of a unique key's present one, and returns that.
     pub fn swap(&mut self, probe: Probe<'_, T>, holding: Holding<T>) -> Option<Holding<T>> {
         let place = self.place(probe)?;
+        self.table.hold(probe.hash, place, holding.pid);
         let row = self.rows.get_mut(place)?;
         Some(std::mem::replace(&mut row.first, holding))
     }
@@ -172,7 +172,10 @@ impl<T: Terms> Shard<T> {
         };
         seen(&self.terms, &row.key, holding);
         match row.take(incarnation) {
-            Ok(taken) => taken.into_iter().for_each(|holding| self.let_go(holding)),
+            Ok(taken) => {
+                self.table.hold(hash, place, row.first.pid);
+                taken.into_iter().for_each(|holding| self.let_go(holding));
+            }
             Err(()) => self.take_row(hash, place),
         }
         true
@@ -216,30 +219,41 @@ impl<T: Terms> Shard<T> {
 
     fn add_row(&mut self, hash: u64, form: Form<'_, T>, first: Holding<T>) {
         let key = Key::keep(form, &mut self.terms);
+        let holder = first.pid;
         let place = self.rows.insert(Row {
             key,
             first,
             more: None,
         });
-        self.table.insert(hash, place);
+        self.table.insert(hash, form, holder, place);
     }
 
     fn take_row(&mut self, hash: u64, place: u32) {
-        self.table.remove(hash, place);
+        self.table.remove::<T>(hash, place);
         if let Some(row) = self.rows.remove(place) {
             row.key.release(&mut self.terms);
             self.let_go(row.first);
         }
     }
 
+    /// Who holds a key; the first, if there are many. Reads no row where the key is one of the usual.
     #[inline]
+    pub fn holder(&self, probe: Probe<'_, T>) -> Option<u64> {
+        self.cell(probe).map(|cell| cell.holder)
+    }
+
     fn place(&self, probe: Probe<'_, T>) -> Option<u32> {
+        self.cell(probe).map(|cell| cell.place)
+    }
+
+    #[inline]
+    fn cell(&self, probe: Probe<'_, T>) -> Option<&Cell> {
         let is = |at| {
             self.rows
                 .get(at)
                 .is_some_and(|row| row.key.is(probe.form, &self.terms))
         };
-        self.table.find(probe.hash, is)
+        self.table.find(probe.hash, probe.form, is)
     }
 
     fn place_of(&self, hash: u64, incarnation: u64) -> Option<u32> {
@@ -248,6 +262,6 @@ impl<T: Terms> Shard<T> {
                 .get(at)
                 .is_some_and(|row| row.holding(incarnation).is_some())
         };
-        self.table.find(hash, is)
+        self.table.find_place(hash, is)
     }
 }
