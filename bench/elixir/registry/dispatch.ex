@@ -32,8 +32,8 @@ defmodule Bench.Names.Dispatch do
 
   defp read(side, population, millis) do
     start = fn _ ->
-      keys = Population.keys(population, 0, 1)
-      {population.ours, keys, keys}
+      {from, all} = Population.keys(population, 0, 1)
+      {population.ours, from, all}
     end
 
     Callers.rate(1, millis, start, &{@batch, Loops.look_up(side, &1, @batch)})

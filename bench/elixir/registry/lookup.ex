@@ -56,8 +56,8 @@ defmodule Bench.Names.Lookup do
     registry = registry(side, population)
 
     start = fn index ->
-      keys = Population.keys(population, index, readers)
-      {registry, keys, keys}
+      {from, all} = Population.keys(population, index, readers)
+      {registry, from, all}
     end
 
     Callers.rate(readers, millis, start, &{@batch, Loops.look_up(side, &1, @batch)})
@@ -131,7 +131,8 @@ defmodule Bench.Names.Lookup do
   defp time_slices(side, population, slices, latencies) do
     registry = registry(side, population)
 
-    keys = population |> Population.keys(0, 1) |> Enum.take(slices * (@timed - 1)) |> Enum.chunk_every(@timed - 1)
+    {_, keys} = Population.keys(population, 0, 1)
+    keys = keys |> Enum.take(slices * (@timed - 1)) |> Enum.chunk_every(@timed - 1)
     :erlang.garbage_collect()
 
     for {slice, index} <- Enum.with_index(keys) do

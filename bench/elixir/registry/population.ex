@@ -44,11 +44,11 @@ defmodule Bench.Names.Population do
     %{ours: ours, theirs: theirs, table: :ets.new(:bench, @table_options), supervisors: [supervisor, ours_supervisor]}
   end
 
-  @doc "The part of all keys that caller `index` of `count` works on."
-  @spec keys(t, non_neg_integer, pos_integer) :: [term, ...]
+  @doc "All keys, from where caller `index` of `count` begins, and from the first one: neither is copied to a heap."
+  @spec keys(t, non_neg_integer, pos_integer) :: {from :: [term, ...], all :: [term, ...]}
   def keys(population, index, count) do
-    share = max(1, div(population.size, count))
-    {__MODULE__, population.theirs} |> :persistent_term.get() |> Enum.slice(index * share, share)
+    all = :persistent_term.get({__MODULE__, population.theirs})
+    {Enum.drop(all, index * div(population.size, count)), all}
   end
 
   @spec clear(map) :: :ok
