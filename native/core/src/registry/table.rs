@@ -149,8 +149,14 @@ impl Table {
     }
 
     fn at(&self, hash: u64, place: u32) -> Option<usize> {
-        let steps = self.walk(hash).position(|cell| cell.place == place)?;
-        Some((self.home(hash) + steps) % self.cells.len())
+        let mut at = self.home(hash);
+        while self.cells.get(at)?.len != EMPTY {
+            if self.cells[at].place == place {
+                return Some(at);
+            }
+            at = self.next(at);
+        }
+        None
     }
 
     // Moves back each cell behind the hole whose home lies at or before it.
