@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicIsize, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex as PlainMutex};
 
-use kantoku_core::key::{Form, Key, Probe, Spelled, Spelling};
+use kantoku_core::key::{Form, Key, Probe, Short};
 use kantoku_core::registry::{self, Holding, Row, Told, What};
 use kantoku_core::sync::Mutex;
 use kantoku_core::sync::atomic::{AtomicBool, Ordering};
@@ -65,8 +65,8 @@ impl Terms for Numbers {
         kept.place = None;
     }
 
-    fn hash(spelled: Spelled<'_>) -> u64 {
-        let (number, hashes) = parts(Spelling::new(spelled).bytes());
+    fn hash(short: Short) -> u64 {
+        let (number, hashes) = parts(&short.bytes());
         mixed(number % hashes)
     }
 
@@ -118,7 +118,7 @@ impl Name {
 
     pub fn probe(&self) -> Probe<'_, Numbers> {
         let form = match &self.spelling {
-            Some(bytes) => Form::Spelled(Spelled::of(bytes)),
+            Some(bytes) => Short::of(bytes).map_or(Form::Spelled(bytes), Form::Short),
             None => Form::Term(self.number),
         };
         Probe {

@@ -17,24 +17,88 @@ pub struct Probe<'a, T: Terms> {
 
 #[derive(Debug)]
 pub enum Form<'a, T: Terms> {
-    /// The one spelling of the key.
-    Spelled(Spelled<'a>),
+    /// The one spelling of the key, if it is short.
+    Short(Short),
+    /// The one spelling of a key for which that is too short.
+    Spelled(&'a [u8]),
     /// A key that has none.
     Term(T::Given),
 }
 
-/// A spelling as it is asked for. Apart from its first byte it may lie where the caller has it: what was just written together
-/// is slow to read.
+/// A spelling in words, so that it is compared and hashed without going through memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spelled<'a> {
-    pub head: u8,
-    pub rest: &'a [u8],
+pub struct Short {
+    // Its first bytes, and zeros behind the last.
+    start: u128,
+    // How many they are, then the bytes behind those of the start.
+    tail: u32,
 }
 
-impl<'a> Spelled<'a> {
-    pub fn of(bytes: &'a [u8]) -> Self {
-        let (&head, rest) = bytes.split_first().expect("a spelling has a first byte");
-        Self { head, rest }
+const START: usize = size_of::<u128>();
+
+impl Short {
+    /// The most bytes of a short spelling; each has one at least.
+    pub const LONGEST: usize = START + 3;
+
+    /// A tail that none has.
+    pub(crate) const LONGEST_TAIL: u32 = u32::MAX;
+
+    /// `start` and `more` (three bytes) hold `len` bytes, at most [`Short::LONGEST`], and zeros behind them.
+    #[inline(always)]
+    pub fn new(start: u128, more: u32, len: usize) -> Self {
+        debug_assert!((1..=Self::LONGEST).contains(&len));
+        Self {
+            start,
+            tail: len as u32 | more << u8::BITS,
+        }
+    }
+
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        let len = bytes.len();
+        if len == 0 || len > Self::LONGEST {
+            return None;
+        }
+        let (mut start, mut more) = ([0; START], [0; size_of::<u32>()]);
+        let first = len.min(START);
+        start[..first].copy_from_slice(&bytes[..first]);
+        more[..len - first].copy_from_slice(&bytes[first..]);
+        Some(Self::new(
+            u128::from_le_bytes(start),
+            u32::from_le_bytes(more),
+            len,
+        ))
+    }
+
+    /// The spelling; from its first byte on, zeros behind its last.
+    pub fn bytes(self) -> [u8; Self::LONGEST] {
+        let mut bytes = [0; Self::LONGEST];
+        let (start, more) = bytes.split_at_mut(START);
+        start.copy_from_slice(&self.start.to_le_bytes());
+        more.copy_from_slice(&self.tail.to_le_bytes()[1..]);
+        bytes
+    }
+
+    pub fn len(self) -> usize {
+        usize::from(self.tail as u8)
+    }
+
+    /// The start in two words.
+    #[inline(always)]
+    pub fn words(self) -> [u64; 2] {
+        [self.start as u64, (self.start >> u64::BITS) as u64]
+    }
+
+    /// What is not in the two words; never 0.
+    #[inline(always)]
+    pub fn tail(self) -> u32 {
+        self.tail
+    }
+
+    pub(crate) fn from_words([low, high]: [u64; 2], tail: u32) -> Self {
+        Self {
+            start: u128::from(high) << u64::BITS | u128::from(low),
+            tail,
+        }
     }
 }
 
@@ -62,7 +126,8 @@ pub enum Key<T: Terms> {
 impl<T: Terms> Key<T> {
     pub fn keep(form: Form<'_, T>, terms: &mut T) -> Self {
         match form {
-            Form::Spelled(spelled) => Key::Spelled(Spelling::new(spelled)),
+            Form::Short(short) => Key::Spelled(Spelling::new(&short.bytes()[..short.len()])),
+            Form::Spelled(bytes) => Key::Spelled(Spelling::new(bytes)),
             Form::Term(given) => Key::Term(terms.keep(given)),
         }
     }
@@ -70,7 +135,7 @@ impl<T: Terms> Key<T> {
     #[inline]
     pub fn is(&self, form: Form<'_, T>, terms: &T) -> bool {
         match (self, form) {
-            (Key::Spelled(mine), Form::Spelled(asked)) => mine.is(asked),
+            (Key::Spelled(mine), Form::Spelled(asked)) => mine.bytes() == asked,
             (Key::Term(kept), Form::Term(given)) => terms.same(kept, given),
             _ => false,
         }
@@ -99,22 +164,16 @@ pub enum Spelling {
 }
 
 impl Spelling {
-    pub fn new(Spelled { head, rest }: Spelled<'_>) -> Self {
-        let len = 1 + rest.len();
-        if len > SHORT {
-            return Spelling::Long([&[head], rest].concat().into());
+    pub fn new(bytes: &[u8]) -> Self {
+        if bytes.len() > SHORT {
+            return Spelling::Long(bytes.into());
         }
-        let mut bytes = [0; SHORT];
-        bytes[0] = head;
-        bytes[1..len].copy_from_slice(rest);
+        let mut kept = [0; SHORT];
+        kept[..bytes.len()].copy_from_slice(bytes);
         Spelling::Short {
-            len: len as u8,
-            bytes,
+            len: bytes.len() as u8,
+            bytes: kept,
         }
-    }
-
-    fn is(&self, Spelled { head, rest }: Spelled<'_>) -> bool {
-        self.bytes().split_first() == Some((&head, rest))
     }
 
     #[inline]

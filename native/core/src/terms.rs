@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::key::Spelled;
+use crate::key::Short;
 
 /// A place that keeps copies of terms. Each shard has one of its own and uses it under its own lock.
 pub trait Terms: Debug + Default {
@@ -24,7 +24,7 @@ pub trait Terms: Debug + Default {
     fn release(&mut self, kept: Self::Kept);
 
     /// The hash that every probe with this spelling has, in every place.
-    fn hash(spelled: Spelled<'_>) -> u64;
+    fn hash(short: Short) -> u64;
 
     /// Native bytes held at this moment.
     fn bytes(&self) -> usize;

@@ -122,6 +122,7 @@ rustler::atoms! {
     sliding_window_type,
     slow_call_duration_threshold,
     slow_call_rate_threshold,
+    spare,
     stale,
     started_at,
     starting,

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use rustler::sys::{self, ErlNifEnv, ErlNifPid, ErlNifTerm};
 use rustler::types::atom::Atom;
-use rustler::{Env, Term};
+use rustler::{Encoder, Env, Term};
 
 /// The nanoseconds of a millisecond.
 pub const MS: i64 = 1_000_000;
@@ -90,12 +90,55 @@ pub fn is_atom(term: Term<'_>) -> bool {
     unsafe { sys::enif_is_atom(term.get_env().as_c_arg(), term.as_c_arg()) != 0 }
 }
 
-/// Whether a term is neither an immediate nor a list: by its lowest bits, which are these in every release.
+// How a word says what it is: by its lowest bits, which are these in every release, and looked at when the library is loaded.
+const PRIMARY: u64 = 0b11;
+const BOXED: u64 = 0b10;
+const SMALL: (u64, u32) = (0b1111, 4);
+const ATOM: (u64, u32) = (0b00_1011, 6);
+
+/// Whether a term is neither an immediate nor a list.
 #[inline]
 pub fn is_boxed(term: Term<'_>) -> bool {
-    const TAG: u64 = 0b11;
-    const BOXED: u64 = 0b10;
-    word(term.as_c_arg()) & TAG == BOXED
+    word(term.as_c_arg()) & PRIMARY == BOXED
+}
+
+/// An integer that is in its word.
+#[inline]
+pub fn small(term: Term<'_>) -> Option<i64> {
+    numbered(term, SMALL).map(|number| number as i64)
+}
+
+/// An atom's number: its own for the life of the VM.
+#[inline]
+pub fn atom_number(term: Term<'_>) -> Option<u64> {
+    numbered(term, ATOM).map(|number| number as usize as u64)
+}
+
+/// The atom of a number.
+#[inline]
+pub fn numbered_atom(env: Env<'_>, number: u64) -> Term<'_> {
+    let (tag, bits) = ATOM;
+    immediate(env, number << bits | tag)
+}
+
+#[inline]
+fn numbered(term: Term<'_>, (tag, bits): (u64, u32)) -> Option<isize> {
+    let word = word(term.as_c_arg());
+    let is = word & ((1 << bits) - 1) == tag;
+    is.then_some(word as isize >> bits)
+}
+
+/// Whether this VM's words are as we read them.
+pub fn words_are_known(env: Env<'_>) -> bool {
+    let atom = rustler::types::atom::ok().to_term(env);
+    let is_atom = atom_number(atom).is_some_and(|number| numbered_atom(env, number) == atom);
+    let integers = [0, 1, -1, 1 << 26, -(1 << 26)];
+    let are_small = integers.iter().all(|&integer: &i64| {
+        let term = integer.encode(env);
+        small(term) == Some(integer) && atom_number(term).is_none() && !is_boxed(term)
+    });
+    let tuple = tuple(env, &[atom]);
+    is_atom && are_small && small(atom).is_none() && is_boxed(tuple) && !is_boxed(atom)
 }
 
 /// The term of an immediate's word.
@@ -128,6 +171,7 @@ pub fn tuple<'a>(env: Env<'a>, items: &[Term<'a>]) -> Term<'a> {
 }
 
 /// A tuple's items; none if it is no tuple.
+#[inline]
 pub fn items(term: Term<'_>) -> impl ExactSizeIterator<Item = Term<'_>> {
     let env = term.get_env();
     // SAFETY: the terms live as long as the tuple.
@@ -136,6 +180,7 @@ pub fn items(term: Term<'_>) -> impl ExactSizeIterator<Item = Term<'_>> {
         .map(move |&item| unsafe { Term::new(env, item) })
 }
 
+#[inline]
 fn raw_items(term: Term<'_>) -> &[ErlNifTerm] {
     let (mut arity, mut items) = (0, ptr::null());
     // SAFETY: env and term belong together; on success the array has `arity` terms and lives as long as the tuple.

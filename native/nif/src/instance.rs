@@ -187,6 +187,7 @@ pub fn stats<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         (atoms::owners(), bytes.owners),
         (atoms::index(), bytes.index),
         (atoms::watches(), bytes.watches),
+        (atoms::spare(), bytes.spare),
         (atoms::bytes(), bytes.total()),
         (atoms::entries(), opened.shell.registry.rows()),
     ];

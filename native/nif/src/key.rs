@@ -1,10 +1,10 @@
 //! The one spelling of a key, where it has one (see `kantoku_core::key`), and back.
 //!
-//! An atom is spelled by its word, which is its own for the life of the VM. Two keys are `===` exactly when their spellings
+//! An atom is spelled by its number, which is its own for the life of the VM. Two keys are `===` exactly when their spellings
 //! are equal; a key without one is compared as a term.
 
 use foldhash::fast::FixedState;
-use kantoku_core::key::{Form, Key, Probe, Spelled};
+use kantoku_core::key::{Form, Key, Probe, Short};
 use rustler::sys::{self, ErlNifHash};
 use rustler::{Binary, Encoder, Env, Term, TermType};
 use std::hash::{BuildHasher, Hasher};
@@ -16,6 +16,7 @@ use crate::terms::{Bags, Raw};
 
 const LONGEST: usize = 320;
 const DEEPEST: u32 = 4;
+const WIDEST: usize = 32;
 const LONGEST_TENANT: usize = 255;
 const LARGEST_TENANT: i64 = 1 << 59;
 
@@ -26,8 +27,8 @@ const TUPLE: u8 = 4;
 
 // The kind of a part, in the low bits of the byte it begins with. Above: how many bytes its number has, or the number itself.
 const KIND: u8 = 7;
-const HEAD: usize = 1 + size_of::<u64>();
-const FIRST_SMALL: u64 = HEAD as u64;
+const WORD: usize = size_of::<u64>();
+const FIRST_SMALL: u64 = WORD as u64 + 1;
 const SMALL: u64 = (1 << (u8::BITS - KIND.count_ones())) - FIRST_SMALL;
 
 /// The spelling of a tenant, of whom most requests have none: `nil` is spelled by nothing.
@@ -47,10 +48,10 @@ pub fn tenant<'r>(room: &'r mut Room, term: Term<'_>) -> Option<&'r [u8]> {
     if plain { room.spelling(term) } else { None }
 }
 
-/// Where a caller's key is spelled. Made where it stays, as to move it would cost more than to spell most keys.
+/// Where a long spelling is written. Made where it stays, as to move it would cost more than to spell most keys.
 pub struct Room {
     // Written up to `len`, and a little beyond. Left as it lies: to clear it would cost as much.
-    bytes: [MaybeUninit<u8>; LONGEST + HEAD],
+    bytes: [MaybeUninit<u8>; LONGEST + WORD],
     len: usize,
 }
 
@@ -58,28 +59,39 @@ impl Room {
     #[inline(always)]
     pub fn new() -> Self {
         Room {
-            bytes: [const { MaybeUninit::uninit() }; LONGEST + HEAD],
+            bytes: [const { MaybeUninit::uninit() }; LONGEST + WORD],
             len: 0,
         }
     }
 
-    /// How to look the key up: spelled if it can be. A short binary is, where it lies.
-    #[inline]
+    /// How to look the key up: spelled if it can be.
+    #[inline(always)]
     pub fn probe<'r, 'a: 'r>(&'r mut self, term: Term<'a>, seed: u64) -> Probe<'r, Bags> {
+        let mut short = Words::default();
+        match spell(&mut short, term) {
+            Ok(()) => {
+                let short = short.short();
+                Probe {
+                    hash: hash(seed, short),
+                    form: Form::Short(short),
+                }
+            }
+            Err(Unspelled::TooLong) => self.long_probe(term, seed),
+            Err(Unspelled::Never) => as_term(term, seed),
+        }
+    }
+
+    #[inline(never)]
+    fn long_probe<'r, 'a: 'r>(&'r mut self, term: Term<'a>, seed: u64) -> Probe<'r, Bags> {
         self.len = 0;
-        let mut hasher = hasher(seed);
-        let spelled = if let Some(spelled) = short_binary(term) {
-            hasher.write_u64(part(BINARY, spelled.rest.len() as u64));
-            hasher.write(spelled.rest);
-            spelled
-        } else if self.spell(term, 0, &mut hasher) {
-            Spelled::of(self.written())
-        } else {
+        if spell(self, term).is_err() {
             return as_term(term, seed);
-        };
+        }
+        let mut hasher = hasher(seed);
+        hasher.write(self.written());
         Probe {
             hash: hasher.finish(),
-            form: Form::Spelled(spelled),
+            form: Form::Spelled(self.written()),
         }
     }
 
@@ -87,52 +99,29 @@ impl Room {
     #[inline]
     pub fn spelling(&mut self, term: Term<'_>) -> Option<&[u8]> {
         self.len = 0;
-        self.spell(term, 0, &mut hasher(0)).then(|| self.written())
+        spell(self, term).is_ok().then(|| self.written())
     }
 
-    // What is hashed comes from where it was, and not from what was just written.
-    fn spell(&mut self, term: Term<'_>, depth: u32, hasher: &mut Hash) -> bool {
-        match term.get_type() {
-            TermType::Binary => {
-                Binary::from_term(term).is_ok_and(|binary| self.add_binary(binary.as_slice(), hasher))
-            }
-            TermType::Atom => self.add(ATOM, beam::word(term.as_c_arg()), hasher),
-            TermType::Integer => term
-                .decode::<i64>()
-                .is_ok_and(|integer| self.add(INTEGER, folded(integer), hasher)),
-            TermType::Tuple if depth < DEEPEST => self.add_tuple(term, depth, hasher),
-            _ => false,
-        }
-    }
-
-    // In as few bytes as the number has, so that the usual keys fit beside their holder. All eight are written, and those
-    // that are none of it are written over.
     #[inline]
-    fn add(&mut self, kind: u8, number: u64, hasher: &mut Hash) -> bool {
-        hasher.write_u64(part(kind, number));
-        let Some(place) = self.bytes.get_mut(self.len..self.len + HEAD) else {
+    fn written(&self) -> &[u8] {
+        // SAFETY: `push` has written all up to `len`.
+        unsafe { &*(std::ptr::from_ref(&self.bytes[..self.len]) as *const [u8]) }
+    }
+}
+
+impl Spelling for Room {
+    #[inline]
+    fn push(&mut self, word: u64, count: usize) -> bool {
+        let Some(place) = self.bytes.get_mut(self.len..self.len + WORD) else {
             return false;
         };
-        if let Some(byte) = small(kind, number) {
-            place[0].write(byte);
-            self.len += 1;
-            return self.len <= LONGEST;
-        }
-        let count = (u64::BITS - number.leading_zeros()).div_ceil(8) as usize;
-        place[0].write(kind | (count as u8) << KIND.count_ones());
-        place[1..].copy_from_slice(&number.to_le_bytes().map(MaybeUninit::new));
-        self.len += 1 + count;
+        place.copy_from_slice(&word.to_le_bytes().map(MaybeUninit::new));
+        self.len += count;
         self.len <= LONGEST
     }
 
-    fn add_binary(&mut self, binary: &[u8], hasher: &mut Hash) -> bool {
-        let added = self.add(BINARY, binary.len() as u64, hasher) && self.write(binary);
-        hasher.write(binary);
-        added
-    }
-
     #[inline]
-    fn write(&mut self, bytes: &[u8]) -> bool {
+    fn push_bytes(&mut self, bytes: &[u8]) -> bool {
         let end = self.len + bytes.len();
         if end > LONGEST {
             return false;
@@ -143,34 +132,172 @@ impl Room {
         self.len = end;
         true
     }
+}
 
-    #[inline]
-    fn written(&self) -> &[u8] {
-        // SAFETY: `add` and `write` have written all up to `len`.
-        unsafe { &*(std::ptr::from_ref(&self.bytes[..self.len]) as *const [u8]) }
+// A spelling that stays in registers: what was just written in pieces is slow to read as a whole.
+#[derive(Default)]
+struct Words {
+    start: u128,
+    more: u32,
+    len: usize,
+}
+
+const START: usize = size_of::<u128>();
+
+impl Words {
+    #[inline(always)]
+    fn put(&mut self, bytes: u128, count: usize) -> bool {
+        let at = self.len;
+        self.len += count;
+        if self.len > Short::LONGEST {
+            return false;
+        }
+        if self.len <= START {
+            self.start |= bytes.checked_shl(8 * at as u32).unwrap_or(0);
+        } else if at < START {
+            self.start |= bytes << (8 * at);
+            self.more |= (bytes >> (8 * (START - at))) as u32;
+        } else {
+            self.more |= (bytes as u32) << (8 * (at - START));
+        }
+        true
     }
 
-    fn add_tuple(&mut self, term: Term<'_>, depth: u32, hasher: &mut Hash) -> bool {
-        let mut items = beam::items(term);
-        let arity = items.len();
-        arity < 32
-            && self.add(TUPLE, arity as u64, hasher)
-            && items.all(|item| self.spell(item, depth + 1, hasher))
+    #[inline(always)]
+    fn short(self) -> Short {
+        Short::new(self.start, self.more, self.len)
     }
 }
 
-#[inline]
-fn short_binary(term: Term<'_>) -> Option<Spelled<'_>> {
-    if !beam::is_boxed(term) {
-        return None;
+impl Spelling for Words {
+    #[inline(always)]
+    fn push(&mut self, word: u64, count: usize) -> bool {
+        self.put(u128::from(word), count)
     }
-    let rest = Binary::from_term(term).ok()?.as_slice();
-    let head = small(BINARY, rest.len() as u64)?;
-    Some(Spelled { head, rest })
+
+    #[inline(always)]
+    fn push_bytes(&mut self, bytes: &[u8]) -> bool {
+        bytes.len() <= START && self.put(overlapped(bytes), bytes.len())
+    }
+}
+
+// At most sixteen bytes, by loads that may overlap: byte by byte would be slow.
+#[inline(always)]
+fn overlapped(bytes: &[u8]) -> u128 {
+    const HALF: usize = size_of::<u32>();
+    let len = bytes.len();
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<WORD>(), bytes.last_chunk::<WORD>()) {
+        let last = u128::from(u64::from_le_bytes(*last)) << (8 * (len - WORD));
+        return u128::from(u64::from_le_bytes(*first)) | last;
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<HALF>(), bytes.last_chunk::<HALF>()) {
+        let last = u64::from(u32::from_le_bytes(*last)) << (8 * (len - HALF));
+        return u128::from(u64::from(u32::from_le_bytes(*first)) | last);
+    }
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |word, &byte| word << 8 | u128::from(byte))
+}
+
+/// Takes a spelling, as it comes.
+trait Spelling {
+    /// The lowest `count` bytes of a word, one to eight, whose others are zero. `false` if there is no more room.
+    fn push(&mut self, word: u64, count: usize) -> bool;
+
+    fn push_bytes(&mut self, bytes: &[u8]) -> bool;
+}
+
+// Why a term was not spelled.
+enum Unspelled {
+    TooLong,
+    // It has no spelling.
+    Never,
+}
+
+type Spelled = Result<(), Unspelled>;
+
+#[inline(always)]
+fn room(is: bool) -> Spelled {
+    if is { Ok(()) } else { Err(Unspelled::TooLong) }
+}
+
+#[inline(always)]
+fn spell<S: Spelling>(into: &mut S, term: Term<'_>) -> Spelled {
+    if beam::is_boxed(term) {
+        let items = beam::items(term);
+        if items.len() > 0 {
+            return spell_tuple(into, items, 0);
+        }
+    }
+    spell_part(into, term, 0)
+}
+
+#[inline(always)]
+fn spell_part<S: Spelling>(into: &mut S, term: Term<'_>, depth: u32) -> Spelled {
+    if let Some(atom) = beam::atom_number(term) {
+        return room(push_number(into, ATOM, atom));
+    }
+    if let Some(integer) = beam::small(term) {
+        return room(push_number(into, INTEGER, folded(integer)));
+    }
+    if !beam::is_boxed(term) {
+        return Err(Unspelled::Never);
+    }
+    match Binary::from_term(term) {
+        Ok(binary) => room(push_binary(into, binary.as_slice())),
+        Err(_) => spell_rare(into, term, depth),
+    }
+}
+
+// A tuple in a tuple, or an integer that has no room in a word.
+#[inline(never)]
+fn spell_rare<S: Spelling>(into: &mut S, term: Term<'_>, depth: u32) -> Spelled {
+    match term.get_type() {
+        TermType::Integer => {
+            let integer: i64 = term.decode().map_err(|_| Unspelled::Never)?;
+            room(push_number(into, INTEGER, folded(integer)))
+        }
+        TermType::Tuple => spell_tuple(into, beam::items(term), depth),
+        _ => Err(Unspelled::Never),
+    }
+}
+
+#[inline(always)]
+fn spell_tuple<'a, S: Spelling>(
+    into: &mut S,
+    mut items: impl ExactSizeIterator<Item = Term<'a>>,
+    depth: u32,
+) -> Spelled {
+    let arity = items.len();
+    if arity >= WIDEST || depth >= DEEPEST {
+        return Err(Unspelled::Never);
+    }
+    room(push_number(into, TUPLE, arity as u64))?;
+    items.try_for_each(|item| spell_part(into, item, depth + 1))
+}
+
+// In as few bytes as the number has, so that the usual keys fit beside their holder.
+#[inline(always)]
+fn push_number<S: Spelling>(into: &mut S, kind: u8, number: u64) -> bool {
+    if let Some(byte) = small(kind, number) {
+        return into.push(u64::from(byte), 1);
+    }
+    let count = (u64::BITS - number.leading_zeros()).div_ceil(8) as usize;
+    let head = kind | (count as u8) << KIND.count_ones();
+    if count < WORD {
+        return into.push(number << 8 | u64::from(head), 1 + count);
+    }
+    into.push(u64::from(head), 1) && into.push(number, count)
+}
+
+#[inline(always)]
+fn push_binary<S: Spelling>(into: &mut S, bytes: &[u8]) -> bool {
+    push_number(into, BINARY, bytes.len() as u64) && into.push_bytes(bytes)
 }
 
 // The byte of a part whose number is small.
-#[inline]
+#[inline(always)]
 fn small(kind: u8, number: u64) -> Option<u8> {
     (number < SMALL).then(|| kind | ((number + FIRST_SMALL) as u8) << KIND.count_ones())
 }
@@ -198,32 +325,20 @@ fn unfolded(number: u64) -> i64 {
 
 type Hash = foldhash::fast::FoldHasher<'static>;
 
-#[inline]
+#[inline(always)]
 fn hasher(seed: u64) -> Hash {
     FixedState::with_seed(seed).build_hasher()
 }
 
-// What a part's number is hashed as.
-#[inline]
-fn part(kind: u8, number: u64) -> u64 {
-    number << KIND.count_ones() ^ u64::from(kind)
-}
-
-/// The hash of a spelling: part by part, so that it is the same for who has the key as a term.
-pub fn hash(seed: u64, Spelled { head, rest }: Spelled<'_>) -> u64 {
+/// The hash of a short spelling.
+#[inline(always)]
+pub fn hash(seed: u64, short: Short) -> u64 {
     let mut hasher = hasher(seed);
-    let mut reader = Reader(rest);
-    let (mut kind, mut number) = reader.head_from(head);
-    loop {
-        hasher.write_u64(part(kind, number));
-        if kind == BINARY {
-            hasher.write(reader.take(number as usize));
-        }
-        if reader.0.is_empty() {
-            return hasher.finish();
-        }
-        (kind, number) = reader.head();
-    }
+    let [low, high] = short.words();
+    hasher.write_u64(low);
+    hasher.write_u64(high);
+    hasher.write_u32(short.tail());
+    hasher.finish()
 }
 
 /// A kept key as a term.
@@ -240,7 +355,7 @@ impl<'b> Reader<'b> {
     fn term<'a>(&mut self, env: Env<'a>) -> Term<'a> {
         let (kind, number) = self.head();
         match kind {
-            ATOM => beam::immediate(env, number),
+            ATOM => beam::numbered_atom(env, number),
             INTEGER => unfolded(number).encode(env),
             BINARY => binary(env, self.take(number as usize)),
             _ => {
@@ -252,10 +367,6 @@ impl<'b> Reader<'b> {
 
     fn head(&mut self) -> (u8, u64) {
         let first = self.take(1)[0];
-        self.head_from(first)
-    }
-
-    fn head_from(&mut self, first: u8) -> (u8, u64) {
         let mut number = [0; size_of::<u64>()];
         let count = usize::from(first >> KIND.count_ones());
         if count as u64 >= FIRST_SMALL {

@@ -245,7 +245,10 @@ fn provoked(info: ErlNifTerm) {
 fn provoked(_: ErlNifTerm) {}
 
 fn begin(env: *mut ErlNifEnv, made: *mut c_void, data: *mut *mut c_void) -> c_int {
-    if !stay_mapped() || !owner::register_kind(env) || errand::start(state::state()).is_err() {
+    let alive = ();
+    // SAFETY: the environment of the running callback.
+    let known = beam::words_are_known(unsafe { Env::new(&alive, env) });
+    if !known || !stay_mapped() || !owner::register_kind(env) || errand::start(state::state()).is_err() {
         return FAILED;
     }
     // SAFETY: the VM passes the place for our private data.

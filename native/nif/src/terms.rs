@@ -11,7 +11,7 @@
 //! T2. Environments hold at most four times as many terms as live, the open one and its 64 places aside.
 //! T3. A copy that is shared lives as long as the last kept term it stands for.
 
-use kantoku_core::key::Spelled;
+use kantoku_core::key::Short;
 use kantoku_core::terms::Terms;
 use rustler::sys::{self, ErlNifEnv, ErlNifTerm};
 use rustler::{Env, Term};
@@ -304,8 +304,8 @@ impl Terms for Bags {
         }
     }
 
-    fn hash(spelled: Spelled<'_>) -> u64 {
-        key::hash(state().seed, spelled)
+    fn hash(short: Short) -> u64 {
+        key::hash(state().seed, short)
     }
 
     fn bytes(&self) -> usize {

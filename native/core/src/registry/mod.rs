@@ -9,17 +9,22 @@
 //! R6. A watch hears of every join, change and leave after its first answer, once and in order: described holdings come,
 //!     change and go under the ledger.
 //!
+//! A look-up of a usual key takes no lock at all: what it sees is of one time, or it asks again under the lock (`version`).
 //! Locks are taken in this order, each for a bounded time: ledger, shard, then owners or index. What the world is told
 //! under a lock it only notes down.
 
+mod block;
+mod cell;
 mod described;
 mod finding;
 mod ledger;
 mod owners;
 mod reading;
 mod shard;
+mod sight;
 mod slab;
 mod table;
+mod version;
 
 use std::fmt::Debug;
 
@@ -33,14 +38,15 @@ pub use reading::{Bytes, Cursor, Whereis};
 pub use shard::{Described, Holding, Row};
 
 use crate::index::Index;
-use crate::key::{Key, Probe};
+use crate::key::{Form, Key, Probe};
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::terms::Terms;
 use described::Slots;
 use ledger::Ledger;
 use owners::Owners;
 use shard::Shard;
+use sight::{Seen, Sight};
 
 /// What the registry asks of, and tells, the world it serves.
 pub trait World {
@@ -96,7 +102,9 @@ pub enum Registered {
 
 #[derive(Debug)]
 pub struct Registry<W: World> {
-    shards: Box<[Part<W>]>,
+    shards: Box<[CachePadded<Lock<W>>]>,
+    // Of each shard, beside its lock.
+    sights: Box<[Arc<Sight>]>,
     owners: Owners<W::Handle>,
     ledger: Mutex<Ledger<W::Watcher>>,
     index: Index,
@@ -104,17 +112,18 @@ pub struct Registry<W: World> {
     incarnations: AtomicU64,
 }
 
-type Part<W> = CachePadded<RwLock<Shard<<W as World>::Terms>>>;
+type Lock<W> = RwLock<Shard<<W as World>::Terms>>;
 type Read<'a, W> = RwLockReadGuard<'a, Shard<<W as World>::Terms>>;
 type Write<'a, W> = RwLockWriteGuard<'a, Shard<<W as World>::Terms>>;
 
 impl<W: World> Registry<W> {
     /// `parts` is a power of two: how many callers can write at once.
     pub fn new(parts: usize, seed: u64) -> Self {
+        let sights: Box<[Arc<Sight>]> = (0..parts).map(|_| Arc::default()).collect();
+        let shard = |sight| CachePadded::new(RwLock::new(Shard::at(Arc::clone(sight))));
         Self {
-            shards: (0..parts)
-                .map(|_| CachePadded::new(RwLock::new(Shard::default())))
-                .collect(),
+            shards: sights.iter().map(shard).collect(),
+            sights,
             owners: Owners::new(parts),
             ledger: Mutex::new(Ledger::default()),
             index: Index::new(seed),
@@ -129,9 +138,7 @@ impl<W: World> Registry<W> {
         self.slots.write().open(generation);
         self.owners.open(generation);
         for shard in &*self.shards {
-            let mut shard = shard.write();
-            shard.generation = generation;
-            shard.unique = unique;
+            shard.write().open(generation, unique);
         }
     }
 
@@ -139,7 +146,7 @@ impl<W: World> Registry<W> {
     pub fn close(&self) -> (Vec<W::Handle>, Vec<W::Watcher>) {
         let watchers = self.ledger.lock().close();
         for shard in &*self.shards {
-            let emptied = std::mem::take(&mut *shard.write());
+            let emptied = shard.write().close();
             self.forget_described(&emptied);
         }
         *self.slots.write() = Slots::default();
@@ -391,9 +398,25 @@ impl<W: World> Registry<W> {
 
     #[inline]
     fn shard(&self, hash: u64) -> &RwLock<Shard<W::Terms>> {
-        // The table inside uses the low and the topmost bits.
-        &self.shards[(hash >> 40) as usize & (self.shards.len() - 1)]
+        &self.shards[part(hash, self.shards.len())]
     }
+
+    // Without the lock, where that says enough.
+    #[inline(always)]
+    fn seen(&self, generation: u32, probe: Probe<'_, W::Terms>) -> Seen {
+        match probe.form {
+            Form::Short(key) => {
+                self.sights[part(probe.hash, self.sights.len())].holder(generation, probe.hash, key)
+            }
+            _ => Seen::Unclear,
+        }
+    }
+}
+
+// Which of so many parts, a power of two, has the keys of a hash. The table inside uses the low half.
+#[inline(always)]
+fn part(hash: u64, parts: usize) -> usize {
+    (hash >> 40) as usize & (parts - 1)
 }
 
 const MANY: usize = 64;

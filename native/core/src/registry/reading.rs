@@ -1,6 +1,6 @@
 //! What is asked of the registry and changes nothing. One lock at a time, for one key or one slice.
 
-use super::{Closed, Holding, Registry, Row, World};
+use super::{Closed, Holding, Registry, Row, Seen, World};
 use crate::key::Probe;
 
 /// Where a scan in slices stands: 0 at the start.
@@ -25,18 +25,29 @@ pub struct Bytes {
     pub owners: usize,
     pub index: usize,
     pub watches: usize,
+    /// Kept for names to come, here or in the instance that has this place next.
+    pub spare: usize,
 }
 
 impl Bytes {
     pub fn total(&self) -> usize {
-        self.names + self.owners + self.index + self.watches
+        self.names + self.owners + self.index + self.watches + self.spare
     }
 }
 
 impl<W: World> Registry<W> {
     /// The live holder of a unique key; `None` in `Ok` if there is none. `Err(Closed)` also tells other generations.
-    #[inline]
+    #[inline(always)]
     pub fn whereis(&self, generation: u32, probe: Probe<'_, W::Terms>) -> Result<Whereis, Closed> {
+        match self.seen(generation, probe) {
+            Seen::Holder(pid) => Ok(Whereis::Held(pid)),
+            Seen::Nobody => Ok(Whereis::Nobody),
+            Seen::Unclear => self.whereis_locked(generation, probe),
+        }
+    }
+
+    #[inline(never)]
+    fn whereis_locked(&self, generation: u32, probe: Probe<'_, W::Terms>) -> Result<Whereis, Closed> {
         let shard = self.read(generation, probe.hash)?;
         if !shard.unique {
             return Ok(Whereis::Duplicate);
@@ -148,6 +159,7 @@ impl<W: World> Registry<W> {
             owners: self.owners.bytes(),
             index: self.index.native_bytes() + slots,
             watches,
+            spare: self.shards.iter().map(|shard| shard.read().spare_bytes()).sum(),
         }
     }
 

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::cell::Cell;
+use super::sight::Sight;
 use super::slab::Slab;
-use super::table::{Cell, Table};
+use super::table::Table;
 use crate::index::Slot;
 use crate::key::{Form, Key, Probe};
+use crate::sync::Arc;
 use crate::terms::Terms;
 
 /// One registration.
@@ -101,19 +104,29 @@ pub struct Shard<T: Terms> {
     table: Table,
 }
 
-impl<T: Terms> Default for Shard<T> {
-    fn default() -> Self {
+impl<T: Terms> Shard<T> {
+    /// A closed one, and nothing in sight.
+    pub fn at(sight: Arc<Sight>) -> Self {
         Self {
             generation: 0,
             unique: true,
             terms: T::default(),
             rows: Slab::default(),
-            table: Table::default(),
+            table: Table::at(sight),
         }
     }
-}
 
-impl<T: Terms> Shard<T> {
+    pub fn open(&mut self, generation: u32, unique: bool) {
+        (self.generation, self.unique) = (generation, unique);
+        self.table.sight().open(generation, unique);
+    }
+
+    /// Closes it; what it held is returned.
+    pub fn close(&mut self) -> Self {
+        let closed = Self::at(Arc::clone(self.table.sight()));
+        std::mem::replace(self, closed)
+    }
+
     #[inline]
     pub fn find(&self, probe: Probe<'_, T>) -> Option<&Row<T>> {
         self.rows.get(self.place(probe)?)
@@ -203,6 +216,10 @@ impl<T: Terms> Shard<T> {
         self.rows.bytes() + self.table.bytes() + self.terms.bytes() + heap
     }
 
+    pub fn spare_bytes(&self) -> usize {
+        self.table.spare_bytes()
+    }
+
     fn row_heap_bytes(row: &Row<T>) -> usize {
         let described = |holding: &Holding<T>| {
             holding
@@ -239,11 +256,11 @@ impl<T: Terms> Shard<T> {
     /// Who holds a key; the first, if there are many. Reads no row where the key is one of the usual.
     #[inline]
     pub fn holder(&self, probe: Probe<'_, T>) -> Option<u64> {
-        self.cell(probe).map(|cell| cell.holder)
+        self.cell(probe).map(Cell::holder)
     }
 
     fn place(&self, probe: Probe<'_, T>) -> Option<u32> {
-        self.cell(probe).map(|cell| cell.place)
+        self.cell(probe).map(Cell::place)
     }
 
     #[inline]
