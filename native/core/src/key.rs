@@ -78,7 +78,8 @@ impl Short {
         bytes
     }
 
-    pub fn len(self) -> usize {
+    /// How many bytes it has.
+    pub fn count(self) -> usize {
         usize::from(self.tail as u8)
     }
 
@@ -126,7 +127,7 @@ pub enum Key<T: Terms> {
 impl<T: Terms> Key<T> {
     pub fn keep(form: Form<'_, T>, terms: &mut T) -> Self {
         match form {
-            Form::Short(short) => Key::Spelled(Spelling::new(&short.bytes()[..short.len()])),
+            Form::Short(short) => Key::Spelled(Spelling::new(&short.bytes()[..short.count()])),
             Form::Spelled(bytes) => Key::Spelled(Spelling::new(bytes)),
             Form::Term(given) => Key::Term(terms.keep(given)),
         }

@@ -3,6 +3,7 @@
 //! Terms are [`rustler::Term`]s, tied to their environment by lifetime. A [`Pid`] and an [`Atom`] are immediates: their
 //! word says all, in any environment.
 
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::time::Instant;
 
@@ -167,6 +168,25 @@ pub fn tuple<'a>(env: Env<'a>, items: &[Term<'a>]) -> Term<'a> {
             env,
             sys::enif_make_tuple_from_array(env.as_c_arg(), raw.as_ptr(), items.len() as u32),
         )
+    }
+}
+
+/// A binary's bytes; `None` if it is none.
+#[inline(always)]
+pub fn bytes<'t>(term: &'t Term<'_>) -> Option<&'t [u8]> {
+    let mut found = MaybeUninit::<sys::ErlNifBinary>::uninit();
+    // SAFETY: env and term belong together; on success it is filled in, and the bytes live as long as the call.
+    unsafe {
+        let (env, word) = (term.get_env().as_c_arg(), term.as_c_arg());
+        if sys::enif_inspect_binary(env, word, found.as_mut_ptr()) == 0 {
+            return None;
+        }
+        let found = found.assume_init_ref();
+        Some(if found.size == 0 {
+            &[]
+        } else {
+            std::slice::from_raw_parts(found.data, found.size)
+        })
     }
 }
 

@@ -67,10 +67,9 @@ impl Room {
     /// How to look the key up: spelled if it can be.
     #[inline(always)]
     pub fn probe<'r, 'a: 'r>(&'r mut self, term: Term<'a>, seed: u64) -> Probe<'r, Bags> {
-        let mut short = Words::default();
-        match spell(&mut short, term) {
-            Ok(()) => {
-                let short = short.short();
+        match spell(Words::default(), term) {
+            Ok(words) => {
+                let short = words.short();
                 Probe {
                     hash: hash(seed, short),
                     form: Form::Short(short),
@@ -83,15 +82,14 @@ impl Room {
 
     #[inline(never)]
     fn long_probe<'r, 'a: 'r>(&'r mut self, term: Term<'a>, seed: u64) -> Probe<'r, Bags> {
-        self.len = 0;
-        if spell(self, term).is_err() {
+        let Some(written) = self.spelling(term) else {
             return as_term(term, seed);
-        }
+        };
         let mut hasher = hasher(seed);
-        hasher.write(self.written());
+        hasher.write(written);
         Probe {
             hash: hasher.finish(),
-            form: Form::Spelled(self.written()),
+            form: Form::Spelled(written),
         }
     }
 
@@ -99,7 +97,7 @@ impl Room {
     #[inline]
     pub fn spelling(&mut self, term: Term<'_>) -> Option<&[u8]> {
         self.len = 0;
-        spell(self, term).is_ok().then(|| self.written())
+        spell(&mut *self, term).ok().map(|room| room.written())
     }
 
     #[inline]
@@ -109,28 +107,30 @@ impl Room {
     }
 }
 
-impl Spelling for Room {
+impl Spelling for &mut Room {
     #[inline]
-    fn push(&mut self, word: u64, count: usize) -> bool {
-        let Some(place) = self.bytes.get_mut(self.len..self.len + WORD) else {
-            return false;
-        };
+    fn push(self, word: u64, count: usize) -> Spelled<Self> {
+        let place = self.bytes.get_mut(self.len..self.len + WORD).ok_or(TOO_LONG)?;
         place.copy_from_slice(&word.to_le_bytes().map(MaybeUninit::new));
         self.len += count;
-        self.len <= LONGEST
+        if self.len <= LONGEST {
+            Ok(self)
+        } else {
+            Err(TOO_LONG)
+        }
     }
 
     #[inline]
-    fn push_bytes(&mut self, bytes: &[u8]) -> bool {
+    fn push_bytes(self, bytes: &[u8]) -> Spelled<Self> {
         let end = self.len + bytes.len();
         if end > LONGEST {
-            return false;
+            return Err(TOO_LONG);
         }
         // SAFETY: a byte that is there is also one that may be there.
         let bytes = unsafe { &*(std::ptr::from_ref(bytes) as *const [MaybeUninit<u8>]) };
         self.bytes[self.len..end].copy_from_slice(bytes);
         self.len = end;
-        true
+        Ok(self)
     }
 }
 
@@ -146,11 +146,11 @@ const START: usize = size_of::<u128>();
 
 impl Words {
     #[inline(always)]
-    fn put(&mut self, bytes: u128, count: usize) -> bool {
+    fn put(mut self, bytes: u128, count: usize) -> Spelled<Self> {
         let at = self.len;
         self.len += count;
         if self.len > Short::LONGEST {
-            return false;
+            return Err(TOO_LONG);
         }
         if self.len <= START {
             self.start |= bytes.checked_shl(8 * at as u32).unwrap_or(0);
@@ -160,7 +160,7 @@ impl Words {
         } else {
             self.more |= (bytes as u32) << (8 * (at - START));
         }
-        true
+        Ok(self)
     }
 
     #[inline(always)]
@@ -171,13 +171,16 @@ impl Words {
 
 impl Spelling for Words {
     #[inline(always)]
-    fn push(&mut self, word: u64, count: usize) -> bool {
+    fn push(self, word: u64, count: usize) -> Spelled<Self> {
         self.put(u128::from(word), count)
     }
 
     #[inline(always)]
-    fn push_bytes(&mut self, bytes: &[u8]) -> bool {
-        bytes.len() <= START && self.put(overlapped(bytes), bytes.len())
+    fn push_bytes(self, bytes: &[u8]) -> Spelled<Self> {
+        if bytes.len() > START {
+            return Err(TOO_LONG);
+        }
+        self.put(overlapped(bytes), bytes.len())
     }
 }
 
@@ -200,30 +203,28 @@ fn overlapped(bytes: &[u8]) -> u128 {
         .fold(0, |word, &byte| word << 8 | u128::from(byte))
 }
 
-/// Takes a spelling, as it comes.
-trait Spelling {
-    /// The lowest `count` bytes of a word, one to eight, whose others are zero. `false` if there is no more room.
-    fn push(&mut self, word: u64, count: usize) -> bool;
+/// Takes a spelling as it comes, and is handed on: what others could point at would have to lie in memory.
+trait Spelling: Sized {
+    /// The lowest `count` bytes of a word, one to eight, whose others are zero.
+    fn push(self, word: u64, count: usize) -> Spelled<Self>;
 
-    fn push_bytes(&mut self, bytes: &[u8]) -> bool;
+    fn push_bytes(self, bytes: &[u8]) -> Spelled<Self>;
 }
 
 // Why a term was not spelled.
 enum Unspelled {
+    // There is no room for it.
     TooLong,
     // It has no spelling.
     Never,
 }
 
-type Spelled = Result<(), Unspelled>;
+const TOO_LONG: Unspelled = Unspelled::TooLong;
+
+type Spelled<S> = Result<S, Unspelled>;
 
 #[inline(always)]
-fn room(is: bool) -> Spelled {
-    if is { Ok(()) } else { Err(Unspelled::TooLong) }
-}
-
-#[inline(always)]
-fn spell<S: Spelling>(into: &mut S, term: Term<'_>) -> Spelled {
+fn spell<S: Spelling>(into: S, term: Term<'_>) -> Spelled<S> {
     if beam::is_boxed(term) {
         let items = beam::items(term);
         if items.len() > 0 {
@@ -234,29 +235,29 @@ fn spell<S: Spelling>(into: &mut S, term: Term<'_>) -> Spelled {
 }
 
 #[inline(always)]
-fn spell_part<S: Spelling>(into: &mut S, term: Term<'_>, depth: u32) -> Spelled {
+fn spell_part<S: Spelling>(into: S, term: Term<'_>, depth: u32) -> Spelled<S> {
     if let Some(atom) = beam::atom_number(term) {
-        return room(push_number(into, ATOM, atom));
+        return push_number(into, ATOM, atom);
     }
     if let Some(integer) = beam::small(term) {
-        return room(push_number(into, INTEGER, folded(integer)));
+        return push_number(into, INTEGER, folded(integer));
     }
     if !beam::is_boxed(term) {
         return Err(Unspelled::Never);
     }
-    match Binary::from_term(term) {
-        Ok(binary) => room(push_binary(into, binary.as_slice())),
-        Err(_) => spell_rare(into, term, depth),
+    match beam::bytes(&term) {
+        Some(bytes) => push_number(into, BINARY, bytes.len() as u64)?.push_bytes(bytes),
+        None => spell_rare(into, term, depth),
     }
 }
 
 // A tuple in a tuple, or an integer that has no room in a word.
 #[inline(never)]
-fn spell_rare<S: Spelling>(into: &mut S, term: Term<'_>, depth: u32) -> Spelled {
+fn spell_rare<S: Spelling>(into: S, term: Term<'_>, depth: u32) -> Spelled<S> {
     match term.get_type() {
         TermType::Integer => {
             let integer: i64 = term.decode().map_err(|_| Unspelled::Never)?;
-            room(push_number(into, INTEGER, folded(integer)))
+            push_number(into, INTEGER, folded(integer))
         }
         TermType::Tuple => spell_tuple(into, beam::items(term), depth),
         _ => Err(Unspelled::Never),
@@ -265,21 +266,24 @@ fn spell_rare<S: Spelling>(into: &mut S, term: Term<'_>, depth: u32) -> Spelled 
 
 #[inline(always)]
 fn spell_tuple<'a, S: Spelling>(
-    into: &mut S,
-    mut items: impl ExactSizeIterator<Item = Term<'a>>,
+    into: S,
+    items: impl ExactSizeIterator<Item = Term<'a>>,
     depth: u32,
-) -> Spelled {
+) -> Spelled<S> {
     let arity = items.len();
     if arity >= WIDEST || depth >= DEEPEST {
         return Err(Unspelled::Never);
     }
-    room(push_number(into, TUPLE, arity as u64))?;
-    items.try_for_each(|item| spell_part(into, item, depth + 1))
+    let mut into = push_number(into, TUPLE, arity as u64)?;
+    for item in items {
+        into = spell_part(into, item, depth + 1)?;
+    }
+    Ok(into)
 }
 
 // In as few bytes as the number has, so that the usual keys fit beside their holder.
 #[inline(always)]
-fn push_number<S: Spelling>(into: &mut S, kind: u8, number: u64) -> bool {
+fn push_number<S: Spelling>(into: S, kind: u8, number: u64) -> Spelled<S> {
     if let Some(byte) = small(kind, number) {
         return into.push(u64::from(byte), 1);
     }
@@ -288,12 +292,7 @@ fn push_number<S: Spelling>(into: &mut S, kind: u8, number: u64) -> bool {
     if count < WORD {
         return into.push(number << 8 | u64::from(head), 1 + count);
     }
-    into.push(u64::from(head), 1) && into.push(number, count)
-}
-
-#[inline(always)]
-fn push_binary<S: Spelling>(into: &mut S, bytes: &[u8]) -> bool {
-    push_number(into, BINARY, bytes.len() as u64) && into.push_bytes(bytes)
+    into.push(u64::from(head), 1)?.push(number, count)
 }
 
 // The byte of a part whose number is small.

@@ -25,7 +25,7 @@ unsafe fn enter<const TIMED: bool>(
     env: *mut ErlNifEnv,
     count: c_int,
     words: *const ErlNifTerm,
-    function: for<'a> fn(Env<'a>, &[Term<'a>]) -> Answer<'a>,
+    function: impl for<'a> FnOnce(Env<'a>, Words<'a>) -> Answer<'a>,
     again: Function,
 ) -> ErlNifTerm {
     let alive = ();
@@ -37,23 +37,45 @@ unsafe fn enter<const TIMED: bool>(
         )
     };
     let start = TIMED.then(Instant::now);
-    let mut terms = [MaybeUninit::<Term<'_>>::uninit(); MOST_ARGUMENTS];
-    for (place, &word) in terms.iter_mut().zip(words) {
-        // SAFETY: the words are terms of this environment.
-        place.write(unsafe { Term::new(env, word) });
-    }
-    // SAFETY: so many were written; the table has no function with more than `MOST_ARGUMENTS`.
-    let arguments = unsafe { std::slice::from_raw_parts(terms.as_ptr().cast::<Term<'_>>(), words.len()) };
     let answer = guard::nif(
         name,
         env,
-        || function(env, arguments),
+        || function(env, Words(words)),
         || elsewhere(env, again, words),
     );
     if let Some(start) = start {
         beam::consume(env, start);
     }
     answer
+}
+
+/// A call's arguments as the VM has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Words<'a>(&'a [ErlNifTerm]);
+
+impl<'a> Words<'a> {
+    /// One of them. Made where it is used: what is written in pieces and read as a whole is read late.
+    #[inline(always)]
+    pub fn term(self, env: Env<'a>, at: usize) -> Term<'a> {
+        // SAFETY: only `enter` makes them, of the words of the environment that it hands out with them.
+        unsafe { Term::new(env, self.0[at]) }
+    }
+}
+
+// Calls a function that takes its arguments all at once.
+#[inline]
+fn with_terms<'a>(
+    env: Env<'a>,
+    words: Words<'a>,
+    function: fn(Env<'a>, &[Term<'a>]) -> Answer<'a>,
+) -> Answer<'a> {
+    let mut terms = [MaybeUninit::<Term<'_>>::uninit(); MOST_ARGUMENTS];
+    for (at, place) in terms.iter_mut().take(words.0.len()).enumerate() {
+        place.write(words.term(env, at));
+    }
+    // SAFETY: so many were written; the table has no function with more than `MOST_ARGUMENTS`.
+    let arguments = unsafe { std::slice::from_raw_parts(terms.as_ptr().cast::<Term<'_>>(), words.0.len()) };
+    function(env, arguments)
 }
 
 type Function = unsafe extern "C" fn(*mut ErlNifEnv, c_int, *const ErlNifTerm) -> ErlNifTerm;
@@ -75,6 +97,8 @@ fn elsewhere(env: Env<'_>, function: Function, words: &[ErlNifTerm]) -> ErlNifTe
 }
 
 macro_rules! functions {
+    (@function bare $function:path) => { $function };
+    (@function $other:ident $function:path) => { |env, words| with_terms(env, words, $function) };
     (@timed cold) => { true };
     (@timed $other:ident) => { false };
     (@flags disk) => { sys::ERL_NIF_DIRTY_JOB_IO_BOUND };
@@ -97,7 +121,7 @@ macro_rules! functions {
                     ) -> ErlNifTerm {
                         const { assert!(($arity as usize) < MOST_ARGUMENTS + 1) };
                         // SAFETY: the arguments are the VM's.
-                        unsafe { enter::<{ functions!(@timed $kind) }>($name, env, count, words, $function, entry) }
+                        unsafe { enter::<{ functions!(@timed $kind) }>($name, env, count, words, functions!(@function $kind $function), entry) }
                     }
                     entry
                 },
@@ -107,7 +131,7 @@ macro_rules! functions {
     };
 }
 
-// `hot`: always below a microsecond or so. `cold`: says how much of its timeslice it took. `long` and `disk`: on the dirty
+// `hot`: always below a microsecond or so. `bare`: so short that handing over its arguments would show. `cold`: says how much of its timeslice it took. `long` and `disk`: on the dirty
 // schedulers for computing and for waiting.
 functions! {
     hot "add_load" / 3 => entries::add_load;
@@ -182,7 +206,7 @@ functions! {
     cold "unregister" / 3 => registry::unregister_some;
     cold "unwatch" / 2 => entries::unwatch;
     cold "watch" / 3 => entries::watch;
-    hot "whereis" / 2 => reading::whereis;
+    bare "whereis" / 2 => reading::whereis;
 }
 
 /// `functions()`: what the table holds, to be compared with the stubs.

@@ -8,19 +8,20 @@ use crate::beam::{self, Pid, atom};
 use crate::guard::{self, Answer, Refusal};
 use crate::instance::unknown;
 use crate::key::{self, Room};
+use crate::library::Words;
 use crate::state::{Opened, state};
 use crate::terms::Bags;
 use crate::world::World;
 
 /// `whereis(instance, key)`
 #[inline]
-pub fn whereis<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+pub fn whereis<'a>(env: Env<'a>, words: Words<'a>) -> Answer<'a> {
     let state = state();
-    let Some(opened) = state.find(args[0]) else {
+    let Some(opened) = state.find(words.term(env, 0)) else {
         return Ok(unknown(env));
     };
     let mut room = Room::new();
-    let probe = room.probe(args[1], state.seed);
+    let probe = room.probe(words.term(env, 1), state.seed);
     let mut dead = None;
     loop {
         match opened.shell.registry.whereis(opened.generation, probe) {

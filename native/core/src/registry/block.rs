@@ -119,11 +119,12 @@ mod system {
     /// Whether its pages went back, and read as zeros from now on, which is what an empty cell is.
     pub fn give_back(block: &Block) -> bool {
         let size = block.bytes();
-        // SAFETY: private anonymous memory of the block's own, from a page's beginning. A last page that is not whole is the
-        // block's too: the allocation is aligned to pages, and its tail is cleared by hand.
+        if size < GIVEN_BACK {
+            return false;
+        }
         let whole = size / super::PAGE * super::PAGE;
-        let given = size >= GIVEN_BACK
-            && unsafe { libc::madvise(block.cells.as_ptr().cast(), whole, libc::MADV_DONTNEED) } == 0;
+        // SAFETY: private anonymous memory of the block's own, from a page's beginning and in whole pages.
+        let given = unsafe { libc::madvise(block.cells.as_ptr().cast(), whole, libc::MADV_DONTNEED) == 0 };
         if given {
             block[whole / size_of::<Cell>()..].iter().for_each(Cell::clear);
         }
