@@ -422,3 +422,45 @@ fn loom_bytes_are_counted_while_an_entry_is_described() {
         caller.end();
     });
 }
+
+// Keys with short spellings: these are looked up without a lock.
+const SPELLED: [u64; 4] = [2, 8, 10, 16];
+
+#[test]
+fn loom_a_name_looked_up_while_its_table_grows_is_there_from_its_registration_on() {
+    check(|| {
+        let mut caller = Caller::new();
+        caller.register(SPELLED[0], 0);
+        let registering = caller.spawn(|mut caller| {
+            SPELLED[1..].iter().for_each(|&key| {
+                caller.register(key, 1);
+            });
+        });
+        assert_eq!(caller.holder(SPELLED[0]), Some(0), "V2");
+        assert!([None, Some(1)].contains(&caller.holder(SPELLED[3])), "V1");
+        registering.join().expect("it ends");
+        assert_eq!(caller.holder(SPELLED[3]), Some(1));
+        caller.end();
+    });
+}
+
+#[test]
+fn loom_a_look_up_while_the_instance_closes_is_answered_by_none_but_its_opening() {
+    check(|| {
+        let mut caller = Caller::new();
+        caller.register(SPELLED[0], 0);
+        let closing = caller.spawn(|mut caller| {
+            drop(caller.registry.close());
+            caller.registry.open(2, true);
+            caller.generation = 2;
+            caller.register(SPELLED[0], 1);
+        });
+        let name = Name::new(SPELLED[0], 1);
+        let found = caller.registry.whereis(1, name.probe());
+        assert!([Ok(Whereis::Held(0)), Err(kantoku_core::registry::Closed)].contains(&found));
+        closing.join().expect("it ends");
+        caller.generation = 2;
+        assert_eq!(caller.holder(SPELLED[0]), Some(1));
+        caller.end();
+    });
+}
