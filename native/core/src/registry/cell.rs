@@ -1,8 +1,7 @@
 //! One key in a table: half a cache line of words, each of which may be read while another changes.
 
 use crate::key::Short;
-// Not those that loom sees: they are read under a lock, or between two looks at a version, which has a model of its own.
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 // In place of a short spelling's length.
 const ELSEWHERE: u32 = Short::LONGEST_TAIL;
