@@ -428,16 +428,16 @@ const SPELLED: [u64; 4] = [2, 8, 10, 16];
 
 #[test]
 fn loom_a_name_looked_up_while_its_table_grows_is_there_from_its_registration_on() {
-    check_three(|| {
+    check_up_to(1, || {
         let mut caller = Caller::new();
         SPELLED[..3].iter().for_each(|&key| {
             caller.register(key, 0);
         });
-        let registering = caller.spawn(|mut caller| {
-            caller.register(SPELLED[3], 1);
+        let looking = caller.spawn(|caller| {
+            assert_eq!(caller.holder(SPELLED[0]), Some(0), "V2");
         });
-        assert_eq!(caller.holder(SPELLED[0]), Some(0), "V2");
-        registering.join().expect("it ends");
+        caller.register(SPELLED[3], 1);
+        looking.join().expect("it ends");
         assert_eq!(caller.holder(SPELLED[3]), Some(1));
         caller.end();
     });
