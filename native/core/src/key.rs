@@ -136,6 +136,7 @@ impl<T: Terms> Key<T> {
     #[inline]
     pub fn is(&self, form: Form<'_, T>, terms: &T) -> bool {
         match (self, form) {
+            (Key::Spelled(mine), Form::Short(asked)) => *mine.bytes() == asked.bytes()[..asked.count()],
             (Key::Spelled(mine), Form::Spelled(asked)) => mine.bytes() == asked,
             (Key::Term(kept), Form::Term(given)) => terms.same(kept, given),
             _ => false,
