@@ -5,6 +5,7 @@ each_engine Kantoku.BreakerTest do
   import Kantoku.TestOwner, only: [eventually: 1, kill: 1]
 
   alias Kantoku.{Breaker, Error, TestOwner}
+  alias Kantoku.Engine.Breakers
 
   # Opens at the second of two calls if both fail; is tried by one call.
   @quick [
@@ -131,6 +132,15 @@ each_engine Kantoku.BreakerTest do
       assert_receive {:kantoku_event, ^ref, [:kantoku, :breaker, :state_changed], _,
                       %{from: ^from, to: ^to, breaker: :api}}
     end
+  end
+
+  test "who wakes it is told how long that is to wait, by whatever clock the engine has" do
+    {instance, name} =
+      breaker = breaker!(wait_duration_in_open_state: 60_000, automatic_transition_from_open_to_half_open_enabled: true)
+
+    assert Breakers.breaker_ask(instance, name, :look, nil) == nil
+    fail(breaker, 2)
+    assert Breakers.breaker_ask(instance, name, :look, nil) in 1..60_000_000_000
   end
 
   test "each change of state is one event" do

@@ -247,7 +247,7 @@ defmodule Kantoku.Native do
   def health_look(_instance, _cursor, _limit, _least, _now), do: without_library()
 
   @doc """
-  Native bytes of an instance by what they are for (`:names`, `:owners`, `:index`, `:watches`; `:spare` for names to come),
+  Native bytes of an instance by what they are for (`:names`, `:owners`, `:index`, `:watches`; `:spare` for names to come; `:health`),
   their sum in `:bytes`, and the number of its keys in `:entries`.
   """
   @spec stats(Kantoku.Engine.instance()) :: %{atom => non_neg_integer} | :unknown

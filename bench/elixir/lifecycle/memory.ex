@@ -60,6 +60,7 @@ defmodule Bench.Lifecycle.Memory do
     base = rest(total(), 0)
     state = open.()
     starter = start_all(count, &start.(state, &1))
+    if is_map_key(state || %{}, :instance), do: await_health(state, count)
     grown = (rest(total(), 0) - base) / count
     close.(state)
     Process.unlink(starter)
@@ -67,6 +68,16 @@ defmodule Bench.Lifecycle.Memory do
     await_processes(processes)
     grown
   end
+
+  # Who is looked after is so within a period, and then says once how it is.
+  defp await_health(%{instance: instance} = fleet, count) do
+    {:ok, %{domains: domains}} = Kantoku.status(instance)
+    looked_after = for domain <- Map.keys(domains), do: healthy(Kantoku.Health.status(instance, {:domain, domain}))
+    if Enum.sum(looked_after) < count, do: Process.sleep(@look) && await_health(fleet, count)
+  end
+
+  defp healthy({:ok, %{members: %{healthy: count}}}), do: count
+  defp healthy({:error, _nobody}), do: 0
 
   # At rest: from one look to the next nothing has changed by a thousandth. Idle agents are packed after a second.
   defp rest(before, looks) do

@@ -6,8 +6,9 @@ defmodule Kantoku.Agent.Holding do
   alias Kantoku.Telemetry
 
   # `pending` is nil when all is kept and delivered and nobody waits: most agents, most of the time. So they stay small.
+  # `pulse` is the agent's node in the tree of health, if it has been asked to say how it is.
   @enforce_keys [:config, :id, :incarnation]
-  defstruct [:config, :id, :incarnation, :vsn, :pending, agent: :"$unborn", revision: 0]
+  defstruct [:config, :id, :incarnation, :vsn, :pending, :pulse, agent: :"$unborn", revision: 0]
 
   @type t :: %__MODULE__{
           config: Config.t(),
@@ -16,7 +17,8 @@ defmodule Kantoku.Agent.Holding do
           agent: Kantoku.Agent.t(),
           vsn: term,
           revision: non_neg_integer,
-          pending: Pending.t() | nil
+          pending: Pending.t() | nil,
+          pulse: Kantoku.Engine.Health.node_handle() | nil
         }
 
   @doc "The holding of an agent that is not born yet."

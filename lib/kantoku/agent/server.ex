@@ -136,9 +136,9 @@ defmodule Kantoku.Agent.Server do
   def handle_info({:kantoku_store, ref, result}, holding), do: holding |> Writing.answered(ref, result) |> go_on()
   def handle_info({:"$kantoku", :write}, holding), do: holding |> Writing.timer() |> go_on()
 
-  def handle_info({:"$kantoku", {:pulse, pulse}}, holding) do
+  def handle_info({:"$kantoku", {:pulse, {_instance, node} = pulse}}, holding) do
     Pulse.take_up(pulse)
-    {:noreply, holding}
+    {:noreply, %{holding | pulse: node}}
   end
 
   def handle_info({:"$kantoku", :deliver}, holding), do: holding |> Delivery.again() |> go_on()
@@ -186,13 +186,20 @@ defmodule Kantoku.Agent.Server do
 
   # Commands ---------------------------------------------------------------------------------------------------------
 
-  defp run(%{config: %{options: %{max_busy: limit}}} = holding, from, fun) do
-    Pulse.work(limit)
+  defp run(%{pulse: nil} = holding, from, fun), do: holding |> next(from, fun) |> go_on()
+
+  defp run(%{config: config, pulse: node} = holding, from, fun) do
+    pulse = {config.instance, node}
+    Pulse.work(pulse, config.options.max_busy)
+    holding = next(holding, from, fun)
+    Pulse.rest(pulse)
+    go_on(holding)
+  end
+
+  defp next(holding, from, fun) do
     {agent, directives} = command(holding, fun)
     {reply, effects} = Outbox.split(directives)
-    holding = change(holding, agent, effects, from, answer(reply))
-    Pulse.rest()
-    go_on(holding)
+    change(holding, agent, effects, from, answer(reply))
   end
 
   defp command(%{config: %{module: module, options: options}, agent: agent}, fun) do

@@ -119,8 +119,8 @@ defmodule Kantoku.Breaker.Clerk do
   end
 
   defp look_at(state, name) do
-    with due when is_integer(due) <- ask_engine(state, name, :look) do
-      wait = System.convert_time_unit(due - System.monotonic_time(:nanosecond), :nanosecond, :millisecond) + 1
+    with left when is_integer(left) <- ask_engine(state, name, :look) do
+      wait = System.convert_time_unit(left, :nanosecond, :millisecond) + 1
       if wait < @round, do: Process.send_after(self(), {:look, name}, max(wait, 1))
     end
 

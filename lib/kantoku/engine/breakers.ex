@@ -75,7 +75,7 @@ defmodule Kantoku.Engine.Breakers do
           {state, retry_in, non_neg_integer, non_neg_integer, non_neg_integer, non_neg_integer, pos_integer,
            non_neg_integer, non_neg_integer, non_neg_integer}
 
-  @typedoc "What is asked seldom. `:look` does what time alone does, and says when (in ns) there will be more of that."
+  @typedoc "What is asked seldom. `:look` does what time alone does, and says in how many ns there will be more of that."
   @type command ::
           :allow
           | {:record, ticket | nil, ending, duration_ns :: non_neg_integer}

@@ -2,21 +2,20 @@ defmodule Kantoku.Health.Board do
   # The names of the nodes in an instance's tree of health, and what is told of them. One process writes; all read. Rows:
   #
   #   {{:agent, id}, node, pid, condition}     {{:group, domain}, node}; the instance is the group `nil`
-  #   {node, its name}                         {{:evidence, id, probe}, what was found, its monotonic ms}
+  #   {node of a group, its domain}            {{:evidence, id, probe}, what was found, its monotonic ms}
   #   {:config, options}                       {:waits, table}, {:groups, how many}
   #
-  # Judges nothing.
+  # There are as many rows as agents, so who has the node of an agent has to know its process, too, which knows its name. Judges
+  # nothing.
   @moduledoc false
 
   alias Kantoku.Domain.Book
   alias Kantoku.Engine.Health
   alias Kantoku.Health.{Config, Waits}
-  alias Kantoku.{Instances, Telemetry}
+  alias Kantoku.{Instances, Registry, Telemetry}
 
   @typedoc "`:silent`: it is up, and has not said how it is, though it could."
   @type condition :: :up | :silent | :down
-
-  @type name :: {:agent, id :: term} | {:group, Book.domain() | nil}
 
   @doc "Makes the table and that of who waits for whom, which live as long as the calling process, and says in the book where they are."
   @spec new_table(:ets.tid()) :: :ets.tid()
@@ -74,7 +73,10 @@ defmodule Kantoku.Health.Board do
 
   @doc "Changes the options, in the book as well: so they outlive this table."
   @spec put_config(:ets.tid(), :ets.tid(), Config.t()) :: true
-  def put_config(book, board, config), do: enter(book, config) && :ets.insert(board, {:config, config})
+  def put_config(book, board, config) do
+    enter(book, config)
+    :ets.insert(board, {:config, config})
+  end
 
   @doc "Enters the options of an instance in its book."
   @spec enter(:ets.tid(), Config.t() | nil) :: true
@@ -89,7 +91,7 @@ defmodule Kantoku.Health.Board do
 
   # Nodes ------------------------------------------------------------------------------------------------------------------
 
-  @spec group(:ets.tid(), Book.domain() | nil) :: Health.node_handle() | nil
+  @spec group(:ets.tid(), Kantoku.Domain.name() | nil) :: Health.node_handle() | nil
   def group(board, domain) do
     case :ets.lookup(board, {:group, domain}) do
       [{_name, node}] -> node
@@ -105,46 +107,44 @@ defmodule Kantoku.Health.Board do
     end
   end
 
-  @doc "The name of a node."
-  @spec name(:ets.tid(), Health.node_handle()) :: name | nil
-  def name(board, node) do
-    case :ets.lookup(board, node) do
-      [{_node, name}] -> name
-      [] -> nil
-    end
+  @doc "The agent that has this node as this process, of those that the process is named."
+  @spec agent_of(:ets.tid(), atom, Health.node_handle(), pid) :: {:ok, id :: term} | nil
+  def agent_of(board, instance, node, pid) do
+    Enum.find_value(Registry.keys(instance, pid), fn id ->
+      if match?({^node, ^pid, _condition}, agent(board, id)), do: {:ok, id}
+    end)
   end
 
-  @spec put_group(:ets.tid(), Book.domain() | nil, Health.node_handle()) :: true
+  @spec put_group(:ets.tid(), Kantoku.Domain.name() | nil, Health.node_handle()) :: true
   def put_group(board, domain, node) do
     :ets.update_counter(board, :groups, 1)
-    :ets.insert(board, [{{:group, domain}, node}, {node, {:group, domain}}])
+    :ets.insert(board, [{{:group, domain}, node}, {node, domain}])
   end
 
   @spec put_agent(:ets.tid(), term, Health.node_handle(), pid | nil, condition) :: true
   def put_agent(board, id, node, pid, condition),
-    do: :ets.insert(board, [{{:agent, id}, node, pid, condition}, {node, {:agent, id}}])
+    do: :ets.insert(board, {{:agent, id}, node, pid, condition})
 
   @spec put_condition(:ets.tid(), term, condition) :: boolean
   def put_condition(board, id, condition), do: :ets.update_element(board, {:agent, id}, {4, condition})
 
   @doc "Takes an agent off the board."
-  @spec forget(:ets.tid(), term, Health.node_handle()) :: true
-  def forget(board, id, node) do
-    :ets.delete(board, node)
+  @spec forget(:ets.tid(), term) :: true
+  def forget(board, id) do
     :ets.delete(board, {:agent, id})
     :ets.match_delete(board, {{:evidence, id, :_}, :_, :_})
   end
 
   @doc "How many agents there are at most."
   @spec size(:ets.tid()) :: non_neg_integer
-  def size(board), do: div(:ets.info(board, :size) - 3, 2) - :ets.lookup_element(board, :groups, 2)
+  def size(board), do: :ets.info(board, :size) - 3 - 2 * :ets.lookup_element(board, :groups, 2)
 
   @doc "All agents with their nodes."
   @spec agents(:ets.tid()) :: [{id :: term, Health.node_handle()}]
   def agents(board), do: :ets.select(board, [{{{:agent, :"$1"}, :"$2", :_, :_}, [], [{{:"$1", :"$2"}}]}])
 
   @doc "The domains that have a group."
-  @spec groups(:ets.tid()) :: [Book.domain() | nil]
+  @spec groups(:ets.tid()) :: [Kantoku.Domain.name() | nil]
   def groups(board), do: :ets.select(board, [{{{:group, :"$1"}, :_}, [], [:"$1"]}])
 
   # What was found -----------------------------------------------------------------------------------------------------------
@@ -164,20 +164,27 @@ defmodule Kantoku.Health.Board do
     end
   end
 
-  @doc "The bare answer of the engine, after what changed with it was told."
-  @spec told(term, atom, :ets.tid()) :: term
-  def told({:changed, changes, answer}, instance, board) do
-    if Telemetry.listening?([:health, :changed]), do: Enum.each(changes, &emit(&1, instance, board))
+  @doc "The bare answer of the engine, after what changed with it was told. `agent` is the one that it was asked of, if it was one."
+  @spec told(term, atom, :ets.tid(), {id :: term, Health.node_handle()} | nil) :: term
+  def told(answer, instance, board, agent \\ nil)
+
+  def told({:changed, changes, answer}, instance, board, agent) do
+    if Telemetry.listening?([:health, :changed]), do: Enum.each(changes, &emit(&1, instance, board, agent))
     answer
   end
 
-  def told(answer, _instance, _board), do: answer
+  def told(answer, _instance, _board, _agent), do: answer
 
-  defp emit({node, from, to}, instance, board) do
-    of = with {:group, nil} <- name(board, node), do: :instance
-    Telemetry.emit(instance, [:health, :changed], %{}, %{of: domain(of), from: from, to: to})
+  defp emit({node, from, to}, instance, board, agent),
+    do: Telemetry.emit(instance, [:health, :changed], %{}, %{of: of(board, node, agent), from: from, to: to})
+
+  defp of(_board, node, {id, node}), do: {:agent, id}
+
+  defp of(board, node, _agent) do
+    case :ets.lookup(board, node) do
+      [{_node, nil}] -> :instance
+      [{_node, domain}] -> {:domain, domain}
+      [] -> nil
+    end
   end
-
-  defp domain({:group, domain}), do: {:domain, domain}
-  defp domain(other), do: other
 end

@@ -12,7 +12,7 @@ defmodule Kantoku.Health.Entering do
   @type context :: {atom, rows :: :ets.tid(), book :: :ets.tid(), board :: :ets.tid(), Config.t()}
 
   @typedoc "What a round needs of a row. A module alone is `what` most agents are; of others, what kind."
-  @type seen :: {id :: term, Book.domain(), Rows.phase(), pid | nil, :data | :otp | :informed}
+  @type seen :: {id :: term, Kantoku.Domain.name(), Rows.phase(), pid | nil, :data | :otp | :informed}
 
   @passive {0, :liveness, 1, 1}
 
@@ -57,13 +57,13 @@ defmodule Kantoku.Health.Entering do
   # Groups -----------------------------------------------------------------------------------------------------------------
 
   @doc "The node of a domain, or of the instance (`nil`); it and those above it are made if they are not there."
-  @spec group(atom, :ets.tid(), :ets.tid(), Book.domain() | nil) :: Health.node_handle() | nil
+  @spec group(atom, :ets.tid(), :ets.tid(), Kantoku.Domain.name() | nil) :: Health.node_handle() | nil
   def group(instance, book, board, domain) do
     with nil <- Board.group(board, domain) do
       parent = if domain != nil, do: group(instance, book, board, Book.shape(book, domain).parent)
       spec = {:group, Config.rule(Board.config(board))}
 
-      with {:ok, node} <- told(Health.health_add(instance, parent, spec, nil, nil), instance, board) do
+      with {:ok, node} <- Board.told(Health.health_add(instance, parent, spec, nil, nil), instance, board) do
         Board.put_group(board, domain, node)
         node
       else
@@ -75,11 +75,14 @@ defmodule Kantoku.Health.Entering do
   @doc "Gives all nodes the rules and probes of a new configuration."
   @spec reconfigure(context) :: :ok
   def reconfigure({instance, rows, _book, board, config}) do
-    change = fn node, spec -> told(Health.health_change(instance, node, spec, nil), instance, board) end
-    for domain <- Board.groups(board), do: change.(Board.group(board, domain), {:group, Config.rule(config)})
+    change = fn agent, node, spec ->
+      Board.told(Health.health_change(instance, node, spec, nil), instance, board, agent)
+    end
+
+    for domain <- Board.groups(board), do: change.(nil, Board.group(board, domain), {:group, Config.rule(config)})
 
     for {id, node} <- Board.agents(board), row(domain: domain, what: what) <- [Rows.get(rows, id)] do
-      change.(node, {:agent, thresholds(Config.probes(config, id, domain, Launch.module(what)))})
+      change.({id, node}, node, {:agent, thresholds(Config.probes(config, id, domain, Launch.module(what)))})
     end
 
     :ok
@@ -126,8 +129,8 @@ defmodule Kantoku.Health.Entering do
   defp condition(_between), do: nil
 
   defp again({instance, _rows, _book, board, _config} = context, {node, _pid, _condition}, id, domain, pid) do
-    told(Health.health_remove(instance, node, nil), instance, board)
-    Board.forget(board, id, node)
+    Board.told(Health.health_remove(instance, node, nil), instance, board)
+    Board.forget(board, id)
     enter(context, id, domain, :up, pid)
   end
 
@@ -138,7 +141,7 @@ defmodule Kantoku.Health.Entering do
          parent when parent != nil <- group(instance, book, board, domain),
          probes = Config.probes(config, id, domain, Launch.module(what)),
          spec = {:agent, thresholds(probes)},
-         {:ok, node} <- told(Health.health_add(instance, parent, spec, pid, nil), instance, board) do
+         {:ok, node} <- Board.told(Health.health_add(instance, parent, spec, pid, nil), instance, board) do
       Board.put_agent(board, id, node, pid, :up)
       if is_pid(pid) and probes != [], do: Prober.ask(book, {id, node, pid}, probes)
       begin(condition, context, id, node, pid, what)
@@ -152,7 +155,7 @@ defmodule Kantoku.Health.Entering do
   defp begin(:up, {instance, _rows, _book, board, _config} = context, id, node, pid, what) do
     if Launch.pulse?(what) do
       Board.put_condition(board, id, :silent)
-      send(pid, {:"$kantoku", {:pulse, {instance, node, Board.waits(board)}}})
+      send(pid, {:"$kantoku", {:pulse, {instance, node}}})
       [{:again, id}]
     else
       sample(context, id, node, pid)
@@ -164,7 +167,7 @@ defmodule Kantoku.Health.Entering do
     if silent?(instance, node) do
       [{:again, id} | sample(context, id, node, pid)]
     else
-      told(Health.health_report(instance, node, 0, :success, nil), instance, board)
+      Board.told(Health.health_report(instance, node, 0, :success, nil), instance, board, {id, node})
       Board.put_evidence(board, id, 0, nil)
       Board.put_condition(board, id, :up)
       []
@@ -183,7 +186,7 @@ defmodule Kantoku.Health.Entering do
   defp thresholds(probes), do: [@passive | Enum.map(probes, &Probe.thresholds/1)]
 
   defp down({instance, _rows, _book, board, _config}, id, node) do
-    told(Health.health_report(instance, node, 0, :failure, nil), instance, board)
+    Board.told(Health.health_report(instance, node, 0, :failure, nil), instance, board, {id, node})
     Board.put_condition(board, id, :down)
     []
   end
@@ -202,12 +205,10 @@ defmodule Kantoku.Health.Entering do
   @spec sweep(context) :: [Health.node_handle()]
   def sweep({instance, rows, book, board, _config}) do
     for {id, node} <- Board.agents(board), not :ets.member(rows, id) do
-      told(Health.health_remove(instance, node, nil), instance, board)
-      Board.forget(board, id, node)
+      Board.told(Health.health_remove(instance, node, nil), instance, board)
+      Board.forget(board, id)
       Gate.forget(book, id)
       node
     end
   end
-
-  defp told(answer, instance, board), do: Board.told(answer, instance, board)
 end

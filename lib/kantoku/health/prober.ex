@@ -178,7 +178,7 @@ defmodule Kantoku.Health.Prober do
     %{id: id, pid: pid, verdicts: verdicts} = agent = state.agents[node]
     Board.put_evidence(board, id, probe.id, why)
 
-    case Board.told(Health.health_report(instance, node, probe.id, outcome, nil), instance, board) do
+    case Board.told(Health.health_report(instance, node, probe.id, outcome, nil), instance, board, {id, node}) do
       {_before, verdict} ->
         agent = %{agent | verdicts: Map.put(verdicts, probe.id, verdict)}
         state = gate(%{state | agents: Map.put(state.agents, node, agent)}, node, probe)

@@ -1,41 +1,35 @@
 defmodule Kantoku.Health.Pulse do
-  # What an agent's own loop says of itself, from its own process: one store as a message begins, one as it ends, and none in a process
-  # that was not asked to. Who has a pulse also says whom it calls, so that cycles of waiting can be seen. Judges nothing.
+  # What an agent's own loop says of itself, from its own process: one store as a message begins, one as it ends. While it is at a message
+  # it also says whom it calls, so that cycles of waiting can be seen; between two it keeps nothing here. Judges nothing.
   @moduledoc false
 
   alias Kantoku.Engine
+  alias Kantoku.Health.Board
 
   @key :"$kantoku_pulse"
 
-  @typedoc "The instance, the agent's node in its tree, and the table of who waits for whom."
-  @type t :: {instance :: atom, Engine.Health.node_handle(), :ets.tid()}
+  @typedoc "The instance, and the agent's node in its tree."
+  @type t :: {instance :: atom, Engine.Health.node_handle()}
 
   @doc "From now on this process says how it is."
   @spec take_up(t) :: :ok
-  def take_up(pulse) do
-    Process.put(@key, pulse)
-    rest()
-  end
+  def take_up(pulse), do: beat(pulse, -1)
 
   @doc "A message begins, which may take `limit` ms; `nil`: nobody knows how long."
-  @spec work(pos_integer | nil) :: :ok
-  def work(limit) do
-    case Process.get(@key) do
-      nil -> :ok
-      {instance, node, _waits} -> beat(instance, node, limit || 0)
-    end
+  @spec work(t, pos_integer | nil) :: :ok
+  def work(pulse, limit) do
+    Process.put(@key, pulse)
+    beat(pulse, limit || 0)
   end
 
   @doc "The message was dealt with."
-  @spec rest() :: :ok
-  def rest do
-    case Process.get(@key) do
-      nil -> :ok
-      {instance, node, _waits} -> beat(instance, node, -1)
-    end
+  @spec rest(t) :: :ok
+  def rest(pulse) do
+    Process.delete(@key)
+    beat(pulse, -1)
   end
 
-  defp beat(instance, node, limit) do
+  defp beat({instance, node}, limit) do
     _ok_or_unknown = Engine.Health.health_beat(instance, node, limit)
     :ok
   end
@@ -45,7 +39,7 @@ defmodule Kantoku.Health.Pulse do
   def waiting(ms, fun) do
     case Process.get(@key) do
       nil -> fun.()
-      {instance, node, _waits} -> put_off(instance, node, ms, fun)
+      {instance, node} -> put_off(instance, node, ms, fun)
     end
   end
 
@@ -64,11 +58,14 @@ defmodule Kantoku.Health.Pulse do
   def awaiting(pid, fun) do
     case Process.get(@key) do
       nil -> fun.()
-      {_instance, _node, waits} -> note(waits, pid, fun)
+      {instance, _node} -> awaiting(Board.reading(instance, &Board.waits/1), pid, fun)
     end
   end
 
-  defp note(waits, pid, fun) do
+  defp awaiting(nil, _pid, fun), do: fun.()
+  defp awaiting({:error, _not_running}, _pid, fun), do: fun.()
+
+  defp awaiting(waits, pid, fun) do
     put(waits, {self(), pid, make_ref()})
     fun.()
   after

@@ -70,8 +70,11 @@ defmodule Kantoku.Health.Rounds do
   end
 
   @impl true
-  def handle_info({:timeout, timer, :step}, %{timer: timer} = state),
-    do: {:noreply, state |> tick() |> step() |> pause()}
+  def handle_info({:timeout, timer, :step}, %{timer: timer} = state) do
+    state = state |> tick() |> step() |> pause()
+    # Between two rounds it does not keep what it needed for all agents of one.
+    if state.walk, do: {:noreply, state}, else: {:noreply, state, :hibernate}
+  end
 
   def handle_info({:sampled, found, lag}, state) do
     state = tick(state)
@@ -229,7 +232,7 @@ defmodule Kantoku.Health.Rounds do
   end
 
   defp report(%{board: board, instance: instance} = state, node, pid, outcome, evidence) do
-    with {:agent, id} <- Board.name(board, node), {^node, ^pid, _condition} <- Board.agent(board, id) do
+    with {:ok, id} <- Board.agent_of(board, instance, node, pid) do
       unless outcome == :failure and Clock.grace?(state.clock, now()),
         do: held(instance, board, {id, node, pid}, outcome, evidence)
     end
@@ -238,7 +241,7 @@ defmodule Kantoku.Health.Rounds do
   defp held(instance, board, {id, node, _pid} = agent, outcome, evidence) do
     Board.put_evidence(board, id, @passive, evidence)
 
-    case Board.told(Health.health_report(instance, node, @passive, outcome, nil), instance, board) do
+    case Board.told(Health.health_report(instance, node, @passive, outcome, nil), instance, board, {id, node}) do
       {_before, :failing} when outcome == :failure -> Action.restart(instance, board, agent, :passive, evidence)
       _other -> false
     end

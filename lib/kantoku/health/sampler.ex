@@ -34,10 +34,10 @@ defmodule Kantoku.Health.Sampler do
     lag = now() - sent
     {found, seen} = Enum.reduce(agents, {[], state.seen}, &look_at(&1, &2, period))
     send(from, {:sampled, found, lag})
-    {:noreply, %{state | seen: seen}}
+    {:noreply, %{state | seen: seen}, :hibernate}
   end
 
-  def handle_cast({:forget, nodes}, state), do: {:noreply, %{state | seen: Map.drop(state.seen, nodes)}}
+  def handle_cast({:forget, nodes}, state), do: {:noreply, %{state | seen: Map.drop(state.seen, nodes)}, :hibernate}
 
   # What is kept of an agent: {pid, reductions, since when they are these, whether it was told as not well}.
   defp look_at({node, pid, limit}, {found, seen}, period) do

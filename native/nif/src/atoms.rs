@@ -123,6 +123,7 @@ rustler::atoms! {
     slow_call_duration_threshold,
     slow_call_rate_threshold,
     spare,
+    health,
     stale,
     started_at,
     starting,

@@ -226,7 +226,7 @@ pub fn ask<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         Command::Record(ended) => record_at(env, open, ended, now),
         Command::Set(to) => told(env, breaker.set(generation, to, now), |()| atom(env, atoms::ok())),
         Command::Look => told(env, breaker.look(generation, now), |due| match due {
-            Some(at) => at.encode(env),
+            Some(at) => at.saturating_sub(now).max(0).encode(env),
             None => atom(env, atoms::nil()),
         }),
         Command::Status => told(env, breaker.status(generation, now), |status| shown(env, &status)),

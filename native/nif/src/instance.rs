@@ -182,13 +182,15 @@ pub fn stats<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         return Ok(unknown(env));
     };
     let bytes = opened.shell.registry.bytes();
+    let health = opened.shell.health.bytes();
     let fields = [
         (atoms::names(), bytes.names),
         (atoms::owners(), bytes.owners),
         (atoms::index(), bytes.index),
         (atoms::watches(), bytes.watches),
         (atoms::spare(), bytes.spare),
-        (atoms::bytes(), bytes.total()),
+        (atoms::health(), health),
+        (atoms::bytes(), bytes.total() + health),
         (atoms::entries(), opened.shell.registry.rows()),
     ];
     map(env, &fields)

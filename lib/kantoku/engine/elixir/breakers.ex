@@ -107,7 +107,12 @@ defmodule Kantoku.Engine.Elixir.Breakers do
     do: Machine.record(machine, ticket, pid, ending, took, now)
 
   defp run(machine, {:set, to}, _pid, now), do: Machine.set(machine, to, now)
-  defp run(machine, :look, _pid, now), do: Machine.look(machine, now)
+
+  defp run(machine, :look, _pid, now) do
+    {due, change, machine} = Machine.look(machine, now)
+    {due && max(due - now, 0), change, machine}
+  end
+
   defp run(machine, :status, _pid, now), do: Machine.status(machine, now)
 
   defp put(state, key, keeper, machine) do
