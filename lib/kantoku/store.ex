@@ -103,6 +103,33 @@ defmodule Kantoku.Store do
   @spec put(t, id, version, binary, reference | nil) :: :ok | :pending | {:error, term}
   def put({module, ref}, id, version, bytes, reply_ref), do: module.put(ref, key(id), version, bytes, reply_ref)
 
+  @doc """
+  Puts bytes in place of whatever is there, as what is written last is right, and waits until they are kept, for `patience` ms at most:
+  for what has no revisions of its own. `{:error, :timeout}` if the store has not answered by then.
+  """
+  @spec overwrite(t, id, binary, patience :: pos_integer) :: :ok | {:error, term}
+  def overwrite(store, id, bytes, patience) do
+    ref = make_ref()
+
+    case put(store, id, following(get(store, id)), bytes, ref) do
+      :ok -> :ok
+      :pending -> await(ref, patience)
+      {:error, :stale} -> overwrite(store, id, bytes, patience)
+      {:error, reason} -> {:error, reason}
+    end
+  end
+
+  defp following({:ok, {incarnation, revision}, _bytes}), do: {incarnation, revision + 1}
+  defp following(_nothing), do: {1, 1}
+
+  defp await(ref, patience) do
+    receive do
+      {:kantoku_store, ^ref, result} -> result
+    after
+      patience -> {:error, :timeout}
+    end
+  end
+
   @doc "As `c:get/2`, by id."
   @spec get(t, id) :: {:ok, version, binary} | :none | {:damaged, binary} | {:error, term}
   def get({module, ref}, id), do: module.get(ref, key(id))

@@ -1,29 +1,10 @@
 //! Pulses in every order of saying, reading, and coming after another in the same place. H5 is `kantoku_core::health`'s.
 #![cfg(kantoku_loom)]
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
 use kantoku_core::health::{Handle, Health, Pulse, Spec};
-use loom::model::Builder;
+use kantoku_rust_tests::orders::check;
 use loom::sync::Arc;
 use loom::thread;
-
-/// Runs a model in every order that three preemptions can make; there is more than one, or loom does not see the core.
-fn check(model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = Builder::new();
-    if std::env::var_os("LOOM_MAX_PREEMPTIONS").is_none() {
-        builder.preemption_bound = Some(3);
-    }
-    let orders = std::sync::Arc::new(AtomicUsize::new(0));
-    let counted = std::sync::Arc::clone(&orders);
-    builder.check(move || {
-        counted.fetch_add(1, Relaxed);
-        model();
-    });
-    let name = std::thread::current().name().unwrap_or_default().to_owned();
-    println!("{name}: {} orders", orders.load(Relaxed));
-    assert!(orders.load(Relaxed) > 4, "loom sees the core");
-}
 
 const OPEN: u32 = 1;
 const MS: i64 = 1_000_000;

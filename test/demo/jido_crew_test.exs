@@ -3,9 +3,7 @@ Code.require_file("../../demo/load.exs", __DIR__)
 defmodule Demo.JidoCrewTest do
   use ExUnit.Case, async: true
 
-  import ExUnit.CaptureIO
-
-  alias Demo.Console
+  import Kantoku.DemoConsole, only: [run: 1]
 
   @tag :jido
   @tag :tmp_dir
@@ -23,12 +21,5 @@ defmodule Demo.JidoCrewTest do
     assert last =~ ~s("crew":"jido")
     assert [kills] = Regex.run(~r/"kills":(\d+)/, last, capture: :all_but_first)
     assert String.to_integer(kills) > 0
-  end
-
-  defp run(argv) do
-    test = self()
-    output = capture_io(fn -> send(test, {:code, Console.run(argv)}) end)
-    assert_received {:code, code}
-    {code, output}
   end
 end

@@ -4,8 +4,9 @@ defmodule Demo.JobTest do
   use ExUnit.Case, async: true
 
   import ExUnit.CaptureIO
+  import Kantoku.DemoConsole, only: [run: 1]
 
-  alias Demo.{Console, Extractor, Indexer, Tally}
+  alias Demo.{Extractor, Indexer, Tally}
 
   describe "an indexer" do
     test "merges a part once, however often it is delivered" do
@@ -94,12 +95,5 @@ defmodule Demo.JobTest do
   test "how to call it is told" do
     assert {0, output} = run(["--help"])
     assert output =~ "bin/demo [DIR] [--agents N]"
-  end
-
-  defp run(argv) do
-    test = self()
-    output = capture_io(fn -> send(test, {:code, Console.run(argv)}) end)
-    assert_received {:code, code}
-    {code, output}
   end
 end

@@ -5,16 +5,15 @@ Code.require_file("terms.exs", __DIR__)
 if Kantoku.Native.loaded?() do
   defmodule Kantoku.BreakersAgreeTest do
     use ExUnit.Case, async: true
+    import Kantoku.EachEngine, only: [with_both: 2]
     import Kantoku.Terms, only: [check: 3]
     import Kantoku.TestOwner, only: [eventually: 1]
-    alias Kantoku.Engine
     alias Kantoku.Engine.Breakers
     alias Kantoku.TestOwner
 
     @moduletag :property
     @moduletag timeout: 300_000
     @owners 3
-    @engines [:native, :elixir]
     @names [:breaker, {:of, "any", 1.0}]
 
     test "breakers of both engines answer alike at the same times" do
@@ -48,24 +47,15 @@ if Kantoku.Native.loaded?() do
 
     defp agree?({config, commands}) do
       name = Enum.random(@names)
-      instances = for engine <- @engines, do: open(engine)
 
-      try do
+      with_both(:breakers_agree, fn instances ->
         for instance <- instances, do: :ok = Breakers.breaker_open(instance, name, config!(config), 0)
         owners = for _ <- 1..@owners, do: TestOwner.start()
         state = %{instances: instances, name: name, owners: owners, now: 0, tickets: [], held: []}
         state = Enum.reduce(commands, state, &step/2)
         Enum.each(state.owners, &TestOwner.kill/1)
         true
-      after
-        Enum.each(instances, &Engine.close/1)
-      end
-    end
-
-    defp open(engine) do
-      instance = :"breakers_agree_#{engine}"
-      :ok = Engine.open(instance, :unique, 1, [], engine)
-      instance
+      end)
     end
 
     defp config!({type, size, minimum, failed, slow, wait, permitted, max_wait, automatic?}) do

@@ -5,13 +5,12 @@ Code.require_file("terms.exs", __DIR__)
 if Kantoku.Native.loaded?() do
   defmodule Kantoku.HealthAgreeTest do
     use ExUnit.Case, async: true
+    import Kantoku.EachEngine, only: [with_both: 2]
     import Kantoku.Terms, only: [check: 3]
-    alias Kantoku.Engine
     alias Kantoku.Engine.Health
 
     @moduletag :property
     @moduletag timeout: 300_000
-    @engines [:native, :elixir]
 
     test "trees of both engines answer alike at the same times" do
       check(:proper_types.resize(150, :proper_types.list(command())), &agree?/1, 200)
@@ -38,21 +37,11 @@ if Kantoku.Native.loaded?() do
     defp small(least, most), do: :proper_types.integer(least, most)
 
     defp agree?(commands) do
-      instances = for engine <- @engines, do: open(engine)
-
-      try do
+      with_both(:health_agree, fn instances ->
         state = step({:add, 0, {:group, 50}}, %{instances: instances, nodes: [], now: 0})
         Enum.reduce(commands, state, &step/2)
         true
-      after
-        Enum.each(instances, &Engine.close/1)
-      end
-    end
-
-    defp open(engine) do
-      instance = :"health_agree_#{engine}"
-      :ok = Engine.open(instance, :unique, 1, [], engine)
-      instance
+      end)
     end
 
     defp step({:pass, ns}, state), do: %{state | now: state.now + ns}

@@ -6,16 +6,34 @@ defmodule Kantoku.EachEngine do
         test "...", %{engine: engine} do ... end
       end
 
-  defines `Kantoku.RegistryTest.Elixir`'s and `Kantoku.RegistryTest.Native`'s tests; in them `@engine` is the engine. What not all
-  engines have yet names those that do, `each_engine Kantoku.RegistryTest, [:elixir] do`.
+  defines `Kantoku.RegistryTest.Elixir`'s and `Kantoku.RegistryTest.Native`'s tests; in them `@engine` is the engine.
   """
+
+  alias Kantoku.Engine
 
   @doc "The engines that are here: the native one only with its library."
   @spec engines() :: [Kantoku.Engine.kind()]
   def engines, do: if(Kantoku.Native.loaded?(), do: [:native, :elixir], else: [:elixir])
 
-  defmacro each_engine(name, among \\ [:native, :elixir], do: block) do
-    for engine <- engines(), engine in among do
+  @doc "Runs `fun` with two instances that only engines know, the native one's and the other's, named after `name`."
+  @spec with_both(atom, ([instance :: atom, ...] -> result)) :: result when result: term
+  def with_both(name, fun) do
+    instances = for engine <- [:native, :elixir], do: open(:"#{name}_#{engine}", engine)
+
+    try do
+      fun.(instances)
+    after
+      Enum.each(instances, &Engine.close/1)
+    end
+  end
+
+  defp open(instance, engine) do
+    :ok = Engine.open(instance, :unique, 1, [], engine)
+    instance
+  end
+
+  defmacro each_engine(name, do: block) do
+    for engine <- engines() do
       module = Module.concat(Macro.expand(name, __CALLER__), "#{Macro.camelize("#{engine}")}Engine")
 
       quote do

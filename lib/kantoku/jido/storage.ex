@@ -213,25 +213,8 @@ if Code.ensure_loaded?(Jido.AgentServer) do
 
     # Here the last writer is right: it takes the version after whatever it finds.
     defp keep(store, key, term) do
-      ref = make_ref()
-
-      case Store.put(store, key, following(Store.get(store, key)), :erlang.term_to_binary(term), ref) do
-        :ok -> :ok
-        :pending -> await(ref)
-        {:error, :stale} -> keep(store, key, term)
-        {:error, reason} -> {:error, reason}
-      end
-    end
-
-    defp following({:ok, {incarnation, revision}, _bytes}), do: {incarnation, revision + 1}
-    defp following(_nothing), do: {1, 1}
-
-    defp await(ref) do
-      receive do
-        {:kantoku_store, ^ref, result} -> result
-      after
-        @patience -> {:error, Error.new(:timeout, id: Kantoku.Jido.Storage, timeout: @patience)}
-      end
+      with {:error, :timeout} <- Store.overwrite(store, key, :erlang.term_to_binary(term), @patience),
+           do: {:error, Error.new(:timeout, id: Kantoku.Jido.Storage, timeout: @patience)}
     end
   end
 end

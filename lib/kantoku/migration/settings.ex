@@ -180,24 +180,6 @@ defmodule Kantoku.Migration.Settings do
       for {{_, feature, subject}, _gate, %{source: :run_time} = setting} <- all(instance),
           do: {{feature, subject}, setting}
 
-    ref = make_ref()
-
-    case Store.put(store, @kept_as, following(Store.get(store, @kept_as)), :erlang.term_to_binary(settings), ref) do
-      :ok -> :ok
-      :pending -> await(ref)
-      {:error, :stale} -> write(store, instance)
-      {:error, reason} -> {:error, reason}
-    end
-  end
-
-  defp following({:ok, {incarnation, revision}, _bytes}), do: {incarnation, revision + 1}
-  defp following(_nothing), do: {1, 1}
-
-  defp await(ref) do
-    receive do
-      {:kantoku_store, ^ref, result} -> result
-    after
-      @patience -> {:error, :timeout}
-    end
+    Store.overwrite(store, @kept_as, :erlang.term_to_binary(settings), @patience)
   end
 end
