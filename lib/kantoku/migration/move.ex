@@ -28,8 +28,16 @@ defmodule Kantoku.Migration.Move do
 
   defp leave(row, pid) do
     case taken(row) do
-      nil -> if Roster.depart(row, pid), do: departed(row, pid), else: :gone
+      nil -> if Roster.depart(row, pid), do: departed(row, pid), else: overtaken(row)
       other -> {:stays, {:already_started, other}}
+    end
+  end
+
+  # It was started again since its row was read, or is not there any more.
+  defp overtaken({key, side, _pid, _origin, _ledger, _stays}) do
+    case Roster.fetch(key) do
+      {_key, ^side, _other, _origin, _ledger, _stays} -> {:stays, :busy}
+      _elsewhere -> :gone
     end
   end
 
@@ -136,17 +144,22 @@ defmodule Kantoku.Migration.Move do
   # Killed while it was held still. Our domains start it again by themselves.
   defp lost(:new, {key, _place, _pid, _origin, _ledger, _stays}, reason), do: stay(key, :new, reason)
 
-  # It may have been, and been started again, before it was on its way.
-  defp lost(:old, {key, {_, _, _, frozen, _}, pid, origin, _ledger, _stays}, reason) do
-    unless pid != frozen and is_pid(pid) and Process.alive?(pid), do: again(key, frozen, origin)
+  # When an old supervisor has answered this, it has heard of its end, and has started it again if that was before it was on its way;
+  # after that it was refused to (`Placed`).
+  defp lost(:old, {key, {_, _, _, frozen, _}, _pid, origin, _ledger, _stays}, reason) do
+    if frozen, do: Supervision.stop(:old, key, frozen, origin)
+    unless there?(Roster.fetch(key), frozen), do: again(key, origin)
     stay(key, :old, reason)
   end
 
-  # An old supervisor was refused to start it again (`Placed`), or will be: when it has answered this, it has heard of its end.
-  defp again(key, frozen, origin) do
-    if frozen, do: Supervision.stop(:old, key, frozen, origin)
+  defp there?({_key, _place, pid, _origin, _ledger, _stays}, frozen),
+    do: pid != frozen and is_pid(pid) and Process.alive?(pid)
+
+  defp again(key, origin) do
     Roster.put_place(key, {:moving, :old, self(), nil, []})
-    Supervision.start(:old, key, origin)
+
+    with {:error, {:already_started, pid}} <- Supervision.start(:old, key, origin),
+         do: Roster.put_pid(key, pid, nil)
   end
 
   # Told -------------------------------------------------------------------------------------------------------------------

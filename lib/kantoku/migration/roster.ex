@@ -58,14 +58,14 @@ defmodule Kantoku.Migration.Roster do
   @spec put_place(key, place, stays :: term) :: boolean
   def put_place(key, place, stays \\ nil), do: :ets.update_element(@table, key, [{2, place}, {6, stays}])
 
-  @doc "From its side to the way to the other, for one mover; `false` if it is not there any more."
+  @doc "From its side to the way to the other, for one mover; `false` if it is not there any more, or as another process."
   @spec depart(row, pid | nil) :: boolean
   def depart({key, side, pid, origin, ledger, _stays}, frozen) do
     new =
       {{:const, key}, {:const, {:moving, side, self(), frozen, []}}, {:const, pid}, {:const, origin}, {:const, ledger},
        nil}
 
-    :ets.select_replace(@table, [{{key, side, :_, :_, :_, :_}, [], [{new}]}]) == 1
+    :ets.select_replace(@table, [{{key, side, :"$1", :_, :_, :_}, [{:"=:=", :"$1", {:const, pid}}], [{new}]}]) == 1
   end
 
   @doc "An agent that has moved: it is there, and what it left is to be stopped."
