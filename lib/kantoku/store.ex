@@ -111,7 +111,7 @@ defmodule Kantoku.Store do
   def overwrite(store, id, bytes, patience) do
     ref = make_ref()
 
-    case put(store, id, following(get(store, id)), bytes, ref) do
+    case put(store, id, following(store, id), bytes, ref) do
       :ok -> :ok
       :pending -> await(ref, patience)
       {:error, :stale} -> overwrite(store, id, bytes, patience)
@@ -119,8 +119,14 @@ defmodule Kantoku.Store do
     end
   end
 
-  defp following({:ok, {incarnation, revision}, _bytes}), do: {incarnation, revision + 1}
-  defp following(_nothing), do: {1, 1}
+  # What is damaged has a version that nobody knows, and would go before any other for ever.
+  defp following(store, id) do
+    case get(store, id) do
+      {:ok, {incarnation, revision}, _bytes} -> {incarnation, revision + 1}
+      {:damaged, _text} -> set_aside(store, id) && {1, 1}
+      _nothing -> {1, 1}
+    end
+  end
 
   defp await(ref, patience) do
     receive do

@@ -303,7 +303,7 @@ fn loom_a_worker_that_answers_and_a_caller_that_gives_up_agree_who_was_first() {
         let worker = thread::spawn(move || other.reply(WAITER));
         let cancelled = scene.cancel(waiting);
         let told = scene.sent.told.load(SeqCst);
-        match (worker.join().unwrap(), cancelled) {
+        match (worker.join().expect("the thread ends"), cancelled) {
             (Replied::To(WAITER), Cancelled::Gone) => {
                 assert_eq!(told, 0, "it has its answer");
                 assert_eq!(scene.ongoing(), (0, 0, 1));
@@ -321,7 +321,7 @@ fn loom_a_next_call_that_is_given_up_as_the_one_before_is_answered_is_sent_or_no
         let other = Arc::clone(&scene);
         let worker = thread::spawn(move || other.reply(HOLDER));
         let cancelled = scene.cancel(waiting);
-        assert_eq!(worker.join().unwrap(), Replied::To(HOLDER));
+        assert_eq!(worker.join().expect("the thread ends"), Replied::To(HOLDER));
         let (delivered, told) = (scene.sent.delivered.load(SeqCst), scene.sent.told.load(SeqCst));
         match cancelled {
             Cancelled::Withdrawn => assert_eq!((delivered, told, scene.ongoing()), (false, 0, (0, 0, 1))),
@@ -343,7 +343,7 @@ fn loom_a_worker_that_answers_as_its_caller_dies_answers_once() {
         let worker = thread::spawn(move || other.reply(WAITER));
         scene.owner_dies(WAITER);
         let told = scene.sent.told.load(SeqCst);
-        match worker.join().unwrap() {
+        match worker.join().expect("the thread ends") {
             Replied::To(WAITER) => assert_eq!((told, scene.ongoing()), (0, (0, 0, 1))),
             Replied::Late => assert_eq!((told, scene.ongoing()), (1, (1, 1, 0))),
             other => panic!("P8: {other:?}"),
