@@ -109,30 +109,48 @@ defmodule Kantoku.Store do
   """
   @spec overwrite(t, id, binary, patience :: pos_integer) :: :ok | {:error, term}
   def overwrite(store, id, bytes, patience) do
-    ref = make_ref()
+    {writer, monitor} = spawn_monitor(fn -> exit({:written, write_over(store, id, bytes)}) end)
 
-    case put(store, id, following(store, id), bytes, ref) do
-      :ok -> :ok
-      :pending -> await(ref, patience)
-      {:error, :stale} -> overwrite(store, id, bytes, patience)
-      {:error, reason} -> {:error, reason}
+    receive do
+      {:DOWN, ^monitor, :process, _writer, {:written, result}} -> result
+      {:DOWN, ^monitor, :process, _writer, reason} -> {:error, reason}
+    after
+      patience -> give_up(writer, monitor)
+    end
+  end
+
+  # By a process of its own, so that an answer that comes too late finds nobody.
+  defp give_up(writer, monitor) do
+    Process.demonitor(monitor, [:flush])
+    Process.exit(writer, :kill)
+    {:error, :timeout}
+  end
+
+  defp write_over(store, id, bytes) do
+    with {:ok, version} <- following(store, id) do
+      ref = make_ref()
+
+      case put(store, id, version, bytes, ref) do
+        :pending -> answer(ref)
+        {:error, :stale} -> write_over(store, id, bytes)
+        written -> written
+      end
     end
   end
 
   # What is damaged has a version that nobody knows, and would go before any other for ever.
   defp following(store, id) do
     case get(store, id) do
-      {:ok, {incarnation, revision}, _bytes} -> {incarnation, revision + 1}
-      {:damaged, _text} -> set_aside(store, id) && {1, 1}
-      _nothing -> {1, 1}
+      {:ok, {incarnation, revision}, _bytes} -> {:ok, {incarnation, revision + 1}}
+      {:damaged, _text} -> with :ok <- set_aside(store, id), do: {:ok, {1, 1}}
+      :none -> {:ok, {1, 1}}
+      {:error, _reason} = error -> error
     end
   end
 
-  defp await(ref, patience) do
+  defp answer(ref) do
     receive do
       {:kantoku_store, ^ref, result} -> result
-    after
-      patience -> {:error, :timeout}
     end
   end
 

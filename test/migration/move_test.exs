@@ -27,6 +27,17 @@ defmodule Kantoku.Migration.MoveTest do
              Kantoku.Telemetry.take(events, 2, 5_000)
   end
 
+  test "an agent moves whose id would read as a variable, or match more than itself", context do
+    ids = [:_, :"$1", %{}, %{name: "ada"}, {:session, %{}}]
+    for id <- ids, do: session!(context, id)
+    for {id, n} <- Enum.with_index(ids), do: Migration.call(context.subject, id, {:add, n})
+    supervise!(context, :enforce)
+    for {id, n} <- Enum.with_index(ids), do: assert(Migration.call(context.subject, id, :total) == n)
+    assert %{agents: %{old: 0, new: 5}} = entry(context, :supervision)
+    assert {:ok, agents} = Kantoku.agents(context.instance)
+    assert length(agents) == 5
+  end
+
   for engine <- Kantoku.EachEngine.engines() do
     @tag kantoku: [engine: engine]
     test "a rolling canary under load fails no call and keeps all state, on the engine #{engine}", context do

@@ -21,6 +21,14 @@ defmodule Kantoku.Migration.SettingsTest do
     assert Migration.mode(context.instance, :pools, :search) == :off
   end
 
+  test "a subject that would read as a variable changes alone", context do
+    subjects = [:search, :_, :"$1"]
+    for subject <- subjects, do: :ok = Migration.set(context.instance, :pools, subject, :shadow, by: 1)
+    :ok = Migration.set(context.instance, :pools, :_, :enforce, by: 2)
+    :ok = Migration.set(context.instance, :pools, :"$1", {:canary, 3}, by: 3)
+    assert for(subject <- subjects, do: entry(context, :pools, subject).mode) == [:shadow, :enforce, {:canary, 3}]
+  end
+
   @tag kantoku: [
          migration: [supervision: %{TestSession => {:canary, 100}}, pools: [search: :shadow], canary: [window: 10]]
        ]

@@ -11,6 +11,8 @@ defmodule Kantoku.Domain.Rows do
   @moduledoc false
   require Record
 
+  alias Kantoku.Pattern
+
   @type phase :: :new | :starting | :up | :resting | :behind | :parked | :recover | :stopped
   @type due :: nil | :never | integer
 
@@ -112,7 +114,7 @@ defmodule Kantoku.Domain.Rows do
   @doc "Deletes a row if it is still as it was seen; whether this call did it."
   @spec delete(:ets.tid(), row) :: boolean
   def delete(rows, row(id: id) = row) do
-    :ets.select_delete(rows, [{pattern(bound(id), []), conditions([{id_at(), id} | seen(row)]), [true]}]) == 1
+    :ets.select_delete(rows, [{pattern(Pattern.bound(id), []), conditions([{id_at(), id} | seen(row)]), [true]}]) == 1
   end
 
   defp seen(row(gen: gen, sup: sup, pid: pid, phase: phase)),
@@ -154,21 +156,11 @@ defmodule Kantoku.Domain.Rows do
   defp replace(rows, id, seen, fields) do
     body = for at <- 1..row_size(), do: {:element, at, :"$_"}
     body = Enum.reduce(fields, body, fn {at, value}, body -> List.replace_at(body, at - 1, {:const, value}) end)
-    spec = {pattern(bound(id), []), conditions([{id_at(), id} | seen]), [{List.to_tuple(body)}]}
+    spec = {pattern(Pattern.bound(id), []), conditions([{id_at(), id} | seen]), [{List.to_tuple(body)}]}
     :ets.select_replace(rows, [spec]) == 1
   end
 
-  # With the id in the pattern this is one look-up. An id that would be read as a variable is left to the conditions alone.
-  defp bound(id) when is_binary(id) or is_integer(id), do: id
-  defp bound(id), do: if(ground?(id), do: id, else: :_)
-
-  defp ground?(id) when is_atom(id), do: not String.starts_with?(Atom.to_string(id), ["$", "_"])
-  defp ground?(id) when is_tuple(id), do: id |> Tuple.to_list() |> ground?()
-  defp ground?([head | tail]), do: ground?(head) and ground?(tail)
-  defp ground?(id) when is_map(id), do: false
-  defp ground?(_id), do: true
-
-  defp conditions(seen), do: for({at, value} <- seen, do: {:"=:=", {:element, at, :"$_"}, {:const, value}})
+  defp conditions(seen), do: for({at, value} <- seen, do: Pattern.element_is(at, value))
 
   defp pattern(id, fields) do
     blank =

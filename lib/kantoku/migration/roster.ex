@@ -6,6 +6,7 @@ defmodule Kantoku.Migration.Roster do
   @moduledoc false
 
   alias Kantoku.Migration.{Carrier, Mode, Names, Old}
+  alias Kantoku.Pattern
 
   @table __MODULE__
 
@@ -62,10 +63,11 @@ defmodule Kantoku.Migration.Roster do
   @spec depart(row, pid | nil) :: boolean
   def depart({key, side, pid, origin, ledger, _stays}, frozen) do
     new =
-      {{:const, key}, {:const, {:moving, side, self(), frozen, []}}, {:const, pid}, {:const, origin}, {:const, ledger},
-       nil}
+      {{:element, 1, :"$_"}, {:const, {:moving, side, self(), frozen, []}}, {:const, pid}, {:const, origin},
+       {:const, ledger}, nil}
 
-    :ets.select_replace(@table, [{{key, side, :"$1", :_, :_, :_}, [{:"=:=", :"$1", {:const, pid}}], [{new}]}]) == 1
+    as_it_was = [Pattern.element_is(1, key), Pattern.is(:"$1", pid)]
+    :ets.select_replace(@table, [{{Pattern.bound(key), side, :"$1", :_, :_, :_}, as_it_was, [{new}]}]) == 1
   end
 
   @doc "An agent that has moved: it is there, and what it left is to be stopped."
@@ -117,7 +119,10 @@ defmodule Kantoku.Migration.Roster do
   # All of them ------------------------------------------------------------------------------------------------------------
 
   @spec of(atom, term) :: [row]
-  def of(instance, subject), do: :ets.match_object(@table, {{instance, subject, :_}, :_, :_, :_, :_, :_})
+  def of(instance, subject) do
+    theirs = [Pattern.is(:"$1", instance), Pattern.is(:"$2", subject)]
+    :ets.select(@table, [{{{:"$1", :"$2", :_}, :_, :_, :_, :_, :_}, theirs, [:"$_"]}])
+  end
 
   @doc "The subjects that have an agent on its way."
   @spec moving() :: [{atom, term}]

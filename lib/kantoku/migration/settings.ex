@@ -10,7 +10,7 @@ defmodule Kantoku.Migration.Settings do
   @moduledoc false
 
   alias Kantoku.Domain.Book
-  alias Kantoku.{Instances, Store}
+  alias Kantoku.{Instances, Pattern, Store}
   alias Kantoku.Migration.{Judge, Mode, Reversal, Tally}
 
   @table __MODULE__
@@ -91,8 +91,8 @@ defmodule Kantoku.Migration.Settings do
   defp swap(key, nil, setting), do: :ets.insert_new(@table, {key, opened(key, setting), 1, setting})
 
   defp swap(key, version, setting) do
-    new = {{{:const, key}, {:const, opened(key, setting)}, version + 1, {:const, setting}}}
-    :ets.select_replace(@table, [{{key, :_, version, :_}, [], [new]}]) == 1
+    new = {{{:element, 1, :"$_"}, {:const, opened(key, setting)}, version + 1, {:const, setting}}}
+    :ets.select_replace(@table, [{{Pattern.bound(key), :_, version, :_}, [Pattern.element_is(1, key)], [new]}]) == 1
   end
 
   # A canary whose percentage changes goes on counting.
