@@ -211,8 +211,8 @@ defmodule Kantoku.Engine.Elixir do
 
   @impl true
   def health_add(instance, parent, spec, pid, now) do
-    request = {:add, HealthShape.parent!(parent), HealthShape.spec!(spec), HealthShape.process!(pid)}
-    Health.ask(instance, Tuple.append(request, BreakerShape.now!(now)))
+    {parent, spec, process} = {HealthShape.parent!(parent), HealthShape.spec!(spec), HealthShape.process!(pid)}
+    Health.ask(instance, {:add, parent, spec, process, BreakerShape.now!(now)})
   end
 
   @impl true
@@ -225,8 +225,8 @@ defmodule Kantoku.Engine.Elixir do
 
   @impl true
   def health_report(instance, node, probe, outcome, now) do
-    request = {:report, HealthShape.handle!(node), HealthShape.count!(probe), HealthShape.outcome!(outcome)}
-    Health.ask(instance, Tuple.append(request, BreakerShape.now!(now)))
+    {node, probe, outcome} = {HealthShape.handle!(node), HealthShape.count!(probe), HealthShape.outcome!(outcome)}
+    Health.ask(instance, {:report, node, probe, outcome, BreakerShape.now!(now)})
   end
 
   @impl true
@@ -243,8 +243,8 @@ defmodule Kantoku.Engine.Elixir do
 
   @impl true
   def health_look(instance, cursor, limit, least, now) do
-    request = {:look, HealthShape.count!(cursor), HealthShape.positive!(limit), HealthShape.ms!(least)}
-    Health.ask(instance, Tuple.append(request, BreakerShape.now!(now)))
+    {cursor, limit, least} = {HealthShape.count!(cursor), HealthShape.positive!(limit), HealthShape.ms!(least)}
+    Health.ask(instance, {:look, cursor, limit, least, BreakerShape.now!(now)})
   end
 
   defp write(instance, request) do
