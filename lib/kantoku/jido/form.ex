@@ -92,7 +92,10 @@ if Code.ensure_loaded?(Jido.AgentServer) do
       kind, reason -> {:error, {callback, {kind, reason}}}
     end
 
-    defp exports?(module, function, arity),
-      do: Code.ensure_loaded?(module) and function_exported?(module, function, arity)
+    # Asked at each change: so first without a look at whether the module is there.
+    defp exports?(module, function, arity) do
+      function_exported?(module, function, arity) or
+        (Code.ensure_loaded?(module) and function_exported?(module, function, arity))
+    end
   end
 end

@@ -15,6 +15,10 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     alias Kantoku.Agent.{Config, Holding, Options, Redaction, Restoring, Writing}
     alias Kantoku.Jido.{Display, Form, Life, Vigil}
 
+    # Words. A call hands Jido's whole state around, three messages of it: from the heap that it would begin with, a process at work is
+    # collected at each of them. One that hibernates has what it needs and no more.
+    @heap 4_000
+
     @type argument :: %{
             module: module,
             server: keyword,
@@ -29,7 +33,9 @@ if Code.ensure_loaded?(Jido.AgentServer) do
       options = Options.merge!(context.options, argument.options)
       argument = %{argument | options: options}
 
-      case GenServer.start_link(__MODULE__, {argument, context}, hibernate_after: options.hibernate_after) do
+      server = [hibernate_after: options.hibernate_after, spawn_opt: [min_heap_size: @heap]]
+
+      case GenServer.start_link(__MODULE__, {argument, context}, server) do
         {:error, {:already_registered, pid}} -> {:error, {:already_started, pid}}
         other -> other
       end
