@@ -29,6 +29,9 @@ defmodule Kantoku.Breaker do
   A state and what was counted in it end with the registry of their instance; then a breaker begins closed, or in the one of the
   last three that it was put into. Options and those are the instance's, and end with it.
 
+  All of it goes by the time in which the VM ran: if that was stopped for more than a second or two (SIGSTOP, a suspended machine),
+  what was under way is not counted, and waits and windows go on where they were.
+
   Each change of state is an event, `[:kantoku, :breaker, :state_changed]` (`Kantoku.Telemetry`).
 
   ## What differs from resilience4j

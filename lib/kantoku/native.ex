@@ -228,6 +228,8 @@ defmodule Kantoku.Native do
   def breaker_record(_instance, _name, _ticket, _ending, _duration), do: without_library()
   @impl Kantoku.Engine.Breakers
   def breaker_ask(_instance, _name, _command, _now), do: without_library()
+  @impl Kantoku.Engine.Breakers
+  def breaker_beat(_instance, _now), do: without_library()
 
   @impl Kantoku.Engine.Health
   def health_add(_instance, _parent, _spec, _pid, _now), do: without_library()

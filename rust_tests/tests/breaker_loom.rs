@@ -1,10 +1,11 @@
-//! Breakers in every order of asking, recording, dying and being put into a state. B1 to B6 are `kantoku_core::breaker`'s.
+//! Breakers in every order of asking, recording, dying and being put into a state, and their clock in every order of reading and
+//! beating. B1 to B6 are `kantoku_core::breaker`'s, T1 its clock's.
 #![cfg(kantoku_loom)]
 
-use kantoku_core::breaker::{Admission, Breaker, Config, Ending, State, Ticket};
+use kantoku_core::breaker::{Admission, Breaker, Clock, Config, Ending, PERIOD, State, Ticket};
 use kantoku_rust_tests::orders::check;
 use loom::sync::Arc;
-use loom::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use loom::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
 use loom::thread;
 
 const OPEN: u32 = 1;
@@ -176,5 +177,56 @@ fn loom_a_closed_breaker_answers_nobody() {
         let status = scene.breaker.status(OPEN + 1, 0).expect("open").answer;
         assert_eq!(status.counts.calls, 0);
         assert!(scene.breaker.status(OPEN, 0).is_err());
+    });
+}
+
+/// A clock that beat at 0, and the time.
+struct Stopped {
+    clock: Clock,
+    time: AtomicI64,
+}
+
+impl Stopped {
+    fn read(&self) -> i64 {
+        self.clock.read(|| self.time.load(SeqCst)).running
+    }
+}
+
+#[test]
+fn loom_a_gap_takes_one_period_for_all_who_read() {
+    check(|| {
+        let scene = Arc::new(Stopped {
+            clock: Clock::default(),
+            time: AtomicI64::new(0),
+        });
+        scene.clock.beat(0);
+        let other = Arc::clone(&scene);
+        let stopping = thread::spawn(move || {
+            other.time.store(60 * PERIOD, SeqCst);
+            other.clock.beat(60 * PERIOD)
+        });
+        // T1
+        let seen = [scene.read(), scene.read()];
+        assert!(
+            [[0, 0], [0, PERIOD], [PERIOD, PERIOD]].contains(&seen),
+            "{seen:?}"
+        );
+        assert_eq!(stopping.join().expect("the thread ends"), 59 * PERIOD);
+        assert_eq!(scene.read(), PERIOD);
+    });
+}
+
+#[test]
+fn loom_two_who_read_after_a_gap_lose_it_once() {
+    check(|| {
+        let scene = Arc::new(Stopped {
+            clock: Clock::default(),
+            time: AtomicI64::new(60 * PERIOD),
+        });
+        scene.clock.beat(0);
+        let other = Arc::clone(&scene);
+        let reading = thread::spawn(move || other.read());
+        assert_eq!(scene.read(), PERIOD);
+        assert_eq!(reading.join().expect("the thread ends"), PERIOD);
     });
 }

@@ -37,6 +37,7 @@ if Kantoku.Native.loaded?() do
         {6, {:pass, small(0, 30)}},
         {2, {:pass, small(500, 4_000)}},
         {3, :look},
+        {3, :beat},
         {1, {:set, :proper_types.elements([:closed, :open, :half_open, :disabled, :forced_open, :metrics_only])}},
         {1, {:configure, config()}}
       ])
@@ -116,6 +117,13 @@ if Kantoku.Native.loaded?() do
     defp step({:set, to}, state) do
       {:ok, state} = ask(state, 0, fn _engine -> {:set, to} end)
       same_status!(%{state | held: []})
+    end
+
+    # Whoever beats once is stopped whenever more than two seconds pass before it does so again.
+    defp step(:beat, state) do
+      [lost, other] = for instance <- state.instances, do: Breakers.breaker_beat(instance, state.now)
+      assert lost == other
+      same_status!(state)
     end
 
     defp step(:look, state) do

@@ -121,6 +121,7 @@ defmodule Kantoku.Nonsense do
   defp shape(name, 2) when name in [:breaker_close, :breaker_allow], do: [:instance, :breaker]
   defp shape(:breaker_record, 5), do: [:instance, :breaker, :ticket, :ending, :small]
   defp shape(:breaker_ask, 4), do: [:instance, :breaker, :breaker_command, :now]
+  defp shape(:breaker_beat, 2), do: [:instance, :now]
   defp shape(:health_add, 5), do: [:instance, :node, :health_spec, :pid, :now]
   defp shape(:health_change, 4), do: [:instance, :node, :health_spec, :now]
   defp shape(name, 3) when name in [:health_remove, :health_status], do: [:instance, :node, :now]

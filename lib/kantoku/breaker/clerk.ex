@@ -5,22 +5,23 @@ defmodule Kantoku.Breaker.Clerk do
   #
   # C1  What is in the book is open in the engine, with the options and the lasting state of the book, once what was asked is
   #     answered.
-  # C2  Who changes the state of a timed breaker says so (`look/2`); who dies before that is made up for by a look every second.
+  # C2  While there are breakers, the engine's clock hears once a round that we run (`Kantoku.Engine.Breakers`, "Time").
+  # C3  Who changes the state of a timed breaker says so (`look/2`); who dies before that is made up for by a look every second.
   @moduledoc false
   use GenServer
 
   alias Kantoku.Breaker.{Changes, Config, Notes}
   alias Kantoku.Domain.Book
   alias Kantoku.Engine.Breakers
-  alias Kantoku.{Error, Instances}
+  alias Kantoku.{Error, Instances, Telemetry}
 
-  # Between two looks at all timed breakers, in ms.
+  # Between two looks at all timed breakers, and two beats of the engine's clock, which are as far apart as it expects them; in ms.
   @round 1_000
 
   # An engine that does not know the instance yet is asked again after this many ms.
   @again 50
 
-  defstruct [:instance, :book, :round]
+  defstruct [:instance, :book, :round, timed: MapSet.new(), lost: nil]
 
   @spec start_link(atom) :: GenServer.on_start()
   def start_link(instance), do: GenServer.start_link(__MODULE__, instance)
@@ -52,16 +53,18 @@ defmodule Kantoku.Breaker.Clerk do
   end
 
   defp open_all(state) do
-    unknown = for name <- Notes.names(state.book), open(state, name) == :unknown, do: name
+    names = Notes.names(state.book)
+    unknown = for name <- names, open(state, name) == :unknown, do: name
     if unknown != [], do: Process.send_after(self(), :open_all, @again)
-    go_round(state)
+    state = Enum.reduce(names, state, &note(&2, &1))
+    if names == [], do: state, else: begin_rounds(state)
   end
 
   @impl true
   def handle_call({:install, name, config}, _from, state) do
     Notes.put(state.book, name, config)
     answer = open(state, name)
-    {:reply, told(answer, state, name), go_round(state)}
+    {:reply, told(answer, state, name), state |> note(name) |> begin_rounds()}
   end
 
   def handle_call({:configure, name, change}, from, state) do
@@ -75,7 +78,7 @@ defmodule Kantoku.Breaker.Clerk do
     known? = Notes.fetch(state.book, name) != nil
     Notes.delete(state.book, name)
     Breakers.breaker_close(state.instance, name)
-    {:reply, if(known?, do: :ok, else: absent(state, name)), state}
+    {:reply, if(known?, do: :ok, else: absent(state, name)), %{state | timed: MapSet.delete(state.timed, name)}}
   end
 
   def handle_call({:set, name, to}, _from, state) do
@@ -98,8 +101,8 @@ defmodule Kantoku.Breaker.Clerk do
   def handle_info(:open_all, state), do: {:noreply, open_all(state)}
 
   def handle_info(:round, state) do
-    state = Enum.reduce(timed(state), %{state | round: nil}, &look_at(&2, &1))
-    {:noreply, go_round(state)}
+    state = go_round(state)
+    {:noreply, Enum.reduce(state.timed, state, &look_at(&2, &1))}
   end
 
   def handle_info(_other, state), do: {:noreply, state}
@@ -127,15 +130,34 @@ defmodule Kantoku.Breaker.Clerk do
     state
   end
 
-  defp timed(%{book: book}) do
-    for name <- Notes.names(book), {config, _state} <- [Notes.fetch(book, name)], Config.timed?(config), do: name
+  defp note(%{timed: timed, book: book} = state, name) do
+    {config, _lasting} = Notes.fetch(book, name)
+    change = if Config.timed?(config), do: &MapSet.put/2, else: &MapSet.delete/2
+    %{state | timed: change.(timed, name)}
   end
 
-  defp go_round(%{round: nil} = state) do
-    if timed(state) == [], do: state, else: %{state | round: Process.send_after(self(), :round, @round)}
+  # With the first breaker; not ended with the last, as they cost less than to find out that it was.
+  defp begin_rounds(%{round: nil} = state), do: go_round(state)
+  defp begin_rounds(state), do: state
+
+  defp go_round(state), do: %{beat(state) | round: Process.send_after(self(), :round, @round)}
+
+  # What was lost before the first beat of this process is not news.
+  defp beat(state) do
+    case Breakers.breaker_beat(state.instance, nil) do
+      :unknown ->
+        %{state | lost: state.lost || 0}
+
+      lost ->
+        if state.lost && lost > state.lost, do: tell_gap(state, lost - state.lost)
+        %{state | lost: lost}
+    end
   end
 
-  defp go_round(state), do: state
+  defp tell_gap(state, ns) do
+    duration = System.convert_time_unit(ns, :nanosecond, :native)
+    Telemetry.emit(state.instance, [:breaker, :gap], %{duration: duration}, %{})
+  end
 
   defp told(:unknown, state, name),
     do: {:error, Error.new(:restarting, breaker: {state.instance, name}, retry_in: @again)}

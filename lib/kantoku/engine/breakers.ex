@@ -26,6 +26,10 @@ defmodule Kantoku.Engine.Breakers do
       of the window do; who is open waits as long as it says, counted from when it opened; a half-open one begins its trials
       anew.
 
+    * **Time** is that in which we ran. Somebody beats once a second; where a beat is more than a second late (SIGSTOP, a machine
+      that slept), all of that time but one second is lost. It is no part of a wait, nor of the age of an outcome. The outcome of
+      a call that was under way meanwhile counts as `:ignore`.
+
   Each change of state comes with exactly one answer, `{:changed, changes, answer}`, whichever call it was that made it.
   """
 
@@ -99,6 +103,9 @@ defmodule Kantoku.Engine.Breakers do
   @doc "Any command, at any time: `told` of what it answers."
   @callback breaker_ask(instance, name, command, now) :: told(term) | :unknown
 
+  @doc "We run. How many ns were lost until now, of all since the instance was opened. Who never beats loses none."
+  @callback breaker_beat(instance, now) :: non_neg_integer | :unknown
+
   @spec breaker_open(instance, name, config, now) :: :ok | :unknown
   dispatch(breaker_open(instance, name, config, now))
 
@@ -113,4 +120,7 @@ defmodule Kantoku.Engine.Breakers do
 
   @spec breaker_ask(instance, name, command, now) :: told(term) | :unknown
   dispatch(breaker_ask(instance, name, command, now))
+
+  @spec breaker_beat(instance, now) :: non_neg_integer | :unknown
+  dispatch(breaker_beat(instance, now))
 end

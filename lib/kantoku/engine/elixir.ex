@@ -190,7 +190,7 @@ defmodule Kantoku.Engine.Elixir do
 
   @impl true
   def breaker_open(instance, name, config, now) do
-    Breakers.open(instance, name, BreakerShape.config!(config), BreakerShape.now!(now))
+    Breakers.open(instance, name, BreakerShape.config!(config), BreakerShape.time!(now))
   end
 
   @impl true
@@ -206,8 +206,11 @@ defmodule Kantoku.Engine.Elixir do
 
   @impl true
   def breaker_ask(instance, name, command, now) do
-    Breakers.ask(instance, name, BreakerShape.command!(command), BreakerShape.now!(now))
+    Breakers.ask(instance, name, BreakerShape.command!(command), BreakerShape.time!(now))
   end
+
+  @impl true
+  def breaker_beat(instance, now), do: Breakers.beat(instance, BreakerShape.time!(now))
 
   @impl true
   def health_add(instance, parent, spec, pid, now) do

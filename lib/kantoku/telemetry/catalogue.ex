@@ -146,6 +146,14 @@ defmodule Kantoku.Telemetry.Catalogue do
       metadata: [:breaker, :from, :to]
     },
     %{
+      name: [:breaker, :gap],
+      doc:
+        "We were not there ourselves for more than a second (stopped, asleep, starved): so long the time of breakers stood still, " <>
+          "and calls that were under way are not counted.",
+      measurements: [duration: :native],
+      metadata: []
+    },
+    %{
       name: [:migration, :changed],
       doc: "The mode of a feature changed, for a subject. `by` is who set it; `:canary` if it went back by itself.",
       measurements: [],

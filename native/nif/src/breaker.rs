@@ -1,9 +1,8 @@
 //! What is asked of breakers: decodes, makes one core call, encodes.
 
 use kantoku_core::breaker::{
-    Admission, Change, Config, Ending, Glance, NEVER, PERCENT, Span, State, Status, Ticket, Told,
+    Admission, Change, Config, Ending, Glance, Moment, NEVER, PERCENT, Span, State, Status, Ticket, Told,
 };
-use kantoku_core::sync::atomic::Ordering;
 use rustler::{Encoder, Env, Term};
 
 use crate::beam::{self, MS, Pid, atom};
@@ -21,7 +20,7 @@ use crate::{atoms, shape};
 /// `breaker_open(instance, name, config, now)`
 pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let config = config(args[2])?;
-    let now = now(args[3])?;
+    let time = time(args[3])?;
     let Some(opened) = state().find(args[0]) else {
         return Ok(unknown(env));
     };
@@ -33,13 +32,12 @@ pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     }
     let found = breakers.find(probe);
     let open = found.unwrap_or_else(|| {
-        let instance = opened.shell.name.load(Ordering::Relaxed);
-        let open = state
-            .breakers
-            .take(instance, whole_word(args[1]), state.generation());
+        let (name, generation) = (whole_word(args[1]), state.generation());
+        let open = state.breakers.take(opened.shell, name, generation);
         breakers.add(probe, open);
         open
     });
+    let now = opened.shell.clock.read(time).running;
     let spent = open.cell.breaker.open(open.generation, config, now);
     if found.is_none() {
         state.breakers.show(open);
@@ -134,7 +132,8 @@ fn allow_slowly<'a>(env: Env<'a>, instance: Term<'a>, name: Term<'a>) -> Answer<
 }
 
 #[cold]
-fn allow_at<'a>(env: Env<'a>, open: Open, clock: impl Fn() -> i64) -> Answer<'a> {
+fn allow_at<'a>(env: Env<'a>, open: Open, time: impl Fn() -> i64) -> Answer<'a> {
+    let clock = || open.cell.read_clock(&time).running;
     let watch = || {
         let owner = Pid::caller(env)?;
         let watching = Watching {
@@ -164,7 +163,7 @@ pub fn record<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     };
     let ended = ended(ticket, ending, took)?;
     match find(instance, name) {
-        Some(open) => record_at(env, open, ended, beam::now()),
+        Some(open) => record_at(env, open, ended, open.cell.read_clock(beam::now)),
         None => Ok(unknown(env)),
     }
 }
@@ -196,12 +195,18 @@ fn ticket(term: Term<'_>) -> Result<Option<Ticket>, Refusal> {
     Ticket::from_word(word).map(Some).ok_or(Refusal::BadArgument)
 }
 
-fn record_at<'a>(env: Env<'a>, open: Open, (ticket, ending, took): Ended, now: i64) -> Answer<'a> {
+// What was under way while we were stopped may have failed for that, and took longer by it: it says nothing.
+fn record_at<'a>(env: Env<'a>, open: Open, (ticket, ending, took): Ended, moment: Moment) -> Answer<'a> {
+    let ending = if moment.spans_gap(took) {
+        Ending::Ignored
+    } else {
+        ending
+    };
     let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
     let breaker = &open.cell.breaker;
     told(
         env,
-        breaker.record(open.generation, ticket, caller.0, ending, took, now),
+        breaker.record(open.generation, ticket, caller.0, ending, took, moment.running),
         |counted| {
             let answer = if counted {
                 atoms::r#true()
@@ -216,20 +221,28 @@ fn record_at<'a>(env: Env<'a>, open: Open, (ticket, ending, took): Ended, now: i
 /// `breaker_ask(instance, name, command, now)`: what is asked seldom, and everything at a time that the caller says.
 pub fn ask<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let command = command(args[2])?;
-    let now = now(args[3])?;
+    let time = time(args[3])?;
     let Some(open) = find(args[0], args[1]) else {
         return Ok(unknown(env));
     };
     let (breaker, generation) = (&open.cell.breaker, open.generation);
+    let now = || open.cell.read_clock(&time).running;
     match command {
-        Command::Allow => allow_at(env, open, || now),
-        Command::Record(ended) => record_at(env, open, ended, now),
-        Command::Set(to) => told(env, breaker.set(generation, to, now), |()| atom(env, atoms::ok())),
-        Command::Look => told(env, breaker.look(generation, now), |due| match due {
-            Some(at) => at.saturating_sub(now).max(0).encode(env),
-            None => atom(env, atoms::nil()),
+        Command::Allow => allow_at(env, open, time),
+        Command::Record(ended) => record_at(env, open, ended, open.cell.read_clock(time)),
+        Command::Set(to) => told(env, breaker.set(generation, to, now()), |()| {
+            atom(env, atoms::ok())
         }),
-        Command::Status => told(env, breaker.status(generation, now), |status| shown(env, &status)),
+        Command::Look => {
+            let now = now();
+            told(env, breaker.look(generation, now), |due| match due {
+                Some(at) => at.saturating_sub(now).max(0).encode(env),
+                None => atom(env, atoms::nil()),
+            })
+        }
+        Command::Status => told(env, breaker.status(generation, now()), |status| {
+            shown(env, &status)
+        }),
     }
 }
 
@@ -255,11 +268,23 @@ fn command(term: Term<'_>) -> Result<Command, Refusal> {
     }
 }
 
-fn now(term: Term<'_>) -> Result<i64, Refusal> {
-    if is(term, atoms::nil()) {
-        return Ok(beam::now());
+// A time that was said, or that of the moment in which it is asked for.
+fn time(term: Term<'_>) -> Result<impl Fn() -> i64, Refusal> {
+    let said: Option<i64> = if is(term, atoms::nil()) {
+        None
+    } else {
+        Some(term.decode().map_err(|_| Refusal::BadArgument)?)
+    };
+    Ok(move || said.unwrap_or_else(beam::now))
+}
+
+/// `breaker_beat(instance, now)`: how much of the time was lost until now.
+pub fn beat<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let time = time(args[1])?;
+    match state().find(args[0]) {
+        Some(opened) => Ok(opened.shell.clock.beat(time()).encode(env)),
+        None => Ok(unknown(env)),
     }
-    term.decode().map_err(|_| Refusal::BadArgument)
 }
 
 /// Who had a permit died.

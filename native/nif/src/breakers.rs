@@ -5,12 +5,13 @@
 
 use std::ptr;
 
-use kantoku_core::breaker::{Breaker, Glance, Names};
+use kantoku_core::breaker::{Breaker, Glance, Moment, Names};
 use kantoku_core::key::Probe;
-use kantoku_core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use kantoku_core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use crate::cells::{self, Stock};
 use crate::owner::Watched;
+use crate::state::{Shell, state};
 use crate::terms::Bags;
 
 #[derive(Debug)]
@@ -19,9 +20,19 @@ pub struct Place {
     /// The words of the instance's name and, if that says all, the breaker's; 0 if it does not.
     instance: AtomicU64,
     name: AtomicU64,
+    /// The place of its instance.
+    shell: AtomicU32,
 }
 
 pub type Cell = cells::Cell<Place>;
+
+impl Cell {
+    /// What its breaker goes by. Of another instance if the cell is another's by now, whose breaker then refuses the generation.
+    pub fn read_clock(self, time: impl Fn() -> i64) -> Moment {
+        let shell = state().shell(self.shell.load(Ordering::Relaxed));
+        shell.clock.read(time)
+    }
+}
 
 /// An open breaker.
 pub type Open = cells::Open<Place>;
@@ -72,13 +83,16 @@ impl Cells {
     }
 
     /// A cell for a breaker of an instance, and of a name whose word says all, if it is such a name.
-    pub fn take(&self, instance: u64, name: Option<u64>, generation: u32) -> Open {
+    pub fn take(&self, shell: &Shell, name: Option<u64>, generation: u32) -> Open {
         let cell = self.stock.take(|_| Place {
             breaker: Breaker::default(),
             instance: AtomicU64::new(0),
             name: AtomicU64::new(0),
+            shell: AtomicU32::new(0),
         });
+        let instance = shell.name.load(Ordering::Relaxed);
         cell.instance.store(instance, Ordering::Relaxed);
+        cell.shell.store(shell.place, Ordering::Relaxed);
         cell.name.store(name.unwrap_or(0), Ordering::Relaxed);
         Open { cell, generation }
     }

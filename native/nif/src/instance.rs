@@ -44,6 +44,7 @@ pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     };
     opened.shell.pools.write().open(opened.generation);
     opened.shell.breakers.write().open(opened.generation);
+    opened.shell.clock.reset();
     opened.shell.health.open(opened.generation);
     opened.shell.registry.open(opened.generation, unique);
     if state.bind(name, opened) {

@@ -137,6 +137,7 @@ functions! {
     hot "add_load" / 3 => entries::add_load;
     hot "breaker_allow" / 2 => breaker::allow;
     cold "breaker_ask" / 4 => breaker::ask;
+    cold "breaker_beat" / 2 => breaker::beat;
     cold "breaker_close" / 2 => breaker::close;
     cold "breaker_open" / 4 => breaker::open;
     hot "breaker_record" / 5 => breaker::record;

@@ -10,6 +10,7 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use crossbeam_channel::{Receiver, Sender};
+use kantoku_core::breaker::Clock;
 use kantoku_core::directory::{Binding, Directory};
 use kantoku_core::health::Health;
 use kantoku_core::registry::Registry;
@@ -46,6 +47,8 @@ pub struct Shell {
     pub seats: RwLock<Seats>,
     pub pools: RwLock<Pools>,
     pub breakers: RwLock<Breakers>,
+    /// The time that its breakers go by.
+    pub clock: Clock,
     pub health: Health,
 }
 
@@ -246,6 +249,7 @@ impl Shell {
             seats: RwLock::new(Seats::default()),
             pools: RwLock::new(Pools::default()),
             breakers: RwLock::new(Breakers::default()),
+            clock: Clock::default(),
             health: Health::default(),
         }
     }

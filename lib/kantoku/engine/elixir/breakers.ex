@@ -5,15 +5,15 @@ defmodule Kantoku.Engine.Elixir.Breakers do
   @moduledoc false
   use GenServer
 
-  alias Kantoku.Engine.Elixir.Breaker.{Machine, Shape}
+  alias Kantoku.Engine.Elixir.Breaker.{Clock, Machine, Shape}
   alias Kantoku.Engine.Elixir.{Instances, Server}
 
-  defstruct machines: %{}, keepers: %{}, owners: %{}
+  defstruct machines: %{}, clocks: %{}, keepers: %{}, owners: %{}
 
   @spec start_link(term) :: GenServer.on_start()
   def start_link(_arg), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
 
-  @spec open(atom, term, map, integer) :: :ok | :unknown
+  @spec open(atom, term, map, integer | nil) :: :ok | :unknown
   def open(instance, name, config, now) do
     with {:ok, tables} <- Instances.fetch(instance),
          do: Server.call(__MODULE__, {:open, {instance, name}, tables.keeper, config, now})
@@ -31,15 +31,20 @@ defmodule Kantoku.Engine.Elixir.Breakers do
       case view({instance, name}, tables.keeper) do
         :unknown -> :unknown
         {:allow, ticket} -> ticket
-        :ask -> Server.call(__MODULE__, {:ask, {instance, name}, tables.keeper, :allow, Shape.now!(nil)})
+        :ask -> Server.call(__MODULE__, {:ask, {instance, name}, tables.keeper, :allow, nil})
       end
     end
   end
 
-  @spec ask(atom, term, Kantoku.Engine.Breakers.command(), integer) :: term
+  @spec ask(atom, term, Kantoku.Engine.Breakers.command(), integer | nil) :: term
   def ask(instance, name, command, now) do
     with {:ok, tables} <- Instances.fetch(instance),
          do: Server.call(__MODULE__, {:ask, {instance, name}, tables.keeper, command, now})
+  end
+
+  @spec beat(atom, integer | nil) :: non_neg_integer | :unknown
+  def beat(instance, now) do
+    with {:ok, tables} <- Instances.fetch(instance), do: Server.call(__MODULE__, {:beat, tables.keeper, now})
   end
 
   defp view(key, keeper) do
@@ -58,14 +63,21 @@ defmodule Kantoku.Engine.Elixir.Breakers do
   end
 
   @impl true
+  def handle_call({:beat, keeper, now}, _from, state) do
+    clock = state |> clock(keeper) |> Clock.beat(Shape.now!(now))
+    {:reply, clock.lost, state |> watch_keeper(keeper) |> put_clock(keeper, clock)}
+  end
+
   def handle_call({:open, key, keeper, config, now}, _from, state) do
+    {now, clock} = state |> clock(keeper) |> Clock.running(Shape.now!(now))
+
     machine =
       case state.machines do
         %{^key => {^keeper, machine}} -> Machine.configure(machine, config, now)
         %{} -> Machine.new(config, now)
       end
 
-    {:reply, :ok, state |> watch_keeper(keeper) |> put(key, keeper, machine)}
+    {:reply, :ok, state |> watch_keeper(keeper) |> put_clock(keeper, clock) |> put(key, keeper, machine)}
   end
 
   def handle_call({:close, key, keeper}, _from, state) do
@@ -78,9 +90,11 @@ defmodule Kantoku.Engine.Elixir.Breakers do
   def handle_call({:ask, key, keeper, command, now}, {pid, _tag}, state) do
     case state.machines do
       %{^key => {^keeper, machine}} ->
-        {answer, change, machine} = run(machine, command, pid, now)
+        now = Shape.now!(now)
+        {running, clock} = state |> clock(keeper) |> Clock.running(now)
+        {answer, change, machine} = run(machine, judged(command, clock, now), pid, running)
         told = if change, do: {:changed, [change], answer}, else: answer
-        {:reply, told, state |> watch_owner(pid, machine) |> put(key, keeper, machine)}
+        {:reply, told, state |> put_clock(keeper, clock) |> watch_owner(pid, machine) |> put(key, keeper, machine)}
 
       %{} ->
         {:reply, :unknown, state}
@@ -91,7 +105,13 @@ defmodule Kantoku.Engine.Elixir.Breakers do
   def handle_info({:DOWN, _ref, :process, pid, _reason}, state) do
     own = for {key, {^pid, _machine}} <- state.machines, do: key
     state = Enum.reduce(own, state, &delete(&2, &1))
-    state = %{state | keepers: Map.delete(state.keepers, pid), owners: Map.delete(state.owners, pid)}
+
+    state = %{
+      state
+      | keepers: Map.delete(state.keepers, pid),
+        owners: Map.delete(state.owners, pid),
+        clocks: Map.delete(state.clocks, pid)
+    }
 
     {:noreply,
      for({key, {keeper, machine}} <- state.machines, pid in Machine.owners(machine), reduce: state) do
@@ -100,6 +120,15 @@ defmodule Kantoku.Engine.Elixir.Breakers do
   end
 
   def handle_info(_other, state), do: {:noreply, state}
+
+  defp clock(%{clocks: clocks}, keeper), do: Map.get(clocks, keeper, %Clock{})
+  defp put_clock(state, keeper, clock), do: %{state | clocks: Map.put(state.clocks, keeper, clock)}
+
+  # What was under way while we were stopped may have failed for that, and took longer by it: it says nothing.
+  defp judged({:record, ticket, _ending, took} = command, clock, now),
+    do: if(Clock.spans_gap?(clock, now, took), do: {:record, ticket, :ignore, took}, else: command)
+
+  defp judged(command, _clock, _now), do: command
 
   defp run(machine, :allow, pid, now), do: Machine.allow(machine, pid, now)
 

@@ -10,7 +10,10 @@
 //! B4. What is counted is the last `size` outcomes of this turn, or those of its last `size` seconds.
 //! B5. Each change of state is told to exactly one caller.
 //! B6. What is sent for another generation changes nothing.
+//!
+//! Times are whatever the caller says; `Clock` says those in which we ran.
 
+mod clock;
 mod config;
 mod machine;
 mod names;
@@ -20,6 +23,7 @@ mod window;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+pub use clock::{Clock, Moment, PERIOD};
 pub use config::{Config, PERCENT, Span};
 pub use machine::{Admission, Change, Ending, NEVER, STATES, State, Status};
 pub use names::Names;

@@ -42,6 +42,11 @@ defmodule Kantoku.Engine.Elixir.Breaker.Shape do
 
   def command!(_other), do: raise(ArgumentError)
 
+  @doc "A time, or `nil` for that in which it is asked for."
+  @spec time!(term) :: integer | nil
+  def time!(nil), do: nil
+  def time!(now), do: now!(now)
+
   @doc "A time; now, if it is `nil`."
   @spec now!(term) :: integer
   def now!(nil), do: System.monotonic_time(:nanosecond)
