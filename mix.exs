@@ -88,7 +88,7 @@ defmodule Kantoku.MixProject do
         Domains: [Kantoku.Domain],
         Pools: [Kantoku.Pool, Kantoku.Pool.Lease, Kantoku.Pool.Strategy, Kantoku.Backpressure],
         Breakers: [Kantoku.Breaker, Kantoku.Fuse, Kantoku.Fuse.Events, Kantoku.Fuse.Stats],
-        Health: [Kantoku.Health, Kantoku.Probe, Kantoku.Why],
+        Health: [Kantoku.Health, Kantoku.Probe, Kantoku.Why, Kantoku.Degradation],
         Registry: [Kantoku.Registry, Kantoku.Registry.Load, Kantoku.Entry],
         State: [Kantoku.Store, Kantoku.Store.Memory, Kantoku.Store.Disk],
         Scaling: [

@@ -3,7 +3,7 @@ defmodule Kantoku.Config do
   @moduledoc false
 
   alias Kantoku.Domain.{Definition, Policy, Wish}
-  alias Kantoku.{Breaker, Health, Migration, Options, Pool}
+  alias Kantoku.{Breaker, Degradation, Health, Migration, Options, Pool}
 
   @drain [
     timeout: [
@@ -47,6 +47,11 @@ defmodule Kantoku.Config do
       default: [],
       doc: "what is looked at and done about agents, or `false`: nothing; see `Kantoku.Health`."
     ],
+    degradation: [
+      kind: {:options_or, Degradation.Config.schema(), [false]},
+      default: [],
+      doc: "what is shed before memory or processors run out, or `false`: nothing; see `Kantoku.Degradation`."
+    ],
     drain: [kind: {:options, @drain}, doc: "how it ends:"],
     max_restarts: [kind: :non_negative, default: 3, doc: "how often domains may escalate to the instance, as in OTP."],
     max_seconds: [kind: :positive, default: 5, doc: "as in OTP."],
@@ -67,6 +72,7 @@ defmodule Kantoku.Config do
           breakers: [{name :: term, Breaker.Config.t()}],
           migration: Migration.Option.t(),
           health: Health.Config.t() | nil,
+          degradation: Degradation.Config.t() | nil,
           drain: %{timeout: pos_integer},
           max_restarts: non_neg_integer,
           max_seconds: pos_integer,
@@ -96,7 +102,8 @@ defmodule Kantoku.Config do
         pools: pools,
         breakers: breakers,
         migration: migration,
-        health: Health.Config.new!(Keyword.get(opts, :health, []))
+        health: Health.Config.new!(Keyword.get(opts, :health, [])),
+        degradation: Degradation.Config.new!(Keyword.get(opts, :degradation, []))
     })
   end
 

@@ -7,8 +7,8 @@ defmodule Kantoku.Error do
   | reason | meaning | details |
   |---|---|---|
   | `:not_running` | no instance of that name runs here | `instance` |
-  | `:not_found` | nothing of that name is known | `id`, `domain`, `pool`, `breaker` or `health` |
-  | `:restarting` | it crashed and comes back by itself | `id`, `pool`, `breaker` or `health`, `retry_in` (ms, or `:never` while it waits behind another of its group) |
+  | `:not_found` | nothing of that name is known | `id`, `domain`, `pool`, `breaker`, `health` or `degradation` |
+  | `:restarting` | it crashed and comes back by itself | `id`, `pool`, `breaker`, `health` or `degradation`, `retry_in` (ms, or `:never` while it waits behind another of its group) |
   | `:parked` | it crashed too often and waits for its timer or for `Kantoku.unpark/2` | `id`, `retry_in` (ms or `:never`) |
   | `:stopping` | it is being stopped | `id` |
   | `:draining` | the instance, domain or pool takes no new work | `instance`; when a start is refused also `domain`, `nil` for the instance; or `pool` |
@@ -18,7 +18,7 @@ defmodule Kantoku.Error do
   | `:start_failed` | its start function refused | `id`, `exit`; or `pool`, `ready`, `wanted`, `exit` |
   | `:not_parked` | there is nothing to unpark | `id` |
   | `:queue_full` | as many wait for the pool as may | `pool`, `retry_in` (ms) |
-  | `:overloaded` | the pool is overloaded, and this had waited too long | `pool`, `retry_in` |
+  | `:overloaded` | the pool is overloaded, and this had waited too long; or the VM is, and this is of a priority that is shed | `pool`, `retry_in`; then also `level` |
   | `:quota` | the quota of the pool or tenant is used up | `pool`, `retry_in` |
   | `:deadline` | it waited as long as it may, and was not begun | `pool`, `retry_in` (0: trying again is no use) |
   | `:closed` | the pool was closed meanwhile | `pool`, `retry_in` (0) |
@@ -83,6 +83,9 @@ defmodule Kantoku.Error do
     do:
       "the health of #{inspect(of)} of #{inspect(instance)} is not looked after: nothing of that name is there yet, or health is off"
 
+  defp sentence(:not_found, %{degradation: instance}),
+    do: "degradation is off in #{inspect(instance)}; leave out `degradation: false` when you start it"
+
   defp sentence(:not_found, d), do: "there is no agent #{show(d, :id)}; start it with Kantoku.start_agent/3"
 
   defp sentence(:restarting, %{pool: pool} = d),
@@ -94,6 +97,10 @@ defmodule Kantoku.Error do
   defp sentence(:restarting, %{health: {instance, _of}} = d),
     do:
       "who looks after the health of #{inspect(instance)} is being started again; try again in #{show(d, :retry_in)} ms"
+
+  defp sentence(:restarting, %{degradation: instance} = d),
+    do:
+      "who watches the degradation of #{inspect(instance)} is being started again; try again in #{show(d, :retry_in)} ms"
 
   defp sentence(:restarting, %{retry_in: :never} = d) do
     "agent #{show(d, :id)} is started again when the agent of its group that crashed is back; Kantoku.agents/1 says which that is"
@@ -145,6 +152,11 @@ defmodule Kantoku.Error do
 
   defp sentence(:queue_full, d),
     do: "as many requests wait for #{pool(d)} as may (max_queue); send fewer, or try again in #{show(d, :retry_in)} ms"
+
+  defp sentence(:overloaded, %{level: level} = d) do
+    "memory or run queues are at level #{level} of Kantoku.Degradation, and #{pool(d)} sheds requests of this priority; try again in " <>
+      "#{show(d, :retry_in)} ms"
+  end
 
   defp sentence(:overloaded, d),
     do: "#{pool(d)} is overloaded and drops who waited too long; send fewer, or try again in #{show(d, :retry_in)} ms"

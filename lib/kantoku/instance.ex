@@ -5,7 +5,7 @@ defmodule Kantoku.Instance do
 
   import Kantoku.Domain.Rows, only: [row: 0, row: 2]
 
-  alias Kantoku.{Breaker, Config, Drain, Health, Instances, Migration}
+  alias Kantoku.{Breaker, Config, Degradation, Drain, Health, Instances, Migration}
   alias Kantoku.Agent.Options
   alias Kantoku.Domain.{Book, Fuse, Gauges, Remains, Rows, Sweeper}
   alias Kantoku.Instance.Core
@@ -57,6 +57,7 @@ defmodule Kantoku.Instance do
       Fuse.child_spec({config.name, nil, epoch}),
       {Core, {config, epoch}},
       {Sweeper, {config.name, config.sweep}},
+      {Degradation.Watch, config.name},
       Life.warming(config.name, Enum.map(config.pools, & &1.name)),
       {Drain.Server, {config.name, config.drain.timeout}}
     ]
@@ -78,6 +79,7 @@ defmodule Kantoku.Instance do
     Enum.each(config.breakers, fn {name, breaker} -> Breaker.Notes.put(book, name, breaker) end)
     Enum.each(config.pools, &Life.enter(book, &1))
     Health.Board.enter(book, config.health)
+    Degradation.Notes.enter(book, config.degradation)
     hd(chain)
   end
 

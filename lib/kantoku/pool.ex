@@ -26,6 +26,7 @@ defmodule Kantoku.Pool do
     * **A pool with a breaker** (`breaker: [...]`, `Kantoku.Breaker`) refuses as `:breaker_open`, with `retry_in`, while too many requests fail
       or are slow. A worker that died and a time-out after a worker had begun are failures, as is what is handed in as `:error` or
       `:abandoned`; refusals and casts are neither. The breaker's name is `{:pool, name}`.
+    * **When the VM itself runs short** (`shed: :low`, `Kantoku.Degradation`), requests of a low priority are `:overloaded` at the door.
     * **A worker's death during a call reaches the caller at once**, as `:crashed`.
     * **Workers are agents of a domain of their own**, `{:pool, name}`, with ids `{:pool, name, number}`. What keeps crashing or
       does not start backs off and is parked (`Kantoku.Domain`), while the pool goes on with the rest and `status/1` says
@@ -80,10 +81,11 @@ defmodule Kantoku.Pool do
   """
   @spec call(t, request :: term, keyword) :: {:ok, reply :: term} | {:error, Error.t()}
   def call(pool, request, opts \\ []) do
-    case Detours.of(pool) do
+    case Detours.way(pool, opts) do
       nil -> Calls.call(pool, request, opts)
       :choice -> Calls.routed(pool, request, opts)
       :breaker -> Guard.call(pool, request, opts)
+      {:error, _shed} = refused -> refused
     end
   end
 
@@ -93,7 +95,11 @@ defmodule Kantoku.Pool do
   """
   @spec cast(t, request :: term, keyword) :: :ok | {:error, Error.t()}
   def cast(pool, request, opts \\ []) do
-    if Detours.of(pool) == :breaker, do: Guard.cast(pool, request, opts), else: Calls.cast(pool, request, opts)
+    case Detours.way(pool, opts) do
+      :breaker -> Guard.cast(pool, request, opts)
+      {:error, _shed} = refused -> refused
+      _straight_or_routed -> Calls.cast(pool, request, opts)
+    end
   end
 
   @doc """
@@ -106,10 +112,11 @@ defmodule Kantoku.Pool do
   """
   @spec run(t, (pid -> result), keyword) :: {:ok, result} | {:error, Error.t()} when result: term
   def run(pool, fun, opts \\ []) do
-    case Detours.of(pool) do
+    case Detours.way(pool, opts) do
       nil -> Leases.run(pool, fun, opts)
       :choice -> Leases.run_routed(pool, fun, opts)
       :breaker -> Guard.run(pool, fun, opts)
+      {:error, _shed} = refused -> refused
     end
   end
 
@@ -120,10 +127,11 @@ defmodule Kantoku.Pool do
   """
   @spec checkout(t, keyword) :: {:ok, Lease.t()} | {:error, Error.t()}
   def checkout(pool, opts \\ []) do
-    case Detours.of(pool) do
+    case Detours.way(pool, opts) do
       nil -> Leases.checkout(pool, opts)
       :choice -> Leases.routed(pool, opts)
       :breaker -> Guard.checkout(pool, opts)
+      {:error, _shed} = refused -> refused
     end
   end
 

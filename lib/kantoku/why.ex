@@ -23,6 +23,7 @@ defmodule Kantoku.Why do
   | `:breaker_open` | agent, pool, call | its breaker (`{:agent, id}`, `{:pool, name}`) lets no call pass | `breaker`, `state`, `retry_in`, `failure_rate` |
   | `:workers` | pool | workers are missing | `missing`, `wanted`, `exit` of the last failure, `workers`: for each that is down, why |
   | `:queue_full`, `:overloaded` | pool, call | as many wait as may; waits are too long | `queue`, `retry_in` of a call |
+  | `:overloaded` | pool, call | the VM is short of something, and the pool sheds low priorities | `level`, `memory`, `run_queue`, `sheds` |
   | any other of `Kantoku.Error` | call | why it was refused | the error's details |
   """
 

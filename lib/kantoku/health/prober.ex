@@ -10,9 +10,12 @@ defmodule Kantoku.Health.Prober do
   alias Kantoku.Domain.Rows
   alias Kantoku.Engine.Health
   alias Kantoku.Health.{Action, Board, Gate}
-  alias Kantoku.{Instances, Probe}
+  alias Kantoku.{Degradation, Instances, Probe}
 
   require Rows
+
+  # Who passes is asked once in so many periods, if that is enough.
+  @stretch 4
 
   @enforce_keys [:instance, :rows, :book, :board]
   defstruct @enforce_keys ++ [agents: %{}, monitors: %{}, asked: %{}, counts: %{}, waiting: :queue.new()]
@@ -82,13 +85,17 @@ defmodule Kantoku.Health.Prober do
 
   defp again(probe, verdict, state), do: stretched(probe, verdict, state) - jitter(probe, 1)
 
-  defp stretched(%{sample: :all, period: period}, _verdict, _state), do: period
-  defp stretched(%{sample: :adaptive, period: period}, {:success, _why}, _state), do: period * 4
-  defp stretched(%{sample: :adaptive, period: period}, _ill, _state), do: period
+  # Those that pass may be asked more seldom when something else is short.
+  defp stretched(%{sample: sample} = probe, {:success, _why}, state) when sample != :adaptive,
+    do: if(Degradation.Notes.sheds?(state.book, :sampling), do: @stretch, else: 1) * sampled(probe, state)
 
-  defp stretched(%{sample: {:sample, count}, period: period, id: id}, _verdict, %{counts: counts}),
+  defp stretched(%{sample: :adaptive, period: period}, {:success, _why}, _state), do: period * @stretch
+  defp stretched(probe, _ill_or_unknown, state), do: sampled(probe, state)
+
+  defp sampled(%{sample: {:sample, count}, period: period, id: id}, %{counts: counts}),
     do: period * max(1, div(counts[id] + count - 1, count))
 
+  defp sampled(%{period: period}, _state), do: period
   @impl true
   def handle_info({:due, {node, epoch, id} = due}, state) do
     case state.agents do

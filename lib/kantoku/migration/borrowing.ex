@@ -16,7 +16,7 @@ defmodule Kantoku.Migration.Borrowing do
   def transaction({instance, pool} = name, fun, old, opts) when is_function(fun, 1) do
     old = Old.check!(:pools, old)
     opts = Keyword.validate!(opts, key: self(), timeout: @timeout, tenant: nil, priority: :normal)
-    gate = Settings.gate(instance, :pools, pool)
+    gate = Settings.gate_of_request(instance, :pools, pool)
 
     case gate do
       :off -> theirs(old, fun, opts[:timeout])

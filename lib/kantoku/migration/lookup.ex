@@ -7,7 +7,7 @@ defmodule Kantoku.Migration.Lookup do
   @doc "See `Kantoku.Migration.whereis/3`."
   @spec whereis(Supervision.subject(), term, term) :: pid | nil
   def whereis({instance, subject}, id, old) do
-    gate = Settings.gate(instance, :registry, subject)
+    gate = Settings.gate_of_request(instance, :registry, subject)
     # One that moves has no name for a moment.
     placed = Supervision.whereis({instance, subject, id})
 

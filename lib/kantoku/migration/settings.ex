@@ -48,6 +48,13 @@ defmodule Kantoku.Migration.Settings do
     end
   end
 
+  @doc "The same for a request that would be compared in a shadow: `:off` while that is shed."
+  @spec gate_of_request(atom, atom, term) :: Mode.gate()
+  def gate_of_request(instance, feature, subject) do
+    with :shadow <- gate(instance, feature, subject),
+         do: if(Kantoku.Degradation.sheds?(instance, :background), do: :off, else: :shadow)
+  end
+
   @spec fetch(key) :: {Mode.gate(), version :: integer, setting} | nil
   def fetch(key) do
     case :ets.lookup(@table, key) do

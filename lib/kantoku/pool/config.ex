@@ -129,6 +129,12 @@ defmodule Kantoku.Pool.Config do
       default: nil,
       doc: "options of `Kantoku.Breaker` for one that guards the pool, named `{:pool, name}`; `nil`: none."
     ],
+    shed: [
+      kind: {:one_of, [:none, :low, :normal]},
+      default: :none,
+      doc:
+        "requests of this priority and below are refused as `:overloaded` while the instance is at level 3 of `Kantoku.Degradation`."
+    ],
     on_abandon: [
       kind: {:one_of, [:wait, :replace]},
       default: :wait,
@@ -171,6 +177,7 @@ defmodule Kantoku.Pool.Config do
           weights: [{Engine.Pools.tenant(), pos_integer}],
           quotas: [Quota.t()],
           breaker: Breaker.Config.t() | nil,
+          shed: :none | :low | :normal,
           on_abandon: :wait | :replace,
           abandon_timeout: pos_integer | nil,
           target: non_neg_integer,

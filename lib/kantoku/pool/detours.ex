@@ -1,15 +1,27 @@
 defmodule Kantoku.Pool.Detours do
-  # Which pools' requests do not go straight to the engine: past a breaker, or by a module that chooses the worker. One word for the
+  # Which pools' requests do not go straight to the engine: past a breaker, by a module that chooses the worker, or
+  # not at all while low priorities are shed. One word for the
   # whole VM says whether any pool ever had one: where none has, a request pays for one read of memory that all schedulers share.
   @moduledoc false
 
   @any __MODULE__
 
-  @type kind :: :breaker | :choice
+  alias Kantoku.Error
+  alias Kantoku.Pool.Shed
+
+  @type kind :: :breaker | :choice | :shed
 
   @doc "What is to be done for a request of a pool before the engine is asked: nothing, `:choice`, or `:breaker` and then that."
-  @spec of(Kantoku.Pool.t()) :: kind | nil
+  @spec of(Kantoku.Pool.t()) :: :breaker | :choice | nil
   def of(pool), do: if(:persistent_term.get(@any, false), do: kind(pool))
+
+  @doc "The same of a request with these options, or why it is refused at once."
+  @spec way(Kantoku.Pool.t(), keyword) :: :breaker | :choice | nil | {:error, Error.t()}
+  def way(pool, opts) do
+    if :persistent_term.get(@any, false) do
+      with :ok <- Shed.let(pool, opts), do: kind(pool)
+    end
+  end
 
   defp kind(pool), do: if(:persistent_term.get({@any, :breaker, pool}, false), do: :breaker, else: :choice)
 

@@ -8,7 +8,7 @@ defmodule Kantoku.Pool.Life do
   alias Kantoku.Engine.Pools
   alias Kantoku.{Error, Instances, Telemetry}
   alias Kantoku.Instance.Core
-  alias Kantoku.Pool.{Config, Guard, Managers, Notes, Scaling, Strategy}
+  alias Kantoku.Pool.{Config, Guard, Managers, Notes, Scaling, Shed, Strategy}
 
   # Between two looks for a manager, in ms.
   @look 5
@@ -145,6 +145,7 @@ defmodule Kantoku.Pool.Life do
       Pools.pool_close(instance, pool)
       Strategy.set({instance, pool}, nil)
       Guard.set({instance, pool}, nil)
+      Shed.forget({instance, pool})
       Core.stop_domain(book, {:pool, pool})
       # Of what the manager wrote last.
       forget(book, pool)

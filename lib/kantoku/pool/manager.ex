@@ -19,7 +19,7 @@ defmodule Kantoku.Pool.Manager do
   alias Kantoku.Health.Gate
   alias Kantoku.{Error, Instances, Telemetry}
   alias Kantoku.Pool.{Abandoned, Condition, Config, Errands, Guard, Idle, Members, Memory, Notes, Pace}
-  alias Kantoku.Pool.{Quota, Scaling, Size, Strategy, Worker}
+  alias Kantoku.Pool.{Quota, Scaling, Shed, Size, Strategy, Worker}
 
   # An engine that does not know the instance yet is asked again after this many ms.
   @again 50
@@ -104,6 +104,7 @@ defmodule Kantoku.Pool.Manager do
     over_quota = Memory.over?(state.memory, Quota.memory(config.quotas))
     Strategy.set({instance, pool}, if(Config.custom?(config), do: config.strategy))
     Guard.set({instance, pool}, config.breaker)
+    Shed.set({instance, pool}, book, config.shed)
     answer = Pools.pool_open(instance, pool, self(), Config.for_engine(config, draining, over_quota))
     {answer, %{state | draining: draining, over_quota: over_quota}}
   end
@@ -182,6 +183,7 @@ defmodule Kantoku.Pool.Manager do
   def terminate(_reason, %{instance: instance, pool: pool}) do
     Strategy.set({instance, pool}, nil)
     Guard.forget({instance, pool})
+    Shed.forget({instance, pool})
   end
 
   # Told by the engine -----------------------------------------------------------------------------------------------------

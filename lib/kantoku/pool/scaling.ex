@@ -4,6 +4,7 @@ defmodule Kantoku.Pool.Scaling do
   # goes on in the same windows. Whatever may take long is done aside, by a process that says `{:scaling, kind, result}` when it is done.
   @moduledoc false
 
+  alias Kantoku.Degradation
   alias Kantoku.Pool.{Config, Forecast, Notes, Scaler}
   alias Kantoku.Pool.Scaler.{Decision, Headroom, Policy}
   alias Kantoku.Pool.Scaling.{Journal, Outlook, Readings, Recorder, Samples}
@@ -164,7 +165,8 @@ defmodule Kantoku.Pool.Scaling do
   # Aside ------------------------------------------------------------------------------------------------------------------
 
   defp review(%{outlook: outlook, policy: policy} = scaling, now) do
-    if Outlook.due?(outlook, policy, now) and not busy?(scaling, :review) do
+    if Outlook.due?(outlook, policy, now) and not busy?(scaling, :review) and
+         not Degradation.Notes.sheds?(scaling.book, :background) do
       history = outlook.history
       aside(%{scaling | outlook: %{outlook | reviewed: now}}, :review, fn -> Forecast.review(history, policy) end)
     else

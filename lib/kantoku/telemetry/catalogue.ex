@@ -206,6 +206,20 @@ defmodule Kantoku.Telemetry.Catalogue do
       metadata: []
     },
     %{
+      name: [:degradation, :entered],
+      doc:
+        "Memory or run queues came to a level: from now on this is shed. Of several levels at once each is told. `memory` and " <>
+          "`run_queue` are as in `Kantoku.Degradation.status/1`.",
+      measurements: [level: :count],
+      metadata: [:level, :sheds, :memory, :run_queue]
+    },
+    %{
+      name: [:degradation, :left],
+      doc: "They are below nine tenths of that level again: this is not shed any more.",
+      measurements: [level: :count],
+      metadata: [:level, :sheds, :memory, :run_queue]
+    },
+    %{
       name: [:health, :gap],
       doc:
         "We were not there ourselves for more than a period (stopped, asleep, starved): for another one nothing is held against anybody.",

@@ -2,7 +2,7 @@ defmodule Kantoku.Why.OfPool do
   # Why a pool does not serve, or not as it should. Asks no process.
   @moduledoc false
 
-  alias Kantoku.{Error, Pool, Why}
+  alias Kantoku.{Degradation, Error, Pool, Why}
   alias Kantoku.Why.OfAgent
 
   # Workers are explained one by one, up to so many.
@@ -15,12 +15,29 @@ defmodule Kantoku.Why.OfPool do
     with {:ok, status} <- Pool.status(pool), {:ok, workers} <- Pool.workers(pool) do
       {:ok,
        draining(pool, status) ++
-         Why.breaker(instance, {:pool, name}) ++ workers(pool, status, workers) ++ full(pool, status)}
+         Why.breaker(instance, {:pool, name}) ++ shed(pool) ++ workers(pool, status, workers) ++ full(pool, status)}
     end
   end
 
   defp draining(_pool, %{draining: false}), do: []
   defp draining(pool, _status), do: [%Why{reason: :draining, text: Exception.message(Error.new(:draining, pool: pool))}]
+
+  # Only as long as it is so.
+  defp shed({instance, _name} = pool) do
+    with true <- Pool.Shed.shedding?(pool), {:ok, %{level: level} = status} <- Degradation.status(instance) do
+      [
+        %Why{
+          reason: :overloaded,
+          since: status.since,
+          evidence: Map.take(status, [:level, :memory, :run_queue, :sheds]),
+          lift: {Degradation, :configure, [instance, [max_level: level - 1]]},
+          text: Exception.message(Error.new(:overloaded, pool: pool, level: level, retry_in: 0))
+        }
+      ]
+    else
+      _not_shed -> []
+    end
+  end
 
   # Down, or up and not taking work: each has a call of its own that brings it back.
   defp workers({_instance, _name} = pool, %{wanted: wanted} = status, workers) do
