@@ -5,7 +5,7 @@ defmodule Demo.Errand do
   # Why nothing is lost and nothing counted twice, whoever is killed, refused or late:
   #
   # E1  *Nothing is lost*, as whoever is not told of the result asks again, however often: after a refusal (`:queue_full`, `:overloaded`,
-  #     `:closed`: no worker has it), a wait that was too long (likewise), a worker's death and a late answer (a worker may have it).
+  #     `:breaker_open`, `:closed`: no worker has it), a wait that was too long (likewise), a worker's death and a late answer (a worker may have it).
   # E2  A file may be read and a part extracted any number of times: these change nothing that counts. So any worker of those pools will
   #     do, and another one each time.
   # E3  A merge does count. A shard knows what it has merged by the key of the part, `{pass, file, part}`, keeps that in the snapshot
@@ -97,7 +97,7 @@ defmodule Demo.Errand do
 
   defp gauge(:gone), do: :died
   defp gauge(:late), do: :late
-  defp gauge(%Error{reason: reason}) when reason in [:queue_full, :overloaded], do: reason
+  defp gauge(%Error{reason: reason}) when reason in [:queue_full, :overloaded, :breaker_open], do: reason
   defp gauge(%Error{reason: reason}) when reason in [:timeout, :deadline], do: :late
   defp gauge(%Error{reason: reason}) when reason in [:closed, :draining], do: :pool_closed
   defp gauge(%Error{reason: reason}) when reason in [:crashed, :restarting, :parked], do: :died

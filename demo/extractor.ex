@@ -27,6 +27,11 @@ defmodule Demo.Extractor do
     {%{agent | taken: agent.taken + 1}, [{:reply, :taken}, {:deliver, errand, Tally.of(text)}]}
   end
 
+  def cmd(agent, {:fault, kind, instance}) do
+    Demo.Fault.strike(kind, instance)
+    {agent, []}
+  end
+
   @impl true
   def handle_directive({:deliver, errand, tally}, _id, context), do: deliver(errand, tally, context, now() + @patience)
 

@@ -5,7 +5,7 @@ defmodule Demo.Fleet do
   # of the result in its snapshots, so theirs is a pool of a fixed size, which lets nobody go.
   @moduledoc false
 
-  alias Demo.{Crew, Gauges, Options}
+  alias Demo.{Crew, Fault, Gauges, Options}
   alias Kantoku.{Error, Pool, Registry}
 
   # A large fleet on a small machine takes a while to start.
@@ -29,8 +29,12 @@ defmodule Demo.Fleet do
     {:ok, crew} = Crew.named(options.crew)
     :ok = crew.open(instance)
     sizes = sizes(options.agents)
-    pools = for kind <- kinds(), do: [worker: worker(crew, instance, kind)] ++ pool(kind, sizes[kind])
-    {:ok, supervisor} = Kantoku.start_link(name: instance, engine: options.engine, pools: pools)
+
+    pools =
+      for kind <- kinds(), do: [worker: worker(crew, instance, kind)] ++ pool(kind, sizes[kind]) ++ guard(kind, options)
+
+    more = if options.faults, do: Fault.options(), else: []
+    {:ok, supervisor} = Kantoku.start_link([name: instance, engine: options.engine, pools: pools] ++ more)
     %__MODULE__{instance: instance, supervisor: supervisor, crew: crew, sizes: sizes}
   end
 
@@ -55,6 +59,12 @@ defmodule Demo.Fleet do
       warm_up_timeout: @warm_up
     ]
   end
+
+  # Where workers hang, a pool without end of patience is to be told when to wait. A shard is asked whatever becomes of it.
+  defp guard(kind, %{faults: true}) when kind != :index,
+    do: [breaker: [sliding_window_type: :time_based, sliding_window_size: 10, wait_duration_in_open_state: 1_000]]
+
+  defp guard(_kind, _options), do: []
 
   # Scaled by the requests that workers have; and at once, beyond that, while some wait.
   defp grown(size), do: div(size + 1, 2)
@@ -98,6 +108,23 @@ defmodule Demo.Fleet do
     case Pool.status({instance, kind}) do
       {:ok, status} -> status
       {:error, _opened_again} -> nil
+    end
+  end
+
+  @doc "The state of a pool's breaker, `nil` where there is none."
+  @spec breaker(t, kind) :: Kantoku.Breaker.state() | nil
+  def breaker(%{instance: instance}, kind) do
+    case Kantoku.Breaker.status({instance, {:pool, kind}}) do
+      {:ok, %{state: state}} -> state
+      {:error, _none} -> nil
+    end
+  end
+
+  @doc "How many agents fare how, in all pools."
+  @spec health(t) :: %{Kantoku.Health.state() => non_neg_integer}
+  def health(%{instance: instance}) do
+    for kind <- kinds(), {:ok, %{members: members}} <- [Kantoku.Health.status(instance, {:pool, kind})], reduce: %{} do
+      sum -> Map.merge(sum, members, fn _state, m, n -> m + n end)
     end
   end
 

@@ -6,7 +6,8 @@ defmodule Demo.Gauges do
 
   @names [:files, :parts, :bytes, :binary, :unreadable, :damaged, :too_large] ++
            [:kills, :spared, :restarts, :parked, :repeated, :refused, :called_back, :pass, :floor] ++
-           [:queue_full, :overloaded, :late, :died, :pool_closed] ++
+           [:queue_full, :overloaded, :late, :died, :pool_closed, :breaker_open] ++
+           [:hangs, :slowdowns, :leaks, :stuck_found, :healthy_restarted, :hung_killed, :hung_left] ++
            [{:again, :read}, {:again, :extract}, {:again, :index}]
   @numbers @names |> Enum.with_index(1) |> Map.new()
   @histograms [:work, :back, :beyond]

@@ -27,6 +27,11 @@ defmodule Demo.Indexer do
       else: {agent |> merge(tally) |> remember(pass, {file, part}) |> forget(floor), [{:reply, :merged}]}
   end
 
+  def cmd(agent, {:fault, kind, instance}) do
+    Demo.Fault.strike(kind, instance)
+    {agent, []}
+  end
+
   defp merged?(%{floor: floor}, pass, _part) when pass < floor, do: true
   defp merged?(%{merged: merged}, pass, part), do: is_map_key(merged, pass) and part in merged[pass]
 

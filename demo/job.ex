@@ -4,6 +4,7 @@ defmodule Demo.Job do
 
   alias Demo.{
     Chaos,
+    Faults,
     Fleet,
     Foreman,
     Gauges,
@@ -49,7 +50,7 @@ defmodule Demo.Job do
 
   defp heading(options, dir, walk) do
     "#{options.agents} agents#{of(options.crew)} on the #{options.engine} engine, #{length(walk.files)} files below #{dir}, " <>
-      "#{options.kill_rate} kills a second, #{options.seconds} s"
+      "#{options.kill_rate} kills a second#{if options.faults, do: ", hangs, slowdowns and leaks"}, #{options.seconds} s"
   end
 
   defp of(:kantoku), do: ""
@@ -59,17 +60,24 @@ defmodule Demo.Job do
     schedule = Schedule.new(options, System.monotonic_time(:millisecond))
     {:ok, peaks} = Peaks.start_link(fleet, schedule)
     {:ok, witness} = Witness.start_link(fleet)
-    Screen.show(screen, fn -> Progress.work(fleet, length(paths), schedule) end)
+    Screen.show(screen, fn -> Progress.work(fleet, length(paths), schedule, options.faults) end)
     chaos = Chaos.start_link(fleet, options.kill_rate, schedule.deadline, witness)
+    faults = if options.faults, do: faults(fleet, options, schedule)
 
     {took, passes} =
       :timer.tc(fn -> Foreman.run(fleet, numbered(paths), schedule, fn -> Operator.call_back(fleet) end) end)
 
     Chaos.stop(chaos)
+    if faults, do: Faults.stop(faults)
     peaks = Peaks.stop(peaks)
     Screen.say(screen, [])
     index = Operator.gather(fleet)
     %{passes: passes, index: index, missed: Witness.stop(witness), peaks: peaks, took: took}
+  end
+
+  defp faults(fleet, options, schedule) do
+    {:ok, faults} = Faults.start_link(fleet, options.kill_rate, schedule.deadline)
+    faults
   end
 
   defp numbered(paths), do: Enum.with_index(paths, &{&2, &1})

@@ -11,6 +11,7 @@ defmodule Demo.Options do
             engine: :native,
             crew: :kantoku,
             surge: false,
+            faults: false,
             json: false
 
   @type t :: %__MODULE__{
@@ -21,15 +22,16 @@ defmodule Demo.Options do
           engine: :native | :elixir,
           crew: :kantoku | :jido,
           surge: boolean,
+          faults: boolean,
           json: boolean
         }
 
   @switches [agents: :integer, kill_rate: :integer, seconds: :integer, engine: :string] ++
-              [jido: :boolean, surge: :boolean, json: :boolean, help: :boolean]
+              [jido: :boolean, surge: :boolean, faults: :boolean, json: :boolean, help: :boolean]
   @least [agents: 3, kill_rate: 0, seconds: 1]
 
   @usage """
-  bin/demo [DIR] [--agents N] [--kill-rate R] [--seconds S] [--engine native|elixir] [--jido] [--surge] [--json]
+  bin/demo [DIR] [--agents N] [--kill-rate R] [--seconds S] [--engine native|elixir] [--jido] [--surge] [--faults] [--json]
 
   N supervised agents (2000) in three pools work through every file below DIR, pass after pass for S seconds (30), while R of them
   a second (20) are killed. What they counted is compared with a plain computation. DIR is the system's own documentation if not
@@ -38,9 +40,11 @@ defmodule Demo.Options do
   --jido   the agents are Jido's, where Jido is to be had
   --surge  32 times as many files are handed out at once (1,024, not 32) for 15 s in the middle, or for half of the time if that
            is less: pools grow, requests wait, some are refused and asked again
+  --faults besides the kills, a quarter as often, agents hang, slow down and leak memory. Health has to find those that hang, and
+           to leave the others alone
   --json   the last line is the result as an object
 
-  Exit code: 0 identical, 1 not identical, 2 the job could not be begun.
+  Exit code: 0 identical, 1 not identical, or health restarted one that was well or missed one that hung, 2 the job could not be begun.
   """
 
   @doc "How to call it."
@@ -58,7 +62,8 @@ defmodule Demo.Options do
          :ok <- large_enough(given),
          {:ok, engine} <- engine(Keyword.get(given, :engine, "native")),
          crew = if(given[:jido], do: :jido, else: :kantoku),
-         {:ok, _module} <- Crew.named(crew) do
+         {:ok, _module} <- Crew.named(crew),
+         :ok <- fit(given, crew) do
       {:ok,
        struct!(__MODULE__, given |> Keyword.drop([:help, :jido]) |> Keyword.merge(dir: dir, engine: engine, crew: crew))}
     else
@@ -80,6 +85,12 @@ defmodule Demo.Options do
       nil -> :ok
       {name, least} -> {:error, "#{switch(name)} is at least #{least}, got #{given[name]}"}
     end
+  end
+
+  defp fit(given, crew) do
+    if given[:faults] && crew == :jido,
+      do: {:error, "--faults befall Kantoku's own agents, which --jido has none of"},
+      else: :ok
   end
 
   defp switch(name), do: "--" <> String.replace(Atom.to_string(name), "_", "-")

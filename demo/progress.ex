@@ -7,14 +7,16 @@ defmodule Demo.Progress do
   alias Demo.{Fleet, Gauges, Schedule}
 
   @doc "The fleet at work on passes over `total` files."
-  @spec work(Fleet.t(), total :: pos_integer, Schedule.t()) :: {[String.t()], String.t()}
-  def work(%{instance: instance} = fleet, total, schedule) do
+  @spec work(Fleet.t(), total :: pos_integer, Schedule.t(), faults :: boolean) :: {[String.t()], String.t()}
+  def work(%{instance: instance} = fleet, total, schedule, faults?) do
     now = now()
     gauges = instance |> Gauges.all() |> Map.put(:elapsed, now - schedule.began)
     agents = Fleet.agents(fleet)
     pools = for kind <- Fleet.kinds(), status = Fleet.status(fleet, kind), do: {kind, status}
     surge = if Schedule.surging?(schedule, now), do: "  SURGE", else: ""
-    {lines(instance, gauges, agents, pools, total, surge), line(instance, gauges, agents, pools, surge)}
+    faults = if faults?, do: faults(fleet, gauges, pools), else: []
+    lines = lines(instance, gauges, agents, pools, total, surge) ++ Enum.map(faults, &("  " <> &1))
+    {lines, line(instance, gauges, agents, pools, surge) <> Enum.map_join(faults, &("  " <> &1))}
   end
 
   defp lines(instance, gauges, agents, pools, total, surge) do
@@ -26,6 +28,19 @@ defmodule Demo.Progress do
         "  chaos    #{count(gauges.kills)} kills, #{count(gauges.restarts)} restarts, back in #{spread(Gauges.spread(instance, :back))}",
         "  parts    #{count(gauges.parts)} merged, #{count(gauges.repeated)} asked for again, #{count(gauges.refused)} refused as known"
       ]
+  end
+
+  defp faults(fleet, gauges, pools) do
+    health = Fleet.health(fleet)
+    breakers = for kind <- Fleet.kinds(), state = Fleet.breaker(fleet, kind), do: "#{kind} #{state}"
+    ejected = for {kind, %{ejected: count}} when count > 0 <- pools, do: "#{kind} #{count(count)} ejected"
+
+    [
+      "faults   #{count(gauges.hangs)} hangs, #{count(gauges.slowdowns)} slowdowns, #{count(gauges.leaks)} leaks",
+      "health   #{count(Map.get(health, :healthy, 0))} healthy, #{count(Map.get(health, :unhealthy, 0))} unhealthy, " <>
+        "#{count(gauges.stuck_found)} found stuck and restarted",
+      "breakers " <> Enum.join(breakers ++ ejected, ", ")
+    ]
   end
 
   defp pool({kind, status}, gauges) do

@@ -13,4 +13,10 @@ defmodule Demo.Reader do
   # Between two files it keeps nothing of the last one.
   @impl true
   def handle_call({:read, path}, _from, state), do: {:reply, Demo.Decode.file(path), state, :hibernate}
+
+  @impl true
+  def handle_cast({:fault, kind, instance}, state) do
+    Demo.Fault.strike(kind, instance)
+    {:noreply, state}
+  end
 end

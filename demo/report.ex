@@ -8,6 +8,8 @@ defmodule Demo.Report do
 
   @reasons [binary: "binary", unreadable: "unreadable", damaged: "damaged", too_large: "too large"]
 
+  @faults [:breaker_open, :hangs, :slowdowns, :leaks, :stuck_found, :hung_killed, :hung_left, :healthy_restarted]
+
   @enforce_keys [:gauges, :spreads, :options, :dir, :walk, :passes, :index, :reference, :took, :missed, :peaks]
   defstruct @enforce_keys
 
@@ -31,6 +33,10 @@ defmodule Demo.Report do
     should = should(report)
     report.index == should.tally and outcomes(report) == should.outcomes
   end
+
+  @doc "Whether health found all that hung, and left all others alone."
+  @spec well_looked_after?(t) :: boolean
+  def well_looked_after?(%{gauges: gauges}), do: gauges.healthy_restarted == 0 and gauges.hung_left == 0
 
   defp should(%{reference: reference, passes: passes}), do: Reference.times(reference, passes)
 
@@ -56,7 +62,7 @@ defmodule Demo.Report do
       "repeated   #{count(gauges.repeated)} pieces of work asked for again, #{count(gauges.refused)} second deliveries refused",
       "why        #{count(gauges.died)} workers died, #{count(gauges.late)} late; pools refused: #{count(gauges.queue_full)} queue full, " <>
         "#{count(gauges.overloaded)} overloaded, #{count(gauges.pool_closed)} closed"
-    ] ++ pools(report) ++ surge(report) ++ missed(report) ++ ["", verdict(report)]
+    ] ++ pools(report) ++ surge(report) ++ faults(report) ++ missed(report) ++ ["", verdict(report)]
   end
 
   defp pools(%{peaks: %{pools: pools}, gauges: gauges}) do
@@ -80,6 +86,17 @@ defmodule Demo.Report do
     [
       "surge      #{duration(surge.took * 1_000)} with #{Schedule.times()} times as many files at once: #{rate({surge.files, surge.took})} files/s, " <>
         "#{rate(rest)} without"
+    ]
+  end
+
+  defp faults(%{options: %{faults: false}}), do: []
+
+  defp faults(%{gauges: gauges}) do
+    [
+      "faults     #{count(gauges.hangs)} hangs, #{count(gauges.slowdowns)} slowdowns, #{count(gauges.leaks)} leaks; " <>
+        "breakers refused #{count(gauges.breaker_open)}",
+      "health     #{count(gauges.stuck_found)} agents found stuck and restarted, #{count(gauges.hung_killed)} killed before that, " <>
+        "#{count(gauges.hung_left)} not found; healthy agents restarted: #{count(gauges.healthy_restarted)}"
     ]
   end
 
@@ -144,6 +161,8 @@ defmodule Demo.Report do
         Enum.flat_map(report.spreads, &quantiles/1) ++
         [surge: report.peaks.surge != nil] ++
         Enum.map([:died, :late, :queue_full, :overloaded, :pool_closed], &{&1, gauges[&1]}) ++
+        [faults: options.faults] ++
+        Enum.map(@faults, &{&1, gauges[&1]}) ++
         Enum.flat_map(report.peaks.pools, &pool(&1, gauges))
     )
   end

@@ -38,6 +38,12 @@ loom_models() {
     cargo test --locked -p kantoku_core -p kantoku_rust_tests -- loom
 }
 
+# faulty_fleet ENGINE SECONDS: the main job while agents hang, slow down, leak and are killed; each is killed every ten seconds or so,
+# and one that hangs is found after five to seven.
+faulty_fleet() {
+  bin/demo --faults --agents 400 --kill-rate 40 --engine "$1" --seconds "$2" --json
+}
+
 # The tests that look for KANTOKU_SOAK do more of the same, those tagged so run only here.
 soak_tests() {
   mix test --only soak --only chaos --trace

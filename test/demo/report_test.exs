@@ -43,6 +43,26 @@ defmodule Demo.ReportTest do
     assert Report.json(report) =~ ~s("pool_read_ready_most":5,"pool_read_ready_least":4,"pool_read_queue_most":1200,)
   end
 
+  test "who was restarted though it was well, and who hung and was not found, are told and are no success" do
+    index = Tally.of("one two 3 one two 3")
+    faults = [{:hangs, 5}, {:slowdowns, 4}, {:leaks, 3}, {:stuck_found, 3}, {:hung_killed, 2}]
+    report = faulty(report(index, [{:files, 2} | faults]))
+    assert Report.well_looked_after?(report)
+    lines = Enum.join(Report.lines(report), "\n")
+    assert lines =~ "faults     5 hangs, 4 slowdowns, 3 leaks; breakers refused 0"
+
+    assert lines =~
+             "health     3 agents found stuck and restarted, 2 killed before that, 0 not found; healthy agents restarted: 0"
+
+    assert Report.json(report) =~
+             ~s("faults":true,"breaker_open":0,"hangs":5,"slowdowns":4,"leaks":3,"stuck_found":3,"hung_killed":2,"hung_left":0,"healthy_restarted":0,)
+
+    for wrong <- [:healthy_restarted, :hung_left],
+        do: refute(Report.well_looked_after?(report(index, [{:files, 2}, {wrong, 1}])))
+  end
+
+  defp faulty(report), do: %{report | options: %{report.options | faults: true}}
+
   # Two passes over one file of text.
   defp report(index, gauges) do
     instance = :"report#{System.unique_integer([:positive])}"
