@@ -16,13 +16,16 @@ defmodule Kantoku.InstanceCase do
     end
   end
 
-  @doc "Starts an instance with few partitions, on the first engine that is here; its name."
+  @doc """
+  Starts an instance with few partitions, on the first engine that is here; its name. How busy this machine is changes nothing in it,
+  unless the test says so (`:degradation`).
+  """
   def start!(opts \\ []) do
     name = :"kantoku_test_#{System.unique_integer([:positive])}"
     domains = opts |> Keyword.get(:domains, []) |> with_default() |> Enum.map(&small/1)
 
-    opts =
-      Keyword.merge([name: name, engine: hd(Kantoku.EachEngine.engines()), sweep: 50], Keyword.delete(opts, :domains))
+    own = [name: name, engine: hd(Kantoku.EachEngine.engines()), sweep: 50, degradation: false]
+    opts = Keyword.merge(own, Keyword.delete(opts, :domains))
 
     ExUnit.Callbacks.start_supervised!({Kantoku, [domains: domains] ++ opts}, id: name)
     name

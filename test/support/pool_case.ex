@@ -34,9 +34,9 @@ defmodule Kantoku.PoolCase do
     end
   end
 
-  @doc "Starts an instance with nothing in it; its name."
+  @doc "Starts an instance with nothing in it, to which it does not matter how busy this machine is; its name."
   def instance!(engine, opts \\ []) do
-    own = [name: name(), engine: engine, domains: [[name: :default, partitions: 2]]]
+    own = [name: name(), engine: engine, domains: [[name: :default, partitions: 2]], degradation: false]
     opts = Keyword.merge(own, opts)
     ExUnit.Callbacks.start_supervised!({Kantoku, opts}, id: opts[:name])
     opts[:name]

@@ -96,6 +96,7 @@ defmodule Kantoku.Health.Prober do
     do: period * max(1, div(counts[id] + count - 1, count))
 
   defp sampled(%{period: period}, _state), do: period
+
   @impl true
   def handle_info({:due, {node, epoch, id} = due}, state) do
     case state.agents do

@@ -1,13 +1,13 @@
 defmodule Kantoku.Pool.Detours do
-  # Which pools' requests do not go straight to the engine: past a breaker, by a module that chooses the worker, or
-  # not at all while low priorities are shed. One word for the
-  # whole VM says whether any pool ever had one: where none has, a request pays for one read of memory that all schedulers share.
+  # Which pools' requests do not go straight to the engine: past a breaker, by a module that chooses the worker, or not at all while
+  # low priorities are shed. One word for the whole VM says whether any pool ever had one: where none has, a request pays for one read of
+  # memory that all schedulers share.
   @moduledoc false
-
-  @any __MODULE__
 
   alias Kantoku.Error
   alias Kantoku.Pool.Shed
+
+  @any __MODULE__
 
   @type kind :: :breaker | :choice | :shed
 
