@@ -33,8 +33,4 @@ defmodule Kantoku.Degradation.Levels do
 
     %__MODULE__{level: level, values: values}
   end
-
-  @doc "The last reading."
-  @spec last(t) :: number | nil
-  def last(%{values: values}), do: List.first(values)
 end
