@@ -1,5 +1,6 @@
 //! What a pool is asked, and what it answers: values that both sides of the lock know.
 
+use super::ejection::Cause;
 use super::telling::Refusal;
 use super::tickets::{Kind, Name, Route};
 
@@ -146,6 +147,15 @@ pub struct Status {
     pub credits: u64,
     /// Loans that wait for credits.
     pub wishes: u64,
+    /// Given no work for what their requests came to, or by hand; not ready by a probe.
+    pub ejected: u64,
+    pub not_ready: u64,
+    /// With less than their share.
+    pub growing: u64,
+    /// Whether those are given work all the same.
+    pub panic: u64,
+    /// How often nobody was ejected any more, as enough were.
+    pub held_back: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,8 +164,36 @@ pub struct Member {
     pub member: u64,
     pub leaving: bool,
     pub busy: bool,
+    /// Given nothing new: ejected, or not ready.
+    pub ejected: bool,
+    pub shut: bool,
     pub ongoing: u32,
     /// Nanoseconds.
     pub latency: u64,
     pub served: u64,
+}
+
+/// How a worker stands that was ejected, or is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Ejected,
+    /// It would be ejected, were that not only to be told.
+    Observed,
+    /// It is in, with less than its share.
+    Growing,
+    In,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ejection {
+    pub member: u64,
+    pub standing: Standing,
+    /// Of the last ejection; `None` of who is new.
+    pub cause: Option<Cause>,
+    /// For how long it stands so, and how long it will be out ([`super::FOREVER`]: until it is readmitted), in nanoseconds.
+    pub since: i64,
+    pub left: Option<i64>,
+    pub times: u32,
+    /// Of its share.
+    pub percent: u32,
 }

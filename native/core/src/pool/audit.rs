@@ -11,6 +11,7 @@ impl<W: World> Inner<W> {
         self.check_owners();
         self.check_leaving();
         self.check_places();
+        self.check_standing();
         self.credits.check();
     }
 
@@ -35,6 +36,19 @@ impl<W: World> Inner<W> {
         }
     }
 
+    // E3
+    fn check_standing(&self) {
+        let staying: Vec<_> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| !worker.leaving)
+            .collect();
+        let healthy = staying.iter().filter(|(_, worker)| !worker.is_aside()).count();
+        assert_eq!(healthy, self.workers.healthy(), "who is not aside");
+        let few = healthy * 100 < self.config.panic_threshold as usize * staying.len();
+        assert_eq!(self.workers.in_panic(), few && staying.len() > 1, "panic");
+    }
+
     // P1
     fn check_permits(&self) {
         let mut ongoing = 0;
@@ -53,7 +67,8 @@ impl<W: World> Inner<W> {
                     "who waits has no worker"
                 );
             }
-            let takes = !worker.leaving && worker.ongoing < self.config.max_ongoing;
+            let barred = self.workers.is_barred(at);
+            let takes = !worker.leaving && !barred && worker.ongoing < self.config.max_ongoing;
             assert_eq!(self.workers.is_ready(at), takes, "who has a permit free is ready");
             assert!(
                 !worker.leaving || worker.ongoing > 0,

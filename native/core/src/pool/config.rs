@@ -5,7 +5,9 @@ use std::collections::HashMap;
 pub use super::workers::Strategy;
 
 use super::codel::Limits;
+use super::ejection::Ejecting;
 use super::quota::{Quota, Tenant};
+use super::workers::SlowStart;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -22,6 +24,11 @@ pub struct Config {
     pub over_quota: bool,
     pub weights: HashMap<Tenant, u32>,
     pub quotas: Vec<Quota>,
+    /// `None`: nobody is ejected but by hand.
+    pub ejection: Option<Ejecting>,
+    pub slow_start: Option<SlowStart>,
+    /// Percent of workers below which all are given work; 0: never.
+    pub panic_threshold: u32,
 }
 
 impl Config {
@@ -54,6 +61,9 @@ impl Default for Config {
             over_quota: false,
             weights: HashMap::new(),
             quotas: Vec::new(),
+            ejection: None,
+            slow_start: None,
+            panic_threshold: 0,
         }
     }
 }

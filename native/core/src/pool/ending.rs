@@ -5,7 +5,7 @@ use super::parcel::Baggage;
 use super::state::Inner;
 use super::telling::{Effect, Effects, Notice, Refusal};
 use super::tickets::{Kind, NONE, Name, Of, Stage, UNTIMED};
-use super::workers::mix;
+use super::workers::{Aside, mix};
 use super::{Cancelled, Joined, Outcome, Replied, Returned, World};
 
 impl<W: World> Inner<W> {
@@ -101,12 +101,27 @@ impl<W: World> Inner<W> {
             // Of one that waits nothing was given that could come back.
             _ => return Returned::Foreign,
         }
-        if outcome == Outcome::Abandoned {
-            self.abandon(at, effects);
-            return Returned::Done;
+        match outcome {
+            Outcome::Ok => {
+                let worker = ticket.worker;
+                self.workers.get_mut(worker).toll.succeeded();
+                self.finish(at, clock, world, effects);
+            }
+            Outcome::Error => {
+                self.failed(ticket.worker, clock(), effects);
+                self.finish(at, clock, world, effects);
+            }
+            Outcome::Abandoned => self.give_up(at, clock(), world, effects),
         }
-        self.finish(at, clock, world, effects);
         Returned::Done
+    }
+
+    // As failed: its owner waited for it in vain.
+    fn give_up(&mut self, at: u32, now: i64, world: &W, effects: &mut Effects<W::Content>) {
+        let worker = self.tickets.get(at).worker;
+        self.abandon(at, effects);
+        self.failed(worker, now, effects);
+        self.serve_if_any(now, world, effects);
     }
 
     // The worker is done with it, and whoever is next gets the permit. The clock is only read where that matters.
@@ -152,7 +167,8 @@ impl<W: World> Inner<W> {
         if ticket.stage == Stage::Abandoned {
             return Replied::Late;
         }
-        let owner = ticket.owner;
+        let (owner, worker) = (ticket.owner, ticket.worker);
+        self.workers.get_mut(worker).toll.succeeded();
         self.finish(at, clock, world, effects);
         Replied::To(owner)
     }
@@ -187,7 +203,7 @@ impl<W: World> Inner<W> {
                 Cancelled::Withdrawn
             }
             Stage::Served => {
-                self.abandon(at, effects);
+                self.give_up(at, now, world, effects);
                 Cancelled::Abandoned
             }
             Stage::Held => {
@@ -239,7 +255,9 @@ impl<W: World> Inner<W> {
             return Joined::Dead;
         }
         let known = self.workers.of_pid(pid);
-        if known.is_some_and(|at| !self.workers.get(at).leaving) {
+        if let Some(at) = known.filter(|&at| !self.workers.get(at).leaving) {
+            self.put_aside(at, Aside::Shut, false, effects);
+            self.serve_if_any(now, world, effects);
             return Joined::Done;
         }
         let number = known.map_or(member, |at| self.workers.get(at).member);
@@ -251,8 +269,10 @@ impl<W: World> Inner<W> {
             None => {
                 let at = self.workers.add(pid, member, handle);
                 self.workers.set_ready(at, true);
+                self.inherit(at, now, effects);
             }
         }
+        self.feel(effects);
         self.serve(now, world, effects);
         Joined::Done
     }
@@ -290,10 +310,12 @@ impl<W: World> Inner<W> {
         let Some(worker) = self.workers.of_pid(pid) else {
             return false;
         };
+        self.forgive(worker);
         if self.workers.set_leaving(worker, true) {
             self.counts.on_leaving += u64::from(self.workers.get(worker).ongoing);
         }
         self.workers.set_ready(worker, false);
+        self.feel(effects);
         self.let_go(worker, effects);
         true
     }
@@ -303,6 +325,9 @@ impl<W: World> Inner<W> {
         let dead = self.workers.get(worker);
         self.counts.on_leaving -= u64::from(dead.ongoing) * u64::from(dead.leaving);
         let tickets: Vec<u32> = self.tickets.walk(dead.tickets, Of::Worker).collect();
+        let waited_for = |&&at: &&u32| self.tickets.get(at).stage != Stage::Abandoned;
+        let failures = tickets.iter().filter(waited_for).count();
+        self.bequeath(worker, failures as u32);
         for at in tickets {
             let stage = self.tickets.get(at).stage;
             self.uncount(stage);
@@ -314,6 +339,7 @@ impl<W: World> Inner<W> {
         }
         let pid = self.workers.remove(worker).pid;
         effects.push(Effect::Tell(Notice::Down { worker: pid }));
+        self.feel(effects);
     }
 
     /// Abandoned tickets whose request was sent.
@@ -343,19 +369,17 @@ impl<W: World> Inner<W> {
             self.tickets.begin_at(mix(u64::from(generation), 0));
             self.credits.begin_at(mix(u64::from(generation), 1));
             self.codel.begin(now, config.codel());
+            self.records.begin(now);
         }
         self.workers.set_strategy(config.strategy);
         if config.quotas != self.config.quotas {
             self.buckets.keep(&self.config.quotas, &config.quotas);
         }
-        self.config = config;
+        let rules = std::mem::replace(&mut self.config, config).ejection;
+        self.judge_anew(rules, now, effects);
         self.waiting.weigh(|tenant| self.config.weight(tenant));
         let all: Vec<u32> = self.workers.iter().map(|(at, _)| at).collect();
-        for at in all {
-            let worker = self.workers.get(at);
-            let ready = !worker.leaving && worker.ongoing < self.config.max_ongoing;
-            self.workers.set_ready(at, ready);
-        }
+        all.into_iter().for_each(|at| self.say_ready(at));
         self.serve(now, world, effects);
     }
 

@@ -97,13 +97,13 @@ impl<W: World> Inner<W> {
     }
 
     fn free_permits(&self) -> u64 {
-        let used = self.counts.ongoing - self.counts.on_leaving;
+        let used = self.counts.ongoing - self.counts.on_leaving - self.workers.ongoing_of_barred();
         self.permits().saturating_sub(used)
     }
 
     // Of workers that take work.
     fn permits(&self) -> u64 {
-        self.workers.taking() as u64 * u64::from(self.config.max_ongoing)
+        self.workers.serving() as u64 * u64::from(self.config.max_ongoing)
     }
 
     // How many may wait so that they wait no longer than they are to. While nothing was served yet, one more for each permit.

@@ -6,14 +6,16 @@ use super::{Member, Status, World};
 
 impl<W: World> Inner<W> {
     pub fn status(&self) -> Status {
+        let all = || self.workers.iter().map(|(_, worker)| worker);
         let leaving = self.workers.iter().filter(|(_, worker)| worker.leaving).count() as u64;
         let free = |worker: &Worker<_>| u64::from(self.config.max_ongoing.saturating_sub(worker.ongoing));
-        let takes = |worker: &&Worker<_>| !worker.leaving;
-        let all = || self.workers.iter().map(|(_, worker)| worker);
+        let panic = self.workers.in_panic();
+        let takes = |worker: &&Worker<_>| !worker.leaving && (panic || !worker.is_aside());
+        let count = |of: fn(&Worker<_>) -> bool| all().filter(|worker| of(worker)).count() as u64;
         let cost = self.counts.cost.read().max(0) as u64;
         Status {
             workers: self.workers.len() as u64,
-            ready: self.workers.len() as u64 - leaving,
+            ready: self.workers.serving() as u64,
             leaving,
             free: all().filter(takes).map(free).sum(),
             ongoing: self.counts.ongoing,
@@ -34,16 +36,23 @@ impl<W: World> Inner<W> {
             let_through: self.buckets.let_through(&self.config.quotas, cost),
             credits: self.credits.held(),
             wishes: self.credits.wishing() as u64,
+            ejected: count(|worker| worker.is_ejected() && !worker.leaving),
+            not_ready: count(|worker| worker.is_shut() && !worker.leaving),
+            growing: count(|worker| worker.growing_since().is_some()),
+            panic: u64::from(panic),
+            held_back: self.records.held_back,
         }
     }
 
     /// In order of their numbers.
     pub fn members(&self) -> Vec<Member> {
-        let member = |(at, worker): (u32, &Worker<_>)| Member {
+        let member = |(_, worker): (u32, &Worker<_>)| Member {
             pid: worker.pid,
             member: worker.member,
             leaving: worker.leaving,
-            busy: !self.workers.is_ready(at),
+            busy: worker.ongoing >= self.config.max_ongoing,
+            ejected: worker.is_ejected() && !self.workers.in_panic(),
+            shut: worker.is_shut() && !self.workers.in_panic(),
             ongoing: worker.ongoing,
             latency: worker.latency as u64,
             served: worker.served,
@@ -60,5 +69,6 @@ impl<W: World> Inner<W> {
             + self.waiting.bytes()
             + self.buckets.bytes()
             + self.credits.bytes()
+            + self.records.bytes()
     }
 }

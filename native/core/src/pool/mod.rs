@@ -5,7 +5,7 @@
 //! caller to carry out after it.
 //!
 //! P1. A ticket that is served, held or abandoned uses exactly one permit of one worker; one that waits uses none.
-//! P2. Nobody waits while a permit is free.
+//! P2. Nobody waits while a permit is free of a worker that is given work (`standing`).
 //! P3. A ticket ends once: what comes under its name after that finds nothing.
 //! P4. An owner's death ends or abandons all its tickets; a worker's death ends all that it has.
 //! P5. A worker that may still be busy with an abandoned ticket is not given its permit again before someone says that it has
@@ -21,6 +21,7 @@ mod choosing;
 mod codel;
 mod config;
 mod credits;
+mod ejection;
 mod ending;
 mod lending;
 mod looking;
@@ -28,6 +29,7 @@ mod owners;
 mod parcel;
 mod quota;
 mod random;
+mod standing;
 mod state;
 mod telling;
 mod tickets;
@@ -40,15 +42,18 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
 pub use answers::{
-    Asked, Asking, Borrowing, Cancelled, Dealing, Dealt, Joined, Member, Outcome, Replied, Returned, Status,
+    Asked, Asking, Borrowing, Cancelled, Dealing, Dealt, Ejection, Joined, Member, Outcome, Replied,
+    Returned, Standing, Status,
 };
 pub use config::{Config, Strategy};
 pub use credits::{LoanName, Tally};
+pub use ejection::{Cause, Ejecting};
 pub use parcel::{Baggage, Parcel, Sealed};
 pub use quota::{Quota, Tenant, What, Who};
+pub use standing::FOREVER;
 pub use telling::{Effect, Effects, Notice, Refusal};
 pub use tickets::{Kind, Name, Route, Stage};
-pub use workers::mix;
+pub use workers::{SlowStart, mix};
 
 use owners::Owners;
 use state::{Admitted, Inner};
@@ -130,9 +135,14 @@ impl<W: World> Pool<W> {
         &self,
         generation: u32,
         pid: u64,
+        now: i64,
+        world: &W,
         effects: &mut Effects<W::Content>,
     ) -> Result<bool, Closed> {
-        Ok(self.enter(generation)?.leave(pid, effects))
+        let mut inner = self.enter(generation)?;
+        let known = inner.leave(pid, effects);
+        inner.serve_if_any(now, world, effects);
+        Ok(known)
     }
 
     /// A worker died.
@@ -301,9 +311,17 @@ impl<W: World> Pool<W> {
         Ok(self.enter(generation)?.owner_died(pid, effects))
     }
 
-    /// Refuses who waits too long. To be called now and then.
-    pub fn tick(&self, generation: u32, now: i64, effects: &mut Effects<W::Content>) -> Result<(), Closed> {
-        self.enter(generation)?.tick(now, effects);
+    /// Refuses who waits too long, and looks who is to be ejected or let in. To be called now and then.
+    pub fn tick(
+        &self,
+        generation: u32,
+        now: i64,
+        world: &W,
+        effects: &mut Effects<W::Content>,
+    ) -> Result<(), Closed> {
+        let mut inner = self.enter(generation)?;
+        inner.review(now, world, effects);
+        inner.tick(now, effects);
         Ok(())
     }
 

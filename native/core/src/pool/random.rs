@@ -19,4 +19,10 @@ impl Random {
     pub fn below(&mut self, below: usize) -> usize {
         ((u128::from(self.next()) * below as u128) >> 64) as usize
     }
+
+    /// At least 0 and below 1.
+    pub fn part(&mut self) -> f64 {
+        const BITS: u32 = 53;
+        (self.next() >> (64 - BITS)) as f64 / (1_u64 << BITS) as f64
+    }
 }

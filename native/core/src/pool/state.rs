@@ -5,6 +5,7 @@ use super::config::Config;
 use super::credits::Credits;
 use super::parcel::{Baggage, Sealed};
 use super::quota::Buckets;
+use super::standing::Records;
 use super::telling::{Effect, Effects, Notice, Refusal};
 use super::tickets::{Fresh, Kind, MOST, Of, Stage, Tickets, UNTIMED};
 use super::waiting::Waiting;
@@ -23,6 +24,7 @@ pub struct Inner<W: World> {
     pub buckets: Buckets,
     pub counts: Counts,
     pub credits: Credits<W::Content>,
+    pub records: Records,
     pressed: bool,
 }
 
@@ -100,6 +102,7 @@ impl<W: World> Inner<W> {
             buckets: Buckets::default(),
             counts: Counts::default(),
             credits: Credits::default(),
+            records: Records::default(),
             pressed: false,
         }
     }
@@ -366,7 +369,9 @@ impl<W: World> Inner<W> {
     pub fn measure(&mut self, worker: u32, held: i64, now: i64) {
         self.counts.hold.add(held);
         let decay_time = self.config.decay_time;
-        self.workers.get_mut(worker).measure(held, now, decay_time);
+        let worker = self.workers.get_mut(worker);
+        worker.measure(held, now, decay_time);
+        worker.toll.took(held);
     }
 
     // Whether it is overloaded is said by the interval that is over.

@@ -38,6 +38,18 @@ pub enum Notice {
     },
     /// A request has to wait, or is refused, for the first time since the last tick.
     Pressed,
+    Ejected {
+        worker: u64,
+        member: u64,
+    },
+    /// The member is ejected no more.
+    Returned {
+        member: u64,
+    },
+    /// Who is ejected or not ready is given work all the same, or not any more.
+    Panic {
+        entered: bool,
+    },
 }
 
 impl Notice {

@@ -1,13 +1,19 @@
 //! The workers of a pool, and those of them that have a permit free.
 
+mod aside;
 mod strategies;
+mod weights;
 
+pub use aside::Aside;
 pub use strategies::mix;
+pub use weights::SlowStart;
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::ejection::Toll;
 use super::random::Random;
 use super::tickets::{Chain, NONE};
+use weights::GROWN;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
@@ -37,6 +43,11 @@ pub struct Worker<H> {
     pub latency: f64,
     pub measured: i64,
     pub served: u64,
+    pub toll: Toll,
+    ejected: bool,
+    shut: bool,
+    // Since when its share grows.
+    grows: i64,
     /// Ends with the worker.
     pub handle: H,
     // Where it stands among the ready.
@@ -88,6 +99,11 @@ pub struct Workers<H> {
     by_pid: HashMap<u64, u32>,
     by_member: HashMap<u64, u32>,
     leaving: usize,
+    // Of those that stay.
+    aside: usize,
+    panic: bool,
+    growing: usize,
+    slow_start: Option<SlowStart>,
     strategy: Strategy,
     ready: Ready,
     stamps: u64,
@@ -103,6 +119,10 @@ impl<H> Workers<H> {
             by_pid: HashMap::new(),
             by_member: HashMap::new(),
             leaving: 0,
+            aside: 0,
+            panic: false,
+            growing: 0,
+            slow_start: None,
             strategy,
             ready: Ready::of(strategy),
             stamps: 0,
@@ -115,7 +135,7 @@ impl<H> Workers<H> {
         self.by_pid.len()
     }
 
-    /// How many take work.
+    /// How many stay.
     pub fn taking(&self) -> usize {
         self.len() - self.leaving
     }
@@ -124,6 +144,9 @@ impl<H> Workers<H> {
     pub fn set_leaving(&mut self, at: u32, leaving: bool) -> bool {
         let before = std::mem::replace(&mut self.get_mut(at).leaving, leaving);
         self.leaving = self.leaving + usize::from(leaving) - usize::from(before);
+        if self.get(at).is_aside() {
+            self.aside = self.aside + usize::from(before) - usize::from(leaving);
+        }
         before != leaving
     }
 
@@ -162,6 +185,10 @@ impl<H> Workers<H> {
             latency: 0.0,
             measured: 0,
             served: 0,
+            toll: Toll::default(),
+            ejected: false,
+            shut: false,
+            grows: GROWN,
             handle,
             at: NONE,
             stamp: 0,
@@ -189,8 +216,10 @@ impl<H> Workers<H> {
 
     pub fn remove(&mut self, at: u32) -> Worker<H> {
         self.unready(at);
+        self.is_grown(at);
         let worker = self.places[at as usize].take().expect("who is removed is there");
         self.leaving -= usize::from(worker.leaving);
+        self.aside -= usize::from(worker.is_aside() && !worker.leaving);
         self.by_pid.remove(&worker.pid);
         if self.by_member.get(&worker.member) == Some(&at) {
             self.by_member.remove(&worker.member);
@@ -211,6 +240,20 @@ impl<H> Workers<H> {
         self.random.below(usize::MAX) as u64
     }
 
+    /// For each worker what its requests came to.
+    pub fn each_toll(&mut self, change: impl Fn(&mut Toll)) {
+        let all = self.places.iter_mut().flatten();
+        all.for_each(|worker| change(&mut worker.toll));
+    }
+
+    /// A random number up to `most`.
+    pub fn jitter(&mut self, most: i64) -> i64 {
+        match usize::try_from(most) {
+            Ok(most) if most > 0 => self.random.below(most.saturating_add(1)) as i64,
+            _ => 0,
+        }
+    }
+
     // The ready ------------------------------------------------------------------------------------------------------
 
     pub fn any_ready(&self) -> bool {
@@ -224,9 +267,9 @@ impl<H> Workers<H> {
         self.get(at).at != NONE
     }
 
-    /// Says whether a worker has a permit free.
+    /// Says whether a worker has a permit free. Who is barred is not ready for all that.
     pub fn set_ready(&mut self, at: u32, ready: bool) {
-        match (ready, self.is_ready(at)) {
+        match (ready && !self.is_barred(at), self.is_ready(at)) {
             (true, false) => self.make_ready(at),
             (false, true) => self.unready(at),
             _ => {}

@@ -28,18 +28,23 @@ impl<H> Workers<H> {
                 None => self.any(),
             },
         };
+        let chosen = if self.growing == 0 {
+            chosen
+        } else {
+            self.or_another(chosen, clock())
+        };
         self.last = self.get(chosen).member;
         Some(chosen)
     }
 
-    fn unordered(&self) -> &[u32] {
+    pub(super) fn unordered(&self) -> &[u32] {
         match &self.ready {
             Ready::Any(ready) => ready,
             Ready::Ordered(_) => unreachable!("kept in order only for those that take in order"),
         }
     }
 
-    fn ordered(&self) -> &BTreeSet<(u64, u32)> {
+    pub(super) fn ordered(&self) -> &BTreeSet<(u64, u32)> {
         match &self.ready {
             Ready::Ordered(ready) => ready,
             Ready::Any(_) => unreachable!("kept in order for those that take in order"),
@@ -88,7 +93,7 @@ impl<H> Workers<H> {
     }
 
     // Not the same, unless it is the only one.
-    fn another(&mut self, one: u32) -> u32 {
+    pub(super) fn another(&mut self, one: u32) -> u32 {
         let count = self.unordered().len();
         if count == 1 {
             return one;
