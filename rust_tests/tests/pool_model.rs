@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 
 use kantoku_core::pool::{
-    Asked, Asking, Borrowing, Cancelled, Config, Dealing, Dealt, Effect, Effects, Joined, Kind, LoanName,
-    Name, Notice, Outcome, Pool, Refusal, Replied, Returned, Route, Strategy as Choice,
+    Asked, Asking, Borrowing, Cancelled, Closed, Config, Dealing, Dealt, Effect, Effects, Ejecting, Joined,
+    Kind, LoanName, Name, Notice, Outcome, Pool, Refusal, Replied, Returned, Route, SlowStart,
+    Strategy as Choice,
 };
 use kantoku_rust_tests::cases;
 use proptest::collection::vec;
@@ -85,6 +86,25 @@ enum Op {
         count: u64,
         foreign: bool,
     },
+    /// A probe finds it not ready.
+    Shut {
+        pid: u64,
+    },
+    Eject {
+        member: u64,
+        ms: Option<i64>,
+    },
+    Readmit {
+        member: u64,
+    },
+    /// Other rules of who is ejected, how its share grows, and of panic.
+    Judge {
+        failures: Option<u32>,
+        enforced: bool,
+        percent: u32,
+        fresh: bool,
+        panic: u32,
+    },
     Tick,
     Pass {
         ms: i64,
@@ -139,6 +159,12 @@ fn op() -> impl Strategy<Value = Op> {
         ),
         8 => (0..8_usize, dealing(), 0..20_u64, prop::bool::weighted(0.1))
             .prop_map(|(at, dealing, count, foreign)| Op::Deal { at, dealing, count, foreign }),
+        1 => WORKERS.prop_map(|pid| Op::Shut { pid }),
+        1 => (0..5_u64, prop::option::of(1..300_i64)).prop_map(|(member, ms)| Op::Eject { member, ms }),
+        1 => (0..5_u64).prop_map(|member| Op::Readmit { member }),
+        1 => (prop::option::weighted(0.8, 1..4_u32), any::<bool>(), 1..101_u32, any::<bool>(), 0..101_u32).prop_map(
+            |(failures, enforced, percent, fresh, panic)| Op::Judge { failures, enforced, percent, fresh, panic }
+        ),
         2 => Just(Op::Tick),
         4 => (0..120_i64).prop_map(|ms| Op::Pass { ms }),
         1 => (strategy(), 1..4_u32, 0..12_usize, target, prop::bool::weighted(0.2)).prop_map(
@@ -245,6 +271,11 @@ impl Model {
     fn may_any_be_gone(&self, world: &World) -> bool {
         let mut names = self.names.iter();
         names.any(|&name| self.may_be_gone(name, world))
+    }
+
+    fn staying(&self, member: u64) -> bool {
+        let mut workers = self.workers.iter();
+        workers.any(|(pid, &number)| number == member && !self.leaving.contains(pid))
     }
 
     fn ongoing(&self, worker: u64) -> usize {
@@ -431,7 +462,13 @@ impl Run {
                         "P5"
                     );
                 }
-                Effect::Tell(Notice::Pressed) => {}
+                Effect::Tell(Notice::Ejected { worker, .. }) => {
+                    assert!(
+                        self.model.workers.contains_key(&worker),
+                        "who is ejected is there"
+                    );
+                }
+                Effect::Tell(Notice::Pressed | Notice::Returned { .. } | Notice::Panic { .. }) => {}
             }
         }
     }
@@ -445,10 +482,43 @@ impl Run {
                     self.model.leaving.insert(pid);
                 }
                 let mut effects = Effects::default();
-                let left = self.pool.leave(GENERATION, pid, &mut effects).expect("open");
+                let left = self
+                    .pool
+                    .leave(GENERATION, pid, self.now, &self.world, &mut effects)
+                    .expect("open");
                 assert_eq!(left, known);
                 self.carry_out(effects);
             }
+            Op::Shut { pid } => {
+                let known = self.model.workers.contains_key(&pid);
+                self.set_standing(known, |at, effects| {
+                    at.pool.shut(GENERATION, pid, at.now, &at.world, effects)
+                });
+            }
+            Op::Eject { member, ms } => {
+                let known = self.model.staying(member);
+                let length = ms.map(|ms| ms * MS);
+                self.set_standing(known, |at, effects| {
+                    at.pool
+                        .eject(GENERATION, member, length, at.now, &at.world, effects)
+                });
+            }
+            Op::Readmit { member } => {
+                let all = self.pool.ejections(GENERATION, self.now).expect("open");
+                let known = all
+                    .iter()
+                    .any(|known| known.member == member && known.left.is_some());
+                self.set_standing(known, |at, effects| {
+                    at.pool.readmit(GENERATION, member, at.now, &at.world, effects)
+                });
+            }
+            Op::Judge {
+                failures,
+                enforced,
+                percent,
+                fresh,
+                panic,
+            } => self.judge(failures, enforced, percent, fresh, panic),
             Op::Die { pid } => {
                 self.world.dead.borrow_mut().insert(pid);
             }
@@ -509,15 +579,7 @@ impl Run {
                     ..self.config.clone()
                 };
                 self.model.max_ongoing = max_ongoing as usize;
-                let mut effects = Effects::default();
-                self.pool.open(
-                    GENERATION,
-                    self.config.clone(),
-                    self.now,
-                    &self.world,
-                    &mut effects,
-                );
-                self.carry_out(effects);
+                self.reopen();
             }
         }
         self.pool.check();
@@ -543,7 +605,10 @@ impl Run {
                 // Who is buried for it was there before it.
                 let all: Vec<_> = effects.take().into_iter().flatten().collect();
                 let deaths = |effect: &Effect<u64>| {
-                    matches!(effect, Effect::Tell(Notice::Down { .. }) | Effect::Lost { .. })
+                    matches!(
+                        effect,
+                        Effect::Tell(Notice::Down { .. } | Notice::Panic { .. }) | Effect::Lost { .. }
+                    )
                 };
                 let first = all.iter().take_while(|effect| deaths(effect)).count();
                 let mut all = all.into_iter();
@@ -556,6 +621,50 @@ impl Run {
         effects
             .into_iter()
             .for_each(|effects| assert!(effects.is_empty()));
+    }
+
+    fn reopen(&mut self) {
+        let mut effects = Effects::default();
+        let config = self.config.clone();
+        self.pool
+            .open(GENERATION, config, self.now, &self.world, &mut effects);
+        self.carry_out(effects);
+    }
+
+    fn set_standing(
+        &mut self,
+        known: bool,
+        change: impl FnOnce(&Self, &mut Effects<u64>) -> Result<bool, Closed>,
+    ) {
+        let mut effects = Effects::default();
+        assert_eq!(change(self, &mut effects), Ok(known));
+        self.carry_out(effects);
+    }
+
+    fn judge(&mut self, failures: Option<u32>, enforced: bool, percent: u32, fresh: bool, panic: u32) {
+        self.config.ejection = failures.map(|failures| Ejecting {
+            enforced,
+            consecutive_failures: failures,
+            interval: 50 * MS,
+            base_ejection_time: 40 * MS,
+            max_ejection_time: 200 * MS,
+            max_ejection_time_jitter: 10 * MS,
+            max_ejection_percent: percent,
+            success_rate_minimum_hosts: 2,
+            success_rate_request_volume: 2,
+            success_rate_stdev_factor: 500,
+            latency_minimum_hosts: 2,
+            latency_request_volume: 1,
+            latency_multiple: 2,
+            latency_floor: 0,
+        });
+        self.config.slow_start = fresh.then_some(SlowStart {
+            window: 100 * MS,
+            least: 10,
+            fresh,
+        });
+        self.config.panic_threshold = panic;
+        self.reopen();
     }
 
     fn hear(&mut self, pid: u64) {
@@ -597,7 +706,9 @@ impl Run {
 
     fn tick(&mut self) {
         let mut effects = Effects::default();
-        self.pool.tick(GENERATION, self.now, &mut effects).expect("open");
+        self.pool
+            .tick(GENERATION, self.now, &self.world, &mut effects)
+            .expect("open");
         self.carry_out(effects);
         for lent in self.model.loans.values().filter(|lent| lent.wished > 0) {
             let room = self

@@ -67,7 +67,9 @@ impl Run {
             self.hand_in();
             if self.now % (100 * MS) == 0 {
                 let mut effects = Effects::default();
-                self.pool.tick(GENERATION, self.now, &mut effects).expect("open");
+                self.pool
+                    .tick(GENERATION, self.now, &World, &mut effects)
+                    .expect("open");
                 self.carry_out(effects);
             }
             if self.now % every == 0 {

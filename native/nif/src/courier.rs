@@ -177,6 +177,13 @@ pub fn said(env: Env<'_>, notice: Notice) -> Term<'_> {
         Notice::Left { worker } => tagged(env, atoms::left(), &[Pid(worker).term(env)]),
         Notice::Down { worker } => tagged(env, atoms::down(), &[Pid(worker).term(env)]),
         Notice::Pressed => beam::atom(env, atoms::pressed()),
+        Notice::Ejected { worker, member } => tagged(
+            env,
+            atoms::ejected(),
+            &[Pid(worker).term(env), member.encode(env)],
+        ),
+        Notice::Returned { member } => tagged(env, atoms::returned(), &[member.encode(env)]),
+        Notice::Panic { entered } => tagged(env, atoms::panic(), &[entered.encode(env)]),
     }
 }
 

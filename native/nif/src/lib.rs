@@ -25,6 +25,7 @@ mod owner;
 mod pool;
 mod pool_config;
 mod pool_life;
+mod pool_standing;
 mod pools;
 mod reading;
 mod registry;

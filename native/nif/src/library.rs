@@ -11,8 +11,8 @@ use rustler::{Encoder, Env, Term};
 
 use crate::guard::{self, Answer, Entry};
 use crate::{
-    beam, breaker, entries, errand, health, instance, lending, owner, pool, pool_life, reading, registry,
-    state, store,
+    beam, breaker, entries, errand, health, instance, lending, owner, pool, pool_life, pool_standing,
+    reading, registry, state, store,
 };
 
 // The most arguments a function of the table takes.
@@ -175,13 +175,17 @@ functions! {
     hot "pool_checkin" / 4 => pool::checkin;
     hot "pool_checkout" / 4 => pool::checkout;
     long "pool_close" / 2 => pool_life::close;
+    cold "pool_eject" / 4 => pool_standing::eject;
+    cold "pool_ejections" / 2 => pool_standing::ejections;
     hot "pool_join" / 4 => pool_life::join;
     hot "pool_leave" / 3 => pool_life::leave;
     hot "pool_lend" / 4 => lending::lend;
     cold "pool_loan" / 5 => lending::deal;
     cold "pool_open" / 4 => pool_life::open;
+    cold "pool_readmit" / 3 => pool_standing::readmit;
     hot "pool_reply" / 4 => pool::reply;
     hot "pool_room" / 4 => lending::room;
+    cold "pool_shut" / 3 => pool_standing::shut;
     cold "pool_status" / 2 => pool_life::status;
     cold "pool_tick" / 2 => pool_life::tick;
     cold "pool_workers" / 2 => pool_life::workers;

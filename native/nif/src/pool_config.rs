@@ -9,7 +9,7 @@ use crate::beam::MS;
 use crate::choice::{is, one_of};
 use crate::guard::Refusal;
 use crate::key::{self, Room};
-use crate::{atoms, beam};
+use crate::{atoms, beam, pool_standing};
 
 const MOST_WEIGHT: u32 = 1_000_000;
 
@@ -29,6 +29,9 @@ pub fn decode(map: Term<'_>) -> Result<Config, Refusal> {
         draining: flag(field(atoms::draining())?)?,
         weights: weights(field(atoms::weights())?)?,
         quotas: quotas(field(atoms::quotas())?)?,
+        ejection: pool_standing::ejecting(field(atoms::ejection())?)?,
+        slow_start: pool_standing::slow_start(field(atoms::slow_start())?)?,
+        panic_threshold: pool_standing::percent(field(atoms::healthy_panic_threshold())?, 0)?,
     })
 }
 

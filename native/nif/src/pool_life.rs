@@ -182,11 +182,13 @@ pub fn leave<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(open) = find(args[0], args[1]) else {
         return Ok(unknown(env));
     };
+    let from = From::Process(env);
+    let pool = &open.cell.pool;
     let mut effects = Effects::default();
-    let Ok(known) = open.cell.pool.leave(open.generation, pid.0, &mut effects) else {
+    let Ok(known) = pool.leave(open.generation, pid.0, beam::now(), &from.world(), &mut effects) else {
         return Ok(unknown(env));
     };
-    carry_out(From::Process(env), open.cell, &mut effects);
+    carry_out(from, open.cell, &mut effects);
     Ok(atom(env, if known { atoms::ok() } else { atoms::none() }))
 }
 
@@ -225,11 +227,13 @@ pub fn tick<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(open) = find(args[0], args[1]) else {
         return Ok(unknown(env));
     };
+    let from = From::Process(env);
+    let pool = &open.cell.pool;
     let mut effects = Effects::default();
-    let Ok(()) = open.cell.pool.tick(open.generation, beam::now(), &mut effects) else {
+    let Ok(()) = pool.tick(open.generation, beam::now(), &from.world(), &mut effects) else {
         return Ok(unknown(env));
     };
-    carry_out(From::Process(env), open.cell, &mut effects);
+    carry_out(from, open.cell, &mut effects);
     Ok(atom(env, atoms::ok()))
 }
 
@@ -276,6 +280,11 @@ fn shown<'a>(env: Env<'a>, status: &Status) -> Answer<'a> {
         (atoms::let_through(), status.let_through),
         (atoms::credits(), status.credits),
         (atoms::wishes(), status.wishes),
+        (atoms::ejected(), status.ejected),
+        (atoms::not_ready(), status.not_ready),
+        (atoms::growing(), status.growing),
+        (atoms::panic(), status.panic),
+        (atoms::held_back(), status.held_back),
     ];
     let pairs = fields.map(|(name, value)| (name.to_term(env), value.encode(env)));
     Term::map_from_pairs(env, &pairs).map_err(|_| Refusal::BadArgument)
@@ -290,6 +299,8 @@ pub fn workers<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let member = |member: &Member| {
         let state = match member {
             Member { leaving: true, .. } => atoms::leaving(),
+            Member { shut: true, .. } => atoms::not_ready(),
+            Member { ejected: true, .. } => atoms::ejected(),
             Member { busy: true, .. } => atoms::busy(),
             _ => atoms::ready(),
         };

@@ -4,7 +4,7 @@ defmodule Kantoku.Engine.Elixir.Pool do
   @moduledoc false
   use GenServer, restart: :temporary
 
-  alias Kantoku.Engine.Elixir.Pool.{Core, Report}
+  alias Kantoku.Engine.Elixir.Pool.{Core, Report, Standing}
   alias Kantoku.Engine.Elixir.Tables
 
   # Tickets of a pool begin at one of 2^23 places of 2^36 each: a late one of a pool that is gone is none of its successor's.
@@ -54,7 +54,10 @@ defmodule Kantoku.Engine.Elixir.Pool do
 
   def handle_call({:answered, ticket}, _from, state), do: reply(Core.answered(state.core, ticket, now()), state)
   def handle_call({:join, pid, member}, _from, state), do: reply(Core.join(state.core, pid, member, now()), state)
-  def handle_call({:leave, pid}, _from, state), do: reply(Core.leave(state.core, pid), state)
+  def handle_call({:leave, pid}, _from, state), do: reply(Core.leave(state.core, pid, now()), state)
+  def handle_call({:shut, pid}, _from, state), do: reply(Core.shut(state.core, pid, now()), state)
+  def handle_call({:eject, member, ms}, _from, state), do: reply(Core.eject(state.core, member, ms, now()), state)
+  def handle_call({:readmit, member}, _from, state), do: reply(Core.readmit(state.core, member, now()), state)
   def handle_call(:tick, _from, state), do: reply(Core.tick(state.core, now()), state)
 
   def handle_call({:configure, manager, config}, _from, state) do
@@ -63,13 +66,14 @@ defmodule Kantoku.Engine.Elixir.Pool do
 
   def handle_call(:status, _from, state), do: {:reply, Report.status(state.core), state}
   def handle_call(:workers, _from, state), do: {:reply, Report.workers(state.core), state}
+  def handle_call(:ejections, _from, state), do: {:reply, Standing.list(state.core, now()), state}
   def handle_call(:abandoned, _from, state), do: {:reply, Report.abandoned(state.core), state}
 
   @impl true
   def handle_info({:DOWN, ref, :process, _pid, _reason}, %{keeper: ref} = state), do: {:stop, :normal, state}
 
   def handle_info({:DOWN, _ref, :process, pid, _reason}, state) do
-    {_ok, state} = done(Core.down(state.core, pid), %{state | watched: Map.delete(state.watched, pid)})
+    {_ok, state} = done(Core.down(state.core, pid, now()), %{state | watched: Map.delete(state.watched, pid)})
     {:noreply, state}
   end
 

@@ -59,7 +59,7 @@ impl<W: World> Inner<W> {
     }
 
     // Its owner does not wait for it any more, but the worker may be busy with it (P5).
-    fn abandon(&mut self, at: u32, effects: &mut Effects<W::Content>) {
+    pub fn abandon(&mut self, at: u32, effects: &mut Effects<W::Content>) {
         let ticket = self.tickets.get_mut(at);
         ticket.owner = 0;
         let owned = std::mem::replace(&mut ticket.owned, NONE);
@@ -114,14 +114,6 @@ impl<W: World> Inner<W> {
             Outcome::Abandoned => self.give_up(at, clock(), world, effects),
         }
         Returned::Done
-    }
-
-    // As failed: its owner waited for it in vain.
-    fn give_up(&mut self, at: u32, now: i64, world: &W, effects: &mut Effects<W::Content>) {
-        let worker = self.tickets.get(at).worker;
-        self.abandon(at, effects);
-        self.failed(worker, now, effects);
-        self.serve_if_any(now, world, effects);
     }
 
     // The worker is done with it, and whoever is next gets the permit. The clock is only read where that matters.
@@ -340,18 +332,6 @@ impl<W: World> Inner<W> {
         let pid = self.workers.remove(worker).pid;
         effects.push(Effect::Tell(Notice::Down { worker: pid }));
         self.feel(effects);
-    }
-
-    /// Abandoned tickets whose request was sent.
-    pub fn unheeded(&self) -> Vec<Notice> {
-        self.tickets
-            .iter()
-            .filter(|ticket| ticket.stage == Stage::Abandoned)
-            .filter(|ticket| {
-                ticket.kind == Kind::Checkout || ticket.parcel.as_ref().is_none_or(|parcel| parcel.was_sent())
-            })
-            .map(|ticket| Notice::unheeded(ticket.kind, ticket.name, self.workers.get(ticket.worker).pid))
-            .collect()
     }
 
     // The pool -------------------------------------------------------------------------------------------------------

@@ -1,8 +1,11 @@
 //! What is told of a pool, in one moment.
 
+use super::standing::{FOREVER, Out};
 use super::state::Inner;
+use super::telling::Notice;
+use super::tickets::{Kind, Stage};
 use super::workers::Worker;
-use super::{Member, Status, World};
+use super::{Ejection, Member, Standing, Status, World};
 
 impl<W: World> Inner<W> {
     pub fn status(&self) -> Status {
@@ -70,5 +73,67 @@ impl<W: World> Inner<W> {
             + self.buckets.bytes()
             + self.credits.bytes()
             + self.records.bytes()
+    }
+
+    /// Abandoned tickets whose request was sent.
+    pub fn unheeded(&self) -> Vec<Notice> {
+        self.tickets
+            .iter()
+            .filter(|ticket| ticket.stage == Stage::Abandoned)
+            .filter(|ticket| {
+                ticket.kind == Kind::Checkout || ticket.parcel.as_ref().is_none_or(|parcel| parcel.was_sent())
+            })
+            .map(|ticket| Notice::unheeded(ticket.kind, ticket.name, self.workers.get(ticket.worker).pid))
+            .collect()
+    }
+
+    /// In order of number.
+    pub fn ejections(&self, now: i64) -> Vec<Ejection> {
+        let recorded = self.records.of.iter().map(|(&member, record)| Ejection {
+            member,
+            standing: self.standing(member, record.out),
+            cause: Some(record.cause),
+            since: now.saturating_sub(record.since),
+            left: record.out.map(|out| match out.until {
+                FOREVER => FOREVER,
+                until => until.saturating_sub(now).max(0),
+            }),
+            times: record.times,
+            percent: self.percent(member, now),
+        });
+        let mut all: Vec<Ejection> = recorded.collect();
+        let known = |member: u64| self.records.of.contains_key(&member);
+        all.extend(self.workers.iter().filter_map(|(_, worker)| {
+            let since = worker.growing_since().filter(|_| !known(worker.member))?;
+            Some(Ejection {
+                member: worker.member,
+                standing: Standing::Growing,
+                cause: None,
+                since: now.saturating_sub(since),
+                left: None,
+                times: 0,
+                percent: self.percent(worker.member, now),
+            })
+        }));
+        all.sort_unstable_by_key(|ejection| ejection.member);
+        all
+    }
+
+    fn standing(&self, member: u64, out: Option<Out>) -> Standing {
+        let growing = |at| self.workers.get(at).growing_since().is_some();
+        match out {
+            Some(Out { enforced: true, .. }) => Standing::Ejected,
+            Some(_) => Standing::Observed,
+            None if self.workers.of_member(member).is_some_and(growing) => Standing::Growing,
+            None => Standing::In,
+        }
+    }
+
+    fn percent(&self, member: u64, now: i64) -> u32 {
+        let part = self
+            .workers
+            .of_member(member)
+            .map(|at| self.workers.part(at, now));
+        (part.unwrap_or(1.0) * 100.0) as u32
     }
 }

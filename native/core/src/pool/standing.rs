@@ -14,31 +14,31 @@ use super::ejection::{self, Cause, Ejecting, Toll};
 use super::state::Inner;
 use super::telling::{Effect, Effects, Notice};
 use super::workers::Aside;
-use super::{Closed, Ejection, Pool, Standing, World};
+use super::{Closed, Ejection, Pool, World};
 
 /// Until somebody says otherwise.
 pub const FOREVER: i64 = i64::MAX;
 
 #[derive(Debug)]
-struct Record {
+pub struct Record {
     /// How often it was ejected, less one for each interval that it was in.
-    times: u32,
-    cause: Cause,
+    pub times: u32,
+    pub cause: Cause,
     /// When it came to be as it is.
-    since: i64,
-    out: Option<Out>,
+    pub since: i64,
+    pub out: Option<Out>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Out {
-    until: i64,
-    enforced: bool,
+pub struct Out {
+    pub until: i64,
+    pub enforced: bool,
 }
 
 /// What is held against members.
 #[derive(Debug, Default)]
 pub struct Records {
-    of: BTreeMap<u64, Record>,
+    pub of: BTreeMap<u64, Record>,
     // Failures in a row of those that died, and how many intervals ago.
     left_behind: BTreeMap<u64, (u32, u8)>,
     swept: i64,
@@ -152,6 +152,14 @@ impl<W: World> Inner<W> {
     pub fn failed(&mut self, at: u32, now: i64, effects: &mut Effects<W::Content>) {
         self.workers.get_mut(at).toll.failed();
         self.judge_row(at, now, effects);
+    }
+
+    /// An owner does not wait for a request any more that a worker has: to it, that failed.
+    pub fn give_up(&mut self, at: u32, now: i64, world: &W, effects: &mut Effects<W::Content>) {
+        let worker = self.tickets.get(at).worker;
+        self.abandon(at, effects);
+        self.failed(worker, now, effects);
+        self.serve_if_any(now, world, effects);
     }
 
     // Whether it failed too often in a row.
@@ -383,56 +391,5 @@ impl<W: World> Inner<W> {
             }
         }
         self.feel(effects);
-    }
-
-    // Looking ------------------------------------------------------------------------------------------------------------
-
-    fn ejections(&self, now: i64) -> Vec<Ejection> {
-        let recorded = self.records.of.iter().map(|(&member, record)| Ejection {
-            member,
-            standing: self.standing(member, record.out),
-            cause: Some(record.cause),
-            since: now.saturating_sub(record.since),
-            left: record.out.map(|out| match out.until {
-                FOREVER => FOREVER,
-                until => until.saturating_sub(now).max(0),
-            }),
-            times: record.times,
-            percent: self.percent(member, now),
-        });
-        let mut all: Vec<Ejection> = recorded.collect();
-        let known = |member: u64| self.records.of.contains_key(&member);
-        all.extend(self.workers.iter().filter_map(|(_, worker)| {
-            let since = worker.growing_since().filter(|_| !known(worker.member))?;
-            Some(Ejection {
-                member: worker.member,
-                standing: Standing::Growing,
-                cause: None,
-                since: now.saturating_sub(since),
-                left: None,
-                times: 0,
-                percent: self.percent(worker.member, now),
-            })
-        }));
-        all.sort_unstable_by_key(|ejection| ejection.member);
-        all
-    }
-
-    fn standing(&self, member: u64, out: Option<Out>) -> Standing {
-        let growing = |at| self.workers.get(at).growing_since().is_some();
-        match out {
-            Some(Out { enforced: true, .. }) => Standing::Ejected,
-            Some(_) => Standing::Observed,
-            None if self.workers.of_member(member).is_some_and(growing) => Standing::Growing,
-            None => Standing::In,
-        }
-    }
-
-    fn percent(&self, member: u64, now: i64) -> u32 {
-        let part = self
-            .workers
-            .of_member(member)
-            .map(|at| self.workers.part(at, now));
-        (part.unwrap_or(1.0) * 100.0) as u32
     }
 }

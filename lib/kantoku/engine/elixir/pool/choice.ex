@@ -10,7 +10,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Choice do
   @moduledoc false
 
   import Bitwise
-  alias Kantoku.Engine.Elixir.Pool.{Latency, Worker, Workers}
+  alias Kantoku.Engine.Elixir.Pool.{Latency, SlowStart, Worker, Workers}
 
   @word 0xFFFF_FFFF_FFFF_FFFF
 
@@ -20,9 +20,11 @@ defmodule Kantoku.Engine.Elixir.Pool.Choice do
     cond do
       not Workers.any_free?(workers) -> {nil, workers}
       routed?(workers, route) -> {elem(route, 1), workers}
-      true -> workers.strategy |> by(workers, route, now) |> chosen()
+      true -> workers.strategy |> by(workers, route, now) |> or_another(now) |> chosen()
     end
   end
+
+  defp or_another({worker, workers}, now), do: SlowStart.or_another(workers, worker, now)
 
   defp chosen({worker, workers}), do: {worker.pid, %{workers | last: worker.member}}
 

@@ -13,6 +13,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
     Lending,
     Mean,
     Quota,
+    Standing,
     State,
     Ticket,
     Tickets,
@@ -28,8 +29,8 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
 
   @doc "Another manager and configuration: more permits go to those who wait."
   @spec configure(State.t(), pid, Kantoku.Engine.Pools.config(), integer) :: done
-  def configure(state, manager, config, now) do
-    state |> State.configure(manager, config) |> Handover.run(now) |> Lending.run(now) |> answer(:ok)
+  def configure(%{config: before} = state, manager, config, now) do
+    state |> State.configure(manager, config) |> Standing.judge_anew(before, now) |> freed(now) |> answer(:ok)
   end
 
   # Workers ---------------------------------------------------------------------------------------------------------
@@ -42,11 +43,16 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   # Who is here keeps its place; if it was leaving, it stays, unless another has its place by now.
   defp admit(state, pid, member, now) do
     case Workers.fetch(state.workers, pid) do
-      nil -> seat(state, pid, member, &Workers.add(&1, pid, member), now)
-      %{state: :leaving} = worker -> seat(state, pid, worker.member, &Workers.stay(&1, pid), now)
-      _ready -> answer(state, :ok)
+      nil -> seat(state, pid, member, &inherit(&1, pid, member, now), now)
+      %{state: :leaving} = worker -> seat(state, pid, worker.member, &stay(&1, pid), now)
+      _ready -> state |> Standing.put_aside(pid, :shut, false) |> freed(now) |> answer(:ok)
     end
   end
+
+  defp inherit(state, pid, member, now),
+    do: Standing.inherit(%{state | workers: Workers.add(state.workers, pid, member)}, pid, member, now)
+
+  defp stay(state, pid), do: %{state | workers: Workers.stay(state.workers, pid)}
 
   defp seat(state, pid, member, take, now) do
     case clear_seat(state, Workers.holder(state.workers, member)) do
@@ -54,8 +60,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
         answer(state, {:error, taken})
 
       {:free, state} ->
-        state = State.effect(%{state | workers: take.(state.workers)}, {:watch, pid})
-        state |> Handover.run(now) |> Lending.run(now) |> answer(:ok)
+        state |> take.() |> State.effect({:watch, pid}) |> Standing.feel() |> freed(now) |> answer(:ok)
     end
   end
 
@@ -70,18 +75,41 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
     end
   end
 
-  @spec leave(State.t(), pid) :: done
-  def leave(state, pid) do
+  @spec leave(State.t(), pid, integer) :: done
+  def leave(state, pid, now) do
     case Workers.fetch(state.workers, pid) do
       nil -> answer(state, :none)
       %{state: :leaving} -> answer(state, :ok)
-      _ready -> %{state | workers: Workers.leave(state.workers, pid)} |> Tickets.let_go(pid) |> answer(:ok)
+      worker -> state |> depart(worker) |> freed(now) |> answer(:ok)
     end
   end
 
+  defp depart(state, %{pid: pid, member: member}) do
+    state = Standing.forgive(state, pid, member)
+    %{state | workers: Workers.leave(state.workers, pid)} |> Standing.feel() |> Tickets.let_go(pid)
+  end
+
+  @doc "A probe says that a worker is not ready: it is given nothing new until it joins again."
+  @spec shut(State.t(), pid, integer) :: done
+  def shut(state, pid, now) do
+    if Workers.fetch(state.workers, pid),
+      do: state |> Standing.put_aside(pid, :shut, true) |> freed(now) |> answer(:ok),
+      else: answer(state, :none)
+  end
+
+  @doc "Ejects a worker by hand."
+  @spec eject(State.t(), non_neg_integer, pos_integer | :infinity, integer) :: done
+  def eject(state, member, ms, now), do: stood(Standing.eject(state, member, ms, now), now)
+
+  @doc "Lets an ejected worker in again."
+  @spec readmit(State.t(), non_neg_integer, integer) :: done
+  def readmit(state, member, now), do: stood(Standing.let_in(state, member, now), now)
+
+  defp stood({answer, state}, now), do: state |> freed(now) |> answer(answer)
+
   @doc "A process that was watched is dead. It may have been a worker, a caller, or both."
-  @spec down(State.t(), pid) :: done
-  def down(state, pid), do: state |> Deaths.worker(pid) |> Deaths.owner(pid) |> answer(:ok)
+  @spec down(State.t(), pid, integer) :: done
+  def down(state, pid, now), do: state |> Deaths.worker(pid) |> Deaths.owner(pid) |> freed(now) |> answer(:ok)
 
   # Requests --------------------------------------------------------------------------------------------------------
 
@@ -157,11 +185,17 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   def checkin(state, owner, number, outcome, now) do
     case owned(state, owner, number) do
       %Ticket{state: :waiting} -> answer(state, {:error, :foreign})
-      %Ticket{} = ticket when outcome == :abandoned -> state |> Tickets.abandon(ticket) |> answer(:ok)
-      %Ticket{} = ticket -> state |> Tickets.finish(ticket, now) |> freed(now) |> answer(:ok)
+      %Ticket{} = ticket -> state |> ended(ticket, outcome, now) |> freed(now) |> answer(:ok)
       no -> answer(state, no)
     end
   end
+
+  defp ended(state, ticket, :ok, now), do: state |> Standing.succeeded(ticket.worker) |> Tickets.finish(ticket, now)
+  defp ended(state, ticket, :error, now), do: state |> Standing.failed(ticket.worker, now) |> Tickets.finish(ticket, now)
+  defp ended(state, ticket, :abandoned, now), do: given_up(state, ticket, now)
+
+  # Its owner does not wait any more for what a worker has: to it, that failed.
+  defp given_up(state, ticket, now), do: state |> Tickets.abandon(ticket) |> Standing.failed(ticket.worker, now)
 
   @doc "A worker answers the call of a tag, which ends with that; whoever is next gets the worker."
   @spec reply(State.t(), pid, tag :: term, reply :: term, integer) :: done
@@ -170,7 +204,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
       nil -> answer(state, :none)
       # The manager's: it may be about to replace the worker.
       %Ticket{state: :abandoned} -> answer(state, :late)
-      ticket -> state |> Tickets.finish(ticket, now) |> State.tell(ticket, {:reply, reply}) |> freed(now) |> answer(:ok)
+      ticket -> state |> ended(ticket, :ok, now) |> State.tell(ticket, {:reply, reply}) |> freed(now) |> answer(:ok)
     end
   end
 
@@ -187,7 +221,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
         state |> Tickets.drop(ticket, :cancelled) |> Lending.run(now) |> answer(:cancelled)
 
       %Ticket{state: :served} = ticket ->
-        state |> Tickets.abandon(ticket) |> answer(:abandoned)
+        state |> given_up(ticket, now) |> freed(now) |> answer(:abandoned)
 
       %Ticket{state: :held} = ticket ->
         state |> Tickets.return(ticket, now) |> freed(now) |> answer(:returned)
@@ -245,6 +279,8 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   def tick(state, now),
     do:
       %{state | pressed: false, quota: Quota.tick(state.quota, now)}
+      |> Standing.review(now)
+      |> Handover.run(now)
       |> Handover.clear(now)
       |> Lending.run(now, :tick)
       |> answer(:ok)

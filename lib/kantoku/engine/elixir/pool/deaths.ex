@@ -1,8 +1,8 @@
 defmodule Kantoku.Engine.Elixir.Pool.Deaths do
-  # What the death of a worker or of a caller ends. Frees no permit of any other worker, so nobody's turn comes by it.
+  # What the death of a worker or of a caller ends. Frees no permit of any other worker, so nobody's turn comes by it but in a panic.
   @moduledoc false
 
-  alias Kantoku.Engine.Elixir.Pool.{Credits, State, Tickets, Workers}
+  alias Kantoku.Engine.Elixir.Pool.{Credits, Standing, State, Tickets, Workers}
 
   @doc "A worker is dead: its tickets end with it, and those who wait for an answer hear of it. Nothing if it is no worker."
   @spec worker(State.t(), pid) :: State.t()
@@ -12,8 +12,10 @@ defmodule Kantoku.Engine.Elixir.Pool.Deaths do
         state
 
       worker ->
+        failures = Enum.count(worker.tickets, &(Map.fetch!(state.tickets, &1).state != :abandoned))
+        state = Standing.bequeath(state, worker, failures)
         state = State.tell_manager(%{state | workers: Workers.drop(state.workers, pid)}, {:down, pid})
-        worker.tickets |> Enum.sort() |> Enum.reduce(state, &ended(&2, Map.fetch!(&2.tickets, &1)))
+        worker.tickets |> Enum.sort() |> Enum.reduce(state, &ended(&2, Map.fetch!(&2.tickets, &1))) |> Standing.feel()
     end
   end
 

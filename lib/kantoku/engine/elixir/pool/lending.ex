@@ -29,7 +29,9 @@ defmodule Kantoku.Engine.Elixir.Pool.Lending do
     of_tenant |> min(free + depth - all) |> min(quota) |> max(0)
   end
 
-  defp ready(state), do: for(%{state: :ready} = worker <- Workers.all(state.workers), do: worker)
+  defp ready(state) do
+    for %{state: :ready} = worker <- Workers.all(state.workers), not Workers.barred?(state.workers, worker), do: worker
+  end
 
   defp free(state) do
     ready = ready(state)

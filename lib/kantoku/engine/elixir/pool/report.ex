@@ -7,12 +7,13 @@ defmodule Kantoku.Engine.Elixir.Pool.Report do
   @spec status(State.t()) :: %{atom => non_neg_integer}
   def status(state) do
     workers = Workers.all(state.workers)
-    ready = Enum.filter(workers, &(&1.state == :ready))
+    staying = Enum.filter(workers, &(&1.state == :ready))
+    ready = Enum.reject(staying, &Workers.barred?(state.workers, &1))
 
     Map.merge(state.counts, %{
       workers: length(workers),
       ready: length(ready),
-      leaving: length(workers) - length(ready),
+      leaving: length(workers) - length(staying),
       free: ready |> Enum.map(&free(state, &1)) |> Enum.sum(),
       ongoing: workers |> Enum.map(&Worker.ongoing/1) |> Enum.sum(),
       abandoned: MapSet.size(state.abandoned),
@@ -22,6 +23,11 @@ defmodule Kantoku.Engine.Elixir.Pool.Report do
       let_through: Quota.let_through(state.quota, Mean.read(state.cost, 1)),
       credits: state.credits.held,
       wishes: Credits.wishing(state.credits),
+      ejected: Enum.count(staying, & &1.ejected),
+      not_ready: Enum.count(staying, & &1.shut),
+      growing: state.workers.growing,
+      panic: if(state.workers.panic, do: 1, else: 0),
+      held_back: state.standing.held_back,
       overloaded: if(State.overloaded?(state), do: 1, else: 0),
       wait: Mean.read(state.wait, 1_000),
       hold: Mean.read(state.hold, 1_000)
@@ -29,7 +35,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Report do
   end
 
   @spec workers(State.t()) :: [
-          {pid, non_neg_integer, :ready | :busy | :leaving, non_neg_integer, non_neg_integer, non_neg_integer}
+          {pid, non_neg_integer, Kantoku.Engine.Pools.standing(), non_neg_integer, non_neg_integer, non_neg_integer}
         ]
   def workers(state) do
     for worker <- Workers.all(state.workers) do
@@ -39,7 +45,14 @@ defmodule Kantoku.Engine.Elixir.Pool.Report do
   end
 
   defp standing(_state, %{state: :leaving}), do: :leaving
-  defp standing(state, worker), do: if(free(state, worker) > 0, do: :ready, else: :busy)
+
+  defp standing(state, worker) do
+    cond do
+      Workers.barred?(state.workers, worker) -> if(worker.shut, do: :not_ready, else: :ejected)
+      free(state, worker) > 0 -> :ready
+      true -> :busy
+    end
+  end
 
   # A limit that was lowered may be below what a worker has.
   defp free(state, worker), do: max(state.config.max_ongoing - Worker.ongoing(worker), 0)

@@ -8,6 +8,25 @@ defmodule Kantoku.Engine.Elixir.Pool.Shape do
   @most 1_000_000
   @small 0x7FF_FFFF_FFFF_FFFF
 
+  @ejection [
+    enforced: :boolean,
+    consecutive_failures: :count,
+    interval: :positive,
+    base_ejection_time: :positive,
+    max_ejection_time: :positive,
+    max_ejection_time_jitter: :count,
+    max_ejection_percent: :percent,
+    success_rate_minimum_hosts: :positive,
+    success_rate_request_volume: :positive,
+    success_rate_stdev_factor: :count,
+    latency_minimum_hosts: :positive,
+    latency_request_volume: :positive,
+    latency_multiple: :count,
+    latency_floor: :count
+  ]
+
+  @slow_start [slow_start_window: :positive, min_weight_percent: :percent, fresh: :boolean]
+
   defguardp is_count(n) when is_integer(n) and n >= 0 and n <= @small
   defguardp is_positive(n) when is_integer(n) and n >= 1 and n <= @small
   defguardp is_part(n) when is_integer(n) and n in 1..@most
@@ -45,8 +64,19 @@ defmodule Kantoku.Engine.Elixir.Pool.Shape do
     for key <- [:queue_target, :queue_interval, :decay_time], do: check(is_positive(Map.get(config, key)), config)
     for key <- [:codel, :draining, :over_quota], do: check(is_boolean(Map.get(config, key)), config)
     check(all?(config[:weights], &weight?/1) and all?(config[:quotas], &quota?/1), config)
+    check(fits?(config[:ejection], @ejection) and fits?(config[:slow_start], @slow_start), config)
+    check(config[:healthy_panic_threshold] in 0..100, config)
     config
   end
+
+  defp fits?(nil, _fields), do: true
+  defp fits?(%{} = map, fields), do: Enum.all?(fields, fn {name, kind} -> kind?(kind, Map.get(map, name)) end)
+  defp fits?(_other, _fields), do: false
+
+  defp kind?(:boolean, value), do: is_boolean(value)
+  defp kind?(:count, value), do: is_integer(value) and value in 0..0xFFFFFFFF
+  defp kind?(:positive, value), do: is_integer(value) and value in 1..0xFFFFFFFF
+  defp kind?(:percent, value), do: is_integer(value) and value in 1..100
 
   def config!(other), do: wrong(other)
 
@@ -83,6 +113,12 @@ defmodule Kantoku.Engine.Elixir.Pool.Shape do
   @spec dealing!(term) :: Kantoku.Engine.Pools.dealing()
   def dealing!(dealing) when dealing in [:ask, :take, :give_back, :close], do: dealing
   def dealing!(other), do: wrong(other)
+
+  @doc "For how many ms a worker is ejected."
+  @spec length!(term) :: pos_integer | :infinity
+  def length!(:infinity), do: :infinity
+  def length!(ms) when is_integer(ms) and ms in 1..0xFFFFFFFF, do: ms
+  def length!(other), do: wrong(other)
 
   @doc "A count of up to 32 bits."
   @spec word!(term) :: 0..0xFFFFFFFF

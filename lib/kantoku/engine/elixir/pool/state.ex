@@ -6,11 +6,11 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
   #   S3. arrived = waiting + served + refused + expired + cancelled, where served counts what workers were given.
   @moduledoc false
 
-  alias Kantoku.Engine.Elixir.Pool.{Codel, Credits, Mean, Quota, Ticket, Waiting, Workers}
+  alias Kantoku.Engine.Elixir.Pool.{Codel, Credits, Mean, Quota, Standing, Ticket, Waiting, Workers}
 
   @counts %{arrived: 0, served: 0, refused: 0, expired: 0, cancelled: 0, over_quota: 0, unlimited: 0}
 
-  @enforce_keys [:name, :manager, :config, :workers, :codel, :credits, :next, :alive?]
+  @enforce_keys [:name, :manager, :config, :workers, :codel, :credits, :standing, :next, :alive?]
   defstruct @enforce_keys ++
               [
                 weights: %{},
@@ -39,6 +39,7 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
           waiting: Waiting.t(),
           codel: Codel.t(),
           credits: Credits.t(),
+          standing: Standing.t(),
           quota: Quota.t(),
           tickets: %{non_neg_integer => Ticket.t()},
           owners: %{pid => MapSet.t(non_neg_integer)},
@@ -65,6 +66,7 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
       workers: Workers.new(config, start.random),
       codel: Codel.new(config, now),
       credits: Credits.new(start.first),
+      standing: Standing.new(now),
       next: start.first,
       alive?: start.alive?
     }

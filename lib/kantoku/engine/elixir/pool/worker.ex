@@ -1,13 +1,25 @@
 defmodule Kantoku.Engine.Elixir.Pool.Worker do
   # One worker: its place, what it is at, and how it has done. By the pool's own count, `freed` says when it last came to have a
-  # permit free after it had none, and `given` when it was last given a ticket.
+  # permit free after it had none, and `given` when it was last given a ticket. `ejected` and `shut` (not ready) set it aside; `grows` is
+  # since when its share does.
   @moduledoc false
 
-  alias Kantoku.Engine.Elixir.Pool.Latency
+  alias Kantoku.Engine.Elixir.Pool.{Latency, Toll}
 
   @enforce_keys [:pid, :member]
   defstruct @enforce_keys ++
-              [state: :ready, tickets: MapSet.new(), latency: %Latency{}, served: 0, freed: 0, given: 0]
+              [
+                state: :ready,
+                tickets: MapSet.new(),
+                latency: %Latency{},
+                served: 0,
+                freed: 0,
+                given: 0,
+                toll: %Toll{},
+                ejected: false,
+                shut: false,
+                grows: nil
+              ]
 
   @type t :: %__MODULE__{
           pid: pid,
@@ -17,7 +29,11 @@ defmodule Kantoku.Engine.Elixir.Pool.Worker do
           latency: Latency.t(),
           served: non_neg_integer,
           freed: non_neg_integer,
-          given: non_neg_integer
+          given: non_neg_integer,
+          toll: Toll.t(),
+          ejected: boolean,
+          shut: boolean,
+          grows: integer | nil
         }
 
   @doc "How many of its permits are used."

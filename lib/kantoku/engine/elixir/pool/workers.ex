@@ -3,13 +3,24 @@ defmodule Kantoku.Engine.Elixir.Pool.Workers do
   # tickets by their numbers, and chooses nobody.
   #
   #   P1. A ticket is at one worker at most, and uses one permit there.
-  #   P2. `free` has exactly the ready workers that have fewer tickets than `max_ongoing`.
+  #   P2. `free` has exactly the ready workers that have fewer tickets than `max_ongoing`, and are not aside, or all of them in a
+  #       panic.
   @moduledoc false
 
-  alias Kantoku.Engine.Elixir.Pool.{Latency, Worker}
+  alias Kantoku.Engine.Elixir.Pool.{Latency, Toll, Worker}
 
   @enforce_keys [:strategy, :max_ongoing, :decay, :random]
-  defstruct @enforce_keys ++ [workers: %{}, members: %{}, free: :gb_sets.new(), last: -1, clock: 0]
+  defstruct @enforce_keys ++
+              [
+                workers: %{},
+                members: %{},
+                free: :gb_sets.new(),
+                last: -1,
+                clock: 0,
+                panic: false,
+                slow_start: nil,
+                growing: 0
+              ]
 
   @type t :: %__MODULE__{
           strategy: Kantoku.Engine.Pools.strategy(),
@@ -20,20 +31,40 @@ defmodule Kantoku.Engine.Elixir.Pool.Workers do
           members: %{non_neg_integer => pid},
           free: :gb_sets.set(),
           last: integer,
-          clock: non_neg_integer
+          clock: non_neg_integer,
+          panic: boolean,
+          slow_start: Kantoku.Engine.Pools.slow_start() | nil,
+          growing: non_neg_integer
         }
 
   @spec new(map, :rand.state()) :: t
   def new(config, random) do
-    %__MODULE__{strategy: config.strategy, max_ongoing: config.max_ongoing, decay: decay(config), random: random}
+    %__MODULE__{
+      strategy: config.strategy,
+      max_ongoing: config.max_ongoing,
+      decay: decay(config),
+      random: random,
+      slow_start: config.slow_start
+    }
   end
 
   @doc "Takes over another strategy and other limits. A worker that has more than the new limit gives none of it up."
   @spec configure(t, map) :: t
   def configure(workers, config) do
-    before = workers.free
-    workers = %{workers | strategy: config.strategy, max_ongoing: config.max_ongoing, decay: decay(config)}
-    was_free = for {_rank, _member, pid} <- :gb_sets.to_list(before), into: MapSet.new(), do: pid
+    workers
+    |> all()
+    |> Enum.reduce(slow(workers, config.slow_start), fn worker, workers ->
+      if config.slow_start, do: workers, else: grown(workers, worker.pid)
+    end)
+    |> again(&%{&1 | strategy: config.strategy, max_ongoing: config.max_ongoing, decay: decay(config)})
+  end
+
+  defp slow(workers, slow_start), do: %{workers | slow_start: slow_start}
+
+  # Who is free is looked at anew after a change.
+  defp again(workers, change) do
+    was_free = for {_rank, _member, pid} <- :gb_sets.to_list(workers.free), into: MapSet.new(), do: pid
+    workers = change.(workers)
 
     Enum.reduce(all(workers), %{workers | free: :gb_sets.new()}, fn worker, workers ->
       put(workers, worker, worker.pid in was_free)
@@ -59,6 +90,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Workers do
   @doc "Removes a worker with all it has."
   @spec drop(t, pid) :: t
   def drop(workers, pid) do
+    workers = grown(workers, pid)
     {worker, left} = Map.pop!(workers.workers, pid)
     %{workers | workers: left, members: vacate(workers.members, worker), free: without(workers, worker)}
   end
@@ -93,8 +125,73 @@ defmodule Kantoku.Engine.Elixir.Pool.Workers do
   @spec give_back(t, pid, non_neg_integer, non_neg_integer | nil, integer) :: t
   def give_back(workers, pid, ticket, hold, now) do
     worker = Map.fetch!(workers.workers, pid)
-    latency = if hold, do: Latency.hear(worker.latency, hold, now, workers.decay), else: worker.latency
-    put(workers, %{worker | tickets: MapSet.delete(worker.tickets, ticket), latency: latency})
+    put(workers, measured(%{worker | tickets: MapSet.delete(worker.tickets, ticket)}, hold, now, workers.decay))
+  end
+
+  defp measured(worker, nil, _now, _decay), do: worker
+
+  defp measured(worker, hold, now, decay),
+    do: %{worker | latency: Latency.hear(worker.latency, hold, now, decay), toll: Toll.took(worker.toll, hold)}
+
+  @doc "What a worker's requests came to."
+  @spec toll(t, pid, (Toll.t() -> Toll.t())) :: t
+  def toll(workers, pid, change) do
+    worker = Map.fetch!(workers.workers, pid)
+    keep(workers, %{worker | toll: change.(worker.toll)})
+  end
+
+  @doc "The same of all."
+  @spec tolls(t, (Toll.t() -> Toll.t())) :: t
+  def tolls(workers, change), do: workers.workers |> Map.keys() |> Enum.reduce(workers, &toll(&2, &1, change))
+
+  @doc "Says whether a worker is aside for a reason."
+  @spec set_aside(t, pid, :ejected | :shut, boolean) :: t
+  def set_aside(workers, pid, why, aside), do: put(workers, Map.put(Map.fetch!(workers.workers, pid), why, aside))
+
+  @doc "Who is aside takes work, or does not."
+  @spec set_panic(t, boolean) :: t
+  def set_panic(workers, panic), do: again(workers, &%{&1 | panic: panic})
+
+  @doc "Whether a worker is given nothing new for being aside."
+  @spec barred?(t, Worker.t()) :: boolean
+  def barred?(workers, worker), do: not workers.panic and (worker.ejected or worker.shut)
+
+  @doc "A worker's share begins to grow, if that is wanted."
+  @spec grow(t, pid, integer) :: t
+  def grow(%{slow_start: nil} = workers, _pid, _now), do: workers
+  def grow(workers, pid, now), do: growing(workers, pid, now)
+
+  @doc "A worker has all of its share."
+  @spec grown(t, pid) :: t
+  def grown(workers, pid), do: growing(workers, pid, nil)
+
+  defp growing(workers, pid, since) do
+    worker = Map.fetch!(workers.workers, pid)
+    growing = workers.growing + grows(since) - grows(worker.grows)
+    keep(%{workers | growing: growing}, %{worker | grows: since})
+  end
+
+  defp grows(nil), do: 0
+  defp grows(_since), do: 1
+
+  @doc "Whose part is all has all of its share from now on."
+  @spec ripen(t, (t, Worker.t() -> float)) :: t
+  def ripen(%{growing: 0} = workers, _part), do: workers
+
+  def ripen(workers, part) do
+    for %{grows: since, pid: pid} = worker when since != nil <- all(workers),
+        part.(workers, worker) >= 1.0,
+        reduce: workers,
+        do: (workers -> grown(workers, pid))
+  end
+
+  @doc "A random number up to `most`."
+  @spec jitter(t, non_neg_integer) :: {non_neg_integer, t}
+  def jitter(workers, 0), do: {0, workers}
+
+  def jitter(workers, most) do
+    {drawn, random} = :rand.uniform_s(most + 1, workers.random)
+    {drawn - 1, %{workers | random: random}}
   end
 
   defp put(workers, worker), do: put(workers, worker, free_at?(workers, worker.pid))
@@ -118,7 +215,10 @@ defmodule Kantoku.Engine.Elixir.Pool.Workers do
   defp without(workers, nil), do: workers.free
   defp without(workers, before), do: :gb_sets.del_element(rank(workers, before), workers.free)
 
-  defp free?(workers, worker), do: worker.state == :ready and Worker.ongoing(worker) < workers.max_ongoing
+  defp free?(workers, worker),
+    do:
+      worker.state == :ready and Worker.ongoing(worker) < workers.max_ongoing and
+        not barred?(workers, worker)
 
   # What the strategy looks at comes first. Of equally loaded ones that comes first which was given nothing for longest.
   defp rank(workers, worker), do: {rank(workers.strategy, worker, workers), worker.member, worker.pid}
