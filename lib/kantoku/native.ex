@@ -190,6 +190,14 @@ defmodule Kantoku.Native do
   @impl Kantoku.Engine.Pools
   def pool_leave(_instance, _pool, _pid), do: without_library()
   @impl Kantoku.Engine.Pools
+  def pool_shut(_instance, _pool, _pid), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_eject(_instance, _pool, _member, _ms), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_readmit(_instance, _pool, _member), do: without_library()
+  @impl Kantoku.Engine.Pools
+  def pool_ejections(_instance, _pool), do: without_library()
+  @impl Kantoku.Engine.Pools
   def pool_call(_instance, _pool, _tag, _request, _params), do: without_library()
   @impl Kantoku.Engine.Pools
   def pool_checkout(_instance, _pool, _tag, _params), do: without_library()

@@ -27,6 +27,9 @@ defmodule Kantoku.Pool do
       or are slow. A worker that died and a time-out after a worker had begun are failures, as is what is handed in as `:error` or
       `:abandoned`; refusals and casts are neither. The breaker's name is `{:pool, name}`.
     * **When the VM itself runs short** (`shed: :low`, `Kantoku.Degradation`), requests of a low priority are `:overloaded` at the door.
+    * **A worker that fails or lags is given nothing new for a while** (`Kantoku.Pool.Ejection`), and comes back little by little
+      (`Kantoku.Pool.SlowStart`). While fewer than `:healthy_panic_threshold` percent are in and ready, all that live are given work: some
+      hope is better than none. A worker alone is never ejected, and is given nothing while its probe says that it is not ready.
     * **A worker's death during a call reaches the caller at once**, as `:crashed`.
     * **Workers are agents of a domain of their own**, `{:pool, name}`, with ids `{:pool, name, number}`. What keeps crashing or
       does not start backs off and is parked (`Kantoku.Domain`), while the pool goes on with the rest and `status/1` says
@@ -56,7 +59,7 @@ defmodule Kantoku.Pool do
 
   alias Kantoku.{Agents, Engine, Error, Instances}
   alias Kantoku.Domain.{Book, Rows}
-  alias Kantoku.Pool.{Calls, Config, Detours, Guard, Lease, Leases, Life, Notes, Scaling, Worker}
+  alias Kantoku.Pool.{Calls, Config, Detours, Guard, Lease, Leases, Life, Notes, Scaling, Standing, Worker}
 
   alias Kantoku.Pool.Scaling.Recorder
 
@@ -172,6 +175,8 @@ defmodule Kantoku.Pool do
 
     * `target`, `min`, `max`, `wanted` (workers; more than the target by `overflow`), `workers` (that are in the pool), `ready`, `leaving`;
     * `missing`, `degraded`, `reason`: how many workers are not up; whether that is for failures; why the last one did not start;
+    * `ejected` and `not_ready` workers, which take no work unless there is a `panic`; those `growing`, with a part of their share;
+      `held_back`: how often nobody was ejected any more, as enough were;
     * `free` permits, `ongoing` requests, of which `abandoned`; `queue`, of `tenants` tenants; `overloaded`; `draining`;
     * since it was opened: `arrived`, `served`, `refused`, `expired`, `cancelled`;
     * `wait` and `hold`, exponentially weighted means in microseconds of how long requests waited and were served.
@@ -187,18 +192,28 @@ defmodule Kantoku.Pool do
   end
 
   @doc """
-  The workers by number: `%{id, member, pid, state, ongoing, latency_us, served}`. `state` is `:ready`, `:busy` (nothing free) or
-  `:leaving`; or, of one that is not in the pool, `:starting`, `:restarting` or `:parked`, with `pid: nil`. Looks at all agents of
-  the instance.
+  The workers by number: `%{id, member, pid, state, ongoing, latency_us, served, ejection, share}`. `state` is `:ready`, `:busy` (nothing
+  free), `:ejected`, `:not_ready` (by a probe; neither in a panic) or `:leaving`; or, of one that is not in the pool, `:starting`,
+  `:restarting` or `:parked`, with `pid: nil`. Looks at all agents of the instance.
+
+  `ejection` is `nil`, or of one that is ejected `%{cause, evidence, enforced, since, left, times}`: `cause` is `:consecutive_failures`
+  (evidence: `failures`), `:success_rate` (`rate` and `threshold` in percent, of so many `workers`), `:latency` (`mean_us`, `median_us`,
+  `workers`) or `:by_hand`; `since` and `left` are ms, `left` may be `:infinity`; `times` is how often it was. `share` is the percent that a
+  worker gets of its share.
   """
   @spec workers(t) :: {:ok, [map]} | {:error, Error.t()}
   def workers({instance, pool}) do
     inside(instance, pool, fn rows, _book, _config ->
       case Engine.Pools.pool_workers(instance, pool) do
         :unknown -> {:error, Notes.absent(instance, pool)}
-        here -> {:ok, Enum.sort_by(in_pool(pool, here) ++ elsewhere(rows, pool, here), & &1.member)}
+        here -> {:ok, in_pool(pool, here) |> Kernel.++(elsewhere(rows, pool, here)) |> standing({instance, pool})}
       end
     end)
+  end
+
+  defp standing(workers, pool) do
+    standing = Standing.all(pool)
+    for worker <- Enum.sort_by(workers, & &1.member), do: Map.merge(worker, Map.get(standing, worker.member, %{}))
   end
 
   defp in_pool(pool, here) do
@@ -215,8 +230,10 @@ defmodule Kantoku.Pool do
     end
   end
 
-  defp worker(pool, member, pid, state),
-    do: %{id: Worker.id(pool, member), member: member, pid: pid, state: state, ongoing: 0, latency_us: 0, served: 0}
+  defp worker(pool, member, pid, state) do
+    idle = %{ongoing: 0, latency_us: 0, served: 0, ejection: nil, share: 100}
+    Map.merge(idle, %{id: Worker.id(pool, member), member: member, pid: pid, state: state})
+  end
 
   @doc """
   Why a pool that scales itself has the size that it has, read without asking its manager:
@@ -282,6 +299,26 @@ defmodule Kantoku.Pool do
     :ok = Kantoku.Domain.Wish.check!(wish, Book.agent_options(book))
     config
   end
+
+  @doc """
+  Ejects a worker by hand: it is given nothing new, and finishes what it has. `worker` is its number, id or pid. `for:` is ms, or
+  `:infinity` (default): until `readmit/2`, or its pool is opened anew. A successor of it is ejected as well. Limits are not asked: who ejects
+  all has a pool that panics, or with `healthy_panic_threshold: 0` one that serves nobody.
+
+      :ok = Kantoku.Pool.eject({MyApp.Agents, :writers}, 3, for: 60_000)
+
+  `:not_found` if there is no such worker.
+  """
+  @spec eject(t, worker :: non_neg_integer | term | pid, keyword) :: :ok | {:error, Error.t()}
+  def eject(pool, worker, opts \\ []), do: Standing.eject(pool, worker, opts)
+
+  @doc """
+  Lets a worker in again that was ejected, by hand or not, or `:all`; its share grows as after any ejection. `:ok`, too, if it was not.
+
+      :ok = Kantoku.Pool.readmit({MyApp.Agents, :writers}, 3)
+  """
+  @spec readmit(t, worker :: non_neg_integer | term | pid | :all) :: :ok | {:error, Error.t()}
+  def readmit(pool, worker), do: Standing.readmit(pool, worker)
 
   @doc """
   Starts a pool of a running instance, and answers when `:warm_up` workers are up. It ends with its instance or by `stop/2`.

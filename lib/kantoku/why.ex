@@ -16,12 +16,14 @@ defmodule Kantoku.Why do
   | `:starting` | agent | it is being started | |
   | `:draining` | agent, pool | its instance or domain takes no new work | |
   | `:not_ready` | agent | it is not found and gets no work of its pool until it passes a probe | `probe` (`nil`: it has not passed one yet), `found` |
+  | `:ejected` | agent | a pool gives it nothing new, for what its requests came to, or by hand | `cause`, `left` (ms or `:infinity`), `times`, and what was found |
   | `:stuck` | agent | it is beyond its limit, or waits in a circle | `busy_for`, `over` (ms) or `waits_for` |
   | `:probe` | agent | a liveness, startup or custom probe fails | `probe`, `kind`, `found` |
   | `:waiting` | agent | it waits for an answer of another agent | `waits_for`, an id, or a pid |
   | `:busy` | agent | it is at work, within its limit or without one | `busy_for`, `over` (below 0: ms that are left; `nil`: no limit) |
   | `:breaker_open` | agent, pool, call | its breaker (`{:agent, id}`, `{:pool, name}`) lets no call pass | `breaker`, `state`, `retry_in`, `failure_rate` |
   | `:workers` | pool | workers are missing | `missing`, `wanted`, `exit` of the last failure, `workers`: for each that is down, why |
+  | `:panic` | pool | too many workers are ejected or not ready, so all that live are given work | `ejected`, `not_ready`, `workers` |
   | `:queue_full`, `:overloaded` | pool, call | as many wait as may; waits are too long | `queue`, `retry_in` of a call |
   | `:overloaded` | pool, call | the VM is short of something, and the pool sheds low priorities | `level`, `memory`, `run_queue`, `sheds` |
   | any other of `Kantoku.Error` | call | why it was refused | the error's details |

@@ -1,6 +1,6 @@
 //! Who is ejected, for how long, how it comes back, and when there is a panic: field by field as Envoy documents it
 //! (config.cluster.v3.OutlierDetection, "Slow start mode", "Panic threshold"). E1 to E3 are `kantoku_core::pool`'s `standing`.
-//! `test/engine/elixir/pool_ejection_test.exs` asks the same of the other engine.
+//! `test/engine/pool_ejection_core_test.exs` asks the same of the other engine.
 #![cfg(not(kantoku_loom))]
 
 use std::cell::Cell;

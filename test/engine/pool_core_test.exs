@@ -356,7 +356,7 @@ defmodule Kantoku.Engine.PoolCoreTest do
       Process.put(:dead, [:dead])
       assert {{:sent, 0, :alive}, pool} = ask(pool, 1)
       assert Report.status(pool).workers == 1
-      assert {:ok, [], ^pool} = Core.down(pool, :dead)
+      assert {:ok, [], ^pool} = Core.down(pool, :dead, 0)
     end
   end
 
@@ -367,7 +367,7 @@ defmodule Kantoku.Engine.PoolCoreTest do
     assert watched.() == [:me]
     pool = pool |> checkin(0, 1) |> asked(2)
     assert watched.() == []
-    {:ok, _effects, pool} = Core.down(pool, :me)
+    {:ok, _effects, pool} = Core.down(pool, :me, 0)
     asked(pool, 3)
     assert watched.() == [:me]
   end

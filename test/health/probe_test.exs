@@ -208,6 +208,20 @@ each_engine Kantoku.ProbeTest do
     assert {:ok, [%{pid: ^pid, state: :ready}]} = Pool.workers(pool)
   end
 
+  test "where no worker is ready all are given work, and a probe is obeyed again when enough are", %{table: table} do
+    answer(table, :readiness, :ok)
+    pools = [[name: :workers, worker: {Answers, []}, target: 3, domain: [shutdown: 20]]]
+    probes = [probe(table, :readiness, for: {:pool, :workers}, failure_threshold: 1)]
+    instance = instance!(probes, pools: pools)
+    pool = {instance, :workers}
+    assert eventually(fn -> match?({:ok, %{ready: 3}}, Pool.status(pool)) end)
+    answer(table, :readiness, :error)
+    assert eventually(fn -> match?({:ok, %{panic: true, not_ready: 3, ready: 3}}, Pool.status(pool)) end)
+    assert {:ok, _pid} = Pool.call(pool, :name, timeout: 5_000)
+    answer(table, :readiness, :ok)
+    assert eventually(fn -> match?({:ok, %{panic: false, not_ready: 0, ready: 3}}, Pool.status(pool)) end)
+  end
+
   test "each kind of check, and each answer" do
     pid = elem(Answers.start_link(answer: :pong), 1)
 

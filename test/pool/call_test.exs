@@ -83,7 +83,7 @@ defmodule Kantoku.Pool.CallTest do
     end
 
     test "a call after a late one has its own answer, and nothing else ever comes" do
-      pool = pool!(@engine, target: 2, max: 2)
+      pool = pool!(@engine, target: 2, max: 2, ejection: false)
 
       for n <- 1..20 do
         {ref, request} = hold()

@@ -114,7 +114,7 @@ defmodule Kantoku.PoolWalkTest do
 
   defp step({:leave, index}, world) do
     with_worker(world, index, fn {pid, _member} ->
-      run(world, fn state, _now -> Core.leave(state, pid) end, :leave) |> elem(1)
+      run(world, &Core.leave(&1, pid, &2), :leave) |> elem(1)
     end)
   end
 
@@ -129,7 +129,7 @@ defmodule Kantoku.PoolWalkTest do
   defp step(:hear_of_death, %{downs: []} = world), do: world
 
   defp step(:hear_of_death, %{downs: [pid | downs]} = world) do
-    {:ok, world} = run(%{world | downs: downs}, fn state, _now -> Core.down(state, pid) end, {:down, pid})
+    {:ok, world} = run(%{world | downs: downs}, &Core.down(&1, pid, &2), {:down, pid})
     refute is_map_key(world.state.workers.workers, pid) or is_map_key(world.state.owners, pid)
     world
   end

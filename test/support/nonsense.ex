@@ -104,7 +104,9 @@ defmodule Kantoku.Nonsense do
   defp shape(:watch, 3), do: [:instance, :query, :pid]
   defp shape(:pool_open, 4), do: [:instance, :pool, :pid, :pool_config]
   defp shape(:pool_join, 4), do: [:instance, :pool, :pid, :small]
-  defp shape(:pool_leave, 3), do: [:instance, :pool, :pid]
+  defp shape(name, 3) when name in [:pool_leave, :pool_shut], do: [:instance, :pool, :pid]
+  defp shape(:pool_eject, 4), do: [:instance, :pool, :small, :number]
+  defp shape(:pool_readmit, 3), do: [:instance, :pool, :small]
   defp shape(:pool_call, 5), do: [:instance, :pool, :any, :any, :params]
   defp shape(:pool_checkout, 4), do: [:instance, :pool, :any, :params]
   defp shape(:pool_cast, 4), do: [:instance, :pool, :any, :params]
@@ -114,8 +116,9 @@ defmodule Kantoku.Nonsense do
   defp shape(:pool_checkin, 4), do: [:instance, :pool, :ticket, :outcome]
   defp shape(name, 3) when name in [:pool_cancel, :pool_answered], do: [:instance, :pool, :ticket]
 
-  defp shape(name, 2) when name in [:pool_close, :pool_tick, :pool_status, :pool_workers, :pool_abandoned],
-    do: [:instance, :pool]
+  defp shape(name, 2)
+       when name in [:pool_close, :pool_tick, :pool_status, :pool_workers, :pool_abandoned, :pool_ejections],
+       do: [:instance, :pool]
 
   defp shape(:breaker_open, 4), do: [:instance, :breaker, :breaker_config, :now]
   defp shape(name, 2) when name in [:breaker_close, :breaker_allow], do: [:instance, :breaker]
@@ -172,7 +175,11 @@ defmodule Kantoku.Nonsense do
       over_quota: :rand.uniform(9) == 1,
       draining: :rand.uniform(9) == 1,
       weights: [{fitting(:tenant), :rand.uniform(5)}],
-      quotas: Enum.random([[], [{:each, :tokens, 60_000, 100}], [{:pool, :requests, 1_000_000, 1_000}]])
+      quotas: Enum.random([[], [{:each, :tokens, 60_000, 100}], [{:pool, :requests, 1_000_000, 1_000}]]),
+      ejection:
+        Enum.random([nil, Kantoku.TestPool.ejection(consecutive_failures: 2, interval: 1, base_ejection_time: 1)]),
+      slow_start: Enum.random([nil, %{slow_start_window: 5, min_weight_percent: 10, fresh: true}]),
+      healthy_panic_threshold: :rand.uniform(101) - 1
     }
   end
 

@@ -29,7 +29,33 @@ defmodule Kantoku.TestPool do
         draining: false,
         over_quota: false,
         weights: [],
-        quotas: []
+        quotas: [],
+        ejection: nil,
+        slow_start: nil,
+        healthy_panic_threshold: 0
+      },
+      Map.new(opts)
+    )
+  end
+
+  @doc "Envoy's rules of ejection and ours for latency, but for some."
+  def ejection(opts \\ []) do
+    Map.merge(
+      %{
+        enforced: true,
+        consecutive_failures: 5,
+        interval: 10_000,
+        base_ejection_time: 30_000,
+        max_ejection_time: 300_000,
+        max_ejection_time_jitter: 0,
+        max_ejection_percent: 10,
+        success_rate_minimum_hosts: 5,
+        success_rate_request_volume: 100,
+        success_rate_stdev_factor: 1_900,
+        latency_minimum_hosts: 5,
+        latency_request_volume: 10,
+        latency_multiple: 5,
+        latency_floor: 100
       },
       Map.new(opts)
     )
@@ -76,6 +102,11 @@ defmodule Kantoku.TestPool do
   def close(pool), do: Pools.pool_close(pool.instance, pool.name)
   def join(pool, pid, member), do: Pools.pool_join(pool.instance, pool.name, pid, member)
   def leave(pool, pid), do: Pools.pool_leave(pool.instance, pool.name, pid)
+
+  def shut(pool, pid), do: Pools.pool_shut(pool.instance, pool.name, pid)
+  def eject(pool, member, ms), do: Pools.pool_eject(pool.instance, pool.name, member, ms)
+  def readmit(pool, member), do: Pools.pool_readmit(pool.instance, pool.name, member)
+  def ejections(pool), do: Pools.pool_ejections(pool.instance, pool.name)
 
   @doc "Asks as the calling process; the request is its own tag."
   def call(pool, request, opts \\ []), do: Pools.pool_call(pool.instance, pool.name, request, request, params(opts))

@@ -133,18 +133,18 @@ defmodule Kantoku.Engine.Elixir do
   @impl true
   def pool_leave(instance, pool, pid), do: Pools.ask(instance, pool, {:leave, Shape.pid!(pid)})
 
-  @impl Kantoku.Engine.Pools
+  @impl true
   def pool_shut(instance, pool, pid), do: Pools.ask(instance, pool, {:shut, Shape.pid!(pid)})
 
-  @impl Kantoku.Engine.Pools
+  @impl true
   def pool_eject(instance, pool, member, ms) do
     Pools.ask(instance, pool, {:eject, Shape.number!(member), Shape.length!(ms)})
   end
 
-  @impl Kantoku.Engine.Pools
+  @impl true
   def pool_readmit(instance, pool, member), do: Pools.ask(instance, pool, {:readmit, Shape.number!(member)})
 
-  @impl Kantoku.Engine.Pools
+  @impl true
   def pool_ejections(instance, pool), do: Pools.ask(instance, pool, :ejections)
 
   @impl true

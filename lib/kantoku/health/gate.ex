@@ -3,7 +3,7 @@ defmodule Kantoku.Health.Gate do
   # instance's book, {{:gate, id}, probe, monotonic ms}, so it holds for who is started under that id as well; the entry's attribute and the
   # place in the pool follow it. Finds nobody unready.
   #
-  # G1  Whoever is found by `criteria/1`, or takes work in a pool, was not shut at that moment.
+  # G1  Whoever is found by `criteria/1`, or takes work in a pool that does not panic, was not shut at that moment.
   @moduledoc false
   import Kantoku.Domain.Rows
 
@@ -59,17 +59,18 @@ defmodule Kantoku.Health.Gate do
   def shut(instance, book, row(id: id, pid: pid) = row, probe) do
     enter(book, id, probe)
     mark(instance, id, pid, :shut)
-    leave_pool(instance, row)
+    stand_aside(instance, row)
   end
 
   defp enter(book, id, probe), do: :ets.insert(book, {{:gate, id}, probe, System.monotonic_time(:millisecond)})
 
-  defp leave_pool(instance, row(domain: {:pool, pool}, pid: pid)) do
-    _ok_or_none = Engine.Pools.pool_leave(instance, pool, pid)
+  # It stays in the pool, which gives it work in a panic only.
+  defp stand_aside(instance, row(domain: {:pool, pool}, pid: pid)) do
+    _ok_or_none = Engine.Pools.pool_shut(instance, pool, pid)
     :ok
   end
 
-  defp leave_pool(_instance, _row), do: :ok
+  defp stand_aside(_instance, _row), do: :ok
 
   @doc "Lets an agent in again."
   @spec open(atom, :ets.tid(), Rows.row()) :: :ok

@@ -4,7 +4,7 @@ defmodule Kantoku.Pool.Config do
 
   alias Kantoku.Domain.{Definition, Policy}
   alias Kantoku.{Breaker, Engine, Options}
-  alias Kantoku.Pool.{Quota, Scaler}
+  alias Kantoku.Pool.{Ejection, Quota, Scaler, SlowStart}
   alias Kantoku.Pool.Scaling.Option
 
   @strategies [:round_robin, :random, :least_loaded, :power_of_two, :peak_ewma, :hash, :lifo]
@@ -135,6 +135,24 @@ defmodule Kantoku.Pool.Config do
       doc:
         "requests of this priority and below are refused as `:overloaded` while the instance is at level 3 of `Kantoku.Degradation`."
     ],
+    ejection: [
+      kind: {:options_or, Ejection.Schema.options(), [false, true, :observe]},
+      default: true,
+      doc:
+        "whether workers that fail or are slow are given nothing new for a while, as Envoy does: `false`, `true`, `:observe` (it is only " <>
+          "told), or options of `Kantoku.Pool.Ejection`:"
+    ],
+    slow_start: [
+      kind: {:options_or, SlowStart.Schema.options(), [false, true]},
+      default: true,
+      doc: "whether they come back with a share that grows, and options of `Kantoku.Pool.SlowStart`:"
+    ],
+    healthy_panic_threshold: [
+      kind: {:like, "0 to 100", &__MODULE__.percent?/1},
+      default: 50,
+      doc:
+        "percent. While fewer of the workers (two at least) are in and ready, all that live are given work. 0: never. Envoy's name and default."
+    ],
     on_abandon: [
       kind: {:one_of, [:wait, :replace]},
       default: :wait,
@@ -178,6 +196,9 @@ defmodule Kantoku.Pool.Config do
           quotas: [Quota.t()],
           breaker: Breaker.Config.t() | nil,
           shed: :none | :low | :normal,
+          ejection: Ejection.t() | nil,
+          slow_start: SlowStart.t() | nil,
+          healthy_panic_threshold: 0..100,
           on_abandon: :wait | :replace,
           abandon_timeout: pos_integer | nil,
           target: non_neg_integer,
@@ -209,6 +230,8 @@ defmodule Kantoku.Pool.Config do
       checked
       | scaling: scaling,
         breaker: breaker,
+        ejection: Ejection.merge!(nil, checked.ejection, where),
+        slow_start: SlowStart.merge!(nil, checked.slow_start, where),
         domain: Definition.of_pool(checked.name, checked.domain)
     })
     |> sized(Keyword.take(options, [:target, :min, :max]))
@@ -224,7 +247,10 @@ defmodule Kantoku.Pool.Config do
     domain = changed_domain!(config.domain, given[:domain], where)
     scaling = Option.policy!(config.scaling, Map.get(given, :scaling, config.scaling), where)
     breaker = Breaker.Config.merge!(config.breaker, Map.get(given, :breaker, config.breaker), where)
-    given = Map.merge(given, %{domain: domain, scaling: scaling, breaker: breaker})
+    ejection = Ejection.merge!(config.ejection, Map.get(given, :ejection, config.ejection), where)
+    slow_start = SlowStart.merge!(config.slow_start, Map.get(given, :slow_start, config.slow_start), where)
+    changed = %{domain: domain, scaling: scaling, breaker: breaker, ejection: ejection, slow_start: slow_start}
+    given = Map.merge(given, changed)
     config |> struct!(config |> bounds(given) |> Map.merge(given)) |> check!(where)
   end
 
@@ -326,15 +352,22 @@ defmodule Kantoku.Pool.Config do
       :decay_time,
       :codel,
       :weights,
-      :quotas
+      :quotas,
+      :healthy_panic_threshold
     ])
     |> Map.update!(:quotas, &Quota.rates/1)
     |> Map.merge(%{
       draining: draining,
       over_quota: over_quota,
+      ejection: Ejection.for_engine(config.ejection),
+      slow_start: SlowStart.for_engine(config.slow_start),
       strategy: if(custom?(config), do: :power_of_two, else: config.strategy)
     })
   end
+
+  @doc false
+  @spec percent?(term) :: boolean
+  def percent?(percent), do: is_integer(percent) and percent in 0..100
 
   @doc "The options as Markdown."
   @spec docs() :: String.t()

@@ -19,7 +19,7 @@ defmodule Kantoku.Pool.Manager do
   alias Kantoku.Health.Gate
   alias Kantoku.{Error, Instances, Telemetry}
   alias Kantoku.Pool.{Abandoned, Condition, Config, Errands, Guard, Idle, Members, Memory, Notes, Pace}
-  alias Kantoku.Pool.{Quota, Scaling, Shed, Size, Strategy, Worker}
+  alias Kantoku.Pool.{Quota, Scaling, Shed, Size, Standing, Strategy, Worker}
 
   # An engine that does not know the instance yet is asked again after this many ms.
   @again 50
@@ -113,7 +113,7 @@ defmodule Kantoku.Pool.Manager do
   defp take_over(%{instance: instance, pool: pool, rows: rows} = state) do
     state = %{state | open: true, pids: %{}, numbers: MapSet.new(Members.numbers(rows, pool))} |> join_all()
     workers = workers(state)
-    leaving = for {pid, member, :leaving, _, _, _} <- workers, not shut?(state, member), into: %{}, do: {member, pid}
+    leaving = for {pid, member, :leaving, _, _, _} <- workers, into: %{}, do: {member, pid}
     for {pid, _member, :leaving, 0, _, _} <- workers, do: send(self(), {:kantoku_pool, pool, {:left, pid}})
 
     state =
@@ -248,17 +248,18 @@ defmodule Kantoku.Pool.Manager do
         state
 
       {number, pids} ->
-        let_go(%{state | pids: pids}, number, pid, shut?(state, number))
+        left(state, number, pid, :retired)
+        due(Errands.stop(%{state | pids: pids}, number))
     end
   end
 
   defp told(:pressed, state), do: state |> pressed() |> schedule(Pace.fast()) |> due()
 
-  defp let_go(state, number, pid, true), do: due(tap(state, &left(&1, number, pid, :unready)))
+  defp told(standing, %{instance: instance, pool: pool} = state) do
+    for {event, measurements, metadata} <- Standing.events({instance, pool}, standing),
+        do: emit(state, event, measurements, metadata)
 
-  defp let_go(state, number, pid, false) do
-    left(state, number, pid, :retired)
-    due(Errands.stop(state, number))
+    state
   end
 
   defp left(state, number, pid, reason),

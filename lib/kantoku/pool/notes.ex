@@ -42,7 +42,7 @@ defmodule Kantoku.Pool.Notes do
     |> Map.take([:target, :min, :max])
     |> Map.merge(condition(book, config.name))
     |> Map.put(:draining, Gauges.draining?(Book.chain(book, domain.name)))
-    |> Map.merge(%{counts | overloaded: counts.overloaded == 1})
+    |> Map.merge(%{counts | overloaded: counts.overloaded == 1, panic: counts.panic == 1})
   end
 
   @spec delete(:ets.tid(), atom) :: true

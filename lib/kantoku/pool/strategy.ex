@@ -61,7 +61,7 @@ defmodule Kantoku.Pool.Strategy do
         []
 
       workers ->
-        for {pid, member, state, ongoing, latency, _served} when state != :leaving <- workers,
+        for {pid, member, state, ongoing, latency, _served} when state in [:ready, :busy] <- workers,
             do: worker(pid, member, ongoing, latency)
     end
   end

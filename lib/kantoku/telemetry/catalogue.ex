@@ -252,6 +252,33 @@ defmodule Kantoku.Telemetry.Catalogue do
       metadata: [:pool, :member, :pid, :reason]
     },
     %{
+      name: [:pool, :worker_ejected],
+      doc:
+        "A worker is given nothing new for `left` ms (or `:infinity`), for the `times`-th time; or would be, where that is not `enforced`. " <>
+          "`cause` and `evidence` are those of `Kantoku.Pool.workers/1`.",
+      measurements: [times: :count],
+      metadata: [:pool, :member, :pid, :cause, :evidence, :enforced, :left]
+    },
+    %{
+      name: [:pool, :worker_returned],
+      doc: "A worker is ejected no more: its time is over, it was readmitted, or the rules have changed.",
+      measurements: [],
+      metadata: [:pool, :member]
+    },
+    %{
+      name: [:pool, :panic_entered],
+      doc:
+        "Fewer workers than `healthy_panic_threshold` says are in and ready: all that live are given work from now on.",
+      measurements: [workers: :count, ejected: :count, not_ready: :count],
+      metadata: [:pool]
+    },
+    %{
+      name: [:pool, :panic_left],
+      doc: "Enough workers are in and ready again.",
+      measurements: [workers: :count, ejected: :count, not_ready: :count],
+      metadata: [:pool]
+    },
+    %{
       name: [:pool, :resized],
       doc:
         "A pool wants another number of workers than before. `reason`: `:update`, `:pressed`, `:linger`, `:idle` or `:scaled`.",

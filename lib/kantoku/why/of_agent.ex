@@ -6,13 +6,16 @@ defmodule Kantoku.Why.OfAgent do
   alias Kantoku.{Agents, Drain, Engine, Error, Health, Why}
   alias Kantoku.Domain.{Ledger, Start}
   alias Kantoku.Health.{Board, Gate, Waits}
+  alias Kantoku.Pool.Standing
 
   @spec why(atom, term) :: {:ok, [Why.t()]} | {:error, Error.t()}
   def why(instance, id) do
     with {:ok, {_instance, _rows, book}, row} <- Agents.find(instance, id) do
       {:ok,
        lifetime(instance, row) ++
-         draining(instance, id) ++ gate(book, id) ++ health(instance, id, row) ++ Why.breaker(instance, {:agent, id})}
+         draining(instance, id) ++
+         gate(book, id) ++
+         ejected(instance, id) ++ health(instance, id, row) ++ Why.breaker(instance, {:agent, id})}
     end
   end
 
@@ -68,9 +71,45 @@ defmodule Kantoku.Why.OfAgent do
       since: since,
       evidence: %{probe: probe},
       text:
-        "agent #{inspect(id)} is not found and gets no work of its pool until #{by}; Kantoku.Health.configure/2 changes probes"
+        "agent #{inspect(id)} is not found and gets no work of its pool, unless that panics, until #{by}; " <>
+          "Kantoku.Health.configure/2 changes probes"
     }
   end
+
+  # Its pool -----------------------------------------------------------------------------------------------------------------
+
+  defp ejected(instance, {:pool, name, member} = id) when is_atom(name) and is_integer(member) do
+    case Standing.ejection_of({instance, name}, member) do
+      %{enforced: true} = ejection -> [out({instance, name}, id, ejection)]
+      _in_or_observed -> []
+    end
+  end
+
+  defp ejected(_instance, _no_worker), do: []
+
+  defp out({_instance, name} = pool, {:pool, name, member} = id, %{cause: cause, left: left} = ejection) do
+    until = if left == :infinity, do: "until it is readmitted", else: "for another #{left} ms"
+
+    %Why{
+      reason: :ejected,
+      since: ejection.since,
+      evidence: Map.merge(ejection.evidence, Map.take(ejection, [:cause, :left, :times])),
+      lift: {Kantoku.Pool, :readmit, [pool, member]},
+      text:
+        "worker #{inspect(id)} is ejected #{until} (#{found(cause, ejection.evidence)}) and gets no work of pool #{inspect(name)}, " <>
+          "unless that panics; Kantoku.Pool.readmit/2 lets it in"
+    }
+  end
+
+  defp found(:consecutive_failures, %{failures: count}), do: "#{count} failures in a row"
+
+  defp found(:success_rate, %{rate: rate, threshold: threshold}),
+    do: "#{rate} % of its requests succeeded, and #{threshold} % is the least"
+
+  defp found(:latency, %{mean_us: mean, median_us: median}),
+    do: "its requests took #{mean} us, and the median worker's #{median} us"
+
+  defp found(:by_hand, _nothing), do: "by hand"
 
   # Its health ---------------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,8 @@ defmodule Kantoku.Why.OfPool do
     with {:ok, status} <- Pool.status(pool), {:ok, workers} <- Pool.workers(pool) do
       {:ok,
        draining(pool, status) ++
-         Why.breaker(instance, {:pool, name}) ++ shed(pool) ++ workers(pool, status, workers) ++ full(pool, status)}
+         Why.breaker(instance, {:pool, name}) ++
+         shed(pool) ++ panic(pool, status) ++ workers(pool, status, workers) ++ full(pool, status)}
     end
   end
 
@@ -37,6 +38,20 @@ defmodule Kantoku.Why.OfPool do
     else
       _not_shed -> []
     end
+  end
+
+  defp panic(_pool, %{panic: false}), do: []
+
+  defp panic({_instance, name}, status) do
+    [
+      %Why{
+        reason: :panic,
+        evidence: Map.take(status, [:ejected, :not_ready, :workers]),
+        text:
+          "of #{status.workers} workers of pool #{inspect(name)} #{status.ejected} are ejected and #{status.not_ready} not ready, so all that " <>
+            "live are given work; Kantoku.why/2 of a worker says why it is out, Kantoku.Pool.readmit/2 lets ejected ones in"
+      }
+    ]
   end
 
   # Down, or up and not taking work: each has a call of its own that brings it back.

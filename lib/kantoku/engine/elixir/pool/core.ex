@@ -191,7 +191,10 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   end
 
   defp ended(state, ticket, :ok, now), do: state |> Standing.succeeded(ticket.worker) |> Tickets.finish(ticket, now)
-  defp ended(state, ticket, :error, now), do: state |> Standing.failed(ticket.worker, now) |> Tickets.finish(ticket, now)
+
+  defp ended(state, ticket, :error, now),
+    do: state |> Standing.failed(ticket.worker, now) |> Tickets.finish(ticket, now)
+
   defp ended(state, ticket, :abandoned, now), do: given_up(state, ticket, now)
 
   # Its owner does not wait any more for what a worker has: to it, that failed.

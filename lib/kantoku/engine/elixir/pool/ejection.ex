@@ -23,7 +23,8 @@ defmodule Kantoku.Engine.Elixir.Pool.Ejection do
   @doc "Who is ejected for its rate of successes: below the mean by more than so many standard deviations. In the order given."
   @spec by_success_rate(rules, [{pid, Toll.t()}]) :: [verdict]
   def by_success_rate(rules, tolls) do
-    rates = for {pid, toll} <- tolls, toll.requests >= rules.success_rate_request_volume, do: {pid, Toll.success_rate(toll)}
+    rates =
+      for {pid, toll} <- tolls, toll.requests >= rules.success_rate_request_volume, do: {pid, Toll.success_rate(toll)}
 
     if rules.success_rate_stdev_factor > 0 and length(rates) >= rules.success_rate_minimum_hosts,
       do: low(rates, threshold(rules, rates)),

@@ -64,10 +64,15 @@ defmodule Kantoku.Engine.Elixir.Pool.Shape do
     for key <- [:queue_target, :queue_interval, :decay_time], do: check(is_positive(Map.get(config, key)), config)
     for key <- [:codel, :draining, :over_quota], do: check(is_boolean(Map.get(config, key)), config)
     check(all?(config[:weights], &weight?/1) and all?(config[:quotas], &quota?/1), config)
-    check(fits?(config[:ejection], @ejection) and fits?(config[:slow_start], @slow_start), config)
+
+    for {name, fields} <- [ejection: @ejection, slow_start: @slow_start],
+        do: check(fits?(Map.get(config, name, :missing), fields), config)
+
     check(config[:healthy_panic_threshold] in 0..100, config)
     config
   end
+
+  def config!(other), do: wrong(other)
 
   defp fits?(nil, _fields), do: true
   defp fits?(%{} = map, fields), do: Enum.all?(fields, fn {name, kind} -> kind?(kind, Map.get(map, name)) end)
@@ -77,8 +82,6 @@ defmodule Kantoku.Engine.Elixir.Pool.Shape do
   defp kind?(:count, value), do: is_integer(value) and value in 0..0xFFFFFFFF
   defp kind?(:positive, value), do: is_integer(value) and value in 1..0xFFFFFFFF
   defp kind?(:percent, value), do: is_integer(value) and value in 1..100
-
-  def config!(other), do: wrong(other)
 
   defp all?(list, fun), do: is_list(list) and List.improper?(list) == false and Enum.all?(list, fun)
 

@@ -33,7 +33,7 @@ defmodule Kantoku.Engine.Elixir.Pool.SlowStart do
     workers = %{workers | random: random}
 
     with true <- part < 1.0 and drawn >= part, other when other != nil <- next(workers, worker) do
-      pass(workers, other, now, left - 1)
+      pass(Workers.passed_over(workers, worker.pid), other, now, left - 1)
     else
       _taken -> {worker, workers}
     end

@@ -137,9 +137,14 @@ defmodule Kantoku.Engine.Elixir.Pool.Standing do
     worker = Workers.fetch(state.workers, pid)
 
     cond do
-      worker.state == :leaving or out(state, worker.member) != nil -> state
-      Enum.count(state.standing.records, &out?/1) < Ejection.most(rules, length(staying(state))) -> judged(state, worker, cause, now)
-      true -> %{state | standing: %{state.standing | held_back: state.standing.held_back + 1}}
+      worker.state == :leaving or out(state, worker.member) != nil ->
+        state
+
+      Enum.count(state.standing.records, &out?/1) < Ejection.most(rules, length(staying(state))) ->
+        judged(state, worker, cause, now)
+
+      true ->
+        %{state | standing: %{state.standing | held_back: state.standing.held_back + 1}}
     end
   end
 

@@ -185,6 +185,13 @@ defmodule Kantoku.Engine.Elixir.Pool.Workers do
         do: (workers -> grown(workers, pid))
   end
 
+  @doc "It was a worker's turn, and another was taken."
+  @spec passed_over(t, pid) :: t
+  def passed_over(workers, pid) do
+    {stamp, workers} = stamp(workers)
+    put(workers, %{Map.fetch!(workers.workers, pid) | given: stamp})
+  end
+
   @doc "A random number up to `most`."
   @spec jitter(t, non_neg_integer) :: {non_neg_integer, t}
   def jitter(workers, 0), do: {0, workers}
