@@ -87,13 +87,15 @@ pools_on_each_engine Kantoku.Pool.EjectionTest do
   end
 
   test "by hand: for a time or until readmitted, by number, id or pid" do
-    {_instance, name} = pool = pool!(@engine, target: 3, slow_start: [slow_start_window: 3_600_000])
+    {_instance, name} =
+      pool = pool!(@engine, target: 3, slow_start: [slow_start_window: 3_600_000], healthy_panic_threshold: 30)
+
     assert :ok = Pool.eject(pool, 0, for: 60_000)
     assert :ok = Pool.eject(pool, {:pool, name, 1})
     assert %{state: :ejected, ejection: %{cause: :by_hand, left: left, times: 0}} = worker(pool, 0)
     assert left in 1..60_000
     assert %{ejection: %{left: :infinity}} = worker(pool, 1)
-    assert %{ejected: 2, panic: true} = status(pool)
+    assert %{ejected: 2, ready: 1, panic: false} = status(pool)
     assert :ok = Pool.readmit(pool, worker(pool, 1).pid)
     assert :ok = Pool.readmit(pool, 1)
     assert %{state: :ready, share: 10} = worker(pool, 1)

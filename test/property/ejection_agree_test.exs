@@ -38,15 +38,29 @@ if Kantoku.Native.loaded?() do
     defp integer(least, most), do: :proper_types.integer(least, most)
 
     defp agree?({config, commands}) do
+      pids = for _ <- 1..2, do: for(_ <- @workers, do: TestPool.relay())
+      flush()
+
       with_both(:ejection_agree, fn instances ->
-        pools = for instance <- instances, do: %TestPool{instance: instance, name: :pool}
+        pools =
+          for {instance, name} <- Enum.zip(instances, [:one, :other]), do: %TestPool{instance: instance, name: name}
+
+        sides = Enum.zip(pools, pids)
         for pool <- pools, do: :ok = TestPool.reopen(pool, options(config))
-        sides = for pool <- pools, do: {pool, for(_ <- @workers, do: TestPool.relay())}
         for {pool, pids} <- sides, {pid, member} <- Enum.with_index(pids), do: :ok = TestPool.join(pool, pid, member)
         Enum.each(commands, &step(&1, sides))
-        for {_pool, pids} <- sides, pid <- pids, do: Process.exit(pid, :kill)
-        true
       end)
+
+      for pid <- List.flatten(pids), do: Process.exit(pid, :kill)
+      true
+    end
+
+    defp flush do
+      receive do
+        _any -> flush()
+      after
+        0 -> :ok
+      end
     end
 
     # Nobody comes back by time, and shares do not grow: with less than all of one, chance would choose.
@@ -65,7 +79,7 @@ if Kantoku.Native.loaded?() do
     end
 
     defp step(command, sides) do
-      [one, other] = for side <- sides, do: {do_step(command, side), looks(side), notices()}
+      [one, other] = for {pool, _pids} = side <- sides, do: {do_step(command, side), looks(side), notices(pool)}
       assert one == other, "after #{inspect(command)}: #{inspect(one)} and #{inspect(other)}"
     end
 
@@ -116,13 +130,11 @@ if Kantoku.Native.loaded?() do
     end
 
     # In the order in which the manager hears it.
-    defp notices do
+    defp notices(%{name: name} = pool) do
       receive do
-        {:kantoku_pool, :pool, {:ejected, _pid, member}} -> [{:ejected, member} | notices()]
-        {:kantoku_pool, :pool, {:returned, member}} -> [{:returned, member} | notices()]
-        {:kantoku_pool, :pool, {:panic, entered}} -> [{:panic, entered} | notices()]
-        {:kantoku_pool, :pool, {:left, _pid}} -> [:left | notices()]
-        _other -> notices()
+        {:kantoku_pool, ^name, {:ejected, _pid, member}} -> [{:ejected, member} | notices(pool)]
+        {:kantoku_pool, ^name, {:left, _pid}} -> [:left | notices(pool)]
+        {:kantoku_pool, ^name, {what, about}} when what in [:returned, :panic] -> [{what, about} | notices(pool)]
       after
         0 -> []
       end
