@@ -86,7 +86,14 @@ defmodule Kantoku.MixProject do
       groups_for_modules: [
         Agents: [Kantoku.Agent, Kantoku.Agent.Options, Kantoku.Agent.Server, Kantoku.Agent.Adapter],
         Domains: [Kantoku.Domain],
-        Pools: [Kantoku.Pool, Kantoku.Pool.Lease, Kantoku.Pool.Strategy, Kantoku.Backpressure],
+        Pools: [
+          Kantoku.Pool,
+          Kantoku.Pool.Lease,
+          Kantoku.Pool.Strategy,
+          Kantoku.Pool.Ejection,
+          Kantoku.Pool.SlowStart,
+          Kantoku.Backpressure
+        ],
         Breakers: [Kantoku.Breaker, Kantoku.Fuse, Kantoku.Fuse.Events, Kantoku.Fuse.Stats],
         Health: [Kantoku.Health, Kantoku.Probe, Kantoku.Why, Kantoku.Degradation],
         Registry: [Kantoku.Registry, Kantoku.Registry.Load, Kantoku.Entry],
