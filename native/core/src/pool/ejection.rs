@@ -74,15 +74,22 @@ pub enum Cause {
     ByHand,
 }
 
-/// How a worker's requests ended within an interval; failures in a row are counted on.
+/// What is kept of how a worker's requests ended. A success writes nothing here: how many there were follows from what the worker was
+/// given, has, and what is counted of the rest, so whoever asks says the `successes` of its life so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Toll {
-    requests: u32,
+    /// Of its life: requests that ended otherwise than well, or as neither.
+    pub others: u64,
+    /// Failures in a row, and the successes before it.
+    row: u32,
+    before: u64,
+    // Within the interval.
     failures: u32,
-    pub consecutive: u32,
     timed: u32,
     // Of the logarithms of what was timed.
     logs: u64,
+    // When the interval began.
+    successes: u64,
 }
 
 // A float's upper half is its exponent and the first bits after it: read as a number, its logarithm to base 2 with a straight line
@@ -90,16 +97,21 @@ pub struct Toll {
 const HALF: u32 = 32;
 
 impl Toll {
-    #[inline]
-    pub fn succeeded(&mut self) {
-        self.requests = self.requests.saturating_add(1);
-        self.consecutive = 0;
+    pub fn failed(&mut self, successes: u64) {
+        self.row = self.row(successes).saturating_add(1);
+        self.before = successes;
+        self.failures = self.failures.saturating_add(1);
     }
 
-    pub fn failed(&mut self) {
-        self.requests = self.requests.saturating_add(1);
-        self.failures = self.failures.saturating_add(1);
-        self.consecutive = self.consecutive.saturating_add(1);
+    /// Failures in a row.
+    pub fn row(&self, successes: u64) -> u32 {
+        if self.before == successes { self.row } else { 0 }
+    }
+
+    /// It is another's that failed so often.
+    pub fn inherit(&mut self, row: u32, successes: u64) {
+        self.row = row;
+        self.before = successes;
     }
 
     /// It had a request for so many nanoseconds.
@@ -110,15 +122,40 @@ impl Toll {
     }
 
     /// Another interval.
-    pub fn begin(&mut self) {
-        *self = Self {
-            consecutive: self.consecutive,
-            ..Self::default()
-        };
+    pub fn begin(&mut self, successes: u64) {
+        (self.failures, self.timed, self.logs) = (0, 0, 0);
+        self.successes = successes;
     }
 
+    /// As if it were new.
+    pub fn forget(&mut self, successes: u64) {
+        self.begin(successes);
+        self.row = 0;
+    }
+
+    pub fn interval(&self, successes: u64) -> Interval {
+        let succeeded = successes.saturating_sub(self.successes);
+        Interval {
+            requests: succeeded.saturating_add(u64::from(self.failures)),
+            failures: self.failures,
+            timed: self.timed,
+            logs: self.logs,
+        }
+    }
+}
+
+/// How a worker's requests ended within an interval.
+#[derive(Clone, Copy, Debug)]
+pub struct Interval {
+    requests: u64,
+    failures: u32,
+    timed: u32,
+    logs: u64,
+}
+
+impl Interval {
     fn success_rate(&self) -> f64 {
-        100.0 * f64::from(self.requests - self.failures) / f64::from(self.requests)
+        100.0 * (self.requests - u64::from(self.failures)) as f64 / self.requests as f64
     }
 
     // In microseconds. One slow request among ten hardly moves it.
@@ -129,8 +166,8 @@ impl Toll {
 }
 
 /// Who is ejected for its rate of successes: below the mean by more than so many standard deviations. In the order given.
-pub fn by_success_rate(rules: &Ejecting, tolls: &[(u32, Toll)]) -> Vec<(u32, Cause)> {
-    let volume = rules.success_rate_request_volume.max(1);
+pub fn by_success_rate(rules: &Ejecting, tolls: &[(u32, Interval)]) -> Vec<(u32, Cause)> {
+    let volume = u64::from(rules.success_rate_request_volume.max(1));
     let busy = tolls.iter().filter(|(_, toll)| toll.requests >= volume);
     let rates: Vec<(u32, f64)> = busy.map(|&(at, toll)| (at, toll.success_rate())).collect();
     if rules.success_rate_stdev_factor == 0 || rates.len() < rules.success_rate_minimum_hosts.max(1) as usize
@@ -161,7 +198,7 @@ fn millionths(percent: f64) -> u32 {
 }
 
 /// Who is ejected for being slow: its mean is beyond a multiple of the median of all, and beyond the floor. In the order given.
-pub fn by_latency(rules: &Ejecting, tolls: &[(u32, Toll)]) -> Vec<(u32, Cause)> {
+pub fn by_latency(rules: &Ejecting, tolls: &[(u32, Interval)]) -> Vec<(u32, Cause)> {
     let volume = rules.latency_request_volume.max(1);
     let busy = tolls.iter().filter(|(_, toll)| toll.timed >= volume);
     let means: Vec<(u32, u64)> = busy.map(|&(at, toll)| (at, toll.mean())).collect();

@@ -102,13 +102,10 @@ impl<W: World> Inner<W> {
             _ => return Returned::Foreign,
         }
         match outcome {
-            Outcome::Ok => {
-                let worker = ticket.worker;
-                self.workers.get_mut(worker).toll.succeeded();
-                self.finish(at, clock, world, effects);
-            }
+            Outcome::Ok => self.finish(at, clock, world, effects),
             Outcome::Error => {
                 self.failed(ticket.worker, clock(), effects);
+                self.count_otherwise(at);
                 self.finish(at, clock, world, effects);
             }
             Outcome::Abandoned => self.give_up(at, clock(), world, effects),
@@ -159,8 +156,7 @@ impl<W: World> Inner<W> {
         if ticket.stage == Stage::Abandoned {
             return Replied::Late;
         }
-        let (owner, worker) = (ticket.owner, ticket.worker);
-        self.workers.get_mut(worker).toll.succeeded();
+        let owner = ticket.owner;
         self.finish(at, clock, world, effects);
         Replied::To(owner)
     }
@@ -199,6 +195,7 @@ impl<W: World> Inner<W> {
                 Cancelled::Abandoned
             }
             Stage::Held => {
+                self.count_otherwise(at);
                 self.release(at, effects);
                 drop(self.end(at));
                 self.serve(now, world, effects);
@@ -214,6 +211,7 @@ impl<W: World> Inner<W> {
         if self.tickets.get(at).stage != Stage::Abandoned {
             return false;
         }
+        self.count_otherwise(at);
         self.finish(at, || now, world, effects);
         true
     }

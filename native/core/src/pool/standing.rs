@@ -8,81 +8,16 @@
 //! E2. No more are ejected by what was counted than `max_ejection_percent` of those that stay, but one may be where there are two.
 //! E3. There is a panic when, and only when, fewer than `panic_threshold` percent of those that stay, being two at least, are in.
 
-use std::collections::BTreeMap;
+mod records;
 
-use super::ejection::{self, Cause, Ejecting, Toll};
+use super::ejection::{self, Cause, Ejecting, Interval, Toll};
 use super::state::Inner;
 use super::telling::{Effect, Effects, Notice};
 use super::workers::Aside;
 use super::{Closed, Ejection, Pool, World};
+pub use records::{FOREVER, Out, Records};
 
-/// Until somebody says otherwise.
-pub const FOREVER: i64 = i64::MAX;
-
-#[derive(Debug)]
-pub struct Record {
-    /// How often it was ejected, less one for each interval that it was in.
-    pub times: u32,
-    pub cause: Cause,
-    /// When it came to be as it is.
-    pub since: i64,
-    pub out: Option<Out>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct Out {
-    pub until: i64,
-    pub enforced: bool,
-}
-
-/// What is held against members.
-#[derive(Debug, Default)]
-pub struct Records {
-    pub of: BTreeMap<u64, Record>,
-    // Failures in a row of those that died, and how many intervals ago.
-    left_behind: BTreeMap<u64, (u32, u8)>,
-    swept: i64,
-    /// How often nobody was ejected any more, as enough were.
-    pub held_back: u64,
-}
-
-impl Records {
-    fn out(&self, member: u64) -> Option<Out> {
-        self.of.get(&member).and_then(|record| record.out)
-    }
-
-    fn count(&self) -> usize {
-        self.of.values().filter(|record| record.out.is_some()).count()
-    }
-
-    pub fn begin(&mut self, now: i64) {
-        self.swept = now;
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.of.len() * size_of::<(u64, Record)>() + self.left_behind.len() * size_of::<(u64, u32, u8)>()
-    }
-
-    fn forget(&mut self, member: u64) {
-        self.of.remove(&member);
-        self.left_behind.remove(&member);
-    }
-
-    // Who was in all through the interval counts one ejection less.
-    fn forgive(&mut self, before: i64) {
-        for record in self.of.values_mut() {
-            if record.out.is_none() && record.since <= before {
-                record.times = record.times.saturating_sub(1);
-            }
-        }
-        self.of
-            .retain(|_, record| record.out.is_some() || record.times > 0 || record.since > before);
-        self.left_behind.retain(|_, (_, age)| {
-            *age += 1;
-            *age < 2
-        });
-    }
-}
+use records::Record;
 
 impl<W: World> Pool<W> {
     /// A probe says that a worker is not ready: it is given nothing new until it joins again. `false` if it is none.
@@ -150,8 +85,16 @@ impl<W: World> Inner<W> {
 
     /// A request of a worker failed. Others may have come to take work by that, so whoever waits is to be served after it.
     pub fn failed(&mut self, at: u32, now: i64, effects: &mut Effects<W::Content>) {
-        self.workers.get_mut(at).toll.failed();
+        let worker = self.workers.get_mut(at);
+        let successes = worker.successes();
+        worker.toll.failed(successes);
         self.judge_row(at, now, effects);
+    }
+
+    /// A request ends, and not well: it failed before, or that nobody can tell.
+    pub fn count_otherwise(&mut self, at: u32) {
+        let worker = self.tickets.get(at).worker;
+        self.workers.get_mut(worker).toll.others += 1;
     }
 
     /// An owner does not wait for a request any more that a worker has: to it, that failed.
@@ -164,7 +107,8 @@ impl<W: World> Inner<W> {
 
     // Whether it failed too often in a row.
     fn judge_row(&mut self, at: u32, now: i64, effects: &mut Effects<W::Content>) {
-        let count = self.workers.get(at).toll.consecutive;
+        let worker = self.workers.get(at);
+        let count = worker.toll.row(worker.successes());
         let most = self.config.ejection.map_or(0, |rules| rules.consecutive_failures);
         if most > 0 && count >= most {
             self.put_out_by(at, Cause::ConsecutiveFailures { count }, now, effects);
@@ -174,9 +118,9 @@ impl<W: World> Inner<W> {
     /// A worker dies with so many requests; what it leaves behind its successor has.
     pub fn bequeath(&mut self, at: u32, failures: u32) {
         if self.config.ejection.is_some() && !self.workers.get(at).leaving {
-            let (member, toll) = (self.workers.get(at).member, self.workers.get(at).toll);
-            let row = toll.consecutive.saturating_add(failures);
-            self.records.left_behind.insert(member, (row, 0));
+            let worker = self.workers.get(at);
+            let row = worker.toll.row(worker.successes()).saturating_add(failures);
+            self.records.left_behind.insert(worker.member, (row, 0));
         }
     }
 
@@ -187,7 +131,7 @@ impl<W: World> Inner<W> {
             self.workers.grow(at, now);
         }
         if let Some((row, _)) = self.records.left_behind.remove(&member) {
-            self.workers.get_mut(at).toll.consecutive = row;
+            self.workers.get_mut(at).toll.inherit(row, 0);
         }
         match self.records.out(member) {
             Some(out) => self.put_aside(at, Aside::Ejected, out.enforced, effects),
@@ -244,11 +188,11 @@ impl<W: World> Inner<W> {
     }
 
     // Of those that are in, in order of number.
-    fn tolls(&self) -> Vec<(u32, Toll)> {
+    fn tolls(&self) -> Vec<(u32, Interval)> {
         let staying = self.workers.iter().filter(|(_, worker)| !worker.leaving);
-        let mut tolls: Vec<(u64, u32, Toll)> = staying
+        let mut tolls: Vec<(u64, u32, Interval)> = staying
             .filter(|(_, worker)| self.records.out(worker.member).is_none())
-            .map(|(at, worker)| (worker.member, at, worker.toll))
+            .map(|(at, worker)| (worker.member, at, worker.toll.interval(worker.successes())))
             .collect();
         tolls.sort_unstable_by_key(|&(member, ..)| member);
         tolls.into_iter().map(|(_, at, toll)| (at, toll)).collect()
@@ -320,7 +264,9 @@ impl<W: World> Inner<W> {
         effects.push(Effect::Tell(Notice::Returned { member }));
         let staying = self.workers.of_member(member);
         if let Some(at) = staying.filter(|&at| !self.workers.get(at).leaving) {
-            self.workers.get_mut(at).toll = Toll::default();
+            let worker = self.workers.get_mut(at);
+            let successes = worker.successes();
+            worker.toll.forget(successes);
             if out.enforced {
                 self.workers.grow(at, now);
             }
@@ -376,7 +322,7 @@ impl<W: World> Inner<W> {
         self.workers.set_slow_start(self.config.slow_start);
         if enforced(before) != enforced(self.config.ejection) {
             self.records.begin(now);
-            self.workers.each_toll(|toll| *toll = Toll::default());
+            self.workers.each_toll(Toll::forget);
             self.records.left_behind.clear();
             let judged = |record: &Record| record.out.is_some() && record.cause != Cause::ByHand;
             let all: Vec<u64> = self

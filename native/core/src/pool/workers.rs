@@ -68,6 +68,11 @@ impl<H> Worker<H> {
         self.measured = now;
     }
 
+    /// How many of its requests ended well.
+    pub fn successes(&self) -> u64 {
+        self.served - u64::from(self.ongoing) - self.toll.others
+    }
+
     // What is not heard of fades: one peak must not keep work away for good.
     fn latency_at(&self, now: i64, decay_time: i64) -> f64 {
         self.latency * self.kept(now, decay_time)
@@ -240,10 +245,12 @@ impl<H> Workers<H> {
         self.random.below(usize::MAX) as u64
     }
 
-    /// For each worker what its requests came to.
-    pub fn each_toll(&mut self, change: impl Fn(&mut Toll)) {
-        let all = self.places.iter_mut().flatten();
-        all.for_each(|worker| change(&mut worker.toll));
+    /// For each worker what its requests came to, and how often that was well.
+    pub fn each_toll(&mut self, change: impl Fn(&mut Toll, u64)) {
+        for worker in self.places.iter_mut().flatten() {
+            let successes = worker.successes();
+            change(&mut worker.toll, successes);
+        }
     }
 
     /// A random number up to `most`.
@@ -269,7 +276,9 @@ impl<H> Workers<H> {
 
     /// Says whether a worker has a permit free. Who is barred is not ready for all that.
     pub fn set_ready(&mut self, at: u32, ready: bool) {
-        match (ready && !self.is_barred(at), self.is_ready(at)) {
+        // Nearly always nobody is aside.
+        let barred = self.aside > 0 && self.is_barred(at);
+        match (ready && !barred, self.is_ready(at)) {
             (true, false) => self.make_ready(at),
             (false, true) => self.unready(at),
             _ => {}
