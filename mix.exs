@@ -131,6 +131,7 @@ defmodule Kantoku.MixProject do
         Engines: [
           Kantoku.Engine,
           Kantoku.Engine.Pools,
+          Kantoku.Engine.Pools.Standing,
           Kantoku.Engine.Breakers,
           Kantoku.Engine.Health,
           Kantoku.Engine.Elixir,

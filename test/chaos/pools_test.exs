@@ -7,6 +7,18 @@ defmodule Kantoku.Chaos.PoolsTest do
     @workers 6
     @domain [partitions: 4, backoff: [base: 1, cap: 5], budget: [crashes: :infinity]]
 
+    # Nobody is out for long, so all are in at the end.
+    @ejection [
+      ejection: [
+        consecutive_failures: 2,
+        base_ejection_time: 20,
+        max_ejection_time: 100,
+        interval: 50,
+        max_ejection_percent: 50
+      ],
+      slow_start: [slow_start_window: 50, fresh: true]
+    ]
+
     # One that has its own mind about its size, beside those who resize it.
     @scaling [
       look_back: 200,
@@ -50,7 +62,7 @@ defmodule Kantoku.Chaos.PoolsTest do
     end
 
     defp storm(kind, worker, how_long) do
-      pool = pool!(@engine, [target: @workers, domain: @domain, codel: false] ++ kind, worker)
+      pool = pool!(@engine, [target: @workers, domain: @domain, codel: false] ++ @ejection ++ kind, worker)
       max_ongoing = kind[:max_ongoing]
       # Nobody gives up a cast, but a worker that was at one may be taken for one that was given up by a new manager.
       told = %{workers: @workers, max_ongoing: max_ongoing, casts: kind[:on_abandon] == :wait}

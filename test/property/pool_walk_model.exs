@@ -64,6 +64,7 @@ defmodule Kantoku.PoolWalkModel do
   def check!(state, alive?) do
     tickets = Map.values(state.tickets)
     permits!(state, tickets, alive?)
+    panic!(state)
     waiting!(state, tickets)
     owners!(state, tickets)
     counts!(state)
@@ -80,6 +81,7 @@ defmodule Kantoku.PoolWalkModel do
     free =
       for {pid, worker} <- state.workers.workers,
           worker.state == :ready,
+          state.workers.panic or not (worker.ejected or worker.shut),
           MapSet.size(worker.tickets) < state.config.max_ongoing,
           do: pid
 
@@ -93,6 +95,15 @@ defmodule Kantoku.PoolWalkModel do
     end
 
     for {member, pid} <- state.workers.members, do: assert(state.workers.workers[pid].member == member)
+  end
+
+  # E3.
+  defp panic!(state) do
+    staying = for {_pid, %{state: :ready} = worker} <- state.workers.workers, do: worker
+    healthy = Enum.count(staying, &(not (&1.ejected or &1.shut)))
+    few = healthy * 100 < state.config.healthy_panic_threshold * length(staying)
+    assert state.workers.panic == (few and length(staying) > 1)
+    assert state.workers.growing == Enum.count(state.workers.workers, fn {_pid, worker} -> worker.grows != nil end)
   end
 
   # S1, W1, W2.

@@ -41,6 +41,7 @@ defmodule Kantoku.PoolWalkTest do
       {8,
        {:deal, small, one_of([:ask, :ask, :ask, :take, :take, :give_back, :close]), pick,
         one_of([:own, :own, :foreign])}},
+      {2, {:stand, one_of([:shut, :eject, :eject_for, :readmit]), small}},
       {3, :tick},
       {6, {:pass, :proper_types.integer(0, 30)}},
       {3, {:configure, changes()}}
@@ -60,10 +61,35 @@ defmodule Kantoku.PoolWalkTest do
         {:max_queue, one_of([0, 5, 5, 100, 100])},
         {:codel, :proper_types.boolean()},
         {:draining, one_of([false, false, false, true])},
+        {:ejection, :proper_types.oneof([nil, ejection(), ejection()])},
+        {:slow_start, one_of([nil, %{slow_start_window: 20, min_weight_percent: 10, fresh: true}])},
+        {:healthy_panic_threshold, one_of([0, 50, 100])},
         {:weights, one_of([[], [a: 3], [{"b", 2}, {nil, 7}]])},
         {:quotas, one_of([[], [], [], [{:each, :tokens, 6_000, 20}]])}
       ])
     )
+  end
+
+  defp ejection do
+    for failures <- [0, 1, 2], enforced <- [true, true, false] do
+      TestPool.ejection(
+        enforced: enforced,
+        consecutive_failures: failures,
+        interval: 20,
+        base_ejection_time: 15,
+        max_ejection_time: 40,
+        max_ejection_time_jitter: 3,
+        max_ejection_percent: 60,
+        success_rate_minimum_hosts: 2,
+        success_rate_request_volume: 2,
+        success_rate_stdev_factor: 500,
+        latency_minimum_hosts: 2,
+        latency_request_volume: 1,
+        latency_multiple: 2,
+        latency_floor: 0
+      )
+    end
+    |> one_of()
   end
 
   defp one_of(values), do: :proper_types.elements(values)
@@ -115,6 +141,13 @@ defmodule Kantoku.PoolWalkTest do
   defp step({:leave, index}, world) do
     with_worker(world, index, fn {pid, _member} ->
       run(world, &Core.leave(&1, pid, &2), :leave) |> elem(1)
+    end)
+  end
+
+  defp step({:stand, how, index}, world) do
+    with_worker(world, index, fn {pid, member} ->
+      {_answer, world} = run(world, &stand(&1, how, pid, member, &2), how)
+      world
     end)
   end
 
@@ -243,6 +276,11 @@ defmodule Kantoku.PoolWalkTest do
     world = %{world | config: config}
     world |> run(&Core.configure(&1, :manager, config, &2), :configure) |> elem(1)
   end
+
+  defp stand(state, :shut, pid, _member, now), do: Core.shut(state, pid, now)
+  defp stand(state, :eject, _pid, member, now), do: Core.eject(state, member, :infinity, now)
+  defp stand(state, :eject_for, _pid, member, now), do: Core.eject(state, member, 10, now)
+  defp stand(state, :readmit, _pid, member, now), do: Core.readmit(state, member, now)
 
   defp finish(world, %{state: :abandoned, number: number}) do
     {:ok, world} = run(world, &Core.answered(&1, number, &2), {:answered, number})
@@ -468,7 +506,8 @@ defmodule Kantoku.PoolWalkTest do
     world = Enum.reduce(pids, world, &kill(&2, &1))
     world = Enum.reduce(world.downs, world, fn _pid, world -> step(:hear_of_death, world) end)
     casts = world.state.waiting.size
-    world = step({:join, 0}, step({:configure, [max_ongoing: casts + 2]}, world))
+    {_answer, world} = run(world, &Core.readmit(&1, 0, &2), :readmit)
+    world = step({:join, 0}, step({:configure, [max_ongoing: casts + 2, ejection: nil]}, world))
 
     status = Report.status(world.state)
     assert {status.credits, status.wishes, world.state.credits.loans} == {0, 0, %{}}

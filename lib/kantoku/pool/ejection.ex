@@ -1,27 +1,29 @@
 defmodule Kantoku.Pool.Ejection do
   @moduledoc """
-  When a pool's worker is ejected, that is given nothing new for a while, and for how long: the option `:ejection` of `Kantoku.Pool`.
+  When a pool's worker is ejected, that is given nothing new for a while, and for how long: the option `:ejection` of
+  `Kantoku.Pool`.
 
       ejection: [consecutive_failures: 3, base_ejection_time: 10_000]
 
-  `true` is all defaults, `false` nobody but by hand (`Kantoku.Pool.eject/3`), `:observe` is `enforcing: false`. It is what Envoy calls outlier
-  detection (config.cluster.v3.OutlierDetection), with its names, meanings and defaults. A worker finishes what it has, comes back by
-  itself (`Kantoku.Pool.SlowStart`), and is let in at once by `Kantoku.Pool.readmit/2`.
+  `true` is all defaults, `false` nobody but by hand (`Kantoku.Pool.eject/3`), `:observe` is `enforcing: false`. It is what Envoy
+  calls outlier detection (config.cluster.v3.OutlierDetection), with its names, meanings and defaults. A worker finishes what it
+  has, comes back by itself (`Kantoku.Pool.SlowStart`), and is let in at once by `Kantoku.Pool.readmit/2`.
 
   ## What counts
 
-  What a breaker of the pool would record: a call that was answered, and what was checked in as `:ok`, is a success, whatever the answer says; a
-  call that timed out after a worker had begun, a worker's death, and what was checked in as `:error` or `:abandoned` (so, too, a function of
-  `Kantoku.Pool.run/3` that raised), is a failure. Refusals and casts are neither.
+  What a breaker of the pool would record: a call that was answered, and what was checked in as `:ok`, is a success, whatever the
+  answer says; a call that timed out after a worker had begun, a worker's death, and what was checked in as `:error` or
+  `:abandoned` (so, too, a function of `Kantoku.Pool.run/3` that raised), is a failure. Refusals and casts are neither.
 
   ## Slow workers
 
-  Envoy has nothing for these. A worker is slow if, over an interval, its requests took more than `latency_multiple` times as long as the
-  median worker's, and more than `latency_floor`. The mean of a worker is geometric, as times of requests differ by orders of magnitude and one
-  that took an hour must not outweigh nine that took none; the median of the pool is not moved by the slow ones. Five times, and a tenth of a
-  second, are well beyond what chance, collections of garbage and a busy machine do to a mean of ten, and below what a worker does that
-  swaps or waits for a dead peer. Under `strategy: :hash` nobody is ejected for it: who gets which key is no chance. `latency_multiple: false`
-  switches it off, as is right where workers are given unlike work on purpose.
+  Envoy has nothing for these. A worker is slow if, over an interval, its requests took more than `latency_multiple` times as long
+  as the median worker's, and more than `latency_floor`. The mean of a worker is geometric, as times of requests differ by orders
+  of magnitude and one that took an hour must not outweigh nine that took none; the median of the pool is not moved by the slow
+  ones. Five times, and a tenth of a second, are well beyond what chance, collections of garbage and a busy machine do to a mean
+  of ten, and below what a worker does that swaps or waits for a dead peer. Under `strategy: :hash` nobody is ejected for it: who
+  gets which key is no chance. `latency_multiple: false` switches it off, as is right where workers are given unlike work on
+  purpose.
 
   ## Options
 
@@ -55,7 +57,7 @@ defmodule Kantoku.Pool.Ejection do
   @most 0xFFFFFFFF
 
   @doc false
-  @spec merge!(t | nil, false | true | :observe | map | t, String.t()) :: t | nil
+  @spec merge!(t | nil, t | nil | boolean | :observe | map, String.t()) :: t | nil
   def merge!(_config, %__MODULE__{} = config, _where), do: config
   def merge!(_config, off, _where) when off in [false, nil], do: nil
   def merge!(config, true, where), do: merge!(config, %{enforcing: true}, where)
@@ -80,7 +82,7 @@ defmodule Kantoku.Pool.Ejection do
   end
 
   @doc false
-  @spec for_engine(t | nil) :: Engine.Pools.ejection() | nil
+  @spec for_engine(t | nil) :: Engine.Pools.Standing.ejection() | nil
   def for_engine(nil), do: nil
 
   def for_engine(config) do

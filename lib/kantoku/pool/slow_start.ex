@@ -50,7 +50,7 @@ defmodule Kantoku.Pool.SlowStart do
   end
 
   @doc false
-  @spec for_engine(t | nil) :: Engine.Pools.slow_start() | nil
+  @spec for_engine(t | nil) :: Engine.Pools.Standing.slow_start() | nil
   def for_engine(nil), do: nil
   def for_engine(config), do: Map.from_struct(config)
 end

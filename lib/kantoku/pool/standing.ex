@@ -1,5 +1,6 @@
 defmodule Kantoku.Pool.Standing do
-  # How a pool's workers stand: what the engine says of who is ejected, as maps and as events; and what is done by hand. Decides nothing.
+  # How a pool's workers stand: what the engine says of who is ejected, as maps and as events; and what is done by hand. Decides
+  # nothing.
   @moduledoc false
 
   alias Kantoku.{Engine, Error}
@@ -99,13 +100,13 @@ defmodule Kantoku.Pool.Standing do
 
   @doc "See `Kantoku.Pool.readmit/2`."
   @spec readmit(Kantoku.Pool.t(), term) :: :ok | {:error, Error.t()}
-  def readmit({instance, name} = pool, :all) do
+  def readmit({instance, name}, :all) do
     case Engine.Pools.pool_ejections(instance, name) do
       :unknown ->
         {:error, Notes.absent(instance, name)}
 
-      _told ->
-        for({member, %{ejection: %{}}} <- all(pool), do: Engine.Pools.pool_readmit(instance, name, member)) && :ok
+      told ->
+        for(one <- told, ejection(one), do: elem(one, 0)) |> Enum.each(&Engine.Pools.pool_readmit(instance, name, &1))
     end
   end
 

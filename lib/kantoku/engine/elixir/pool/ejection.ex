@@ -6,9 +6,9 @@ defmodule Kantoku.Engine.Elixir.Pool.Ejection do
   alias Kantoku.Engine.Elixir.Pool.Toll
 
   @typedoc "As `Kantoku.Engine.Pools` has it in a configuration."
-  @type rules :: Kantoku.Engine.Pools.ejection()
+  @type rules :: Kantoku.Engine.Pools.Standing.ejection()
 
-  @type verdict :: {pid, Kantoku.Engine.Pools.cause()}
+  @type verdict :: {pid, Kantoku.Engine.Pools.Standing.cause()}
 
   @doc "For how many ms one is out that was ejected so often, without jitter."
   @spec length(rules, pos_integer) :: pos_integer

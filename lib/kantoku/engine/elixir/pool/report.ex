@@ -35,7 +35,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Report do
   end
 
   @spec workers(State.t()) :: [
-          {pid, non_neg_integer, Kantoku.Engine.Pools.standing(), non_neg_integer, non_neg_integer, non_neg_integer}
+          {pid, non_neg_integer, Kantoku.Engine.Pools.Standing.t(), non_neg_integer, non_neg_integer, non_neg_integer}
         ]
   def workers(state) do
     for worker <- Workers.all(state.workers) do

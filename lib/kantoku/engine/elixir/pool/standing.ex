@@ -17,7 +17,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Standing do
   @typedoc "What is held against a member: `out` is until when (ns), and whether that is enforced."
   @type held :: %{
           times: non_neg_integer,
-          cause: Kantoku.Engine.Pools.cause(),
+          cause: Kantoku.Engine.Pools.Standing.cause(),
           since: integer,
           out: nil | {until :: integer | :infinity, enforced :: boolean}
         }

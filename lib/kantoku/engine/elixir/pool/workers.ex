@@ -33,7 +33,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Workers do
           last: integer,
           clock: non_neg_integer,
           panic: boolean,
-          slow_start: Kantoku.Engine.Pools.slow_start() | nil,
+          slow_start: Kantoku.Engine.Pools.Standing.slow_start() | nil,
           growing: non_neg_integer
         }
 
