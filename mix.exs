@@ -25,7 +25,7 @@ defmodule Kantoku.MixProject do
   end
 
   def application do
-    [mod: {Kantoku.Application, []}, extra_applications: [:logger]]
+    [mod: {Kantoku.Application, []}, extra_applications: [:logger, :inets, :ssl]]
   end
 
   defp elixirc_paths(:test), do: ["lib", "test/support"]
@@ -96,6 +96,7 @@ defmodule Kantoku.MixProject do
         ],
         Breakers: [Kantoku.Breaker, Kantoku.Fuse, Kantoku.Fuse.Events, Kantoku.Fuse.Stats],
         Health: [Kantoku.Health, Kantoku.Probe, Kantoku.Why, Kantoku.Degradation],
+        "Objectives and alerts": [Kantoku.SLO, Kantoku.Alert],
         Registry: [Kantoku.Registry, Kantoku.Registry.Load, Kantoku.Entry],
         State: [Kantoku.Store, Kantoku.Store.Memory, Kantoku.Store.Disk],
         Scaling: [

@@ -6,5 +6,5 @@ if without_jido == [], do: {:ok, _} = Application.ensure_all_started(:jido)
 ExUnit.start(
   capture_log: true,
   assert_receive_timeout: 5_000,
-  exclude: [:property, :chaos, :cluster, :soak] ++ without_jido
+  exclude: [:property, :chaos, :cluster, :soak, :alertmanager] ++ without_jido
 )

@@ -44,6 +44,15 @@ faulty_fleet() {
   bin/demo --faults --agents 400 --kill-rate 40 --engine "$1" --seconds "$2" --json
 }
 
+# Alerts, told to a real Alertmanager, where there is one or apt has it.
+alertmanager_tests() {
+  if has prometheus-alertmanager || (miss prometheus-alertmanager "is told of alerts" && install_missing); then
+    step "Alertmanager" mix test --only alertmanager test/alertmanager
+  else
+    say "no prometheus-alertmanager is to be had: leaving out test/alertmanager"
+  fi
+}
+
 # The tests that look for KANTOKU_SOAK do more of the same, those tagged so run only here.
 soak_tests() {
   mix test --only soak --only chaos --trace

@@ -204,11 +204,11 @@ require_candidate() {
   fi
 }
 
-# Quiet unless it fails.
+# Quiet unless it fails. In runlevel 1 no package starts a service.
 apt_get() {
   local log
   log=$(mktemp)
-  if as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@" </dev/null >"$log" 2>&1; then
+  if as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -o DPkg::Lock::Timeout=300 "$@" </dev/null >"$log" 2>&1; then
     rm -f "$log"
   else
     cat "$log" >&2

@@ -4,10 +4,18 @@ defmodule Kantoku.Calls do
 
   alias Kantoku.{Agents, Drain, Engine, Error}
   alias Kantoku.Health.Pulse
+  alias Kantoku.SLO.Watch
 
   @doc "See `Kantoku.call/4`."
   @spec call(atom, term, term, timeout) :: {:ok, term} | {:error, Error.t()}
   def call(instance, id, request, timeout) do
+    case Watch.types(instance) do
+      nil -> ask(instance, id, request, timeout)
+      types -> Watch.agent(types, instance, id, fn -> ask(instance, id, request, timeout) end)
+    end
+  end
+
+  defp ask(instance, id, request, timeout) do
     with {:ok, pid} <- admitted(instance, id),
          do:
            attempt(instance, id, timeout, fn -> Pulse.awaiting(pid, fn -> GenServer.call(pid, request, timeout) end) end)

@@ -3,7 +3,7 @@ defmodule Kantoku.Config do
   @moduledoc false
 
   alias Kantoku.Domain.{Definition, Policy, Wish}
-  alias Kantoku.{Breaker, Degradation, Health, Migration, Options, Pool}
+  alias Kantoku.{Alert, Breaker, Degradation, Health, Migration, Options, Pool, SLO}
 
   @drain [
     timeout: [
@@ -37,6 +37,7 @@ defmodule Kantoku.Config do
       default: [],
       doc: "keyword lists with a `:name`, any term; see `Kantoku.Breaker`."
     ],
+    objectives: [kind: {:list, :keyword}, default: [], doc: "keyword lists; see `Kantoku.SLO`."],
     migration: [
       kind: :keyword,
       default: [],
@@ -51,6 +52,11 @@ defmodule Kantoku.Config do
       kind: {:options_or, Degradation.Config.schema(), [false]},
       default: [],
       doc: "what is shed before memory or processors run out, or `false`: nothing; see `Kantoku.Degradation`."
+    ],
+    alerts: [
+      kind: {:options_or, Alert.Config.schema(), [false]},
+      default: [],
+      doc: "what somebody has to know of, and where it is told, or `false`: nothing; see `Kantoku.Alert`."
     ],
     drain: [kind: {:options, @drain}, doc: "how it ends:"],
     max_restarts: [kind: :non_negative, default: 3, doc: "how often domains may escalate to the instance, as in OTP."],
@@ -70,9 +76,11 @@ defmodule Kantoku.Config do
           domains: [Definition.t()],
           pools: [Pool.Config.t()],
           breakers: [{name :: term, Breaker.Config.t()}],
+          objectives: [SLO.Objective.t()],
           migration: Migration.Option.t(),
           health: Health.Config.t() | nil,
           degradation: Degradation.Config.t() | nil,
+          alerts: Alert.Config.t() | nil,
           drain: %{timeout: pos_integer},
           max_restarts: non_neg_integer,
           max_seconds: pos_integer,
@@ -91,6 +99,8 @@ defmodule Kantoku.Config do
     unique!("pool", Enum.map(pools, & &1.name), :pools)
     breakers = Enum.map(checked.breakers, &breaker!/1)
     unique!("breaker", Enum.map(breakers, &elem(&1, 0)), :breakers)
+    objectives = Enum.map(checked.objectives, &SLO.Objective.new!/1)
+    unique!("objective", Enum.map(objectives, & &1.name), :objectives)
     migration = Migration.Option.new!(checked.migration)
     agent_options = Kantoku.Agent.Options.new!(checked.agents)
     for domain <- domains, agent <- Definition.agents(domain), do: Wish.check!(agent, agent_options)
@@ -101,9 +111,11 @@ defmodule Kantoku.Config do
       | domains: domains,
         pools: pools,
         breakers: breakers,
+        objectives: objectives,
         migration: migration,
         health: Health.Config.new!(Keyword.get(opts, :health, [])),
-        degradation: Degradation.Config.new!(Keyword.get(opts, :degradation, []))
+        degradation: Degradation.Config.new!(Keyword.get(opts, :degradation, [])),
+        alerts: Alert.Config.new!(Keyword.get(opts, :alerts, []))
     })
   end
 

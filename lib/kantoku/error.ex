@@ -7,8 +7,8 @@ defmodule Kantoku.Error do
   | reason | meaning | details |
   |---|---|---|
   | `:not_running` | no instance of that name runs here | `instance` |
-  | `:not_found` | nothing of that name is known | `id`, `domain`, `pool`, `breaker`, `health` or `degradation` |
-  | `:restarting` | it crashed and comes back by itself | `id`, `pool`, `breaker`, `health` or `degradation`, `retry_in` (ms, or `:never` while it waits behind another of its group) |
+  | `:not_found` | nothing of that name is known | `id`, `domain`, `pool`, `breaker`, `health`, `degradation`, `objective` or `alert` |
+  | `:restarting` | it crashed and comes back by itself | `id`, `pool`, `breaker`, `health`, `degradation`, `objective` or `alert`, `retry_in` (ms, or `:never` while it waits behind another of its group) |
   | `:parked` | it crashed too often and waits for its timer or for `Kantoku.unpark/2` | `id`, `retry_in` (ms or `:never`) |
   | `:stopping` | it is being stopped | `id` |
   | `:draining` | the instance, domain or pool takes no new work | `instance`; when a start is refused also `domain`, `nil` for the instance; or `pool` |
@@ -79,6 +79,16 @@ defmodule Kantoku.Error do
   defp sentence(:not_found, %{breaker: breaker}),
     do: "there is no #{breaker(breaker)}; install it with Kantoku.Breaker.install/3"
 
+  defp sentence(:not_found, %{alert: {instance, nil}}),
+    do: "#{inspect(instance)} has no alerts: its option :alerts is false"
+
+  defp sentence(:not_found, %{alert: {instance, name}}),
+    do:
+      "#{inspect(instance)} has no rule of alerts #{inspect(name)}, or alerts are off; add it with Kantoku.Alert.put/2"
+
+  defp sentence(:not_found, %{objective: {instance, name}}),
+    do: "there is no objective #{inspect(name)} of #{inspect(instance)}; add it with Kantoku.SLO.put/2"
+
   defp sentence(:not_found, %{health: {instance, of}}),
     do:
       "the health of #{inspect(of)} of #{inspect(instance)} is not looked after: nothing of that name is there yet, or health is off"
@@ -101,6 +111,12 @@ defmodule Kantoku.Error do
   defp sentence(:restarting, %{degradation: instance} = d),
     do:
       "who watches the degradation of #{inspect(instance)} is being started again; try again in #{show(d, :retry_in)} ms"
+
+  defp sentence(:restarting, %{alert: {instance, _name}} = d),
+    do: "who evaluates the alerts of #{inspect(instance)} is being started again; try again in #{show(d, :retry_in)} ms"
+
+  defp sentence(:restarting, %{objective: {instance, _name}} = d),
+    do: "who keeps the objectives of #{inspect(instance)} is being started again; try again in #{show(d, :retry_in)} ms"
 
   defp sentence(:restarting, %{retry_in: :never} = d) do
     "agent #{show(d, :id)} is started again when the agent of its group that crashed is back; Kantoku.agents/1 says which that is"

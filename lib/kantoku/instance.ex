@@ -5,7 +5,7 @@ defmodule Kantoku.Instance do
 
   import Kantoku.Domain.Rows, only: [row: 0, row: 2]
 
-  alias Kantoku.{Breaker, Config, Degradation, Drain, Health, Instances, Migration}
+  alias Kantoku.{Alert, Breaker, Config, Degradation, Drain, Health, Instances, Migration, SLO}
   alias Kantoku.Agent.Options
   alias Kantoku.Domain.{Book, Fuse, Gauges, Remains, Rows, Sweeper}
   alias Kantoku.Instance.Core
@@ -80,6 +80,8 @@ defmodule Kantoku.Instance do
     Enum.each(config.pools, &Life.enter(book, &1))
     Health.Board.enter(book, config.health)
     Degradation.Notes.enter(book, config.degradation)
+    SLO.Board.open(book, config.objectives)
+    Alert.Config.enter(book, config.alerts)
     hd(chain)
   end
 

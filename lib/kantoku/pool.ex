@@ -59,7 +59,7 @@ defmodule Kantoku.Pool do
 
   alias Kantoku.{Agents, Engine, Error, Instances}
   alias Kantoku.Domain.{Book, Rows}
-  alias Kantoku.Pool.{Calls, Config, Detours, Guard, Lease, Leases, Life, Notes, Scaling, Standing, Worker}
+  alias Kantoku.Pool.{Calls, Config, Detours, Guard, Lease, Leases, Life, Measured, Notes, Scaling, Standing, Worker}
 
   alias Kantoku.Pool.Scaling.Recorder
 
@@ -88,6 +88,7 @@ defmodule Kantoku.Pool do
       nil -> Calls.call(pool, request, opts)
       :choice -> Calls.routed(pool, request, opts)
       :breaker -> Guard.call(pool, request, opts)
+      :objective -> Measured.call(pool, request, opts)
       {:error, _shed} = refused -> refused
     end
   end
@@ -98,7 +99,7 @@ defmodule Kantoku.Pool do
   """
   @spec cast(t, request :: term, keyword) :: :ok | {:error, Error.t()}
   def cast(pool, request, opts \\ []) do
-    case Detours.way(pool, opts) do
+    case Detours.uncounted(pool, opts) do
       :breaker -> Guard.cast(pool, request, opts)
       {:error, _shed} = refused -> refused
       _straight_or_routed -> Calls.cast(pool, request, opts)
@@ -119,6 +120,7 @@ defmodule Kantoku.Pool do
       nil -> Leases.run(pool, fun, opts)
       :choice -> Leases.run_routed(pool, fun, opts)
       :breaker -> Guard.run(pool, fun, opts)
+      :objective -> Measured.run(pool, fun, opts)
       {:error, _shed} = refused -> refused
     end
   end
@@ -134,6 +136,7 @@ defmodule Kantoku.Pool do
       nil -> Leases.checkout(pool, opts)
       :choice -> Leases.routed(pool, opts)
       :breaker -> Guard.checkout(pool, opts)
+      :objective -> Measured.checkout(pool, opts)
       {:error, _shed} = refused -> refused
     end
   end
@@ -143,8 +146,9 @@ defmodule Kantoku.Pool do
   """
   @spec checkin(Lease.t(), outcome) :: :ok | {:error, Error.t()}
   def checkin(lease, outcome \\ :ok)
-  def checkin(%Lease{permit: nil} = lease, outcome), do: Leases.checkin(lease, outcome)
-  def checkin(lease, outcome), do: Guard.checkin(lease, outcome)
+  def checkin(%Lease{permit: nil, begun: nil} = lease, outcome), do: Leases.checkin(lease, outcome)
+  def checkin(%Lease{begun: nil} = lease, outcome), do: Guard.checkin(lease, outcome)
+  def checkin(lease, outcome), do: Measured.checkin(lease, outcome)
 
   @doc """
   Answers a request from within the worker that has it, as `GenServer.reply/2` does, and lets the pool go on in the same step: the

@@ -1,6 +1,6 @@
 defmodule Kantoku.Instance.Core do
   # The registry, the domains whose agents are named in it, the breakers, which the registry's engine keeps, the managers of pools,
-  # whose workers are agents, and who looks after the health of all: without the one the others are nothing, hence :rest_for_one. Knows no agent.
+  # whose workers are agents, who looks after the health of all, who keeps the objectives, and who tells of alerts: without the one the others are nothing, hence :rest_for_one. Knows no agent.
   @moduledoc false
   use Supervisor
 
@@ -27,10 +27,18 @@ defmodule Kantoku.Instance.Core do
       %{id: :domains, start: {__MODULE__, :start_domains, [config.name, epoch]}, type: :supervisor},
       {Kantoku.Breaker.Clerk, config.name},
       {Kantoku.Pool.Managers, config.name},
-      {Kantoku.Health.Supervisor, config.name}
+      {Kantoku.Health.Supervisor, config.name},
+      unlimited(Kantoku.SLO.Clerk, config.name),
+      {Kantoku.Alert.Supervisor, config.name}
     ]
 
     Supervisor.init(children, strategy: :rest_for_one)
+  end
+
+  # A clerk that dies costs its neighbours nothing, and is never given up.
+  defp unlimited(clerk, instance) do
+    options = [strategy: :one_for_one] ++ Pair.unlimited()
+    %{id: clerk, start: {Supervisor, :start_link, [[{clerk, instance}], options]}, type: :supervisor}
   end
 
   @doc "Starts the supervisor of the outermost domains. It never gives up: what domains escalate is counted in the book."

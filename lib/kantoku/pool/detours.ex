@@ -1,7 +1,7 @@
 defmodule Kantoku.Pool.Detours do
-  # Which pools' requests do not go straight to the engine: past a breaker, by a module that chooses the worker, or not at all while
-  # low priorities are shed. One word for the whole VM says whether any pool ever had one: where none has, a request pays for one read of
-  # memory that all schedulers share.
+  # Which pools' requests do not go straight to the engine: counted for an objective, past a breaker, by a module that chooses the worker,
+  # or not at all while low priorities are shed. One word for the whole VM says whether any pool ever had one: where none has, a request
+  # pays for one read of memory that all schedulers share.
   @moduledoc false
 
   alias Kantoku.Error
@@ -9,21 +9,38 @@ defmodule Kantoku.Pool.Detours do
 
   @any __MODULE__
 
-  @type kind :: :breaker | :choice | :shed
+  @type kind :: :objective | :breaker | :choice | :shed
 
   @doc "What is to be done for a request of a pool before the engine is asked: nothing, `:choice`, or `:breaker` and then that."
   @spec of(Kantoku.Pool.t()) :: :breaker | :choice | nil
   def of(pool), do: if(:persistent_term.get(@any, false), do: kind(pool))
 
-  @doc "The same of a request with these options, or why it is refused at once."
-  @spec way(Kantoku.Pool.t(), keyword) :: :breaker | :choice | nil | {:error, Error.t()}
+  @doc """
+  The same of a request with these options, or why it is refused at once; or `:objective`, and then what is `beyond/2`, as a refusal counts
+  as well.
+  """
+  @spec way(Kantoku.Pool.t(), keyword) :: :objective | :breaker | :choice | nil | {:error, Error.t()}
   def way(pool, opts) do
     if :persistent_term.get(@any, false) do
-      with :ok <- Shed.let(pool, opts), do: kind(pool)
+      if get(:objective, pool), do: :objective, else: beyond(pool, opts)
     end
   end
 
-  defp kind(pool), do: if(:persistent_term.get({@any, :breaker, pool}, false), do: :breaker, else: :choice)
+  @doc "As `way/2`, of what no objective counts."
+  @spec uncounted(Kantoku.Pool.t(), keyword) :: :breaker | :choice | nil | {:error, Error.t()}
+  def uncounted(pool, opts), do: if(:persistent_term.get(@any, false), do: beyond(pool, opts))
+
+  @doc "As `way/2`, of a request that is counted, or that nobody counts."
+  @spec beyond(Kantoku.Pool.t(), keyword) :: :breaker | :choice | nil | {:error, Error.t()}
+  def beyond(pool, opts), do: with(:ok <- Shed.let(pool, opts), do: kind(pool))
+
+  defp kind(pool) do
+    cond do
+      get(:breaker, pool) -> :breaker
+      get(:choice, pool) -> :choice
+      true -> nil
+    end
+  end
 
   @doc "What was put for a pool."
   @spec get(kind, Kantoku.Pool.t()) :: term

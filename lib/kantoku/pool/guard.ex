@@ -60,25 +60,16 @@ defmodule Kantoku.Pool.Guard do
     answer
   end
 
-  # What ended with its worker was a failure if its holder says that it was one.
-  defp ending(_answer, outcome) when outcome in [:error, :abandoned], do: :error
-  defp ending(:ok, :ok), do: :ok
-  defp ending(_not_held, :ok), do: :ignore
+  @doc "How a lease ended that was handed in so. What ended with its worker was a failure if its holder says that it was one."
+  @spec ending(:ok | {:error, Error.t()}, Kantoku.Pool.outcome()) :: :ok | :error | :ignore
+  def ending(_answer, outcome) when outcome in [:error, :abandoned], do: :error
+  def ending(:ok, :ok), do: :ok
+  def ending(_not_held, :ok), do: :ignore
 
   @doc "As `Kantoku.Pool.run/3`. What leaves by an exception has failed."
   @spec run(Kantoku.Pool.t(), (pid -> result), keyword) :: {:ok, result} | {:error, Error.t()} when result: term
   def run(pool, fun, opts) when is_function(fun, 1) do
-    with {:ok, lease} <- checkout(pool, opts), do: work(lease, fun)
-  end
-
-  defp work(lease, fun) do
-    result = fun.(lease.pid)
-    checkin(lease, :ok)
-    {:ok, result}
-  catch
-    kind, reason ->
-      checkin(lease, :abandoned)
-      :erlang.raise(kind, reason, __STACKTRACE__)
+    with {:ok, lease} <- checkout(pool, opts), do: Leases.work(lease, fun, &checkin/2)
   end
 
   defp through(pool, request) do

@@ -5,12 +5,13 @@ defmodule Kantoku.Pool.Lease do
   """
 
   @enforce_keys [:pool, :pid, :ticket]
-  defstruct @enforce_keys ++ [permit: nil]
+  defstruct @enforce_keys ++ [permit: nil, begun: nil]
 
   @type t :: %__MODULE__{
           pool: Kantoku.Pool.t(),
           pid: pid,
           ticket: Kantoku.Engine.Pools.ticket(),
-          permit: nil | {Kantoku.Breaker.ticket(), begun_ns :: integer}
+          permit: nil | {Kantoku.Breaker.ticket(), begun_ns :: integer},
+          begun: nil | (begun_ns :: integer)
         }
 end

@@ -85,6 +85,18 @@ defmodule Kantoku.Pool.Leases do
     with {:ok, ticket, pid} <- take_routed(instance, pool, opts), do: work(instance, pool, ticket, fun, pid)
   end
 
+  @doc "Runs `fun` with the worker of a lease, and hands it in by `checkin`."
+  @spec work(Lease.t(), (pid -> result), (Lease.t(), Pools.outcome() -> term)) :: {:ok, result} when result: term
+  def work(lease, fun, checkin) do
+    result = fun.(lease.pid)
+    checkin.(lease, :ok)
+    {:ok, result}
+  catch
+    kind, reason ->
+      checkin.(lease, :abandoned)
+      :erlang.raise(kind, reason, __STACKTRACE__)
+  end
+
   # Whoever leaves by an exception may have left the worker at work.
   defp work(instance, pool, ticket, fun, pid) do
     result = fun.(pid)

@@ -227,6 +227,26 @@ defmodule Kantoku.Telemetry.Catalogue do
       metadata: []
     },
     %{
+      name: [:alert, :changed],
+      doc:
+        "An alert went from one state to another: `:inactive`, `:pending`, `:firing`, `:resolved`. `value` is what was found last.",
+      measurements: [],
+      metadata: [:alert, :labels, :from, :to, :value]
+    },
+    %{
+      name: [:alert, :undelivered],
+      doc: "A sink could not be told of alerts; it is tried again in `retry_in`.",
+      measurements: [attempts: :count, retry_in: :millisecond],
+      metadata: [:sink, :reason]
+    },
+    %{
+      name: [:alert, :dropped],
+      doc:
+        "Alerts will not be told to a sink. `reason`: `:queue_full`, of its line, or `{:refused, status}`, by the sink.",
+      measurements: [alerts: :count],
+      metadata: [:sink, :reason]
+    },
+    %{
       name: [:pool, :started],
       doc: "A pool was opened by its manager; again if that was restarted.",
       measurements: [workers: :count],

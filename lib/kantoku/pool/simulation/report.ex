@@ -4,7 +4,7 @@ defmodule Kantoku.Pool.Simulation.Report do
 
   alias Kantoku.Pool.Forecast.Backtest
   alias Kantoku.Pool.Simulation
-  alias Kantoku.Pool.Simulation.Picture
+  alias Kantoku.Picture
 
   @columns [
     time: "time",
