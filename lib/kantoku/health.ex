@@ -19,6 +19,9 @@ defmodule Kantoku.Health do
   middle of something for longer than `max_busy` says of its module, it is stuck. One that runs all the time cannot be told from one
   with much to do: ask it by a probe (`Kantoku.Probe`).
 
+  Ahead of that it sees whose memory, mailbox, answers to probes or restarts grow towards a limit (`:at_risk`), and when they will be there.
+  Nothing follows from it but that it is told, unless a pool wants such workers replaced early (`on_risk: :replace`).
+
   If we were stopped ourselves for more than a period (a paused VM, a suspended machine), everybody gets a fresh one.
 
   ## States
@@ -38,7 +41,7 @@ defmodule Kantoku.Health do
   """
 
   alias Kantoku.Engine.Health, as: Core
-  alias Kantoku.Health.{Board, Config}
+  alias Kantoku.Health.{Board, Config, Risks, Waits}
   alias Kantoku.{Error, Instances}
 
   @type state :: Core.state()
@@ -47,9 +50,15 @@ defmodule Kantoku.Health do
   @type of :: :instance | {:agent, id :: term} | {:domain, atom} | {:pool, atom}
 
   @typedoc """
-  Of a group: `state`, `since` (ms in it), `members` by state: of a domain its agents and the domains in it, of the instance its outermost domains and pools. Of an agent: `state`, `since`, `probes`, each with `name` (`:passive` is the
-  look without asking), `kind`, `verdict`, `since` and `evidence`; `busy`: how many ms it is at its message and how far `over` its limit
-  that is (below 0: so much is left; `nil`: it has none), or `nil` if it is at none or does not say.
+  Of a group: `state`, `since` (ms in it), `members` by state: of a domain its agents and the domains in it, of the instance its outermost domains and pools;
+  `at_risk`: how many of its agents are (of a domain, without those in it).
+
+  Of an agent: `state`, `since`, `probes`, each with `name` (`:passive` is the look without asking), `kind`, `verdict`, `since` and
+  `evidence`; `busy`: how many ms it is at its message (`for`), how far `over` its limit that is (below 0: so much is left; `nil`: it has
+  none) and what it `waits_for` (a pid, `:outside` by `Kantoku.waiting/2`, or `nil`), or `nil` if it is at no message or does not say;
+  `at_risk`: a list of what it is at risk of, each with `sign` (`:memory`, `:mailbox`, `{:latency, probe}`, `:restarts`), `in` (ms until
+  its limit, if it goes on like that), `value` and `limit` (bytes, messages, ms, crashes), `rise` (of the value, a second) and `since`
+  (ms that it is known).
   """
   @type status :: map
 
@@ -69,7 +78,7 @@ defmodule Kantoku.Health do
   defp look_up(instance, of, board) do
     with node when node != nil <- node(board, of),
          {_state, _age, _counts, _probes, _pulse} = status <- Core.health_status(instance, node, nil) do
-      {:ok, shown(of, status, board)}
+      {:ok, of |> shown(status, board) |> Map.put(:at_risk, at_risk(instance, of))}
     else
       _absent -> nil
     end
@@ -81,7 +90,7 @@ defmodule Kantoku.Health do
   defp node(board, {:agent, id}), do: with({node, _pid, _condition} <- Board.agent(board, id), do: node)
 
   defp shown({:agent, id}, {state, age, _counts, probes, pulse}, board) do
-    %{state: state, since: ms(age), probes: Enum.map(probes, &probe(&1, id, board)), busy: busy(pulse)}
+    %{state: state, since: ms(age), probes: Enum.map(probes, &probe(&1, id, board)), busy: busy(pulse, id, board)}
   end
 
   defp shown(_group, {state, age, counts, _probes, _pulse}, _board),
@@ -92,8 +101,29 @@ defmodule Kantoku.Health do
     %{name: name, kind: kind, verdict: verdict, since: ms(age), evidence: Board.evidence(board, agent, id)}
   end
 
-  defp busy({since, over}), do: %{for: since, over: over}
-  defp busy(_none_or_idle), do: nil
+  defp busy({since, over}, id, board) do
+    {_node, pid, _condition} = Board.agent(board, id) || {nil, nil, nil}
+    %{for: since, over: over, waits_for: whom(Waits.for_whom(Board.waits(board), pid))}
+  end
+
+  defp busy(_none_or_idle, _id, _board), do: nil
+
+  defp whom({:outside, _until}), do: :outside
+  defp whom(pid_or_nil), do: pid_or_nil
+
+  defp at_risk(instance, of) do
+    Instances.reading(instance, fn _rows, book ->
+      case of do
+        :instance -> Risks.count(book, nil)
+        {:domain, name} -> Risks.count(book, name)
+        {:pool, _name} = pool -> Risks.count(book, pool)
+        {:agent, id} -> for {sign, risk} <- Risks.of(book, id), do: risk(sign, risk)
+      end
+    end)
+  end
+
+  defp risk(sign, %{since: since} = risk),
+    do: Map.merge(risk, %{sign: sign, since: System.monotonic_time(:millisecond) - since})
 
   defp ms(ns), do: div(ns, 1_000_000)
 

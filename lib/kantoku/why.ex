@@ -17,9 +17,10 @@ defmodule Kantoku.Why do
   | `:draining` | agent, pool | its instance or domain takes no new work | |
   | `:not_ready` | agent | it is not found and gets no work of its pool until it passes a probe | `probe` (`nil`: it has not passed one yet), `found` |
   | `:ejected` | agent | a pool gives it nothing new, for what its requests came to, or by hand | `cause`, `left` (ms or `:infinity`), `times`, and what was found |
-  | `:stuck` | agent | it is beyond its limit, or waits in a circle | `busy_for`, `over` (ms) or `waits_for` |
+  | `:stuck` | agent | it is beyond its limit, or waits in a circle | `busy_for`, `over` (ms) or `waits_for`; `doing`: `:runs` or `:stands`, and `at`, the function it is in |
   | `:probe` | agent | a liveness, startup or custom probe fails | `probe`, `kind`, `found` |
-  | `:waiting` | agent | it waits for an answer of another agent | `waits_for`, an id, or a pid |
+  | `:waiting` | agent | it waits for an answer of another agent, or for something outside | `waits_for`, an id, or a pid; or `:outside` and ms that are `left` |
+  | `:at_risk` | agent | it serves, and nears a limit | `sign`, `value`, `limit`, `in` (ms until it is there), `rise` a second |
   | `:busy` | agent | it is at work, within its limit or without one | `busy_for`, `over` (below 0: ms that are left; `nil`: no limit) |
   | `:breaker_open` | agent, pool, call | its breaker (`{:agent, id}`, `{:pool, name}`) lets no call pass | `breaker`, `state`, `retry_in`, `failure_rate` |
   | `:workers` | pool | workers are missing | `missing`, `wanted`, `exit` of the last failure, `workers`: for each that is down, why |

@@ -34,6 +34,11 @@ defmodule Kantoku.Domain.Ledger do
   def crashes(nil), do: 0
   def crashes({_level, times, _parks}), do: length(times)
 
+  @doc "When, newest first (ms), as far as the budget asks for it."
+  @spec times(t) :: [integer]
+  def times(nil), do: []
+  def times({_level, times, _parks}), do: times
+
   defp healed(nil, _up, _policy), do: {0, [], 0}
   defp healed({_level, times, _parks}, up, %{backoff: %{reset_after: enough}}) when up >= enough, do: {0, times, 0}
   defp healed(ledger, _up, _policy), do: ledger

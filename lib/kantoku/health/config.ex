@@ -6,6 +6,20 @@ defmodule Kantoku.Health.Config do
 
   @rule "`:all`, `:worst` or `{:quorum, percent}`"
 
+  @at_risk [
+    memory: [
+      kind: :positive,
+      default: 64 * 1024 * 1024,
+      doc: "bytes that an agent's process has in use, with large binaries that are on its heap."
+    ],
+    mailbox: [kind: :positive, default: 10_000, doc: "messages that wait for an agent."],
+    horizon: [
+      kind: :positive,
+      default: 600_000,
+      doc: "ms: what is at its limit within that, if it goes on as it does, is a risk."
+    ]
+  ]
+
   @schema [
     period: [kind: :positive, default: 10_000, doc: "ms between two looks at each agent (Kubernetes' `periodSeconds`)."],
     restart: [
@@ -25,6 +39,11 @@ defmodule Kantoku.Health.Config do
         "how long OTP agents of a module may take for one message, by module, in ms. Data agents have the option " <>
           "`max_busy` of their own (`Kantoku.Agent.Options`)."
     ],
+    at_risk: [
+      kind: {:options_or, @at_risk, [false]},
+      default: [],
+      doc: "limits that agents are seen to near, or `false`: nobody looks ahead (the guide \"Health\"):"
+    ],
     samplers: [kind: :positive, default: 2, doc: "processes that look at agents which say nothing of themselves."],
     probes: [kind: {:list, :keyword}, default: [], doc: "probes that ask; see `Kantoku.Probe`."],
     max_probes: [kind: :positive, default: 64, doc: "how many probes ask at the same time."]
@@ -40,6 +59,7 @@ defmodule Kantoku.Health.Config do
           restart: boolean,
           rule: rule,
           max_busy: %{module => pos_integer},
+          at_risk: %{memory: pos_integer, mailbox: pos_integer, horizon: pos_integer} | false,
           samplers: pos_integer,
           probes: [Probe.t()],
           max_probes: pos_integer
@@ -59,8 +79,13 @@ defmodule Kantoku.Health.Config do
   def change!(config, changes) do
     given = Options.validate_given!(changes, Keyword.delete(@schema, :samplers), "Kantoku.Health.configure/2")
     given = if given[:probes], do: %{given | probes: Probe.all!(given.probes)}, else: given
-    struct!(config, given)
+    struct!(config, Map.merge(given, at_risk(config.at_risk, given)))
   end
+
+  # What is not said stays, or is the default if nothing was.
+  defp at_risk(%{} = before, %{at_risk: %{} = given}), do: %{at_risk: Map.merge(before, given)}
+  defp at_risk(false, %{at_risk: %{} = given}), do: %{at_risk: Map.merge(new!([]).at_risk, given)}
+  defp at_risk(_before, _given), do: %{}
 
   @doc "The name and kind of a probe by its id; 0 is the look without asking."
   @spec named(t, non_neg_integer) :: {term, Probe.kind()}

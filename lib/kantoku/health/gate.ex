@@ -12,6 +12,21 @@ defmodule Kantoku.Health.Gate do
   alias Kantoku.Health.{Board, Config}
   alias Kantoku.Registry.Facet
 
+  # In place of a probe's name, which may be any term of the user's.
+  @renewal :"$kantoku_renewal"
+
+  @doc "What shuts out who is to be started again early (`Kantoku.Health.Renewal`), in place of a probe."
+  @spec renewal() :: atom
+  def renewal, do: @renewal
+
+  @doc "The agents that are shut out by that."
+  @spec renewed(:ets.tid()) :: [id :: term]
+  def renewed(book), do: :ets.select(book, [{{{:gate, :"$1"}, @renewal, :_}, [], [:"$1"]}])
+
+  @doc "Whether an agent is."
+  @spec renewed?(:ets.tid(), term) :: boolean
+  def renewed?(book, id), do: match?({@renewal, _since}, why(book, id))
+
   @doc "Criteria that leave out who is not ready."
   @spec criteria(term) :: term
   def criteria(criteria) when is_list(criteria), do: [{:not, [gate: :shut]} | criteria]

@@ -9,7 +9,7 @@ defmodule Kantoku.Health.Prober do
 
   alias Kantoku.Domain.Rows
   alias Kantoku.Engine.Health
-  alias Kantoku.Health.{Action, Board, Gate}
+  alias Kantoku.Health.{Action, Board, Gate, Lookout}
   alias Kantoku.{Degradation, Instances, Probe}
 
   require Rows
@@ -171,12 +171,19 @@ defmodule Kantoku.Health.Prober do
 
   defp answered(state, %{due: {node, epoch, _id} = due, probe: probe} = question, found) do
     Process.cancel_timer(question.timer)
-    gap? = now() - question.since > probe.timeout + probe.period
+    took = now() - question.since
+    gap? = took > probe.timeout + probe.period
 
     case state.agents do
-      %{^node => %{epoch: ^epoch}} when gap? -> later(state, due, probe, {:unknown, nil})
-      %{^node => %{epoch: ^epoch}} -> state |> report(node, probe, found) |> later(due, probe, found)
-      %{} -> state
+      %{^node => %{epoch: ^epoch}} when gap? ->
+        later(state, due, probe, {:unknown, nil})
+
+      %{^node => %{epoch: ^epoch} = agent} ->
+        if match?({:success, _why}, found), do: Lookout.answered(state.book, {agent.id, agent.pid}, probe, took)
+        state |> report(node, probe, found) |> later(due, probe, found)
+
+      %{} ->
+        state
     end
   end
 
@@ -206,7 +213,7 @@ defmodule Kantoku.Health.Prober do
     %{id: id, pid: pid} = agent = state.agents[node]
     ready? = ready?(agent)
 
-    with true <- Gate.shut?(book, id) == ready?, row when row != nil <- row_of(rows, id, pid) do
+    with true <- Gate.shut?(book, id) == ready? and not Gate.renewed?(book, id), row when row != nil <- row_of(rows, id, pid) do
       if ready?, do: Gate.open(instance, book, row), else: Gate.shut(instance, book, row, probe && probe.name)
     end
 

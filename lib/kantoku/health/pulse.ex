@@ -47,7 +47,7 @@ defmodule Kantoku.Health.Pulse do
     left = Engine.Health.health_put_off(instance, node, ms)
 
     try do
-      fun.()
+      noted({:outside, System.monotonic_time(:millisecond) + ms}, instance, fun)
     after
       Engine.Health.health_put_off(instance, node, if(is_integer(left), do: left))
     end
@@ -58,18 +58,34 @@ defmodule Kantoku.Health.Pulse do
   def awaiting(pid, fun) do
     case Process.get(@key) do
       nil -> fun.()
-      {instance, _node} -> awaiting(Board.reading(instance, &Board.waits/1), pid, fun)
+      {instance, _node} -> noted(pid, instance, fun)
     end
   end
 
-  defp awaiting(nil, _pid, fun), do: fun.()
-  defp awaiting({:error, _not_running}, _pid, fun), do: fun.()
+  defp noted(whom, instance, fun) do
+    case Board.reading(instance, &Board.waits/1) do
+      nil -> fun.()
+      {:error, _not_running} -> fun.()
+      waits -> waiting_for(waits, whom, fun)
+    end
+  end
 
-  defp awaiting(waits, pid, fun) do
-    put(waits, {self(), pid, make_ref()})
-    fun.()
-  after
-    delete(waits)
+  # One wait may be within another: then that is what it waits for again.
+  defp waiting_for(waits, whom, fun) do
+    around = whom_now(waits)
+    put(waits, {self(), whom, make_ref()})
+
+    try do
+      fun.()
+    after
+      if around, do: put(waits, around), else: delete(waits)
+    end
+  end
+
+  defp whom_now(waits) do
+    List.first(:ets.lookup(waits, self()))
+  rescue
+    ArgumentError -> nil
   end
 
   # The table may have gone with whoever looks at it.

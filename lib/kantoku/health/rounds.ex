@@ -10,7 +10,7 @@ defmodule Kantoku.Health.Rounds do
   use GenServer
 
   alias Kantoku.Engine.Health
-  alias Kantoku.Health.{Action, Board, Clock, Config, Entering, Sampler, Waits}
+  alias Kantoku.Health.{Action, Board, Clock, Config, Entering, Sampler, Waits, Witness}
   alias Kantoku.{Instances, Telemetry}
 
   # Rows a slice; some hundred microseconds.
@@ -206,13 +206,24 @@ defmodule Kantoku.Health.Rounds do
           into: %{},
           do: {node, verdict}
 
-    for {node, {pid, outcome, evidence}} <- ill, do: report(state, node, pid, outcome, evidence)
+    for {node, {pid, outcome, evidence}} <- ill, do: report(state, node, pid, outcome, remembered(state, node, pid, evidence))
 
     for {node, {pid, _outcome, _evidence}} <- state.flagged,
         not is_map_key(ill, node),
         do: report(state, node, pid, :success, nil)
 
     %{state | flagged: ill, circles: circles}
+  end
+
+  # What was seen of it when it was found stuck is not seen again.
+  defp remembered(state, node, pid, evidence) do
+    with %{^node => {^pid, :failure, _before}} <- state.flagged,
+         {:ok, id} <- Board.agent_of(state.board, state.instance, node, pid),
+         %{} = known <- Board.evidence(state.board, id, @passive) do
+      known |> Map.take([:doing, :at]) |> Map.merge(evidence)
+    else
+      _new -> evidence
+    end
   end
 
   defp verdict({_node, pid, since, over}, still, config, state) do
@@ -242,10 +253,16 @@ defmodule Kantoku.Health.Rounds do
     Board.put_evidence(board, id, @passive, evidence)
 
     case Board.told(Health.health_report(instance, node, @passive, outcome, nil), instance, board, {id, node}) do
-      {_before, :failing} when outcome == :failure -> Action.restart(instance, board, agent, :passive, evidence)
+      {before, :failing} when outcome == :failure -> act(instance, board, agent, evidence, before != :failing)
       _other -> false
     end
   end
+
+  # Who is found beyond its limit is looked at first; a circle, or who stands still as samplers saw, tells all by itself.
+  defp act(instance, board, agent, %{over: _over} = evidence, true),
+    do: Witness.examine(instance, board, agent, {@passive, :passive}, evidence, Board.config(board).period)
+
+  defp act(instance, board, agent, evidence, _new?), do: Action.restart(instance, board, agent, :passive, evidence)
 
   defp now, do: System.monotonic_time(:millisecond)
 end

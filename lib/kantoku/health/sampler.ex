@@ -104,7 +104,7 @@ defmodule Kantoku.Health.Sampler do
         {found, Map.put(seen, node, {pid, reductions, since, told})}
 
       outcome ->
-        found = [{node, pid, outcome, %{busy_for: stood, limit: limit}} | found]
+        found = [{node, pid, outcome, %{busy_for: stood, limit: limit, doing: :stands}} | found]
         {found, Map.put(seen, node, {pid, reductions, since, true})}
     end
   end

@@ -1,11 +1,11 @@
 defmodule Kantoku.Health.Supervisor do
-  # Holds the board, so that it outlives who makes the rounds, and never gives up. An instance without health has it with nothing in it.
+  # Holds the board and who is at risk, so that they outlive who writes them, and never gives up. An instance without health has it with nothing in it.
   # Knows no agent.
   @moduledoc false
   use Supervisor
 
   alias Kantoku.Domain.Pair
-  alias Kantoku.Health.{Board, Prober, Rounds}
+  alias Kantoku.Health.{Board, Lookout, Prober, Risks, Rounds}
   alias Kantoku.Instances
 
   @spec start_link(atom) :: Supervisor.on_start()
@@ -14,10 +14,15 @@ defmodule Kantoku.Health.Supervisor do
   @impl true
   def init(instance) do
     {_rows, book} = Instances.tables!(instance)
-    children = if Board.wanted?(book), do: children({instance, Board.new_table(book)}), else: []
+    children = if Board.wanted?(book), do: children({instance, new_tables(book)}), else: []
     Supervisor.init(children, [strategy: :rest_for_one] ++ Pair.unlimited())
   end
 
+  defp new_tables(book) do
+    Risks.new_table(book)
+    Board.new_table(book)
+  end
+
   # Who makes the rounds tells the prober whom to ask, and tells a new one of all: hence :rest_for_one.
-  defp children(argument), do: [{Prober, argument}, {Rounds, argument}]
+  defp children(argument), do: [{Prober, argument}, {Rounds, argument}, {Lookout, argument}]
 end

@@ -1,13 +1,17 @@
 defmodule Kantoku.Health.Waits do
-  # Who waits for whom among agents that call each other, and the cycles in it. Row: {who, for whom, the call}. Ends nobody.
+  # Who waits for whom among agents that call each other, and the cycles in it; and who waits for something outside that it declared.
+  # Row: {who, for whom, the call}. Ends nobody.
   @moduledoc false
 
   @doc "Makes the table, which lives as long as the calling process."
   @spec new_table() :: :ets.tid()
   def new_table, do: :ets.new(__MODULE__, [:public, write_concurrency: true])
 
+  @typedoc "Something outside, until a monotonic ms, has no process that could be in a circle."
+  @type whom :: pid | {:outside, until :: integer}
+
   @doc "Whom a process waits for."
-  @spec for_whom(:ets.tid(), pid) :: pid | nil
+  @spec for_whom(:ets.tid(), pid) :: whom | nil
   def for_whom(waits, pid) do
     case :ets.lookup(waits, pid) do
       [{_who, other, _call}] -> other

@@ -159,6 +159,13 @@ defmodule Kantoku.Pool.Config do
       doc:
         "what becomes of a worker whose caller gave up or died: it is waited for, or killed and started again, uncharged."
     ],
+    on_risk: [
+      kind: {:one_of, [:tell, :replace]},
+      default: :tell,
+      doc:
+        "what becomes of a worker that health sees near a limit (`Kantoku.Health`): it is only told of; or it gets no more work, finishes " <>
+          "what it has and is started again with its state, one in ten at a time."
+    ],
     abandon_timeout: [
       kind: {:positive_or, [nil]},
       default: nil,
@@ -200,6 +207,7 @@ defmodule Kantoku.Pool.Config do
           slow_start: SlowStart.t() | nil,
           healthy_panic_threshold: 0..100,
           on_abandon: :wait | :replace,
+          on_risk: :tell | :replace,
           abandon_timeout: pos_integer | nil,
           target: non_neg_integer,
           min: non_neg_integer,

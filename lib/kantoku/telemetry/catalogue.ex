@@ -199,6 +199,20 @@ defmodule Kantoku.Telemetry.Catalogue do
       metadata: @agent ++ [:domain, :module, :pid, :incarnation, :probe, :evidence]
     },
     %{
+      name: [:health, :at_risk],
+      doc:
+        "An agent is to be at a limit in `in`, if it goes on as it does. `sign` is `:memory`, `:mailbox`, `{:latency, probe}` or `:restarts`; " <>
+          "`value` and `limit` are in bytes, messages, ms or crashes.",
+      measurements: [in: :millisecond],
+      metadata: @agent ++ [:domain, :sign, :value, :limit]
+    },
+    %{
+      name: [:health, :safe],
+      doc: "An agent that was at risk by this sign is not any more, or is gone.",
+      measurements: [],
+      metadata: @agent ++ [:domain, :sign]
+    },
+    %{
       name: [:health, :round],
       doc:
         "All agents were looked at once. `lag` is the longest time for which a sampler did not come to what it was to look at.",
@@ -330,7 +344,7 @@ defmodule Kantoku.Telemetry.Catalogue do
       name: [:pool, :replaced],
       doc:
         "A worker was killed, to be started again uncharged. `reason`: `:abandoned` (`on_abandon: :replace`), `:silent` " <>
-          "(`:abandon_timeout`) or `:start_timeout`, which is charged.",
+          "(`:abandon_timeout`), `:start_timeout`, which is charged, or `:at_risk` (`on_risk: :replace`): stopped in order, with its state.",
       measurements: [],
       metadata: [:pool, :member, :pid, :reason]
     }

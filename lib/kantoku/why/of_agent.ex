@@ -5,7 +5,7 @@ defmodule Kantoku.Why.OfAgent do
 
   alias Kantoku.{Agents, Drain, Engine, Error, Health, Why}
   alias Kantoku.Domain.{Ledger, Start}
-  alias Kantoku.Health.{Board, Gate, Waits}
+  alias Kantoku.Health.{Board, Gate, Risks, Waits}
   alias Kantoku.Pool.Standing
 
   @spec why(atom, term) :: {:ok, [Why.t()]} | {:error, Error.t()}
@@ -15,7 +15,8 @@ defmodule Kantoku.Why.OfAgent do
        lifetime(instance, row) ++
          draining(instance, id) ++
          gate(book, id) ++
-         ejected(instance, id) ++ health(instance, id, row) ++ Why.breaker(instance, {:agent, id})}
+         ejected(instance, id) ++
+         health(instance, id, row) ++ at_risk(instance, book, id) ++ Why.breaker(instance, {:agent, id})}
     end
   end
 
@@ -64,6 +65,21 @@ defmodule Kantoku.Why.OfAgent do
   end
 
   defp shut(id, probe, since) do
+    if probe == Gate.renewal(), do: renewed(id, since), else: not_ready(id, probe, since)
+  end
+
+  defp renewed(id, since) do
+    %Why{
+      reason: :not_ready,
+      since: since,
+      evidence: %{probe: nil},
+      text:
+        "agent #{inspect(id)} was at risk, finishes what it has and gets no more work until it is started again; " <>
+          "Kantoku.Pool.update/2 with on_risk: :tell leaves such workers alone"
+    }
+  end
+
+  defp not_ready(id, probe, since) do
     by = if probe, do: "probe #{inspect(probe)} does", else: "it has passed its probes for the first time"
 
     %Why{
@@ -165,10 +181,40 @@ defmodule Kantoku.Why.OfAgent do
           }
         ]
 
+      {:outside, until} ->
+        [outside(id, until - System.monotonic_time(:millisecond))]
+
       _nobody ->
         []
     end
   end
+
+  defp outside(id, left) do
+    %Why{
+      reason: :waiting,
+      evidence: %{waits_for: :outside, left: left},
+      text:
+        "agent #{inspect(id)} waits for something outside, and said that this may take #{left} ms more (Kantoku.waiting/2)"
+    }
+  end
+
+  # It serves; but not for long.
+  defp at_risk(instance, book, id) do
+    for {sign, %{in: left, value: value, limit: limit, since: since} = risk} <- Risks.of(book, id) do
+      %Why{
+        reason: :at_risk,
+        since: ago(since),
+        evidence: risk |> Map.delete(:since) |> Map.put(:sign, sign),
+        lift: {Kantoku, :restart_agent, [instance, id]},
+        text: "agent #{inspect(id)} serves, but #{grows(sign)} at #{round(value)} of #{limit}, and would be there in #{left} ms"
+      }
+    end
+  end
+
+  defp grows(:memory), do: "its memory (bytes) is"
+  defp grows(:mailbox), do: "its mailbox (messages) is"
+  defp grows({:latency, probe}), do: "the time to answer its probe #{inspect(probe)} (ms) is"
+  defp grows(:restarts), do: "its crashes within the budget's window are"
 
   defp busy(_instance, _id, nil), do: []
 

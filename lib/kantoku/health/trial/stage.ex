@@ -1,0 +1,232 @@
+defmodule Kantoku.Health.Trial.Stage do
+  # The agents of a trial and what becomes of them: the only one who knows which is of which class. Health is told what anybody would tell it:
+  # limits, and a probe that all are asked. When something really was beyond its limit is noted in the world, a table of the trial's own:
+  #
+  #   {{:begun, id}, ms}    a message             {{:beyond, id}, ms}    a limit that is not a message's
+  #   {{:answer, id}, ms}   how long an answer to the probe takes
+  @moduledoc false
+
+  alias Kantoku.Health.Burden
+  alias Kantoku.Health.Trial.{Parameters, Subject}
+
+  # What is small enough for thousands on one machine: bytes and messages.
+  @memory 512 * 1024
+  @mailbox 500
+
+  # Of a probe, in periods; and as many failures in a row.
+  @timeout 0.5
+  @failures 2
+
+  # One in so many of the busy holds memory for a while, or gets messages in bursts; of those that loop, never pauses.
+  @swinging 5
+  @spinning 100
+
+  # Until both of a pair are at their messages, in ms.
+  @pause 50
+
+  @enforce_keys [:instance, :supervisor, :world, :period, :agents, :pids]
+  defstruct @enforce_keys ++ [director: nil]
+
+  @type agent :: %{id: pos_integer, class: Parameters.class(), parameters: Parameters.t(), partner: pos_integer | nil}
+  @type t :: %__MODULE__{
+          instance: atom,
+          supervisor: pid,
+          world: :ets.tid(),
+          period: pos_integer,
+          agents: [agent],
+          pids: %{pos_integer => pid},
+          director: pid | nil
+        }
+
+  @doc "Draws so many agents of each class, by the random state of the calling process. Their ids say nothing of their class."
+  @spec draw(Parameters.set(), each :: pos_integer) :: [agent]
+  def draw(set, each) do
+    classes = Enum.flat_map(Parameters.classes(), &List.duplicate(&1, each))
+    ids = Enum.shuffle(1..length(classes))
+    agents = for {class, id} <- Enum.zip(classes, ids), do: %{id: id, class: class, parameters: Parameters.draw(set, class), partner: nil}
+    {pairs, others} = Enum.split_with(agents, &(&1.class == :deadlocked))
+    others ++ (pairs |> Enum.chunk_every(2) |> Enum.flat_map(&pair/1))
+  end
+
+  defp pair([one, other]) do
+    other = %{other | parameters: one.parameters, partner: one.id}
+    [%{one | partner: other.id}, other]
+  end
+
+  @doc "Starts an instance with these agents."
+  @spec start([agent], period :: pos_integer, engine :: atom | nil) :: t
+  def start(agents, period, engine) do
+    instance = :"kantoku_trial_#{System.unique_integer([:positive])}"
+    world = :ets.new(__MODULE__, [:public, write_concurrency: true, read_concurrency: true])
+    for agent <- agents, do: answers(world, agent, period, agent.parameters.answer)
+    options = [name: instance, store: :none, drain: [timeout: 1], health: health(instance, world, period, length(agents))]
+    options = options ++ [domains: [[name: :default, shutdown: :brutal_kill]]]
+    {:ok, supervisor} = Kantoku.start_link(if(engine, do: [engine: engine] ++ options, else: options))
+    pids = for agent <- agents, into: %{}, do: {agent.id, launch(instance, world, period, agent)}
+    %__MODULE__{instance: instance, supervisor: supervisor, world: world, period: period, agents: agents, pids: pids}
+  end
+
+  defp health(instance, world, period, count) do
+    probe = [
+      name: :answer,
+      kind: :readiness,
+      check: {Subject, :answer, [instance, world]},
+      period: period,
+      timeout: round(@timeout * period),
+      failure_threshold: @failures
+    ]
+
+    [
+      period: period,
+      probes: [probe],
+      max_probes: max(count, 64),
+      at_risk: [memory: @memory, mailbox: @mailbox, horizon: 60 * period]
+    ]
+  end
+
+  # A pair waits for each other and for nothing else; all others have a limit.
+  defp launch(instance, world, period, %{id: id, class: class, parameters: parameters}) do
+    limit = if class == :deadlocked, do: 1_000 * period, else: round(parameters.limit * period)
+    {:ok, pid} = Kantoku.start_agent(instance, {Subject, %{world: world, id: id}}, id: id, max_busy: limit)
+    pid
+  end
+
+  defp answers(world, %{id: id}, period, timeouts), do: :ets.insert(world, {{:answer, id}, round(timeouts * @timeout * period)})
+
+  @doc "Whether all agents are healthy, and say themselves how they are."
+  @spec settled?(t) :: boolean
+  def settled?(%{instance: instance, agents: agents}) do
+    match?({:ok, %{members: %{healthy: count}}} when count == length(agents), Kantoku.Health.status(instance, {:domain, :default})) and
+      Enum.all?(agents, &says?(instance, &1.id))
+  end
+
+  defp says?(instance, id) do
+    {:ok, {_rows, book}} = Kantoku.Instances.tables(instance)
+    {node, _pid, _condition} = book |> Kantoku.Health.Board.of() |> Kantoku.Health.Board.agent(id)
+    not Kantoku.Health.Entering.silent?(instance, node)
+  end
+
+  @doc "Lets it begin: each agent has a process that does to it what is to be done."
+  @spec begin(t) :: t
+  def begin(stage) do
+    director =
+      spawn(fn ->
+        for agent <- stage.agents, agent.class != :idle, do: spawn_link(fn -> play(agent, stage) end)
+        Process.sleep(:infinity)
+      end)
+
+    %{stage | director: director}
+  end
+
+  @doc "Ends it all."
+  @spec stop(t) :: :ok
+  def stop(%{director: director, supervisor: supervisor}) do
+    if director, do: Process.exit(director, :kill)
+    Process.unlink(supervisor)
+    Supervisor.stop(supervisor)
+  end
+
+  # What becomes of one -------------------------------------------------------------------------------------------------------
+
+  defp play(%{class: :busy} = agent, stage) do
+    swinging = :rand.uniform(@swinging)
+    bytes = if swinging == 1, do: round(agent.parameters.swing * @memory / 2), else: 0
+    tell(stage, agent, {:busy, busy_ms(agent, stage), bytes})
+    if swinging == 2, do: bursts(agent, stage)
+  end
+
+  defp play(%{class: :waiting, parameters: parameters} = agent, stage) do
+    declared = round(parameters.wait * parameters.limit * stage.period)
+    tell(stage, agent, {:wait, declared, round(parameters.waited * declared)})
+  end
+
+  defp play(%{class: class, parameters: parameters} = agent, stage) when class in [:leaking, :flooded] do
+    sleep(parameters.onset, stage)
+    if class == :flooded, do: tell(stage, agent, {:work, busy_ms(agent, stage)})
+    grow(agent, stage, 0)
+  end
+
+  defp play(%{parameters: parameters} = agent, stage) do
+    sleep(parameters.onset, stage)
+    fault(agent, stage)
+  end
+
+  defp fault(%{class: :looping} = agent, stage) do
+    tell(stage, agent, if(:rand.uniform(@spinning) == 1, do: :spin, else: :loop))
+  end
+
+  defp fault(%{class: :standing} = agent, stage), do: tell(stage, agent, :stand)
+
+  defp fault(%{class: :deadlocked} = agent, stage) do
+    tell(stage, agent, {:cross, stage.instance, agent.partner, @pause})
+    beyond(stage, agent, now() + @pause)
+  end
+
+  defp fault(%{class: :killed} = agent, stage) do
+    beyond(stage, agent, now())
+    Process.exit(stage.pids[agent.id], :kill)
+  end
+
+  defp fault(%{class: :slow_probe, parameters: parameters} = agent, stage) do
+    answers(stage.world, agent, stage.period, parameters.slow)
+    beyond(stage, agent, now() + round((@timeout + @failures - 1) * stage.period))
+  end
+
+  # Each beat adds a share of the limit, and what it does of it meanwhile.
+  defp grow(%{parameters: parameters} = agent, stage, beats) do
+    share = (beats + 1) * parameters.beat / parameters.growing
+    if share < 1.3, do: add(agent, stage)
+    if :ets.lookup(stage.world, {:beyond, agent.id}) == [] and grown?(agent, stage), do: beyond(stage, agent, now())
+    sleep(parameters.beat, stage)
+    grow(agent, stage, beats + 1)
+  end
+
+  defp add(%{class: :leaking, parameters: parameters} = agent, stage),
+    do: tell(stage, agent, {:keep, round(@memory * parameters.beat / parameters.growing)})
+
+  # Each takes as long as it is from one to the next, or a little less, so none is ever done with.
+  defp add(%{class: :flooded, parameters: parameters} = agent, stage) do
+    messages = @mailbox * parameters.beat / parameters.growing
+    for _ <- 1..(trunc(messages) + 1), do: tell(stage, agent, {:work, busy_ms(agent, stage)})
+  end
+
+  defp grown?(%{class: class} = agent, stage) do
+    case Burden.of(stage.pids[agent.id]) do
+      {bytes, _messages} when class == :leaking -> bytes >= @memory
+      {_bytes, messages} when class == :flooded -> messages >= @mailbox
+      nil -> false
+    end
+  end
+
+  # What came in one go is done with when the message before it is.
+  defp bursts(%{parameters: parameters} = agent, stage) do
+    sleep(parameters.growing / 4, stage)
+    for _ <- 1..round(parameters.swing * @mailbox), do: tell(stage, agent, :nothing)
+    bursts(agent, stage)
+  end
+
+  defp busy_ms(%{parameters: parameters}, stage), do: round(parameters.share * parameters.limit * stage.period)
+
+  defp tell(stage, agent, what), do: GenServer.cast(stage.pids[agent.id], what)
+  defp beyond(stage, agent, ms), do: :ets.insert(stage.world, {{:beyond, agent.id}, ms})
+  defp sleep(periods, stage), do: Process.sleep(round(periods * stage.period))
+
+  # The truth -----------------------------------------------------------------------------------------------------------------
+
+  @doc "The monotonic ms at which an agent was beyond a limit, if it was."
+  @spec beyond(t, agent) :: integer | nil
+  def beyond(stage, %{class: class} = agent) when class in [:idle, :busy, :looping, :standing] do
+    with ms when is_integer(ms) <- noted(stage, {:begun, agent.id}), do: ms + round(agent.parameters.limit * stage.period)
+  end
+
+  def beyond(stage, agent), do: noted(stage, {:beyond, agent.id})
+
+  defp noted(%{world: world}, key) do
+    case :ets.lookup(world, key) do
+      [{_key, ms}] -> ms
+      [] -> nil
+    end
+  end
+
+  defp now, do: System.monotonic_time(:millisecond)
+end
