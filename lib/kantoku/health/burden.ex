@@ -12,8 +12,11 @@ defmodule Kantoku.Health.Burden do
   @spec of(pid) :: {non_neg_integer, non_neg_integer} | nil
   def of(pid) do
     case Process.info(pid, @items) do
-      [garbage_collection_info: info, message_queue_len: messages] -> {words(info) * :erlang.system_info(:wordsize), messages}
-      nil -> nil
+      [garbage_collection_info: info, message_queue_len: messages] ->
+        {words(info) * :erlang.system_info(:wordsize), messages}
+
+      nil ->
+        nil
     end
   end
 

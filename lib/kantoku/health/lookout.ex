@@ -21,8 +21,9 @@ defmodule Kantoku.Health.Lookout do
   # Readers that are held up, as what they look at runs, before no more are sent.
   @readers 16
 
-  # An answer beyond this fraction of its probe's timeout is worth to follow that agent's answers.
-  @slow 4
+  # An answer beyond this fraction of its probe's timeout is worth to follow that agent's answers. All answers are slower while the machine
+  # is busy, so it is a large one.
+  @slow 2
 
   @enforce_keys [:instance, :rows, :book, :board, :risks]
   defstruct @enforce_keys ++ [watched: %{}, walk: nil, due: nil, readers: MapSet.new()]
@@ -138,7 +139,13 @@ defmodule Kantoku.Health.Lookout do
 
   defp slice({found, walk}, state, limits) do
     unwatched = for {pid, id, domain, _ledger} <- found, not sighted?(state, pid), do: {pid, {id, domain}}
-    state = for {pid, id, domain, ledger} <- found, ledger != nil, reduce: state, do: (state -> follow(state, pid, id, domain))
+
+    state =
+      for {pid, id, domain, ledger} <- found,
+          ledger != nil,
+          reduce: state,
+          do: (state -> follow(state, pid, id, domain))
+
     state |> read(:screened, fn -> suspicious(unwatched, limits) end) |> Map.put(:walk, walk)
   end
 
@@ -190,6 +197,17 @@ defmodule Kantoku.Health.Lookout do
     end)
   end
 
+  defp take_in(:weighed, {pid, burden}, limits, state) do
+    case {state.watched, burden} do
+      {%{^pid => %{signs: %{memory: outlook} = signs} = agent}, {memory, _mailbox}} ->
+        outlook = Outlook.weighed(outlook, now(), memory, limits.memory)
+        tell(state, pid, %{agent | signs: %{signs | memory: outlook}})
+
+      _forgotten_or_dead ->
+        state
+    end
+  end
+
   defp take_in(:sighted, seen, limits, state) do
     Enum.reduce(seen, state, fn {pid, burden}, state ->
       case {state.watched, burden} do
@@ -216,12 +234,15 @@ defmodule Kantoku.Health.Lookout do
     if is_map_key(signs, sign) or suspicious?(sign, value, limit) do
       case Outlook.look(signs[sign], now(), value, limit, horizon) do
         nil -> Map.delete(signs, sign)
-        outlook -> Map.put(signs, sign, outlook)
+        outlook -> Map.put(signs, sign, doubted(sign, outlook, signs[sign]))
       end
     else
       signs
     end
   end
+
+  defp doubted(:memory, outlook, before), do: Outlook.doubted(outlook, before)
+  defp doubted(_sign, outlook, _before), do: outlook
 
   defp suspicious?({:latency, _probe}, _ms, _timeout), do: true
   defp suspicious?(_sign, value, limit), do: Outlook.suspicious?(value, limit)
@@ -246,13 +267,24 @@ defmodule Kantoku.Health.Lookout do
   end
 
   # What is found of an agent, where all may read it; who shows no sign any more is not watched.
-  defp tell(%{watched: watched} = state, pid, %{id: id, domain: domain, signs: signs} = agent) do
-    found = for {sign, %{risk: risk}} <- signs, risk != nil, into: %{}, do: {sign, risk}
+  defp tell(state, pid, %{id: id, domain: domain, signs: signs} = agent) do
+    {state, signs} = weigh(state, pid, signs)
+    agent = %{agent | signs: signs}
+    found = for {sign, %{risk: risk, doubt: nil}} <- signs, risk != nil, into: %{}, do: {sign, risk}
     {new, over} = Risks.put(state.risks, {id, pid, domain}, found, now())
     for sign <- new, do: emit(state, :at_risk, agent, Map.take(found[sign], [:in]), sign, found[sign])
     for sign <- over, do: emit(state, :safe, agent, %{}, sign, %{})
-    %{state | watched: if(signs == %{}, do: Map.delete(watched, pid), else: Map.put(watched, pid, agent))}
+    watched = if signs == %{}, do: Map.delete(state.watched, pid), else: Map.put(state.watched, pid, agent)
+    %{state | watched: watched}
   end
+
+  # It is swept once for each doubt; that is its own work, which it would have had to do.
+  defp weigh(state, pid, %{memory: %{doubt: :raised} = outlook} = signs) do
+    state = read(state, :weighed, fn -> :erlang.garbage_collect(pid) && {pid, Burden.of(pid)} end)
+    {state, %{signs | memory: %{outlook | doubt: :asked}}}
+  end
+
+  defp weigh(state, _pid, signs), do: {state, signs}
 
   defp emit(%{instance: instance}, event, %{id: id, domain: domain}, measurements, sign, risk) do
     metadata = Map.merge(Map.take(risk, [:value, :limit]), %{id: id, domain: domain, sign: sign})

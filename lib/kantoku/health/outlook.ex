@@ -5,7 +5,8 @@ defmodule Kantoku.Health.Outlook do
   # O2  Less than that is at risk only if it has set new records again and again, and rises as a whole, over the last looks or over
   #     eight times as long: one step up, however high, is none, and neither is what goes up and down.
   # O3  From how high it came back by itself (to less than half), it may be expected to come back again.
-  # O4  It holds as many samples as two windows have, for as long as the value is beyond a fraction of its limit, and a while after.
+  # O4  Of what may be garbage nothing is said before it was swept: a risk is in doubt until `weighed/4` was told what is left.
+  # O5  It holds as many samples as two windows have, for as long as the value is beyond a fraction of its limit, and a while after.
   @moduledoc false
 
   alias Kantoku.Health.Trend
@@ -19,7 +20,7 @@ defmodule Kantoku.Health.Outlook do
   # Of pairs. Of 16 samples without a trend, one series in two thousand rises as much.
   @rise 0.6
 
-  # Suspicious from this fraction of the limit on, and worth a computation from that.
+  # Suspicious from this fraction of the limit on, and near enough for a trend from that.
   @suspicious 16
   @near 4
   # Looks below it until nobody looks any more.
@@ -27,7 +28,7 @@ defmodule Kantoku.Health.Outlook do
   # Looks without a risk until it is over.
   @over 3
 
-  defstruct fine: [], coarse: [], looks: 0, highest: 0, ceiling: 0, calm: 0, clear: 0, risk: nil
+  defstruct fine: [], coarse: [], looks: 0, highest: 0, ceiling: 0, calm: 0, clear: 0, risk: nil, doubt: nil
 
   @type t :: %__MODULE__{
           fine: [Trend.sample()],
@@ -37,7 +38,8 @@ defmodule Kantoku.Health.Outlook do
           ceiling: number,
           calm: non_neg_integer,
           clear: non_neg_integer,
-          risk: risk | nil
+          risk: risk | nil,
+          doubt: :raised | :asked | nil
         }
 
   @typedoc "In so many ms it is at its limit, by `rise` a second."
@@ -102,8 +104,29 @@ defmodule Kantoku.Health.Outlook do
   # What was at risk is so until it was not for a few looks; its estimate is always the last.
   defp judged(outlook, nil) do
     clear = outlook.clear + 1
-    if clear < @over, do: %{outlook | clear: clear}, else: %{outlook | clear: clear, risk: nil}
+    if clear < @over, do: %{outlook | clear: clear}, else: %{outlook | clear: clear, risk: nil, doubt: nil}
   end
 
   defp judged(outlook, risk), do: %{outlook | clear: 0, risk: risk}
+
+  @doc "Of what may be garbage: a risk that was not there before is in doubt."
+  @spec doubted(t, before :: t | nil) :: t
+  def doubted(%{risk: risk} = outlook, %{risk: before}) when risk == nil or before != nil, do: outlook
+  def doubted(%{risk: nil} = outlook, nil), do: outlook
+  def doubted(outlook, _before), do: %{outlook | doubt: :raised}
+
+  @doc "What is left after it was swept: as much as most of what was seen, or it was garbage and says nothing of how it goes on (O3)."
+  @spec weighed(t, integer, number, limit :: pos_integer) :: t
+  def weighed(%{risk: nil} = outlook, _now, _value, _limit), do: outlook
+
+  def weighed(%{risk: risk, fine: fine} = outlook, now, value, limit) do
+    usual = Trend.median(for {_at, seen} <- fine, do: min(seen, limit))
+
+    if value >= usual do
+      %{outlook | doubt: nil}
+    else
+      ceiling = max(outlook.ceiling, risk.value)
+      %{outlook | risk: nil, doubt: nil, ceiling: ceiling, highest: value, fine: [{now, value}], coarse: []}
+    end
+  end
 end

@@ -113,7 +113,7 @@ defmodule Kantoku.Health.Prober do
   def handle_info({:DOWN, ref, :process, _pid, reason}, state) do
     case Map.pop(state.asked, ref) do
       {nil, _asked} -> {:noreply, if(node = state.monitors[ref], do: drop(state, node), else: state)}
-      {question, asked} -> {:noreply, answered(%{state | asked: asked}, question, found(reason)) |> next()}
+      {question, asked} -> {:noreply, answered(%{state | asked: asked}, question, reason) |> next()}
     end
   end
 
@@ -155,7 +155,7 @@ defmodule Kantoku.Health.Prober do
     case state.agents do
       %{^node => %{epoch: ^epoch, pid: pid} = agent} ->
         probe = probe(agent, id)
-        {asker, ref} = spawn_monitor(fn -> exit({:found, Probe.ask(probe, pid)}) end)
+        {asker, ref} = spawn_monitor(fn -> ask(probe, pid) end)
         timer = Process.send_after(self(), {:late, ref}, probe.timeout)
         asked = %{due: due, probe: probe, asker: asker, since: now(), timer: timer}
         %{state | asked: Map.put(state.asked, ref, asked)}
@@ -165,13 +165,21 @@ defmodule Kantoku.Health.Prober do
     end
   end
 
-  defp found({:found, found}), do: found
-  defp found(:killed), do: {:failure, :timeout}
-  defp found(reason), do: {:failure, {:exit, reason}}
+  # How long it took is what it took there, not until this came to it.
+  @spec ask(Probe.t(), pid) :: no_return
+  defp ask(probe, pid) do
+    since = now()
+    found = Probe.ask(probe, pid)
+    exit({:found, found, now() - since})
+  end
 
-  defp answered(state, %{due: {node, epoch, _id} = due, probe: probe} = question, found) do
+  defp found({:found, found, took}, _since), do: {found, took}
+  defp found(:killed, since), do: {{:failure, :timeout}, now() - since}
+  defp found(reason, since), do: {{:failure, {:exit, reason}}, now() - since}
+
+  defp answered(state, %{due: {node, epoch, _id} = due, probe: probe} = question, reason) do
     Process.cancel_timer(question.timer)
-    took = now() - question.since
+    {found, took} = found(reason, question.since)
     gap? = took > probe.timeout + probe.period
 
     case state.agents do
@@ -213,7 +221,8 @@ defmodule Kantoku.Health.Prober do
     %{id: id, pid: pid} = agent = state.agents[node]
     ready? = ready?(agent)
 
-    with true <- Gate.shut?(book, id) == ready? and not Gate.renewed?(book, id), row when row != nil <- row_of(rows, id, pid) do
+    with true <- Gate.shut?(book, id) == ready? and not Gate.renewed?(book, id),
+         row when row != nil <- row_of(rows, id, pid) do
       if ready?, do: Gate.open(instance, book, row), else: Gate.shut(instance, book, row, probe && probe.name)
     end
 

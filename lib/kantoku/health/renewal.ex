@@ -24,7 +24,9 @@ defmodule Kantoku.Health.Renewal do
     |> Risks.workers()
     |> Enum.reject(fn {pool, id, _pid} -> {pool, id} in shut end)
     |> Enum.group_by(&elem(&1, 0))
-    |> Enum.each(fn {pool, workers} -> begin(instance, book, pool, workers, Enum.count(shut, &match?({^pool, _}, &1))) end)
+    |> Enum.each(fn {pool, workers} ->
+      begin(instance, book, pool, workers, Enum.count(shut, &match?({^pool, _}, &1)))
+    end)
   end
 
   # N1
@@ -52,9 +54,14 @@ defmodule Kantoku.Health.Renewal do
     {rows, _book} = Instances.tables!(instance)
 
     case {Notes.config(book, pool), Rows.get(rows, id)} do
-      {%{on_risk: :replace}, row(pid: pid, phase: :up) = row} -> unless at_work?(instance, pool, pid), do: restart(instance, book, row)
-      {_config, row(phase: :up) = row} -> Gate.open(instance, book, row)
-      {_config, _not_up} -> Gate.forget(book, id)
+      {%{on_risk: :replace}, row(pid: pid, phase: :up) = row} ->
+        unless at_work?(instance, pool, pid), do: restart(instance, book, row)
+
+      {_config, row(phase: :up) = row} ->
+        Gate.open(instance, book, row)
+
+      {_config, _not_up} ->
+        Gate.forget(book, id)
     end
   end
 

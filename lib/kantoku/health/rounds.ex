@@ -86,6 +86,15 @@ defmodule Kantoku.Health.Rounds do
     {:noreply, %{state | lag: max(state.lag, lag)}}
   end
 
+  # Who was in a circle half a period ago, and is in the same calls, has not got on.
+  def handle_info(:look_at_circles, state) do
+    state = tick(state)
+    circles = Waits.cycles(Board.waits(state.board))
+    still = same(circles, state.circles)
+    stuck = if still == %{}, do: [], else: at_work(state.instance, 0, 0, [])
+    {:noreply, found_ill(state, for({_, pid, _, _} = agent <- stuck, is_map_key(still, pid), do: agent), still)}
+  end
+
   # It is shut out until it is asked, which is not to wait for the next round.
   def handle_info({:look_at, id}, state) do
     {:noreply, look(state, for(seen <- [Entering.one(state.rows, id)], seen, do: seen))}
@@ -196,9 +205,25 @@ defmodule Kantoku.Health.Rounds do
     end
   end
 
-  # A call that stands in the same circle for a second time has not got on.
+  # A call that stands in the same circle for a second time has not got on; that is seen half a period later at the latest.
   defp judge(state, at_work, circles, config) do
-    still = for {pid, call} <- circles, state.circles[pid] == call, into: %{}, do: {pid, call}
+    still = same(circles, state.circles)
+    if map_size(still) < map_size(circles), do: Process.send_after(self(), :look_at_circles, div(config.period, 2))
+    after_it = found_ill(%{state | flagged: %{}}, at_work, still, state.flagged)
+
+    for {node, {pid, _outcome, _evidence}} <- state.flagged,
+        not is_map_key(after_it.flagged, node),
+        do: report(state, node, pid, :success, nil)
+
+    %{after_it | circles: circles}
+  end
+
+  defp same(circles, before), do: for({pid, call} <- circles, before[pid] == call, into: %{}, do: {pid, call})
+
+  defp found_ill(state, at_work, still), do: found_ill(state, at_work, still, state.flagged)
+
+  defp found_ill(state, at_work, still, before) do
+    config = Board.config(state.board)
 
     ill =
       for {node, _, _, _} = agent <- at_work,
@@ -206,18 +231,15 @@ defmodule Kantoku.Health.Rounds do
           into: %{},
           do: {node, verdict}
 
-    for {node, {pid, outcome, evidence}} <- ill, do: report(state, node, pid, outcome, remembered(state, node, pid, evidence))
+    for {node, {pid, outcome, evidence}} <- ill,
+        do: report(state, node, pid, outcome, remembered(state, before, node, pid, evidence))
 
-    for {node, {pid, _outcome, _evidence}} <- state.flagged,
-        not is_map_key(ill, node),
-        do: report(state, node, pid, :success, nil)
-
-    %{state | flagged: ill, circles: circles}
+    %{state | flagged: Map.merge(state.flagged, ill)}
   end
 
   # What was seen of it when it was found stuck is not seen again.
-  defp remembered(state, node, pid, evidence) do
-    with %{^node => {^pid, :failure, _before}} <- state.flagged,
+  defp remembered(state, before, node, pid, evidence) do
+    with %{^node => {^pid, :failure, _evidence}} <- before,
          {:ok, id} <- Board.agent_of(state.board, state.instance, node, pid),
          %{} = known <- Board.evidence(state.board, id, @passive) do
       known |> Map.take([:doing, :at]) |> Map.merge(evidence)

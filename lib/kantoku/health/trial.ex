@@ -3,7 +3,6 @@ defmodule Kantoku.Health.Trial do
   # health says with what is so. Of use to `mix kantoku.health.accuracy` and the tests; nothing else needs it.
   @moduledoc false
 
-  alias Kantoku.Health.Burden
   alias Kantoku.Health.Trial.{Observer, Parameters, Score, Stage}
 
   # Looks at those that are well, in a trial.
@@ -58,7 +57,10 @@ defmodule Kantoku.Health.Trial do
     observer =
       Enum.reduce(1..length, observer, fn period, observer ->
         observer = Observer.watch(observer, started + period * stage.period)
-        if rem(period, 5) == 0, do: progress.("period #{period} of #{length}: something was found of #{map_size(observer.at)}")
+
+        if rem(period, 5) == 0,
+          do: progress.("period #{period} of #{length}: something was found of #{map_size(observer.at)}")
+
         if period in looks, do: Observer.look(observer, Enum.map(stage.agents, & &1.id)), else: observer
       end)
 
@@ -71,13 +73,14 @@ defmodule Kantoku.Health.Trial do
   defp result(stage, observer) do
     restarts = Map.new(observer.restarts)
     found = for agent <- stage.agents, do: found(stage, observer, agent, restarts[agent.id])
-    foreseen = for agent <- stage.agents, agent.class in [:leaking, :flooded], lead = foreseen(stage, observer, agent), do: lead
+
+    foreseen =
+      for agent <- stage.agents, agent.class in [:leaking, :flooded], lead = foreseen(stage, observer, agent), do: lead
 
     %{
       score: Score.of(found),
       leads: Enum.map(foreseen, &elem(&1, 0)),
       errors: Enum.map(foreseen, &elem(&1, 1)),
-      odd: for(agent <- stage.agents, Observer.verdict(observer, agent.id) != agent.class, do: {agent, observer.seen[agent.id], Stage.beyond(stage, agent), observer.at[agent.id], Burden.of(stage.pids[agent.id])}) |> Enum.take(12),
       gaps: observer.gaps,
       agents: length(found)
     }

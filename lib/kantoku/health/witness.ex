@@ -15,7 +15,8 @@ defmodule Kantoku.Health.Witness do
   Looks at an agent that was found stuck, adds what it saw to the evidence, and then does what is to be done. `doing`: `:runs` if it spends
   reductions, or does not even answer; `:stands` if it waits all the time, and `at` where.
   """
-  @spec examine(atom, :ets.tid(), {term, non_neg_integer, pid}, probe :: {non_neg_integer, term}, map, pos_integer) :: :ok
+  @spec examine(atom, :ets.tid(), {term, non_neg_integer, pid}, probe :: {non_neg_integer, term}, map, pos_integer) ::
+          :ok
   def examine(instance, board, {_id, _node, pid} = agent, probe, evidence, period) do
     spawn(fn ->
       told(instance, board, agent, probe, Map.merge(evidence, seen(pid, min(@pause, div(period, 4) + 1))))

@@ -206,7 +206,8 @@ defmodule Kantoku.Why.OfAgent do
         since: ago(since),
         evidence: risk |> Map.delete(:since) |> Map.put(:sign, sign),
         lift: {Kantoku, :restart_agent, [instance, id]},
-        text: "agent #{inspect(id)} serves, but #{grows(sign)} at #{round(value)} of #{limit}, and would be there in #{left} ms"
+        text:
+          "agent #{inspect(id)} serves, but #{grows(sign)} at #{round(value)} of #{limit}, and would be there in #{left} ms"
       }
     end
   end

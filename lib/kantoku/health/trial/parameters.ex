@@ -44,7 +44,8 @@ defmodule Kantoku.Health.Trial.Parameters do
   # So many periods until all is over, with some to spare.
   @length %{tuning: 30, held_out: 44}
 
-  @type class :: :idle | :busy | :waiting | :looping | :standing | :deadlocked | :killed | :leaking | :flooded | :slow_probe
+  @type class ::
+          :idle | :busy | :waiting | :looping | :standing | :deadlocked | :killed | :leaking | :flooded | :slow_probe
   @type set :: :tuning | :held_out
   @type t :: %{
           limit: float,

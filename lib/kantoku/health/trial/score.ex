@@ -95,7 +95,10 @@ defmodule Kantoku.Health.Trial.Score do
 
   defp late(class, delays) do
     most = Enum.max(delays)
-    if most > @late, do: ["#{class} found #{text(most)} periods after the limit was passed, more than #{text(@late)}"], else: []
+
+    if most > @late,
+      do: ["#{class} found #{text(most)} periods after the limit was passed, more than #{text(@late)}"],
+      else: []
   end
 
   @doc "A number as people read it."

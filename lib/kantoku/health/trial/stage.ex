@@ -6,7 +6,8 @@ defmodule Kantoku.Health.Trial.Stage do
   #   {{:answer, id}, ms}   how long an answer to the probe takes
   @moduledoc false
 
-  alias Kantoku.Health.Burden
+  alias Kantoku.Health
+  alias Kantoku.Health.{Board, Burden, Entering}
   alias Kantoku.Health.Trial.{Parameters, Subject}
 
   # What is small enough for thousands on one machine: bytes and messages.
@@ -21,13 +22,19 @@ defmodule Kantoku.Health.Trial.Stage do
   @swinging 5
   @spinning 100
 
-  # Until both of a pair are at their messages, in ms.
-  @pause 50
+  # Of the other classes, one in so many is asked by the probe as well.
+  @asked 9
 
   @enforce_keys [:instance, :supervisor, :world, :period, :agents, :pids]
   defstruct @enforce_keys ++ [director: nil]
 
-  @type agent :: %{id: pos_integer, class: Parameters.class(), parameters: Parameters.t(), partner: pos_integer | nil}
+  @type agent :: %{
+          id: pos_integer,
+          class: Parameters.class(),
+          parameters: Parameters.t(),
+          domain: :default | :asked,
+          partner: pos_integer | nil
+        }
   @type t :: %__MODULE__{
           instance: atom,
           supervisor: pid,
@@ -43,9 +50,14 @@ defmodule Kantoku.Health.Trial.Stage do
   def draw(set, each) do
     classes = Enum.flat_map(Parameters.classes(), &List.duplicate(&1, each))
     ids = Enum.shuffle(1..length(classes))
-    agents = for {class, id} <- Enum.zip(classes, ids), do: %{id: id, class: class, parameters: Parameters.draw(set, class), partner: nil}
+    agents = for {class, id} <- Enum.zip(classes, ids), do: agent(class, id, set)
     {pairs, others} = Enum.split_with(agents, &(&1.class == :deadlocked))
     others ++ (pairs |> Enum.chunk_every(2) |> Enum.flat_map(&pair/1))
+  end
+
+  defp agent(class, id, set) do
+    domain = if class == :slow_probe or :rand.uniform(@asked) == 1, do: :asked, else: :default
+    %{id: id, class: class, parameters: Parameters.draw(set, class), domain: domain, partner: nil}
   end
 
   defp pair([one, other]) do
@@ -59,8 +71,15 @@ defmodule Kantoku.Health.Trial.Stage do
     instance = :"kantoku_trial_#{System.unique_integer([:positive])}"
     world = :ets.new(__MODULE__, [:public, write_concurrency: true, read_concurrency: true])
     for agent <- agents, do: answers(world, agent, period, agent.parameters.answer)
-    options = [name: instance, store: :none, drain: [timeout: 1], health: health(instance, world, period, length(agents))]
-    options = options ++ [domains: [[name: :default, shutdown: :brutal_kill]]]
+
+    options = [
+      name: instance,
+      store: :none,
+      drain: [timeout: 1],
+      health: health(instance, world, period, length(agents))
+    ]
+
+    options = options ++ [domains: for(name <- [:default, :asked], do: [name: name, shutdown: :brutal_kill])]
     {:ok, supervisor} = Kantoku.start_link(if(engine, do: [engine: engine] ++ options, else: options))
     pids = for agent <- agents, into: %{}, do: {agent.id, launch(instance, world, period, agent)}
     %__MODULE__{instance: instance, supervisor: supervisor, world: world, period: period, agents: agents, pids: pids}
@@ -70,6 +89,7 @@ defmodule Kantoku.Health.Trial.Stage do
     probe = [
       name: :answer,
       kind: :readiness,
+      for: {:domain, :asked},
       check: {Subject, :answer, [instance, world]},
       period: period,
       timeout: round(@timeout * period),
@@ -85,25 +105,30 @@ defmodule Kantoku.Health.Trial.Stage do
   end
 
   # A pair waits for each other and for nothing else; all others have a limit.
-  defp launch(instance, world, period, %{id: id, class: class, parameters: parameters}) do
+  defp launch(instance, world, period, %{id: id, class: class, parameters: parameters, domain: domain}) do
     limit = if class == :deadlocked, do: 1_000 * period, else: round(parameters.limit * period)
-    {:ok, pid} = Kantoku.start_agent(instance, {Subject, %{world: world, id: id}}, id: id, max_busy: limit)
+
+    {:ok, pid} =
+      Kantoku.start_agent(instance, {Subject, %{world: world, id: id}}, id: id, domain: domain, max_busy: limit)
+
     pid
   end
 
-  defp answers(world, %{id: id}, period, timeouts), do: :ets.insert(world, {{:answer, id}, round(timeouts * @timeout * period)})
+  defp answers(world, %{id: id}, period, timeouts),
+    do: :ets.insert(world, {{:answer, id}, round(timeouts * @timeout * period)})
 
   @doc "Whether all agents are healthy, and say themselves how they are."
   @spec settled?(t) :: boolean
   def settled?(%{instance: instance, agents: agents}) do
-    match?({:ok, %{members: %{healthy: count}}} when count == length(agents), Kantoku.Health.status(instance, {:domain, :default})) and
-      Enum.all?(agents, &says?(instance, &1.id))
+    Enum.all?(agents, &(well?(instance, &1.id) and says?(instance, &1.id)))
   end
+
+  defp well?(instance, id), do: match?({:ok, %{state: :healthy}}, Health.status(instance, {:agent, id}))
 
   defp says?(instance, id) do
     {:ok, {_rows, book}} = Kantoku.Instances.tables(instance)
-    {node, _pid, _condition} = book |> Kantoku.Health.Board.of() |> Kantoku.Health.Board.agent(id)
-    not Kantoku.Health.Entering.silent?(instance, node)
+    {node, _pid, _condition} = book |> Board.of() |> Board.agent(id)
+    not Entering.silent?(instance, node)
   end
 
   @doc "Lets it begin: each agent has a process that does to it what is to be done."
@@ -157,10 +182,7 @@ defmodule Kantoku.Health.Trial.Stage do
 
   defp fault(%{class: :standing} = agent, stage), do: tell(stage, agent, :stand)
 
-  defp fault(%{class: :deadlocked} = agent, stage) do
-    tell(stage, agent, {:cross, stage.instance, agent.partner, @pause})
-    beyond(stage, agent, now() + @pause)
-  end
+  defp fault(%{class: :deadlocked} = agent, stage), do: tell(stage, agent, {:cross, stage.instance, agent.partner})
 
   defp fault(%{class: :killed} = agent, stage) do
     beyond(stage, agent, now())
@@ -216,7 +238,8 @@ defmodule Kantoku.Health.Trial.Stage do
   @doc "The monotonic ms at which an agent was beyond a limit, if it was."
   @spec beyond(t, agent) :: integer | nil
   def beyond(stage, %{class: class} = agent) when class in [:idle, :busy, :looping, :standing] do
-    with ms when is_integer(ms) <- noted(stage, {:begun, agent.id}), do: ms + round(agent.parameters.limit * stage.period)
+    with ms when is_integer(ms) <- noted(stage, {:begun, agent.id}),
+         do: ms + round(agent.parameters.limit * stage.period)
   end
 
   def beyond(stage, agent), do: noted(stage, {:beyond, agent.id})

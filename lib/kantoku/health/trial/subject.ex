@@ -57,9 +57,10 @@ defmodule Kantoku.Health.Trial.Subject do
   end
 
   # Both are at it before either asks the other.
-  def cmd(agent, {:cross, instance, other, ms}) do
-    pause(ms)
+  def cmd(agent, {:cross, instance, other}) do
     begun(agent)
+    meet(agent, other)
+    :ets.insert(agent.world, {{:beyond, agent.id}, now()})
     _answer_or_error = Kantoku.call(instance, other, :nothing, :infinity)
     {agent, []}
   end
@@ -68,6 +69,13 @@ defmodule Kantoku.Health.Trial.Subject do
   def cmd(agent, :nothing), do: {agent, []}
 
   defp begun(%{world: world, id: id}), do: :ets.insert(world, {{:begun, id}, now()})
+
+  defp meet(%{world: world} = agent, other) do
+    unless :ets.member(world, {:begun, other}) do
+      pause(10)
+      meet(agent, other)
+    end
+  end
 
   # Two words each.
   defp filled(bytes), do: Enum.to_list(1..max(div(bytes, 16), 1))
