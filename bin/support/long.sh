@@ -29,6 +29,11 @@ killed_machines() {
   env KANTOKU_TIMES="$1" mix test --only chaos test/chaos/durability_test.exs
 }
 
+# health_accuracy: whether health takes 10,000 agents for what they are. A minute, in which it needs the machine.
+health_accuracy() {
+  mix kantoku.health.accuracy
+}
+
 # loom_models [BOUND]: every loom model, with at most BOUND preemptions of a run, or as many as the model itself says.
 # A target folder of its own, as the cfg changes every crate.
 loom_models() {

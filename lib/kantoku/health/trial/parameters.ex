@@ -57,7 +57,8 @@ defmodule Kantoku.Health.Trial.Parameters do
           beat: float,
           answer: float,
           slow: float,
-          swing: float
+          swing: float,
+          chance: float
         }
 
   @spec classes() :: [class]
@@ -74,7 +75,7 @@ defmodule Kantoku.Health.Trial.Parameters do
   @doc "What one agent is like. Uses the random state of the calling process."
   @spec draw(set, class) :: t
   def draw(set, class) do
-    drawn = Map.new(ranges(set), fn {name, range} -> {name, within(range)} end)
+    drawn = ranges(set) |> Map.new(fn {name, range} -> {name, within(range)} end) |> Map.put(:chance, :rand.uniform())
     if class in [:leaking, :flooded], do: %{drawn | onset: within(@soon)}, else: drawn
   end
 

@@ -18,9 +18,9 @@ defmodule Kantoku.Health.Trial.Stage do
   @timeout 0.5
   @failures 2
 
-  # One in so many of the busy holds memory for a while, or gets messages in bursts; of those that loop, never pauses.
-  @swinging 5
-  @spinning 100
+  # Which part of the busy holds memory for a while, and which gets messages in bursts; of those that loop, which never pauses.
+  @swinging 0.2
+  @spinning 0.01
 
   # Of the other classes, one in so many is asked by the probe as well.
   @asked 9
@@ -133,14 +133,19 @@ defmodule Kantoku.Health.Trial.Stage do
 
   @doc "Lets it begin: each agent has a process that does to it what is to be done."
   @spec begin(t) :: t
-  def begin(stage) do
+  def begin(%{agents: agents, pids: pids} = stage) do
+    # No more than it needs, as each has a copy.
+    scene = Map.take(stage, [:instance, :world, :period])
+
     director =
-      spawn(fn ->
-        for agent <- stage.agents, agent.class != :idle, do: spawn_link(fn -> play(agent, stage) end)
-        Process.sleep(:infinity)
-      end)
+      spawn(fn -> direct(for(%{class: class} = agent <- agents, class != :idle, do: {agent, pids[agent.id]}), scene) end)
 
     %{stage | director: director}
+  end
+
+  defp direct(agents, scene) do
+    for {agent, pid} <- agents, do: spawn_link(fn -> play(agent, Map.put(scene, :pid, pid)) end)
+    Process.sleep(:infinity)
   end
 
   @doc "Ends it all."
@@ -153,67 +158,66 @@ defmodule Kantoku.Health.Trial.Stage do
 
   # What becomes of one -------------------------------------------------------------------------------------------------------
 
-  defp play(%{class: :busy} = agent, stage) do
-    swinging = :rand.uniform(@swinging)
-    bytes = if swinging == 1, do: round(agent.parameters.swing * @memory / 2), else: 0
-    tell(stage, agent, {:busy, busy_ms(agent, stage), bytes})
-    if swinging == 2, do: bursts(agent, stage)
+  defp play(%{class: :busy} = agent, scene) do
+    %{chance: chance, swing: swing} = agent.parameters
+    bytes = if chance < @swinging, do: round(swing * @memory / 2), else: 0
+    tell(scene, {:busy, busy_ms(agent, scene), bytes})
+    if chance > 1 - @swinging, do: bursts(agent, scene)
   end
 
-  defp play(%{class: :waiting, parameters: parameters} = agent, stage) do
-    declared = round(parameters.wait * parameters.limit * stage.period)
-    tell(stage, agent, {:wait, declared, round(parameters.waited * declared)})
+  defp play(%{class: :waiting, parameters: parameters}, scene) do
+    declared = round(parameters.wait * parameters.limit * scene.period)
+    tell(scene, {:wait, declared, round(parameters.waited * declared)})
   end
 
-  defp play(%{class: class, parameters: parameters} = agent, stage) when class in [:leaking, :flooded] do
-    sleep(parameters.onset, stage)
-    if class == :flooded, do: tell(stage, agent, {:work, busy_ms(agent, stage)})
-    grow(agent, stage, 0)
+  defp play(%{class: class, parameters: parameters} = agent, scene) when class in [:leaking, :flooded] do
+    sleep(parameters.onset, scene)
+    if class == :flooded, do: tell(scene, {:work, busy_ms(agent, scene)})
+    grow(agent, scene, 0)
   end
 
-  defp play(%{parameters: parameters} = agent, stage) do
-    sleep(parameters.onset, stage)
-    fault(agent, stage)
+  defp play(%{parameters: parameters} = agent, scene) do
+    sleep(parameters.onset, scene)
+    fault(agent, scene)
   end
 
-  defp fault(%{class: :looping} = agent, stage) do
-    tell(stage, agent, if(:rand.uniform(@spinning) == 1, do: :spin, else: :loop))
+  defp fault(%{class: :looping, parameters: %{chance: chance}}, scene),
+    do: tell(scene, if(chance < @spinning, do: :spin, else: :loop))
+
+  defp fault(%{class: :standing}, scene), do: tell(scene, :stand)
+
+  defp fault(%{class: :deadlocked} = agent, scene), do: tell(scene, {:cross, scene.instance, agent.partner})
+
+  defp fault(%{class: :killed} = agent, scene) do
+    beyond(scene, agent, now())
+    Process.exit(scene.pid, :kill)
   end
 
-  defp fault(%{class: :standing} = agent, stage), do: tell(stage, agent, :stand)
-
-  defp fault(%{class: :deadlocked} = agent, stage), do: tell(stage, agent, {:cross, stage.instance, agent.partner})
-
-  defp fault(%{class: :killed} = agent, stage) do
-    beyond(stage, agent, now())
-    Process.exit(stage.pids[agent.id], :kill)
-  end
-
-  defp fault(%{class: :slow_probe, parameters: parameters} = agent, stage) do
-    answers(stage.world, agent, stage.period, parameters.slow)
-    beyond(stage, agent, now() + round((@timeout + @failures - 1) * stage.period))
+  defp fault(%{class: :slow_probe, parameters: parameters} = agent, scene) do
+    answers(scene.world, agent, scene.period, parameters.slow)
+    beyond(scene, agent, now() + round((@timeout + @failures - 1) * scene.period))
   end
 
   # Each beat adds a share of the limit, and what it does of it meanwhile.
-  defp grow(%{parameters: parameters} = agent, stage, beats) do
+  defp grow(%{parameters: parameters} = agent, scene, beats) do
     share = (beats + 1) * parameters.beat / parameters.growing
-    if share < 1.3, do: add(agent, stage)
-    if :ets.lookup(stage.world, {:beyond, agent.id}) == [] and grown?(agent, stage), do: beyond(stage, agent, now())
-    sleep(parameters.beat, stage)
-    grow(agent, stage, beats + 1)
+    if share < 1.3, do: add(agent, scene)
+    if :ets.lookup(scene.world, {:beyond, agent.id}) == [] and grown?(agent, scene), do: beyond(scene, agent, now())
+    sleep(parameters.beat, scene)
+    grow(agent, scene, beats + 1)
   end
 
-  defp add(%{class: :leaking, parameters: parameters} = agent, stage),
-    do: tell(stage, agent, {:keep, round(@memory * parameters.beat / parameters.growing)})
+  defp add(%{class: :leaking, parameters: parameters}, scene),
+    do: tell(scene, {:keep, round(@memory * parameters.beat / parameters.growing)})
 
   # Each takes as long as it is from one to the next, or a little less, so none is ever done with.
-  defp add(%{class: :flooded, parameters: parameters} = agent, stage) do
+  defp add(%{class: :flooded, parameters: parameters} = agent, scene) do
     messages = @mailbox * parameters.beat / parameters.growing
-    for _ <- 1..(trunc(messages) + 1), do: tell(stage, agent, {:work, busy_ms(agent, stage)})
+    for _ <- 1..(trunc(messages) + 1), do: tell(scene, {:work, busy_ms(agent, scene)})
   end
 
-  defp grown?(%{class: class} = agent, stage) do
-    case Burden.of(stage.pids[agent.id]) do
+  defp grown?(%{class: class}, scene) do
+    case Burden.of(scene.pid) do
       {bytes, _messages} when class == :leaking -> bytes >= @memory
       {_bytes, messages} when class == :flooded -> messages >= @mailbox
       nil -> false
@@ -221,17 +225,17 @@ defmodule Kantoku.Health.Trial.Stage do
   end
 
   # What came in one go is done with when the message before it is.
-  defp bursts(%{parameters: parameters} = agent, stage) do
-    sleep(parameters.growing / 4, stage)
-    for _ <- 1..round(parameters.swing * @mailbox), do: tell(stage, agent, :nothing)
-    bursts(agent, stage)
+  defp bursts(%{parameters: parameters} = agent, scene) do
+    sleep(parameters.growing / 4, scene)
+    for _ <- 1..round(parameters.swing * @mailbox), do: tell(scene, :nothing)
+    bursts(agent, scene)
   end
 
-  defp busy_ms(%{parameters: parameters}, stage), do: round(parameters.share * parameters.limit * stage.period)
+  defp busy_ms(%{parameters: parameters}, scene), do: round(parameters.share * parameters.limit * scene.period)
 
-  defp tell(stage, agent, what), do: GenServer.cast(stage.pids[agent.id], what)
-  defp beyond(stage, agent, ms), do: :ets.insert(stage.world, {{:beyond, agent.id}, ms})
-  defp sleep(periods, stage), do: Process.sleep(round(periods * stage.period))
+  defp tell(scene, what), do: GenServer.cast(scene.pid, what)
+  defp beyond(scene, agent, ms), do: :ets.insert(scene.world, {{:beyond, agent.id}, ms})
+  defp sleep(periods, scene), do: Process.sleep(round(periods * scene.period))
 
   # The truth -----------------------------------------------------------------------------------------------------------------
 
@@ -240,6 +244,11 @@ defmodule Kantoku.Health.Trial.Stage do
   def beyond(stage, %{class: class} = agent) when class in [:idle, :busy, :looping, :standing] do
     with ms when is_integer(ms) <- noted(stage, {:begun, agent.id}),
          do: ms + round(agent.parameters.limit * stage.period)
+  end
+
+  # What it declared counts from within the message.
+  def beyond(stage, %{class: :waiting, parameters: %{wait: wait, limit: limit}} = agent) do
+    with ms when is_integer(ms) <- noted(stage, {:begun, agent.id}), do: ms + round(wait * limit * stage.period)
   end
 
   def beyond(stage, agent), do: noted(stage, {:beyond, agent.id})
