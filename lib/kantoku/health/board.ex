@@ -71,10 +71,12 @@ defmodule Kantoku.Health.Board do
   @spec config(:ets.tid()) :: Config.t()
   def config(board), do: :ets.lookup_element(board, :config, 2)
 
-  @doc "Changes the options, in the book as well: so they outlive this table."
+  @doc "Changes the options, in the book as well: so they outlive this table. What probes found that are no more is forgotten."
   @spec put_config(:ets.tid(), :ets.tid(), Config.t()) :: true
   def put_config(book, board, config) do
     enter(book, config)
+    gone = for probe <- [%{id: 0} | config.probes], do: {:"=/=", :"$1", probe.id}
+    :ets.select_delete(board, [{{{:evidence, :_, :"$1"}, :_, :_}, gone, [true]}])
     :ets.insert(board, {:config, config})
   end
 
@@ -131,8 +133,9 @@ defmodule Kantoku.Health.Board do
   @doc "Takes an agent off the board."
   @spec forget(:ets.tid(), term) :: true
   def forget(board, id) do
+    # By key: a look for all of them would be one at every row, for each agent that is restarted.
+    for probe <- [0 | Enum.map(config(board).probes, & &1.id)], do: :ets.delete(board, {:evidence, id, probe})
     :ets.delete(board, {:agent, id})
-    :ets.match_delete(board, {{:evidence, id, :_}, :_, :_})
   end
 
   @doc "How many agents there are at most."

@@ -173,13 +173,18 @@ defmodule Kantoku.Health.Prober do
     exit({:found, found, now() - since})
   end
 
+  # Also if we came too late to kill it.
+  defp in_time({_found, took}, %{timeout: timeout}) when took > timeout, do: {{:failure, :timeout}, took}
+  defp in_time(found_and_took, _probe), do: found_and_took
+
   defp found({:found, found, took}, _since), do: {found, took}
   defp found(:killed, since), do: {{:failure, :timeout}, now() - since}
   defp found(reason, since), do: {{:failure, {:exit, reason}}, now() - since}
 
   defp answered(state, %{due: {node, epoch, _id} = due, probe: probe} = question, reason) do
-    Process.cancel_timer(question.timer)
-    {found, took} = found(reason, question.since)
+    # Of no interest is whether it was in time, which would have to be waited for.
+    Process.cancel_timer(question.timer, async: true, info: false)
+    {found, took} = reason |> found(question.since) |> in_time(probe)
     gap? = took > probe.timeout + probe.period
 
     case state.agents do

@@ -201,7 +201,7 @@ defmodule Kantoku.Health.Trial.Stage do
   # Each beat adds a share of the limit, and what it does of it meanwhile.
   defp grow(%{parameters: parameters} = agent, scene, beats) do
     share = (beats + 1) * parameters.beat / parameters.growing
-    if share < 1.3, do: add(agent, scene)
+    if share < 1.5, do: add(agent, scene)
     if :ets.lookup(scene.world, {:beyond, agent.id}) == [] and grown?(agent, scene), do: beyond(scene, agent, now())
     sleep(parameters.beat, scene)
     grow(agent, scene, beats + 1)
