@@ -8,7 +8,8 @@ defmodule Mix.Tasks.Kantoku.Health.Accuracy do
 
   Which agent is of which class is known to this task alone. Health is told what anybody would tell it: how long a message may take, limits of
   memory and mailbox, and a probe that a fifth of the agents is asked. What each agent does is drawn at random by the seed, which is new in each
-  run and printed, from ranges that have nothing in common with those that health was tuned on (`--ranges tuning`).
+  run and printed, from ranges that have nothing in common with those that health was tuned on (`--ranges tuning`). Only when growth begins is the
+  same in both, within the first four periods, so that it ends before the trial does.
 
   ## Classes
 

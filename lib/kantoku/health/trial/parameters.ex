@@ -5,23 +5,27 @@ defmodule Kantoku.Health.Trial.Parameters do
 
   @classes [:idle, :busy, :waiting, :looping, :standing, :deadlocked, :killed, :leaking, :flooded, :slow_probe]
 
-  # How long a message may take, and which part of that the busy take.
-  # A declared wait, in limits of a message, and which part of it passes.
-  # When a fault begins, counted from the first look.
-  # In how many periods what grows is at its limit, and how often it grows.
-  # An answer to a probe, in its timeouts: of the others, and of the slow.
-  # Memory and mailbox of the busy that come and go, as a part of their limits.
   @ranges %{
     tuning: %{
+      # How long a message may take.
       limit: {0.8, 1.25},
+      # Which part of that the busy take.
       share: {0.25, 0.5},
+      # What is declared of a wait, in limits of a message.
       wait: {1.5, 3.0},
+      # Which part of that passes.
       waited: {0.3, 0.5},
+      # When a fault begins, counted from the first look.
       onset: {2.0, 12.0},
+      # In how many periods what grows is at its limit.
       growing: {14.0, 22.0},
+      # How often it grows.
       beat: {0.1, 0.24},
+      # An answer to the probe, in its timeouts.
       answer: {0.0, 0.3},
+      # One that is too slow.
       slow: {1.2, 1.9},
+      # Memory and mailbox of the busy that come and go, as a part of their limits.
       swing: {0.1, 0.4}
     },
     held_out: %{
