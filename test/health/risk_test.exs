@@ -114,6 +114,8 @@ each_engine Kantoku.Health.RiskTest do
 
   test "nobody looks ahead where that is off, and it can be switched while it runs" do
     instance = instance!(health: [period: 30, at_risk: false])
+    :ok = Health.configure(instance, period: 3_600_000)
+    :ok = Health.configure(instance, period: 30)
     pid = agent!(instance, "a")
     for _ <- 1..300, do: GenServer.cast(pid, {:keep, 400})
     assert Kantoku.call(instance, "a", :count) == {:ok, 300}

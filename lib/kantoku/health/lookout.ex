@@ -26,7 +26,7 @@ defmodule Kantoku.Health.Lookout do
   @slow 2
 
   @enforce_keys [:instance, :rows, :book, :board, :risks]
-  defstruct @enforce_keys ++ [watched: %{}, walk: nil, due: nil, readers: MapSet.new()]
+  defstruct @enforce_keys ++ [watched: %{}, walk: nil, due: nil, timer: nil, readers: MapSet.new()]
 
   @spec start_link({atom, :ets.tid()}) :: GenServer.on_start()
   def start_link({instance, board}), do: GenServer.start_link(__MODULE__, {instance, board})
@@ -37,6 +37,13 @@ defmodule Kantoku.Health.Lookout do
     with pid when is_pid(pid) <- Book.seated(book, :health_lookout),
          do: GenServer.cast(pid, {:answered, agent, name, timeout, ms})
 
+    :ok
+  end
+
+  @doc "The options are others: what was to come next may be an hour away."
+  @spec reconsider(:ets.tid()) :: :ok
+  def reconsider(book) do
+    with pid when is_pid(pid) <- Book.seated(book, :health_lookout), do: GenServer.cast(pid, :reconsider)
     :ok
   end
 
@@ -51,7 +58,8 @@ defmodule Kantoku.Health.Lookout do
   end
 
   @impl true
-  def handle_info(:step, state), do: {:noreply, state |> step(limits(state)) |> schedule()}
+  def handle_info({:timeout, timer, :step}, %{timer: timer} = state),
+    do: {:noreply, state |> step(limits(state)) |> schedule()}
 
   def handle_info({:read, reader, kind, seen}, state) do
     state = %{state | readers: MapSet.delete(state.readers, reader)}
@@ -70,6 +78,11 @@ defmodule Kantoku.Health.Lookout do
   def handle_info(_other, state), do: {:noreply, state}
 
   @impl true
+  def handle_cast(:reconsider, state) do
+    :erlang.cancel_timer(state.timer)
+    {:noreply, schedule(%{state | due: nil})}
+  end
+
   def handle_cast({:answered, {id, pid}, probe, timeout, ms}, state) do
     known = state.watched[pid]
     sign = {:latency, probe}
@@ -97,8 +110,7 @@ defmodule Kantoku.Health.Lookout do
   # So many slices a period, whatever there is to be screened: what is left of the table is for the next.
   defp schedule(%{board: board} = state) do
     %{period: period} = Board.config(board)
-    Process.send_after(self(), :step, max(div(period, slices(state)), 1))
-    state
+    %{state | timer: :erlang.start_timer(max(div(period, slices(state)), 1), self(), :step)}
   end
 
   defp slices(%{rows: rows}), do: 1 + min(div(:ets.info(rows, :size), @slice), div(@screened, @slice) - 1)

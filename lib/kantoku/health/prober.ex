@@ -155,7 +155,7 @@ defmodule Kantoku.Health.Prober do
     case state.agents do
       %{^node => %{epoch: ^epoch, pid: pid} = agent} ->
         probe = probe(agent, id)
-        {asker, ref} = spawn_monitor(fn -> ask(probe, pid) end)
+        {asker, ref} = spawn_monitor(fn -> exit({:found, ask(probe, pid)}) end)
         timer = Process.send_after(self(), {:late, ref}, probe.timeout)
         asked = %{due: due, probe: probe, asker: asker, since: now(), timer: timer}
         %{state | asked: Map.put(state.asked, ref, asked)}
@@ -166,18 +166,16 @@ defmodule Kantoku.Health.Prober do
   end
 
   # How long it took is what it took there, not until this came to it.
-  @spec ask(Probe.t(), pid) :: no_return
   defp ask(probe, pid) do
     since = now()
-    found = Probe.ask(probe, pid)
-    exit({:found, found, now() - since})
+    {Probe.ask(probe, pid), now() - since}
   end
 
   # Also if we came too late to kill it.
   defp in_time({_found, took}, %{timeout: timeout}) when took > timeout, do: {{:failure, :timeout}, took}
   defp in_time(found_and_took, _probe), do: found_and_took
 
-  defp found({:found, found, took}, _since), do: {found, took}
+  defp found({:found, found_and_took}, _since), do: found_and_took
   defp found(:killed, since), do: {{:failure, :timeout}, now() - since}
   defp found(reason, since), do: {{:failure, {:exit, reason}}, now() - since}
 

@@ -10,7 +10,7 @@ defmodule Kantoku.Health.Rounds do
   use GenServer
 
   alias Kantoku.Engine.Health
-  alias Kantoku.Health.{Action, Board, Clock, Config, Entering, Sampler, Waits, Witness}
+  alias Kantoku.Health.{Action, Board, Clock, Config, Entering, Lookout, Sampler, Waits, Witness}
   alias Kantoku.{Instances, Telemetry}
 
   # Rows a slice; some hundred microseconds.
@@ -108,6 +108,7 @@ defmodule Kantoku.Health.Rounds do
     config = Config.change!(before, changes)
     Board.put_config(state.book, state.board, config)
     if {config.rule, config.probes} != {before.rule, before.probes}, do: apply_to_all(context(state))
+    Lookout.reconsider(state.book)
     # What was to come next may be an hour away.
     :erlang.cancel_timer(state.timer)
     {:reply, :ok, pause(%{state | due: now() + config.period, clock: Clock.new(config.period, now())})}
