@@ -40,7 +40,8 @@ defmodule Mix.Tasks.Kantoku.Health.Accuracy do
   some 20 microseconds of reductions with pauses of 60 to 250 ms between them, as a thousand agents that compute all the time would leave none
   for the rest: to look at from outside, one at work and one in a loop do the same. One in a hundred loops never pauses, at low priority. Each
   agent has one fault at most. On a machine that is busy with other things agents that are to stay within their limits may not: these are
-  counted apart, and such a run says little.
+  counted apart, and such a run says little. Degradation (`Kantoku.Degradation`) is off: it would have probes asked more seldom while processes
+  wait for the schedulers, which is right, and late.
 
   ## Options
 

@@ -79,7 +79,11 @@ defmodule Kantoku.Health.Trial.Stage do
       health: health(instance, world, period, length(agents))
     ]
 
-    options = options ++ [domains: for(name <- [:default, :asked], do: [name: name, shutdown: :brutal_kill])]
+    # All of it runs on the machine that it is judged on: who asks is not to be sparing for that.
+    options =
+      [degradation: false] ++
+        options ++ [domains: for(name <- [:default, :asked], do: [name: name, shutdown: :brutal_kill])]
+
     {:ok, supervisor} = Kantoku.start_link(if(engine, do: [engine: engine] ++ options, else: options))
     pids = for agent <- agents, into: %{}, do: {agent.id, launch(instance, world, period, agent)}
     %__MODULE__{instance: instance, supervisor: supervisor, world: world, period: period, agents: agents, pids: pids}
