@@ -210,6 +210,8 @@ defmodule Kantoku.Native do
   @impl Kantoku.Engine.Pools
   def pool_reply(_instance, _pool, _tag, _reply), do: without_library()
   @impl Kantoku.Engine.Pools
+  def pool_take(_instance, _pool), do: without_library()
+  @impl Kantoku.Engine.Pools
   def pool_room(_instance, _pool, _tenant, _cost), do: without_library()
   @impl Kantoku.Engine.Pools
   def pool_lend(_instance, _pool, _tag, _terms), do: without_library()

@@ -59,7 +59,7 @@ defmodule Kantoku.Pool do
 
   alias Kantoku.{Agents, Engine, Error, Instances}
   alias Kantoku.Domain.{Book, Rows}
-  alias Kantoku.Pool.{Calls, Config, Detours, Guard, Lease, Leases, Life, Measured, Notes, Scaling, Standing, Worker}
+  alias Kantoku.Pool.{Calls, Config, Detours, Guard, Lease, Life, Measured, Notes, Scaling, Standing, Ways, Worker}
 
   alias Kantoku.Pool.Scaling.Recorder
 
@@ -115,15 +115,7 @@ defmodule Kantoku.Pool do
   not be answered yet. `:timeout` is for the wait only. Errors as of `checkout/2`.
   """
   @spec run(t, (pid -> result), keyword) :: {:ok, result} | {:error, Error.t()} when result: term
-  def run(pool, fun, opts \\ []) do
-    case Detours.way(pool, opts) do
-      nil -> Leases.run(pool, fun, opts)
-      :choice -> Leases.run_routed(pool, fun, opts)
-      :breaker -> Guard.run(pool, fun, opts)
-      :objective -> Measured.run(pool, fun, opts)
-      {:error, _shed} = refused -> refused
-    end
-  end
+  def run(pool, fun, opts \\ []), do: Ways.run(pool, fun, opts)
 
   @doc """
   Takes a worker out. It belongs to the calling process until `checkin/2`, or until that dies: then it is abandoned.
@@ -131,24 +123,13 @@ defmodule Kantoku.Pool do
   Errors: the refusals above, and `:timeout`.
   """
   @spec checkout(t, keyword) :: {:ok, Lease.t()} | {:error, Error.t()}
-  def checkout(pool, opts \\ []) do
-    case Detours.way(pool, opts) do
-      nil -> Leases.checkout(pool, opts)
-      :choice -> Leases.routed(pool, opts)
-      :breaker -> Guard.checkout(pool, opts)
-      :objective -> Measured.checkout(pool, opts)
-      {:error, _shed} = refused -> refused
-    end
-  end
+  def checkout(pool, opts \\ []), do: Ways.checkout(pool, opts)
 
   @doc """
   Hands a worker in. `:not_held` if it was handed in before, or its worker or pool ended; `:not_owner` if another process took it.
   """
   @spec checkin(Lease.t(), outcome) :: :ok | {:error, Error.t()}
-  def checkin(lease, outcome \\ :ok)
-  def checkin(%Lease{permit: nil, begun: nil} = lease, outcome), do: Leases.checkin(lease, outcome)
-  def checkin(%Lease{begun: nil} = lease, outcome), do: Guard.checkin(lease, outcome)
-  def checkin(lease, outcome), do: Measured.checkin(lease, outcome)
+  def checkin(lease, outcome \\ :ok), do: Ways.checkin(lease, outcome)
 
   @doc """
   Answers a request from within the worker that has it, as `GenServer.reply/2` does, and lets the pool go on in the same step: the

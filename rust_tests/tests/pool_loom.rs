@@ -3,7 +3,7 @@
 
 use kantoku_core::pool::{
     Asked, Asking, Cancelled, Config, Effect, Effects, Joined, Kind, Name, Notice, Outcome, Pool, Replied,
-    Returned, Route,
+    Returned,
 };
 use kantoku_rust_tests::orders::check;
 use loom::sync::Arc;
@@ -30,12 +30,7 @@ const WAITER: u64 = 12;
 fn asking(kind: Kind, owner: u64) -> Asking<'static> {
     Asking {
         kind,
-        owner,
-        tenant: &[],
-        priority: 1,
-        cost: 1,
-        wait: i64::MAX,
-        route: Route::default(),
+        ..Asking::check_out(owner)
     }
 }
 
@@ -118,6 +113,14 @@ impl Scene {
             Ok(Asked::Taken { ticket, .. } | Asked::Queued { ticket }) => ticket,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// By the short way, which there is to who asked before.
+    fn take(&self, owner: u64) -> Option<Name> {
+        let mut effects = Effects::default();
+        let taken = self.pool.take(OPEN, owner, || 0, &Alive, &mut effects);
+        assert!(effects.is_empty());
+        taken.map(|(ticket, _)| ticket)
     }
 
     fn give_back(&self, ticket: Name, owner: u64) -> Returned {
@@ -270,6 +273,68 @@ fn loom_two_who_come_at_once_share_one_permit_in_turn() {
         assert_eq!(scene.sent.granted.load(SeqCst), 1);
         assert!(held_first(in_order.0, in_order.1));
         assert_eq!(scene.ongoing(), (0, 0, 1));
+    });
+}
+
+#[test]
+fn loom_of_two_on_the_short_way_one_has_the_permit_and_gives_it_back_once() {
+    check(|| {
+        let (scene, held, waiting) = Scene::new(Kind::Checkout);
+        scene.cancel(waiting);
+        scene.give_back(held, HOLDER);
+        let other = Arc::clone(&scene);
+        let second = thread::spawn(move || {
+            let taken = other.take(WAITER);
+            taken.map(|ticket| other.give_back(ticket, WAITER))
+        });
+        let first = scene.take(HOLDER);
+        let given_back = second.join().expect("the thread ends");
+        assert!(first.is_some() || given_back.is_some(), "P2");
+        assert!(given_back.is_none_or(|returned| returned == Returned::Done));
+        if let Some(ticket) = first {
+            assert_eq!(scene.ongoing(), (1, 0, 0));
+            assert_eq!(scene.give_back(ticket, HOLDER), Returned::Done);
+            assert_eq!(scene.give_back(ticket, HOLDER), Returned::Gone, "P3");
+        }
+        assert_eq!(scene.ongoing(), (0, 0, 1));
+    });
+}
+
+#[test]
+fn loom_the_short_way_passes_nobody_who_waits() {
+    check(|| {
+        let (scene, held, waiting) = Scene::new(Kind::Checkout);
+        let other = Arc::clone(&scene);
+        let both = thread::spawn(move || {
+            let first = other.give_back(held, HOLDER);
+            (first, other.give_back(waiting, WAITER))
+        });
+        let taken = scene.take(HOLDER);
+        let granted = scene.sent.granted.load(SeqCst);
+        assert!(taken.is_none() || granted == 1, "who waited had it first");
+        let returned = both.join().expect("the thread ends");
+        assert_eq!(returned, (Returned::Done, Returned::Done));
+        let ongoing = u64::from(taken.is_some());
+        assert_eq!(scene.ongoing(), (ongoing, 0, 1 - ongoing));
+    });
+}
+
+#[test]
+fn loom_who_dies_as_it_takes_the_short_way_has_abandoned_what_it_took_or_got_nothing() {
+    check(|| {
+        let (scene, held, waiting) = Scene::new(Kind::Checkout);
+        scene.cancel(waiting);
+        scene.give_back(held, HOLDER);
+        // There is nothing that would have to be delivered first.
+        scene.sent.delivered.store(true, SeqCst);
+        let other = Arc::clone(&scene);
+        let death = thread::spawn(move || other.owner_dies(WAITER));
+        // The VM never runs a dead process; that its death is heard of as it takes is as near as this can come.
+        let taken = scene.take(WAITER);
+        death.join().expect("the thread ends");
+        let told = scene.sent.told.load(SeqCst) as u64;
+        assert_eq!(scene.ongoing(), (told, told, 1 - told), "P4");
+        assert_eq!(u64::from(taken.is_some()), told);
     });
 }
 

@@ -57,6 +57,10 @@ enum Op {
         cost: u32,
         wait: i64,
     },
+    /// By the short way.
+    Take {
+        owner: u64,
+    },
     GiveBack {
         at: usize,
         foreign: bool,
@@ -115,6 +119,7 @@ enum Op {
         max_queue: usize,
         target: Option<i64>,
         draining: bool,
+        direct: bool,
     },
 }
 
@@ -149,6 +154,7 @@ fn op() -> impl Strategy<Value = Op> {
         12 => (kind, OWNERS, 0..TENANTS, 0..3_u8, 1..5_u32, wait).prop_map(
             |(kind, owner, tenant, priority, cost, wait)| Op::Ask { kind, owner, tenant, priority, cost, wait }
         ),
+        4 => OWNERS.prop_map(|owner| Op::Take { owner }),
         8 => (0..64_usize, prop::bool::weighted(0.1), outcome)
             .prop_map(|(at, foreign, outcome)| Op::GiveBack { at, foreign, outcome }),
         3 => (0..64_usize, prop::bool::weighted(0.1)).prop_map(|(at, foreign)| Op::Cancel { at, foreign }),
@@ -167,9 +173,9 @@ fn op() -> impl Strategy<Value = Op> {
         ),
         2 => Just(Op::Tick),
         4 => (0..120_i64).prop_map(|ms| Op::Pass { ms }),
-        1 => (strategy(), 1..4_u32, 0..12_usize, target, prop::bool::weighted(0.2)).prop_map(
-            |(strategy, max_ongoing, max_queue, target, draining)| {
-                Op::Configure { strategy, max_ongoing, max_queue, target, draining }
+        1 => (strategy(), 1..4_u32, 0..12_usize, target, prop::bool::weighted(0.2), prop::bool::weighted(0.8)).prop_map(
+            |(strategy, max_ongoing, max_queue, target, draining, direct)| {
+                Op::Configure { strategy, max_ongoing, max_queue, target, draining, direct }
             }
         ),
     ]
@@ -544,6 +550,7 @@ impl Run {
                     },
                 });
             }
+            Op::Take { owner } => self.take(owner),
             Op::GiveBack { at, foreign, outcome } => self.give_back(at, foreign, outcome),
             Op::Cancel { at, foreign } => self.cancel(at, foreign),
             Op::Answered { at } => self.answered(at),
@@ -568,9 +575,11 @@ impl Run {
                 max_queue,
                 target,
                 draining,
+                direct,
             } => {
                 self.config = Config {
                     draining,
+                    direct,
                     strategy,
                     max_ongoing,
                     max_queue,
@@ -890,6 +899,40 @@ impl Run {
             }
             Asked::NoOwner => assert!(!alive),
         }
+    }
+
+    fn take(&mut self, owner: u64) {
+        if !world_alive(&self.world, owner) {
+            return;
+        }
+        let (mut effects, clock) = (Effects::default(), || self.now);
+        let taken = self
+            .pool
+            .take(GENERATION, owner, clock, &self.world, &mut effects);
+        self.carry_out(effects);
+        let Some((ticket, worker)) = taken else { return };
+        assert!(
+            self.known_owners.contains(&owner),
+            "P4: who holds a worker is watched"
+        );
+        assert!(!self.config.draining && self.config.direct);
+        let mut tickets = self.model.tickets.iter();
+        let passed = tickets.any(|(_, known)| {
+            known.state == State::Waiting && (known.owner == 0 || world_alive(&self.world, known.owner))
+        });
+        assert!(!passed, "nobody is passed");
+        self.asked += 1;
+        let known = Known {
+            kind: Kind::Checkout,
+            owner,
+            state: State::Waiting,
+            tenant: 0,
+            priority: 1,
+            came: self.asked,
+        };
+        assert!(self.model.tickets.insert(ticket.word(), known).is_none());
+        self.remember(ticket, self.asked);
+        self.model.hand_over(ticket, worker, &self.world);
     }
 
     fn remember(&mut self, name: Name, number: u64) {

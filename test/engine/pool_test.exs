@@ -322,6 +322,7 @@ each_engine Kantoku.Engine.PoolTest do
             [decay_time: :long],
             [codel: 1],
             [draining: nil],
+            [direct: nil],
             [weights: [{:a, 0}]],
             [weights: [{:a, 1_000_001}]],
             [weights: [{{:a}, 1}]],

@@ -78,7 +78,7 @@ defmodule Kantoku.Pool.OptionsTest do
     ]
 
     config = Config.new!([name: :p, quotas: quotas, weights: %{"gold" => 3}] ++ @worker)
-    told = Config.for_engine(config, false, false)
+    told = Config.for_engine(config, %{draining: false, over_quota: false, counted: false})
     assert told.quotas == [{:pool, :requests, 600, 600}, {:each, :tokens, 90, 9}, {{:tenant, "a"}, :requests, 1, 1}]
     assert told.weights == [{"gold", 3}]
     assert Config.change!(config, max_queue: 1) == %{config | max_queue: 1}

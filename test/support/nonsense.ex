@@ -117,7 +117,7 @@ defmodule Kantoku.Nonsense do
   defp shape(name, 3) when name in [:pool_cancel, :pool_answered], do: [:instance, :pool, :ticket]
 
   defp shape(name, 2)
-       when name in [:pool_close, :pool_tick, :pool_status, :pool_workers, :pool_abandoned, :pool_ejections],
+       when name in [:pool_close, :pool_take, :pool_tick, :pool_status, :pool_workers, :pool_abandoned, :pool_ejections],
        do: [:instance, :pool]
 
   defp shape(:breaker_open, 4), do: [:instance, :breaker, :breaker_config, :now]
@@ -174,6 +174,7 @@ defmodule Kantoku.Nonsense do
       codel: :rand.uniform(2) == 1,
       over_quota: :rand.uniform(9) == 1,
       draining: :rand.uniform(9) == 1,
+      direct: :rand.uniform(9) > 1,
       weights: [{fitting(:tenant), :rand.uniform(5)}],
       quotas: Enum.random([[], [{:each, :tokens, 60_000, 100}], [{:pool, :requests, 1_000_000, 1_000}]]),
       ejection:

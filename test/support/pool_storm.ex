@@ -98,12 +98,19 @@ defmodule Kantoku.PoolStorm do
       {:DOWN, _ref, :process, _pid, _reason} -> :ok
     after
       0 ->
-        one(Enum.random([:call, :call, :checkout, :cast, :cancel]), pool, make_ref())
+        one(Enum.random([:call, :call, :checkout, :take, :cast, :cancel]), pool, make_ref())
         ask(pool)
     end
   end
 
   defp one(:cast, pool, tag), do: Pools.pool_cast(pool.instance, pool.name, tag, params())
+
+  defp one(:take, pool, tag) do
+    case TestPool.take(pool) do
+      [ticket | _pid] -> give_back(pool, ticket)
+      _none -> one(:checkout, pool, tag)
+    end
+  end
 
   defp one(:checkout, pool, tag) do
     case Pools.pool_checkout(pool.instance, pool.name, tag, params()) do

@@ -28,6 +28,7 @@ defmodule Kantoku.TestPool do
         codel: true,
         draining: false,
         over_quota: false,
+        direct: true,
         weights: [],
         quotas: [],
         ejection: nil,
@@ -111,6 +112,7 @@ defmodule Kantoku.TestPool do
   @doc "Asks as the calling process; the request is its own tag."
   def call(pool, request, opts \\ []), do: Pools.pool_call(pool.instance, pool.name, request, request, params(opts))
   def checkout(pool, tag, opts \\ []), do: Pools.pool_checkout(pool.instance, pool.name, tag, params(opts))
+  def take(pool), do: Pools.pool_take(pool.instance, pool.name)
   def cast(pool, request, opts \\ []), do: Pools.pool_cast(pool.instance, pool.name, request, params(opts))
 
   def room(pool, tenant \\ nil, cost \\ 1), do: Pools.pool_room(pool.instance, pool.name, tenant, cost)

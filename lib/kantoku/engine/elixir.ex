@@ -158,6 +158,9 @@ defmodule Kantoku.Engine.Elixir do
   end
 
   @impl true
+  def pool_take(instance, pool), do: Pools.short_way(instance, pool)
+
+  @impl true
   def pool_cast(instance, pool, request, params) do
     Pools.ask(instance, pool, {:request, Shape.ticket!(:cast, nil, nil, request, params)})
   end

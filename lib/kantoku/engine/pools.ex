@@ -135,7 +135,10 @@ defmodule Kantoku.Engine.Pools do
           {who :: :pool | :each | {:tenant, tenant}, what :: :requests | :tokens, per_minute :: pos_integer,
            burst :: pos_integer}
 
-  @typedoc "All of a pool's configuration. Durations are in ms."
+  @typedoc """
+  All of a pool's configuration. Durations are in ms. A pool is not `direct` if something else has a say before a worker is asked for:
+  then `c:pool_take/2` gives none.
+  """
   @type config :: %{
           strategy: strategy,
           max_ongoing: pos_integer,
@@ -146,6 +149,7 @@ defmodule Kantoku.Engine.Pools do
           codel: boolean,
           draining: boolean,
           over_quota: boolean,
+          direct: boolean,
           weights: [{tenant, weight :: 1..1_000_000}],
           quotas: [quota],
           ejection: Standing.ejection() | nil,
@@ -245,6 +249,12 @@ defmodule Kantoku.Engine.Pools do
   @doc "Gives the calling process a worker: at once, or by a message when it is its turn."
   @callback pool_checkout(instance, pool, tag :: term, params) ::
               {:granted, ticket, pid} | {:queued, ticket} | refusal | :unknown
+
+  @doc """
+  Gives the calling process a worker as `c:pool_checkout/4` with `nil` does, if the engine has a short way to one that is free now:
+  its ticket and its pid. `:ask` is no answer, and has changed nothing: `c:pool_checkout/4` has one.
+  """
+  @callback pool_take(instance, pool) :: nonempty_improper_list(ticket, pid) | :ask | :unknown
 
   @doc """
   Sends a request to a worker as `{:"$gen_cast", request}`: at once, or when it is its turn. It is abandoned from the moment it
@@ -367,6 +377,9 @@ defmodule Kantoku.Engine.Pools do
 
   @spec pool_checkout(instance, pool, term, params) :: {:granted, ticket, pid} | {:queued, ticket} | refusal | :unknown
   dispatch(pool_checkout(instance, pool, tag, params))
+
+  @spec pool_take(instance, pool) :: nonempty_improper_list(ticket, pid) | :ask | :unknown
+  dispatch(pool_take(instance, pool))
 
   @spec pool_cast(instance, pool, term, params) :: {:sent, pid} | :queued | refusal | :unknown
   dispatch(pool_cast(instance, pool, request, params))

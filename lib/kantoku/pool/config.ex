@@ -347,9 +347,9 @@ defmodule Kantoku.Pool.Config do
   @spec custom?(t) :: boolean
   def custom?(%{strategy: strategy}), do: strategy not in @strategies
 
-  @doc "What the engine is told."
-  @spec for_engine(t, draining :: boolean, over_quota :: boolean) :: Engine.Pools.config()
-  def for_engine(config, draining, over_quota) do
+  @doc "What the engine is told; `said` are its fields that are not the pool's own options."
+  @spec for_engine(t, said :: %{draining: boolean, over_quota: boolean, counted: boolean}) :: Engine.Pools.config()
+  def for_engine(config, %{draining: draining, over_quota: over_quota, counted: counted?}) do
     config
     |> Map.take([
       :strategy,
@@ -369,6 +369,7 @@ defmodule Kantoku.Pool.Config do
       over_quota: over_quota,
       ejection: Ejection.for_engine(config.ejection),
       slow_start: SlowStart.for_engine(config.slow_start),
+      direct: not counted? and config.breaker == nil and config.shed != :normal and not custom?(config),
       strategy: if(custom?(config), do: :power_of_two, else: config.strategy)
     })
   end

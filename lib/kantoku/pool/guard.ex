@@ -54,8 +54,8 @@ defmodule Kantoku.Pool.Guard do
 
   @doc "As `Kantoku.Pool.checkin/2`."
   @spec checkin(Lease.t(), Kantoku.Pool.outcome()) :: :ok | {:error, Error.t()}
-  def checkin(%Lease{pool: pool, permit: permit} = lease, outcome) do
-    answer = Leases.checkin(lease, outcome)
+  def checkin(%Lease{pool: pool, ticket: ticket, permit: permit}, outcome) do
+    answer = Leases.checkin(pool, ticket, outcome)
     unless match?({:error, %{reason: :not_owner}}, answer), do: leave(pool, permit, ending(answer, outcome))
     answer
   end
@@ -69,7 +69,7 @@ defmodule Kantoku.Pool.Guard do
   @doc "As `Kantoku.Pool.run/3`. What leaves by an exception has failed."
   @spec run(Kantoku.Pool.t(), (pid -> result), keyword) :: {:ok, result} | {:error, Error.t()} when result: term
   def run(pool, fun, opts) when is_function(fun, 1) do
-    with {:ok, lease} <- checkout(pool, opts), do: Leases.work(lease, fun, &checkin/2)
+    with {:ok, lease} <- checkout(pool, opts), do: Leases.hold(lease, fun, &checkin/2)
   end
 
   defp through(pool, request) do

@@ -60,18 +60,19 @@ defmodule Kantoku.Pool.Leases do
   end
 
   @doc "See `Kantoku.Pool.checkin/2`."
-  @spec checkin(Lease.t(), Pools.outcome()) :: :ok | {:error, Error.t()}
-  def checkin(%Lease{pool: {instance, pool} = whose, ticket: ticket}, outcome)
-      when outcome in [:ok, :error, :abandoned] do
-    case Pools.pool_checkin(instance, pool, ticket, outcome) do
-      :ok -> :ok
-      {:error, :foreign} -> {:error, Error.new(:not_owner, pool: whose)}
-      _gone -> {:error, Error.new(:not_held, pool: whose)}
-    end
+  @spec checkin(Kantoku.Pool.t(), Pools.ticket(), Pools.outcome()) :: :ok | {:error, Error.t()}
+  def checkin({instance, pool}, ticket, outcome) when outcome in [:ok, :error, :abandoned] do
+    with not_done when not_done != :ok <- Pools.pool_checkin(instance, pool, ticket, outcome),
+         do: kept({instance, pool}, not_done)
   end
 
-  def checkin(%Lease{}, outcome),
+  def checkin(_pool, _ticket, outcome),
     do: raise(ArgumentError, "outcome of a lease: expected :ok, :error or :abandoned, got: #{inspect(outcome)}")
+
+  @doc "Why a worker could not be handed in."
+  @spec kept(Kantoku.Pool.t(), :gone | :unknown | {:error, :foreign}) :: {:error, Error.t()}
+  def kept(pool, {:error, :foreign}), do: {:error, Error.new(:not_owner, pool: pool)}
+  def kept(pool, _gone), do: {:error, Error.new(:not_held, pool: pool)}
 
   @doc "See `Kantoku.Pool.run/3`."
   @spec run(Kantoku.Pool.t(), (pid -> result), keyword) :: {:ok, result} | {:error, Error.t()} when result: term
@@ -86,8 +87,8 @@ defmodule Kantoku.Pool.Leases do
   end
 
   @doc "Runs `fun` with the worker of a lease, and hands it in by `checkin`."
-  @spec work(Lease.t(), (pid -> result), (Lease.t(), Pools.outcome() -> term)) :: {:ok, result} when result: term
-  def work(lease, fun, checkin) do
+  @spec hold(Lease.t(), (pid -> result), (Lease.t(), Pools.outcome() -> term)) :: {:ok, result} when result: term
+  def hold(lease, fun, checkin) do
     result = fun.(lease.pid)
     checkin.(lease, :ok)
     {:ok, result}
@@ -97,8 +98,9 @@ defmodule Kantoku.Pool.Leases do
       :erlang.raise(kind, reason, __STACKTRACE__)
   end
 
-  # Whoever leaves by an exception may have left the worker at work.
-  defp work(instance, pool, ticket, fun, pid) do
+  @doc "Runs a function with a worker that was taken. Whoever leaves by an exception may have left the worker at work."
+  @spec work(atom, atom, Pools.ticket(), (pid -> result), pid) :: {:ok, result} when result: term
+  def work(instance, pool, ticket, fun, pid) do
     result = fun.(pid)
     Pools.pool_checkin(instance, pool, ticket, :ok)
     {:ok, result}

@@ -162,7 +162,7 @@ defmodule Kantoku.Pool.Life do
 
   # Draining ---------------------------------------------------------------------------------------------------------------
 
-  @doc "Has pools look whether they drain. A manager that is being started again does so by itself."
+  @doc "Has pools look whether they drain, and are counted. A manager that is being started again does so by itself."
   @spec refresh(:ets.tid(), [atom]) :: :ok
   def refresh(book, pools), do: Enum.each(pools, &refresh_one(book, &1))
 

@@ -18,7 +18,7 @@ defmodule Kantoku.Pool.Manager do
   alias Kantoku.Engine.Pools
   alias Kantoku.Health.Gate
   alias Kantoku.{Error, Instances, Telemetry}
-  alias Kantoku.Pool.{Abandoned, Condition, Config, Errands, Guard, Idle, Members, Memory, Notes, Pace}
+  alias Kantoku.Pool.{Abandoned, Condition, Config, Detours, Errands, Guard, Idle, Members, Memory, Notes, Pace}
   alias Kantoku.Pool.{Quota, Scaling, Shed, Size, Standing, Strategy, Worker}
 
   # An engine that does not know the instance yet is asked again after this many ms.
@@ -105,7 +105,9 @@ defmodule Kantoku.Pool.Manager do
     Strategy.set({instance, pool}, if(Config.custom?(config), do: config.strategy))
     Guard.set({instance, pool}, config.breaker)
     Shed.set({instance, pool}, book, config.shed)
-    answer = Pools.pool_open(instance, pool, self(), Config.for_engine(config, draining, over_quota))
+    counted? = Detours.get(:objective, {instance, pool}) != nil
+    said = Config.for_engine(config, %{draining: draining, over_quota: over_quota, counted: counted?})
+    answer = Pools.pool_open(instance, pool, self(), said)
     {answer, %{state | draining: draining, over_quota: over_quota}}
   end
 
@@ -171,7 +173,7 @@ defmodule Kantoku.Pool.Manager do
     error in ArgumentError -> {:reply, {:raise, error}, state}
   end
 
-  # Its domain drains, or does not any more.
+  # Its domain drains, or its requests are counted for an objective; or that is over.
   def handle_call(:refresh, _from, state) do
     {_answer, state} = tell_engine(state)
     {:reply, :ok, due(state)}

@@ -51,7 +51,7 @@ defmodule Kantoku.Pool.Measured do
   @doc "As `Kantoku.Pool.checkin/2`."
   @spec checkin(Lease.t(), Kantoku.Pool.outcome()) :: :ok | {:error, Error.t()}
   def checkin(%Lease{pool: pool, permit: permit, begun: begun} = lease, outcome) do
-    answer = if permit, do: Guard.checkin(lease, outcome), else: Leases.checkin(lease, outcome)
+    answer = if permit, do: Guard.checkin(lease, outcome), else: Leases.checkin(pool, lease.ticket, outcome)
     unless match?({:error, %{reason: :not_owner}}, answer), do: count(pool, Guard.ending(answer, outcome), begun)
     answer
   end
@@ -59,7 +59,7 @@ defmodule Kantoku.Pool.Measured do
   @doc "As `Kantoku.Pool.run/3`. What leaves by an exception is bad."
   @spec run(Kantoku.Pool.t(), (pid -> result), keyword) :: {:ok, result} | {:error, Error.t()} when result: term
   def run(pool, fun, opts) when is_function(fun, 1) do
-    with {:ok, lease} <- checkout(pool, opts), do: Leases.work(lease, fun, &checkin/2)
+    with {:ok, lease} <- checkout(pool, opts), do: Leases.hold(lease, fun, &checkin/2)
   end
 
   # Its objectives may have been taken away meanwhile.

@@ -9,7 +9,7 @@ defmodule Kantoku.SLO.Clerk do
 
   alias Kantoku.Domain.Book
   alias Kantoku.{Error, Instances}
-  alias Kantoku.Pool.Detours
+  alias Kantoku.Pool.{Detours, Life}
   alias Kantoku.SLO.{Board, History, Keeping, Objective, Watch}
 
   # Between two looks at the counters at most, in ms.
@@ -18,7 +18,7 @@ defmodule Kantoku.SLO.Clerk do
   # Between two times that histories are kept, in ms: so much a killed VM may lose.
   @keep 60_000
 
-  defstruct [:instance, :board, :store, :timer, :keeper]
+  defstruct [:instance, :book, :board, :store, :timer, :keeper]
 
   @spec start_link(atom) :: GenServer.on_start()
   def start_link(instance), do: GenServer.start_link(__MODULE__, instance)
@@ -41,7 +41,7 @@ defmodule Kantoku.SLO.Clerk do
     Process.flag(:trap_exit, true)
     {_rows, book} = Instances.tables!(instance)
     Book.seat(book, :objectives, Book.next_epoch([]), self())
-    state = %__MODULE__{instance: instance, board: Board.of(book), store: Keeping.store(book)}
+    state = %__MODULE__{instance: instance, book: book, board: Board.of(book), store: Keeping.store(book)}
     for {objective, _counters} <- Board.all(state.board), do: begin(state, objective)
     {:ok, state |> ticking() |> keeping_later()}
   end
@@ -64,6 +64,9 @@ defmodule Kantoku.SLO.Clerk do
       [] -> Detours.erase(:objective, {state.instance, pool})
       watching -> Detours.put(:objective, {state.instance, pool}, watching)
     end
+
+    # Its short way counts nobody.
+    Life.refresh(state.book, [pool])
   end
 
   defp admit(state, %{of: {:type, _module}}), do: Watch.watch_agents(state.instance, Board.types(state.board))

@@ -32,6 +32,7 @@ rustler::atoms! {
     disabled,
     done,
     down,
+    direct,
     draining,
     duplicate,
     each,

@@ -109,6 +109,13 @@ pub fn small(term: Term<'_>) -> Option<i64> {
     numbered(term, SMALL).map(|number| number as i64)
 }
 
+/// The term of an integer of at most 59 bits.
+#[inline]
+pub fn small_integer(env: Env<'_>, integer: u64) -> Term<'_> {
+    let (tag, bits) = SMALL;
+    immediate(env, integer << bits | tag)
+}
+
 /// An atom's number: its own for the life of the VM.
 #[inline]
 pub fn atom_number(term: Term<'_>) -> Option<u64> {
@@ -136,7 +143,11 @@ pub fn words_are_known(env: Env<'_>) -> bool {
     let integers = [0, 1, -1, 1 << 26, -(1 << 26)];
     let are_small = integers.iter().all(|&integer: &i64| {
         let term = integer.encode(env);
-        small(term) == Some(integer) && atom_number(term).is_none() && !is_boxed(term)
+        let again = || u64::try_from(integer).is_ok_and(|integer| small_integer(env, integer) == term);
+        small(term) == Some(integer)
+            && (integer < 0 || again())
+            && atom_number(term).is_none()
+            && !is_boxed(term)
     });
     let tuple = tuple(env, &[atom]);
     is_atom && are_small && small(atom).is_none() && is_boxed(tuple) && !is_boxed(atom)

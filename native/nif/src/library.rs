@@ -172,7 +172,7 @@ functions! {
     hot "pool_call" / 5 => pool::call;
     hot "pool_cancel" / 3 => pool::cancel;
     hot "pool_cast" / 4 => pool::cast;
-    hot "pool_checkin" / 4 => pool::checkin;
+    bare "pool_checkin" / 4 => pool::checkin;
     hot "pool_checkout" / 4 => pool::checkout;
     long "pool_close" / 2 => pool_life::close;
     cold "pool_eject" / 4 => pool_standing::eject;
@@ -187,6 +187,7 @@ functions! {
     hot "pool_room" / 4 => lending::room;
     cold "pool_shut" / 3 => pool_standing::shut;
     cold "pool_status" / 2 => pool_life::status;
+    bare "pool_take" / 2 => pool::take;
     cold "pool_tick" / 2 => pool_life::tick;
     cold "pool_workers" / 2 => pool_life::workers;
     hot "put_value" / 4 => registry::put_value;

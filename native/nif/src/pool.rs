@@ -8,13 +8,15 @@ use rustler::{Encoder, Env, Term};
 
 use crate::atoms;
 use crate::beam::{self, MS, Pid, atom};
+use crate::choice::one_of;
 use crate::content::{self, Content};
 use crate::courier::{self, From, atom_of, carry_out};
 use crate::guard::{Answer, Refusal};
 use crate::instance::unknown;
 use crate::key::{self, Room};
+use crate::library::Words;
 use crate::owner::Watching;
-use crate::pool_life::{find, name, ticket, watch_caller};
+use crate::pool_life::{find, named, ticket, watch_caller};
 use crate::pools::{Cell, Open};
 
 struct Params<'a> {
@@ -158,7 +160,7 @@ pub fn call<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
                 env,
                 &[
                     atom(env, atoms::sent()),
-                    ticket.word().encode(env),
+                    named(env, ticket),
                     Pid(worker).term(env),
                 ],
             ))
@@ -181,7 +183,7 @@ pub fn checkout<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
             env,
             &[
                 atom(env, atoms::granted()),
-                ticket.word().encode(env),
+                named(env, ticket),
                 Pid(worker).term(env),
             ],
         )),
@@ -222,9 +224,7 @@ pub fn cast<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 
 fn answer<'a>(env: Env<'a>, asked: Option<Asked>) -> Term<'a> {
     match asked {
-        Some(Asked::Queued { ticket }) => {
-            beam::tuple(env, &[atom(env, atoms::queued()), ticket.word().encode(env)])
-        }
+        Some(Asked::Queued { ticket }) => beam::tuple(env, &[atom(env, atoms::queued()), named(env, ticket)]),
         Some(Asked::Refused { reason, retry_in }) => (atoms::error(), atom_of(reason), retry_in).encode(env),
         // A caller that is being killed: nobody reads this.
         Some(Asked::NoOwner) => (atoms::error(), atoms::closed(), 0).encode(env),
@@ -232,11 +232,30 @@ fn answer<'a>(env: Env<'a>, asked: Option<Asked>) -> Term<'a> {
     }
 }
 
+/// `pool_take(instance, pool)`
+#[inline]
+pub fn take<'a>(env: Env<'a>, words: Words<'a>) -> Answer<'a> {
+    let Some(open) = find(words.term(env, 0), words.term(env, 1)) else {
+        return Ok(unknown(env));
+    };
+    let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
+    let from = From::Process(env);
+    let mut effects = Effects::default();
+    let pool = &open.cell.pool;
+    let taken = pool.take(open.generation, caller.0, beam::now, &from.world(), &mut effects);
+    carry_out(from, open.cell, &mut effects);
+    Ok(match taken {
+        Some((ticket, worker)) => beam::cons(env, named(env, ticket), Pid(worker).term(env)),
+        None => atom(env, atoms::ask()),
+    })
+}
+
 /// `pool_checkin(instance, pool, ticket, outcome)`
-pub fn checkin<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let outcome = outcome(args[3])?;
-    let ticket = ticket(args[2])?;
-    let Some(open) = find(args[0], args[1]) else {
+#[inline]
+pub fn checkin<'a>(env: Env<'a>, words: Words<'a>) -> Answer<'a> {
+    let outcome = outcome(words.term(env, 3))?;
+    let ticket = ticket(words.term(env, 2))?;
+    let Some(open) = find(words.term(env, 0), words.term(env, 1)) else {
         return Ok(unknown(env));
     };
     let caller = Pid::caller(env).ok_or(Refusal::BadArgument)?;
@@ -264,12 +283,14 @@ pub fn checkin<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 }
 
 fn outcome(term: Term<'_>) -> Result<Outcome, Refusal> {
-    match name(term)? {
-        word if word == beam::word(atoms::ok().as_c_arg()) => Ok(Outcome::Ok),
-        word if word == beam::word(atoms::error().as_c_arg()) => Ok(Outcome::Error),
-        word if word == beam::word(atoms::abandoned().as_c_arg()) => Ok(Outcome::Abandoned),
-        _ => Err(Refusal::BadArgument),
-    }
+    one_of(
+        term,
+        &[
+            (atoms::ok(), Outcome::Ok),
+            (atoms::error(), Outcome::Error),
+            (atoms::abandoned(), Outcome::Abandoned),
+        ],
+    )
 }
 
 fn foreign(env: Env<'_>) -> Term<'_> {

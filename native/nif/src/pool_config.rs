@@ -27,6 +27,7 @@ pub fn decode(map: Term<'_>) -> Result<Config, Refusal> {
         decay_time: ms(field(atoms::decay_time())?)?,
         over_quota: flag(field(atoms::over_quota())?)?,
         draining: flag(field(atoms::draining())?)?,
+        direct: flag(field(atoms::direct())?)?,
         weights: weights(field(atoms::weights())?)?,
         quotas: quotas(field(atoms::quotas())?)?,
         ejection: pool_standing::ejecting(field(atoms::ejection())?)?,

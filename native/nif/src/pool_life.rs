@@ -132,10 +132,17 @@ pub fn watch_caller(env: Env<'_>, open: Open, caller: Pid) -> Option<Watched> {
     owner::watch_together(env.as_c_arg(), watching, &mut shared)
 }
 
-/// A ticket's name.
+/// A ticket's name, which is always in its word.
+#[inline]
 pub fn ticket(term: Term<'_>) -> Result<Name, Refusal> {
-    let word: u64 = term.decode().map_err(|_| Refusal::BadArgument)?;
-    Name::from_word(word).ok_or(Refusal::BadArgument)
+    let word = beam::small(term).and_then(|word| u64::try_from(word).ok());
+    word.and_then(Name::from_word).ok_or(Refusal::BadArgument)
+}
+
+/// The same, told.
+#[inline]
+pub fn named(env: Env<'_>, ticket: Name) -> Term<'_> {
+    beam::small_integer(env, ticket.word())
 }
 
 // Members --------------------------------------------------------------------------------------------------------------

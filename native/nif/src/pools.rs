@@ -7,7 +7,7 @@ use std::ptr;
 
 use crossbeam_utils::CachePadded;
 use kantoku_core::directory::{Binding, Directory};
-use kantoku_core::pool::{Pool, mix};
+use kantoku_core::pool::Pool;
 use kantoku_core::sync::Mutex;
 use kantoku_core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
@@ -134,10 +134,10 @@ impl Cells {
     }
 }
 
-// Of two names one that the directory can look for; never 0.
+// Of two names one that the directory can look for, which does the mixing; never 0, as the lowest bits of atoms are not.
 #[inline]
 fn hash(instance: u64, name: u64) -> u64 {
-    mix(instance, name) | 1
+    (instance.rotate_left(32) ^ name) | 1
 }
 
 /// The pools of one opening of an instance.

@@ -21,6 +21,12 @@ defmodule Kantoku.Engine.Elixir.Pools do
     end
   end
 
+  @doc "There is none that is shorter than to ask."
+  @spec short_way(atom, atom) :: :ask | :unknown
+  def short_way(instance, pool) do
+    with {:ok, tables} <- Instances.fetch(instance), {:ok, _pid} <- fetch({instance, pool}, tables.keeper), do: :ask
+  end
+
   @doc "Opens a pool, or configures the one that is open."
   @spec open(atom, atom, pid, Kantoku.Engine.Pools.config()) :: :ok | :unknown
   def open(instance, pool, manager, config) do

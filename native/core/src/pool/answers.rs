@@ -18,6 +18,22 @@ pub struct Asking<'a> {
     pub route: Route,
 }
 
+impl Asking<'_> {
+    /// A check-out about which there is nothing to say.
+    #[inline]
+    pub fn check_out(owner: u64) -> Self {
+        Self {
+            kind: Kind::Checkout,
+            owner,
+            tenant: &[],
+            priority: 1,
+            cost: 1,
+            wait: i64::MAX,
+            route: Route::default(),
+        }
+    }
+}
+
 /// A loan as it is opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Borrowing<'a> {

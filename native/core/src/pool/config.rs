@@ -22,6 +22,8 @@ pub struct Config {
     pub draining: bool,
     /// What comes is refused, as a quota is used up that is not counted here.
     pub over_quota: bool,
+    /// Nobody else has a say before a worker is asked for, so a check-out may take the short way.
+    pub direct: bool,
     pub weights: HashMap<Tenant, u32>,
     pub quotas: Vec<Quota>,
     /// `None`: nobody is ejected but by hand.
@@ -37,6 +39,12 @@ impl Config {
             target: self.queue_target,
             interval: self.queue_interval,
         }
+    }
+
+    /// Whether all that counts of a request is whether a worker is free.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.direct && !self.draining && !self.over_quota && self.quotas.is_empty()
     }
 
     pub(super) fn weight(&self, tenant: &[u8]) -> i64 {
@@ -59,6 +67,7 @@ impl Default for Config {
             decay_time: 10_000 * MS,
             draining: false,
             over_quota: false,
+            direct: true,
             weights: HashMap::new(),
             quotas: Vec::new(),
             ejection: None,

@@ -18,6 +18,7 @@ impl<W: World> Inner<W> {
         (self.forget(at), parcel)
     }
 
+    #[inline]
     fn forget(&mut self, at: u32) -> u64 {
         let owned = self.tickets.get(at).owned;
         if let Some(chain) = self.owners.tickets(owned) {
@@ -27,6 +28,7 @@ impl<W: World> Inner<W> {
     }
 
     // The permit is free again. A leaving worker with nothing left goes.
+    #[inline]
     fn release(&mut self, at: u32, effects: &mut Effects<W::Content>) {
         let (worker, stage) = {
             let ticket = self.tickets.get(at);
@@ -43,6 +45,7 @@ impl<W: World> Inner<W> {
         self.let_go(worker, effects);
     }
 
+    #[inline]
     fn uncount(&mut self, stage: Stage) {
         self.counts.ongoing -= 1;
         if stage == Stage::Abandoned {
@@ -50,6 +53,7 @@ impl<W: World> Inner<W> {
         }
     }
 
+    #[inline]
     fn let_go(&mut self, worker: u32, effects: &mut Effects<W::Content>) {
         let gone = self.workers.get(worker);
         if gone.leaving && gone.ongoing == 0 {
@@ -82,6 +86,7 @@ impl<W: World> Inner<W> {
     }
 
     #[allow(clippy::too_many_arguments)]
+    #[inline]
     pub fn give_back(
         &mut self,
         name: Name,
@@ -114,6 +119,7 @@ impl<W: World> Inner<W> {
     }
 
     // The worker is done with it, and whoever is next gets the permit. The clock is only read where that matters.
+    #[inline]
     fn finish(&mut self, at: u32, clock: impl Fn() -> i64, world: &W, effects: &mut Effects<W::Content>) {
         let ticket = self.tickets.get(at);
         let (worker, since) = (ticket.worker, ticket.since);
@@ -131,6 +137,7 @@ impl<W: World> Inner<W> {
     }
 
     // Of a check-out nothing was kept, and then nothing is moved.
+    #[inline]
     fn settle(&mut self, at: u32, effects: &mut Effects<W::Content>) {
         self.release(at, effects);
         let ticket = self.tickets.get_mut(at);

@@ -31,6 +31,7 @@ mod quota;
 mod random;
 mod standing;
 mod state;
+mod taking;
 mod telling;
 mod tickets;
 mod waiting;
@@ -53,7 +54,7 @@ pub use quota::{Quota, Tenant, What, Who};
 pub use standing::FOREVER;
 pub use telling::{Effect, Effects, Notice, Refusal};
 pub use tickets::{Kind, Name, Route, Stage};
-pub use workers::{SlowStart, mix};
+pub use workers::SlowStart;
 
 use owners::Owners;
 use state::{Admitted, Inner};

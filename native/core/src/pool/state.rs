@@ -3,13 +3,13 @@
 use super::codel::Codel;
 use super::config::Config;
 use super::credits::Credits;
-use super::parcel::{Baggage, Sealed};
+use super::parcel::Baggage;
 use super::quota::Buckets;
 use super::standing::Records;
 use super::telling::{Effect, Effects, Notice, Refusal};
-use super::tickets::{Fresh, Kind, MOST, Of, Stage, Tickets, UNTIMED};
+use super::tickets::{Fresh, Kind, MOST, Of, Stage, Tickets};
 use super::waiting::Waiting;
-use super::workers::{Strategy, Workers};
+use super::workers::Workers;
 use super::{Asked, Asking, OwnersOf, World};
 
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub struct Mean(Option<i64>);
 
 impl Mean {
     #[inline]
-    fn add(&mut self, value: i64) {
+    pub fn add(&mut self, value: i64) {
         self.0 = Some(match self.0 {
             Some(mean) => mean + (value - mean) / 16,
             None => value,
@@ -84,9 +84,6 @@ pub enum Admitted {
 }
 
 const MS: i64 = 1_000_000;
-
-// Of requests that find a worker at once, one in so many is timed.
-const TIMED_EACH: u64 = 16;
 
 impl<W: World> Inner<W> {
     pub fn new(seed: u64) -> Self {
@@ -184,7 +181,8 @@ impl<W: World> Inner<W> {
         in_ms(self.counts.hold.read().saturating_mul(before) / permits)
     }
 
-    fn enter(
+    #[inline]
+    pub fn enter(
         &mut self,
         asking: &Asking<'_>,
         owned: u32,
@@ -199,10 +197,6 @@ impl<W: World> Inner<W> {
             kind: asking.kind,
             owner: asking.owner,
             owned,
-            priority: asking.priority,
-            cost: asking.cost,
-            route: asking.route,
-            deadline: now.saturating_add(asking.wait),
             since: now,
         });
         // It is some words, which are only moved where there is one.
@@ -223,44 +217,6 @@ impl<W: World> Inner<W> {
         self.counts.cost.add(i64::from(asking.cost) * 1_000);
     }
 
-    /// The request is the worker's at once; its owner sends it. Most are not timed: to read the clock would cost a fifth of all
-    /// that is done here.
-    pub fn take(
-        &mut self,
-        asking: &Asking<'_>,
-        owned: u32,
-        worker: u32,
-        parcel: &mut Option<Baggage<W::Content>>,
-        clock: impl Fn() -> i64,
-        effects: &mut Effects<W::Content>,
-    ) -> Asked {
-        let entrusted = match (asking.kind, &*parcel) {
-            (Kind::Cast, Some(Baggage::Shared(parcel))) => Some(Sealed::clone(parcel)),
-            (_, Some(parcel)) => {
-                parcel.is_sent_by_owner();
-                None
-            }
-            (_, None) => None,
-        };
-        let timed = self.config.strategy == Strategy::PeakEwma
-            || self.counts.arrived.is_multiple_of(TIMED_EACH)
-            || !self.config.quotas.is_empty();
-        let at = self.enter(asking, owned, parcel, if timed { clock() } else { UNTIMED });
-        self.codel.at_once();
-        self.counts.wait.add(0);
-        self.use_permit(at, worker);
-        let (ticket, worker) = (self.tickets.get(at).name, self.workers.get(worker).pid);
-        if let Some(parcel) = entrusted {
-            // It is nobody's from the start (P6): who sends it tells the manager after that.
-            parcel.abandon();
-            effects.push(Effect::Entrust {
-                parcel,
-                unheeded: Notice::unheeded(asking.kind, ticket, worker),
-            });
-        }
-        Asked::Taken { ticket, worker }
-    }
-
     /// The request waits.
     pub fn queue(
         &mut self,
@@ -278,6 +234,11 @@ impl<W: World> Inner<W> {
             self.turn_away(last, Refusal::QueueFull, self.patience(), effects);
         }
         let at = self.enter(asking, owned, parcel, now);
+        let ticket = self.tickets.get_mut(at);
+        ticket.priority = asking.priority;
+        ticket.cost = asking.cost;
+        ticket.route = asking.route;
+        ticket.deadline = now.saturating_add(asking.wait);
         let weight = self.config.weight(asking.tenant);
         self.waiting.push(&mut self.tickets, at, asking.tenant, weight);
         Asked::Queued {
@@ -299,7 +260,8 @@ impl<W: World> Inner<W> {
         self.use_permit(at, worker);
     }
 
-    fn use_permit(&mut self, at: u32, worker: u32) {
+    #[inline]
+    pub fn use_permit(&mut self, at: u32, worker: u32) {
         let holder = self.workers.get_mut(worker);
         holder.ongoing += 1;
         holder.served += 1;

@@ -78,6 +78,7 @@ pub enum Of {
 }
 
 impl Of {
+    #[inline]
     fn link(self) -> usize {
         match self {
             Of::Owner => 0,
@@ -137,13 +138,14 @@ pub struct Ticket<C> {
     pub owned: u32,
     /// While it has one.
     pub worker: u32,
+    /// This and the next two, while it waits.
     pub tenant: u32,
+    pub cost: u32,
+    pub priority: u8,
     pub kind: Kind,
     pub stage: Stage,
-    pub priority: u8,
-    pub cost: u32,
     pub parcel: Option<Baggage<C>>,
-    /// Until when it may wait.
+    /// Until when it may wait; while it does, as its route.
     pub deadline: i64,
     pub route: Route,
 }
@@ -154,10 +156,6 @@ pub struct Fresh {
     pub kind: Kind,
     pub owner: u64,
     pub owned: u32,
-    pub priority: u8,
-    pub cost: u32,
-    pub route: Route,
-    pub deadline: i64,
     pub since: i64,
 }
 
@@ -227,11 +225,6 @@ impl<C> Tickets<C> {
         place.owner = fresh.owner;
         place.owned = fresh.owned;
         place.worker = NONE;
-        place.tenant = NONE;
-        place.priority = fresh.priority;
-        place.cost = fresh.cost;
-        place.route = fresh.route;
-        place.deadline = fresh.deadline;
         place.since = fresh.since;
         at
     }
@@ -279,6 +272,7 @@ impl<C> Tickets<C> {
         &mut self.get_mut(at).links[of.link()]
     }
 
+    #[inline]
     pub fn append(&mut self, chain: &mut Chain, of: Of, at: u32) {
         *self.link(at, of) = Link {
             before: chain.last,
@@ -291,6 +285,7 @@ impl<C> Tickets<C> {
         chain.last = at;
     }
 
+    #[inline]
     pub fn unchain(&mut self, chain: &mut Chain, of: Of, at: u32) {
         let Link { before, after } = *self.link(at, of);
         match before {

@@ -155,12 +155,14 @@ impl<H> Workers<H> {
         before != leaving
     }
 
+    #[inline]
     pub fn get(&self, at: u32) -> &Worker<H> {
         self.places[at as usize]
             .as_ref()
             .expect("a ticket's worker is there")
     }
 
+    #[inline]
     pub fn get_mut(&mut self, at: u32) -> &mut Worker<H> {
         self.places[at as usize]
             .as_mut()
@@ -263,6 +265,7 @@ impl<H> Workers<H> {
 
     // The ready ------------------------------------------------------------------------------------------------------
 
+    #[inline]
     pub fn any_ready(&self) -> bool {
         match &self.ready {
             Ready::Any(ready) => !ready.is_empty(),
@@ -270,11 +273,13 @@ impl<H> Workers<H> {
         }
     }
 
+    #[inline]
     pub fn is_ready(&self, at: u32) -> bool {
         self.get(at).at != NONE
     }
 
     /// Says whether a worker has a permit free. Who is barred is not ready for all that.
+    #[inline]
     pub fn set_ready(&mut self, at: u32, ready: bool) {
         // Nearly always nobody is aside.
         let barred = self.aside > 0 && self.is_barred(at);
@@ -285,6 +290,7 @@ impl<H> Workers<H> {
         }
     }
 
+    #[inline]
     fn make_ready(&mut self, at: u32) {
         self.stamps += 1;
         let stamp = self.stamps;
@@ -307,6 +313,7 @@ impl<H> Workers<H> {
         }
     }
 
+    #[inline]
     fn unready(&mut self, at: u32) {
         let worker = self.places[at as usize].as_mut().expect("who was ready is there");
         let place = std::mem::replace(&mut worker.at, NONE);

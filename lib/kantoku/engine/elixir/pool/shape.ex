@@ -62,7 +62,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Shape do
   def config!(%{strategy: strategy, max_ongoing: max_ongoing, max_queue: max_queue} = config) do
     check(strategy in @strategies and is_positive(max_ongoing) and is_count(max_queue), config)
     for key <- [:queue_target, :queue_interval, :decay_time], do: check(is_positive(Map.get(config, key)), config)
-    for key <- [:codel, :draining, :over_quota], do: check(is_boolean(Map.get(config, key)), config)
+    for key <- [:codel, :draining, :over_quota, :direct], do: check(is_boolean(Map.get(config, key)), config)
     check(all?(config[:weights], &weight?/1) and all?(config[:quotas], &quota?/1), config)
 
     for {name, fields} <- [ejection: @ejection, slow_start: @slow_start],

@@ -69,6 +69,7 @@ impl<H> Workers<H> {
     }
 
     // Among those that have nothing to do there is no better one.
+    #[inline]
     fn idler_of_two(&mut self) -> u32 {
         let one = self.any();
         if self.get(one).ongoing == 0 {

@@ -1,0 +1,73 @@
+defmodule Kantoku.Pool.Ways do
+  # How those who want a worker for themselves reach the engine: by its short way, where they say nothing but how long they would wait
+  # and a worker is free; else past whatever a pool has that is asked first. Knows nothing of what becomes of them there.
+  @moduledoc false
+
+  alias Kantoku.Engine.Pools
+  alias Kantoku.Error
+  alias Kantoku.Pool.{Detours, Guard, Lease, Leases, Measured}
+
+  # For a worker that is free it is no matter how long one would wait.
+  @doc "See `Kantoku.Pool.checkout/2`."
+  @spec checkout(Kantoku.Pool.t(), keyword) :: {:ok, Lease.t()} | {:error, Error.t()}
+  def checkout(pool, []), do: take(Lease, pool, [])
+  def checkout(pool, [timeout: :infinity] = opts), do: take(Lease, pool, opts)
+  def checkout(pool, opts), do: checkout_past(pool, opts)
+
+  # Calls are few here, as each around a native one costs as much as a part of it. And where a struct's name is written in it, it is
+  # made by updating a literal map, which costs a tenth of all that is done: so the name comes as an argument.
+  defp take(module, {instance, pool} = whose, opts) do
+    case Pools.pool_take(instance, pool) do
+      [ticket | pid] -> {:ok, %{__struct__: module, pool: whose, ticket: ticket, pid: pid, permit: nil, begun: nil}}
+      _none -> checkout_past(whose, opts)
+    end
+  end
+
+  defp checkout_past(pool, opts) do
+    case Detours.way(pool, opts) do
+      nil -> Leases.checkout(pool, opts)
+      :choice -> Leases.routed(pool, opts)
+      :breaker -> Guard.checkout(pool, opts)
+      :objective -> Measured.checkout(pool, opts)
+      {:error, _shed} = refused -> refused
+    end
+  end
+
+  @doc "See `Kantoku.Pool.checkin/2`."
+  @spec checkin(Lease.t(), Pools.outcome()) :: :ok | {:error, Error.t()}
+  def checkin(%Lease{permit: nil, begun: nil, pool: {instance, pool}, ticket: ticket}, :ok) do
+    case Pools.pool_checkin(instance, pool, ticket, :ok) do
+      :ok -> :ok
+      not_done -> Leases.kept({instance, pool}, not_done)
+    end
+  end
+
+  def checkin(%Lease{begun: nil, permit: nil, pool: pool, ticket: ticket}, outcome),
+    do: Leases.checkin(pool, ticket, outcome)
+
+  def checkin(%Lease{begun: nil} = lease, outcome), do: Guard.checkin(lease, outcome)
+  def checkin(lease, outcome), do: Measured.checkin(lease, outcome)
+
+  @doc "See `Kantoku.Pool.run/3`."
+  @spec run(Kantoku.Pool.t(), (pid -> result), keyword) :: {:ok, result} | {:error, Error.t()} when result: term
+  def run(pool, fun, []) when is_function(fun, 1), do: run_at_once(pool, fun, [])
+  def run(pool, fun, [timeout: :infinity] = opts) when is_function(fun, 1), do: run_at_once(pool, fun, opts)
+  def run(pool, fun, opts), do: run_past(pool, fun, opts)
+
+  defp run_at_once({instance, pool} = whose, fun, opts) do
+    case Pools.pool_take(instance, pool) do
+      [ticket | pid] -> Leases.work(instance, pool, ticket, fun, pid)
+      _none -> run_past(whose, fun, opts)
+    end
+  end
+
+  defp run_past(pool, fun, opts) do
+    case Detours.way(pool, opts) do
+      nil -> Leases.run(pool, fun, opts)
+      :choice -> Leases.run_routed(pool, fun, opts)
+      :breaker -> Guard.run(pool, fun, opts)
+      :objective -> Measured.run(pool, fun, opts)
+      {:error, _shed} = refused -> refused
+    end
+  end
+end
