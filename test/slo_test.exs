@@ -70,6 +70,21 @@ each_engine Kantoku.SLOTest do
     assert counts(instance, :p) == {3, 4}
   end
 
+  test "who takes a worker by a pool's short way is counted from when it has an objective until it has none" do
+    instance = instance!([], pools: [PoolCase.options(target: 1)])
+    pool = {instance, :workers}
+    PoolCase.settled(pool, 1)
+    assert {:ok, :fine} = Pool.run(pool, fn _worker -> :fine end)
+    :ok = SLO.put(instance, name: :p, pool: :workers)
+    assert {:ok, :fine} = Pool.run(pool, fn _worker -> :fine end)
+    {:ok, lease} = Pool.checkout(pool)
+    :ok = Pool.checkin(lease, :error)
+    assert counts(instance, :p) == {1, 1}
+    :ok = SLO.delete(instance, :p)
+    assert {:ok, %{begun: nil} = lease} = Pool.checkout(pool)
+    :ok = Pool.checkin(lease)
+  end
+
   test "a pool with a breaker is still guarded by it, and its refusals are bad" do
     breaker = [sliding_window_size: 1, minimum_number_of_calls: 1]
     instance = instance!([[name: :p, pool: :workers]], pools: [PoolCase.options(breaker: breaker)])
