@@ -23,10 +23,22 @@ defmodule Demo.Fault do
   @spec limit() :: pos_integer
   def limit, do: @limit
 
-  @doc "The options of an instance whose health is to find out."
+  @doc "The options of an instance whose health is to find out, and that is to say so."
   @spec options() :: keyword
   def options do
-    [agents: [max_busy: @limit], health: [period: @period, max_busy: %{Demo.Reader => @limit}]]
+    [
+      agents: [max_busy: @limit],
+      health: [period: @period, max_busy: %{Demo.Reader => @limit}],
+      alerts: [interval: 500, rules: rules()]
+    ]
+  end
+
+  # What the shipped rules are too patient for, in a run of seconds.
+  defp rules do
+    [
+      [name: :stuck, condition: {:event, [:kantoku, :health, :restarting], 5_000}, summary: "agents were found stuck"],
+      [name: :refusing, condition: {:breakers, [:open]}, for: 1_000, summary: "a breaker refuses calls"]
+    ]
   end
 
   @doc "Opens the book of an instance; it lives as long as the calling process."

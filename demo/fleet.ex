@@ -34,6 +34,8 @@ defmodule Demo.Fleet do
       for kind <- kinds(), do: [worker: worker(crew, instance, kind)] ++ pool(kind, sizes[kind]) ++ guard(kind, options)
 
     more = if options.faults, do: Fault.options(), else: []
+    # Its alerts are in the view, and in nobody's log.
+    more = Keyword.update(more, :alerts, [sinks: []], &([sinks: []] ++ &1))
     {:ok, supervisor} = Kantoku.start_link([name: instance, engine: options.engine, pools: pools] ++ more)
     %__MODULE__{instance: instance, supervisor: supervisor, crew: crew, sizes: sizes}
   end
@@ -117,6 +119,15 @@ defmodule Demo.Fleet do
     case Kantoku.Breaker.status({instance, {:pool, kind}}) do
       {:ok, %{state: state}} -> state
       {:error, _none} -> nil
+    end
+  end
+
+  @doc "The names of the alerts that fire."
+  @spec alerts(t) :: [atom]
+  def alerts(%{instance: instance}) do
+    case Kantoku.Alert.list(instance) do
+      {:ok, alerts} -> Enum.uniq(for %{state: :firing, name: name} <- alerts, do: name)
+      {:error, _about_to_be_there} -> []
     end
   end
 

@@ -39,9 +39,13 @@ defmodule Demo.Progress do
       "faults   #{count(gauges.hangs)} hangs, #{count(gauges.slowdowns)} slowdowns, #{count(gauges.leaks)} leaks",
       "health   #{count(Map.get(health, :healthy, 0))} healthy, #{count(Map.get(health, :unhealthy, 0))} unhealthy, " <>
         "#{count(gauges.stuck_found)} found stuck and restarted",
-      "breakers " <> Enum.join(breakers ++ ejected, ", ")
+      "breakers " <> Enum.join(breakers ++ ejected, ", "),
+      "alerts   " <> named(Fleet.alerts(fleet))
     ]
   end
+
+  defp named([]), do: "none"
+  defp named(alerts), do: Enum.join(alerts, ", ")
 
   defp pool({kind, status}, gauges) do
     "  #{String.pad_trailing("#{kind}", 8)} #{size(status)} ready, #{count(status.queue)} waiting, wait #{duration(status.wait)}, " <>

@@ -19,6 +19,7 @@ each_engine Demo.FaultsTest do
     assert output =~ "healthy agents restarted: 0"
     assert output =~ ~r/health +\d+ healthy, \d+ unhealthy, \d+ found stuck and restarted/
     assert output =~ "breakers read closed, extract closed"
+    assert output =~ ~r/alerts +(none|stuck)/
     last = output |> String.split("\n", trim: true) |> List.last()
 
     count = fn name ->

@@ -13,7 +13,7 @@ defmodule Kantoku.Agent.Config do
 
   # Terms in persistent storage are shared, not copied: that saves each idle agent some 300 bytes. They are never erased
   # (that would cost a collection of every process), so there is a bound to them; what comes later is held by each agent.
-  @most 512
+  @most 2_048
   @counter {__MODULE__, :counter}
 
   @doc "The shared configuration for these options."

@@ -11,6 +11,7 @@ use crate::choice::{is, one_of};
 use crate::guard::{Answer, Refusal};
 use crate::instance::unknown;
 use crate::key::Room;
+use crate::library::Words;
 use crate::owner::{self, Role, Watched, Watching};
 use crate::state::{Opened, state};
 use crate::{atoms, shape};
@@ -109,13 +110,20 @@ fn search(instance: Term<'_>, name: Term<'_>) -> Option<Open> {
 
 /// `breaker_allow(instance, name)`
 #[inline]
-pub fn allow<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    if let Some((_, glance)) = quickly(args[0], args[1])
+pub fn allow<'a>(env: Env<'a>, words: Words<'a>) -> Answer<'a> {
+    let (instance, name) = (words.term(env, 0), words.term(env, 1));
+    if let Some((_, glance)) = quickly(instance, name)
         && let Some(ticket) = glance.ticket()
     {
-        return Ok(ticket.word().encode(env));
+        return Ok(named(env, ticket));
     }
-    allow_slowly(env, args[0], args[1])
+    allow_slowly(env, instance, name)
+}
+
+// A ticket has 56 bits.
+#[inline]
+fn named(env: Env<'_>, ticket: Ticket) -> Term<'_> {
+    beam::small_integer(env, ticket.word())
 }
 
 // Apart, as what is inlined here would slow down the way above.
@@ -126,7 +134,7 @@ fn allow_slowly<'a>(env: Env<'a>, instance: Term<'a>, name: Term<'a>) -> Answer<
     };
     let glance = open.cell.breaker.glance();
     match glance.ticket() {
-        Some(ticket) if glance.generation() == open.generation => Ok(ticket.word().encode(env)),
+        Some(ticket) if glance.generation() == open.generation => Ok(named(env, ticket)),
         _ => allow_at(env, open, beam::now),
     }
 }
@@ -148,7 +156,7 @@ fn allow_at<'a>(env: Env<'a>, open: Open, time: impl Fn() -> i64) -> Answer<'a> 
         return Ok(unknown(env));
     };
     let answer = match told.answer {
-        Admission::Allowed(ticket) => ticket.word().encode(env),
+        Admission::Allowed(ticket) => named(env, ticket),
         Admission::Refused { retry_in } => {
             beam::tuple(env, &[atom(env, atoms::refused()), self::retry_in(env, retry_in)])
         }

@@ -131,11 +131,11 @@ macro_rules! functions {
     };
 }
 
-// `hot`: always below a microsecond or so. `bare`: so short that handing over its arguments would show. `cold`: says how much of its timeslice it took. `long` and `disk`: on the dirty
-// schedulers for computing and for waiting.
+// `hot`: always below a microsecond or so. `bare`: so short that handing over its arguments would show. `cold`: says how much of its
+// timeslice it took. `long` and `disk`: on the dirty schedulers for computing and for waiting.
 functions! {
     hot "add_load" / 3 => entries::add_load;
-    hot "breaker_allow" / 2 => breaker::allow;
+    bare "breaker_allow" / 2 => breaker::allow;
     cold "breaker_ask" / 4 => breaker::ask;
     cold "breaker_beat" / 2 => breaker::beat;
     cold "breaker_close" / 2 => breaker::close;
