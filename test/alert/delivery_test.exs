@@ -185,7 +185,8 @@ defmodule Kantoku.Alert.DeliveryTest do
     instance = instance!([webhook(TestHTTPSink.start(tls: tls), trusting(pem, dir))])
     ref = undelivered(instance)
     break(instance)
-    assert reason(ref) == {:tls_alert, :handshake_failure}
+    # OTP 27 has a word of its own for it.
+    assert reason(ref) in [{:tls_alert, :handshake_failure}, {:tls_alert, :bad_certificate}]
     refute_received {:posted, _, _, _, _}
   end
 

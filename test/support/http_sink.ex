@@ -113,9 +113,10 @@ defmodule Kantoku.TestHTTPSink do
   @doc "A certificate for a name, of an authority of its own: options of a TLS server, and the authority's certificate as PEM."
   def certificate(name) do
     san = {:Extension, {2, 5, 29, 17}, false, [{:dNSName, String.to_charlist(name)}]}
-    key = {:namedCurve, :secp256r1}
-    server = %{root: [key: key], intermediates: [], peer: [key: key, extensions: [san]]}
-    client = %{root: [key: key], intermediates: [], peer: [key: key]}
+    # Signed by SHA-1, as is the default there, it is refused by newer OTP.
+    signed = [key: {:namedCurve, :secp256r1}, digest: :sha256]
+    server = %{root: signed, intermediates: [], peer: [extensions: [san]] ++ signed}
+    client = %{root: signed, intermediates: [], peer: signed}
     data = :public_key.pkix_test_data(%{server_chain: server, client_chain: client})
     pem = for der <- data.client_config[:cacerts], do: {:Certificate, der, :not_encrypted}
     {Keyword.take(data.server_config, [:cert, :key]), :public_key.pem_encode(pem)}
