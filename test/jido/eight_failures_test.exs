@@ -206,7 +206,8 @@ if Kantoku.Jido.compiled?() do
       # After a call each.
       defp memory(pids, idle?) do
         Enum.each(pids, &add/1)
-        Enum.each(pids, fn pid -> eventually(fn -> idle?.(pid) end) end)
+        # One that is looked at meanwhile is packed again after that.
+        eventually(fn -> Enum.all?(pids, idle?) end)
         pids |> Enum.map(fn pid -> pid |> Process.info(:memory) |> elem(1) end) |> Enum.sum() |> div(length(pids))
       end
 

@@ -17,7 +17,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
 
     # Words. A call hands Jido's whole state around, three messages of it: from the heap that it would begin with, a process at work is
     # collected at each of them. One that hibernates has what it needs and no more.
-    @heap 4_000
+    @heap 2_000
 
     @type argument :: %{
             module: module,
