@@ -4,12 +4,14 @@ defmodule Kantoku.Migration.CanaryTest do
 
   @ids for n <- 1..40, do: "session-#{n}"
 
-  # Until each side has had its calls.
+  # Until each side has had its calls; or the clerk, who looks by itself as well, has seen enough.
   defp calls(context, least) do
     for id <- @ids, do: Migration.call(context.subject, id, {:add, 1})
-    %{canary: %{old: old, new: new}} = entry(context, :supervision)
-    if min(old.calls, new.calls) < least, do: calls(context, least)
+    if few?(entry(context, :supervision).canary, least), do: calls(context, least)
   end
+
+  defp few?(nil, _least), do: false
+  defp few?(%{old: old, new: new}, least), do: min(old.calls, new.calls) < least
 
   defp reverted(context) do
     Clerk.look()
