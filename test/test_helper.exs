@@ -3,9 +3,7 @@
 without_jido = if Kantoku.Jido.compiled?(), do: [], else: [:jido]
 if without_jido == [], do: {:ok, _} = Application.ensure_all_started(:jido)
 
-# Most tests wait most of their time.
 ExUnit.start(
-  max_cases: 8,
   capture_log: true,
   assert_receive_timeout: 5_000,
   exclude: [:property, :chaos, :cluster, :soak, :alertmanager] ++ without_jido

@@ -66,7 +66,9 @@ defmodule Demo.PoolsTest do
         {:ok, peaks} = Peaks.start_link(fleet, Schedule.new(%Options{seconds: 1}, 0))
         assert {:ok, {:skip, :unreadable}} = Pool.call({fleet.instance, :read}, {:read, "/no/such/file"})
         assert %{surge: nil, pools: pools} = Peaks.stop(peaks)
-        assert %{most: 1, least: 1, queue: 0, served: 1, refused: 0, moves: []} = pools.read
+        # While its one agent is at work the pool may have found that two would be right.
+        assert %{most: most, least: 1, queue: 0, served: 1, refused: 0} = pools.read
+        assert most in 1..2
         assert Enum.sort(Map.keys(pools)) == Enum.sort(Fleet.kinds())
       end
     end
