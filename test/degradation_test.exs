@@ -41,7 +41,8 @@ each_engine Kantoku.DegradationTest do
         {3, 90, 8.0, :low_priority}
       ] do
     test "level #{level} is entered by memory and by run queues, left a tenth lower, and told of", %{table: table} do
-      [level, percent, queue, sheds] = unquote([level, percent, queue, sheds])
+      {level, percent} = {unquote(level), unquote(percent)}
+      {queue, sheds} = {unquote(queue), unquote(sheds)}
       instance = instance!(table)
       level!(instance, 0)
       {:ok, ref} = Kantoku.subscribe(instance, events: [[:degradation]])
