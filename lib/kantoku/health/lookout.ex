@@ -292,11 +292,17 @@ defmodule Kantoku.Health.Lookout do
 
   # It is swept once for each doubt; that is its own work, which it would have had to do.
   defp weigh(state, pid, %{memory: %{doubt: :raised} = outlook} = signs) do
-    state = read(state, :weighed, fn -> :erlang.garbage_collect(pid) && {pid, Burden.of(pid)} end)
+    state = read(state, :weighed, fn -> swept(pid) end)
     {state, %{signs | memory: %{outlook | doubt: :asked}}}
   end
 
   defp weigh(state, _pid, signs), do: {state, signs}
+
+  # One that is dead has no burden.
+  defp swept(pid) do
+    :erlang.garbage_collect(pid)
+    {pid, Burden.of(pid)}
+  end
 
   defp emit(%{instance: instance}, event, %{id: id, domain: domain}, measurements, sign, risk) do
     metadata = Map.merge(Map.take(risk, [:value, :limit]), %{id: id, domain: domain, sign: sign})
