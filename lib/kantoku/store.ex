@@ -109,7 +109,7 @@ defmodule Kantoku.Store do
   """
   @spec overwrite(t, id, binary, patience :: pos_integer) :: :ok | {:error, term}
   def overwrite(store, id, bytes, patience) do
-    {writer, monitor} = spawn_monitor(fn -> exit({:written, write_over(store, id, bytes)}) end)
+    {writer, monitor} = spawn_monitor(fn -> exit({:written, write_over(store, id, bytes, patience)}) end)
 
     receive do
       {:DOWN, ^monitor, :process, _writer, {:written, result}} -> result
@@ -126,13 +126,13 @@ defmodule Kantoku.Store do
     {:error, :timeout}
   end
 
-  defp write_over(store, id, bytes) do
+  defp write_over(store, id, bytes, patience) do
     with {:ok, version} <- following(store, id) do
       ref = make_ref()
 
       case put(store, id, version, bytes, ref) do
-        :pending -> answer(ref)
-        {:error, :stale} -> write_over(store, id, bytes)
+        :pending -> answer(ref, patience)
+        {:error, :stale} -> write_over(store, id, bytes, patience)
         written -> written
       end
     end
@@ -148,9 +148,12 @@ defmodule Kantoku.Store do
     end
   end
 
-  defp answer(ref) do
+  # Who asked may have been killed: so it ends by itself as well.
+  defp answer(ref, patience) do
     receive do
       {:kantoku_store, ^ref, result} -> result
+    after
+      patience -> {:error, :timeout}
     end
   end
 

@@ -32,6 +32,8 @@ defmodule Kantoku.Alert.Courier do
 
   @impl true
   def init({instance, board, sink}) do
+    # Attempts are linked, so that none outlives it; how they end it hears by their monitors.
+    Process.flag(:trap_exit, true)
     Board.seat(board, sink.id, self())
     {:ok, go_on(%__MODULE__{instance: instance, board: board, sink: sink})}
   end
@@ -78,7 +80,8 @@ defmodule Kantoku.Alert.Courier do
   defp attempt(%{instance: instance, board: board, sink: sink}, due) do
     {numbers, alerts} = Enum.unzip(due)
     client = Board.client(board)
-    {pid, monitor} = spawn_monitor(fn -> exit({:told, Delivery.attempt(sink, instance, client, alerts)}) end)
+    tell = fn -> exit({:told, Delivery.attempt(sink, instance, client, alerts)}) end
+    {pid, monitor} = :erlang.spawn_opt(tell, [:link, :monitor])
     {pid, monitor, Process.send_after(self(), {:late, pid}, sink.options.timeout + grace(sink)), numbers}
   end
 

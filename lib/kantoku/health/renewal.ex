@@ -9,6 +9,7 @@ defmodule Kantoku.Health.Renewal do
 
   alias Kantoku.{Agents, Telemetry}
   alias Kantoku.Domain.Rows
+  alias Kantoku.Engine
   alias Kantoku.Engine.Pools
   alias Kantoku.Health.{Gate, Risks}
   alias Kantoku.Instances
@@ -77,25 +78,22 @@ defmodule Kantoku.Health.Renewal do
   defp restart(instance, book, row(id: {:pool, pool, number} = id, pid: pid)) do
     unless under_way?(book, id) do
       Telemetry.emit(instance, [:pool, :replaced], %{}, %{pool: pool, member: number, pid: pid, reason: :at_risk})
-      :ets.insert(book, {{:renewal, id}, spawn(fn -> run(instance, book, id) end)})
+      spawn(fn -> run(instance, book, id, pid) end)
     end
   end
 
+  # One that was killed at it is forgotten.
   defp under_way?(book, id) do
     case :ets.lookup(book, {:renewal, id}) do
-      [{_key, runner}] -> Process.alive?(runner)
+      [{_key, runner}] -> Process.alive?(runner) or not :ets.delete(book, {:renewal, id})
       [] -> false
     end
   end
 
-  # Begins when it is entered as who does it.
-  defp run(instance, book, id) do
-    if :ets.lookup(book, {:renewal, id}) == [{{:renewal, id}, self()}] do
-      Agents.restart(instance, id)
+  defp run(instance, book, id, pid) do
+    if :ets.insert_new(book, {{:renewal, id}, self()}) do
+      if Engine.whereis(instance, id) == pid, do: Agents.restart(instance, id)
       :ets.delete(book, {:renewal, id})
-    else
-      Process.sleep(1)
-      run(instance, book, id)
     end
   rescue
     # The book went with the instance.
