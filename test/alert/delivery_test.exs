@@ -190,6 +190,19 @@ defmodule Kantoku.Alert.DeliveryTest do
     refute_received {:posted, _, _, _, _}
   end
 
+  test "an attempt ends with the courier that made it, however that ends, and is made again" do
+    test = self()
+    hang = fn _alert -> send(test, {:asked, self()}) && receive(do: (:never -> :ok)) end
+    instance = instance!([{:function, run: hang, timeout: 60_000}])
+    break(instance)
+    assert_receive {:asked, attempt}
+    monitor = Process.monitor(attempt)
+    {:links, [courier]} = Process.info(attempt, :links)
+    Process.exit(courier, :kill)
+    assert_receive {:DOWN, ^monitor, :process, ^attempt, :killed}
+    assert_receive {:asked, other} when other != attempt
+  end
+
   # Secrets ----------------------------------------------------------------------------------------------------------------
 
   test "tokens and addresses are in no log, no state and no supervisor" do
