@@ -31,11 +31,11 @@ defmodule Kantoku.StoreOverwriteTest do
   test "what is damaged is set aside, and does not stand in the way for ever" do
     table = :ets.new(:damaged, [:public])
     :ets.insert(table, {Store.key("a")})
-    assert Store.overwrite({Damaged, table}, "a", "bytes", 100) == :ok
+    assert Store.overwrite({Damaged, table}, "a", "bytes", 60_000) == :ok
   end
 
   test "what is damaged and stays is the error" do
-    assert Store.overwrite({Locked, nil}, "a", "bytes", 100) == {:error, :full}
+    assert Store.overwrite({Locked, nil}, "a", "bytes", 60_000) == {:error, :full}
   end
 
   test "a store that does not answer is waited for as long as was said, and its late answer finds nobody" do
@@ -54,6 +54,6 @@ defmodule Kantoku.StoreOverwriteTest do
   end
 
   test "a store that crashes is an error, and takes nobody with it" do
-    assert {:error, {:undef, _stack}} = Store.overwrite({Nowhere, nil}, "a", "bytes", 100)
+    assert {:error, {:undef, _stack}} = Store.overwrite({Nowhere, nil}, "a", "bytes", 60_000)
   end
 end

@@ -1,7 +1,7 @@
 defmodule Kantoku.Migration.KillTest do
   # Kills what all tests of this VM share, so it runs alone.
   use Kantoku.MigrationCase, async: false
-  alias Kantoku.Migration.{Clerk, Mover, Roster}
+  alias Kantoku.Migration.{Clerk, Move, Mover, Roster}
 
   @ids for n <- 1..60, do: "session-#{n}"
 
@@ -44,6 +44,49 @@ defmodule Kantoku.Migration.KillTest do
 
     for id <- @ids, do: eventually(fn -> Migration.whereis(context.subject, id) end)
     settled(context)
+  end
+
+  test "what a mover asked for that is dead by then, the old supervisor does not start any more", context do
+    {DynamicSupervisor, supervisor} = context.old
+    test = self()
+
+    # Takes its time, as one does that has others to start first.
+    slow = fn spec ->
+      if Process.get(:"$callers"), do: send(test, {:asked, self(), spec}) && Process.sleep(:infinity)
+      DynamicSupervisor.start_child(supervisor, spec)
+    end
+
+    old = %{start: slow, stop: &DynamicSupervisor.terminate_child(supervisor, &1)}
+    session!(%{context | old: old}, "ada")
+    supervise!(context, :enforce)
+    :ok = Migration.set(context.instance, :supervision, TestSession, :off)
+    assert_receive {:asked, mover, spec}
+    :ok = Migration.set(context.instance, :supervision, TestSession, :enforce)
+    Process.exit(mover, :kill)
+    assert Migration.await(context.instance, TestSession) == :ok
+
+    assert DynamicSupervisor.start_child(supervisor, spec) == :ignore
+    assert old_children(context) == 0
+    assert {:new, _pid} = Roster.locate({context.instance, TestSession, "ada"}, 0)
+  end
+
+  test "what was left by a mover that came no further is seen out", context do
+    key = {context.instance, TestSession, "ada"}
+    session!(context, "ada")
+    mover = eventually(fn -> Process.whereis(Mover) end)
+    Process.unregister(Mover)
+
+    try do
+      # Nobody hears that it is to be seen out.
+      assert Move.run(Roster.fetch(key)) == :moved
+    after
+      Process.register(mover, Mover)
+    end
+
+    assert Roster.left?(key)
+    Mover.settle(context.instance, TestSession)
+    assert Migration.await(context.instance, TestSession) == :ok
+    assert {:old, _pid} = Roster.locate(key, 0)
   end
 
   # One that is held still, if it is just then, else whoever is there.

@@ -14,7 +14,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
       %{start: {AgentServer, _function, _args} = mfa} =
         spec = AgentServer.child_spec(Keyword.merge(opts, given ++ [jido: jido, id: id]))
 
-      spec = Map.merge(spec, %{start: {Placed, :start, [key, mfa]}, modules: [AgentServer]})
+      spec = Map.merge(spec, %{start: {Placed, :start, [key, self(), mfa]}, modules: [AgentServer]})
       DynamicSupervisor.start_child(Jido.agent_supervisor_name(jido), spec)
     end
 

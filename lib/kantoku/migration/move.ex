@@ -124,16 +124,24 @@ defmodule Kantoku.Migration.Move do
   # Before any was named away, nothing was started; and whose id was taken on our side did not depart.
   defp withdraw({_key, {:moving, _side, _by, _frozen, []}, _pid, _origin, _ledger, _stays}), do: :ok
 
-  defp withdraw({key, {:moving, side, _by, _frozen, _names}, pid, origin, _ledger, _stays}),
-    do: Supervision.stop(Mode.other(side), key, if(side == :new, do: pid), origin)
+  defp withdraw({key, {:moving, :old, _by, _frozen, _names}, _pid, origin, _ledger, _stays}),
+    do: Supervision.stop(:new, key, nil, origin)
+
+  # An old supervisor may be starting it for a mover that is dead: what that one asked for is refused from here on (`Placed`).
+  defp withdraw({key, {:moving, :new, _by, frozen, names}, _pid, origin, _ledger, _stays}) do
+    Roster.put_place(key, {:moving, :new, self(), frozen, names})
+    {_key, _place, pid, _origin, _ledger, _stays} = Roster.fetch(key)
+    Supervision.stop(:old, key, pid, origin)
+  end
 
   defp back({key, {:moving, side, _by, frozen, names}, _pid, _origin, _ledger, _stays} = row, unbegun, reason) do
     if frozen && Process.alive?(frozen) do
       Names.give_back(key, side, frozen, names)
       Roster.put_pid(key, if(side == :old, do: frozen), nil)
-      stay(key, side, reason)
+      # Held still until it is let go, whoever does that.
+      stay(key, side, {:held, frozen, reason})
       Enum.each(unbegun, &send(frozen, &1))
-      Carrier.thaw(frozen)
+      release(Roster.fetch(key))
     else
       lost(side, row, reason)
     end
@@ -141,13 +149,24 @@ defmodule Kantoku.Migration.Move do
     {:stays, reason}
   end
 
+  @doc "Lets one go on that is back, and says why it is."
+  @spec release(Roster.row() | nil) :: :ok
+  def release({key, side, _pid, _origin, _ledger, {:held, frozen, reason}}) do
+    Carrier.thaw(frozen)
+    stay(key, side, reason)
+    :ok
+  end
+
+  def release(_elsewhere), do: :ok
+
   # Killed while it was held still. Our domains start it again by themselves.
   defp lost(:new, {key, _place, _pid, _origin, _ledger, _stays}, reason), do: stay(key, :new, reason)
 
   # When an old supervisor has answered this, it has heard of its end, and has started it again if that was before it was on its way;
-  # after that it was refused to (`Placed`).
+  # after that it was refused to (`Placed`), and so is from here on what a mover before this one asked for.
   defp lost(:old, {key, {_, _, _, frozen, _}, _pid, origin, _ledger, _stays}, reason) do
     if frozen, do: Supervision.stop(:old, key, frozen, origin)
+    Roster.put_place(key, {:moving, :old, self(), nil, []})
     unless there?(Roster.fetch(key), frozen), do: again(key, origin)
     stay(key, :old, reason)
   end
@@ -156,8 +175,6 @@ defmodule Kantoku.Migration.Move do
     do: pid != frozen and is_pid(pid) and Process.alive?(pid)
 
   defp again(key, origin) do
-    Roster.put_place(key, {:moving, :old, self(), nil, []})
-
     with {:error, {:already_started, pid}} <- Supervision.start(:old, key, origin),
          do: Roster.put_pid(key, pid, nil)
   end

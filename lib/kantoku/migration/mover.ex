@@ -14,8 +14,9 @@ defmodule Kantoku.Migration.Mover do
   @again 100
   @longest 5_000
 
-  # By process: `{:subject, {instance, subject}}` or `{:out, key}`. Subjects that were named again meanwhile; tries of those that wait.
-  defstruct workers: %{}, again: MapSet.new(), tries: %{}
+  # By process: `{:subject, {instance, subject}}` or `{:out, key}`; the same as a set. Subjects that were named again meanwhile; tries of
+  # those that wait.
+  defstruct workers: %{}, busy: MapSet.new(), again: MapSet.new(), tries: %{}
 
   @spec start_link(term) :: GenServer.on_start()
   def start_link(_arg), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
@@ -41,24 +42,33 @@ defmodule Kantoku.Migration.Mover do
 
   @impl true
   def handle_cast({:settle, subject}, state), do: {:noreply, begin(state, subject)}
-  def handle_cast({:see_out, key}, state), do: {:noreply, work(state, {:out, key}, fn -> Usher.run(key) end)}
+
+  # Once at a time: what is sent twice by who moved it and who came after that, one usher sees to.
+  def handle_cast({:see_out, key}, state) do
+    if at_work?(state, {:out, key}),
+      do: {:noreply, state},
+      else: {:noreply, work(state, {:out, key}, fn -> Usher.run(key) end)}
+  end
 
   @impl true
   def handle_info({:EXIT, pid, reason}, state) do
     {what, workers} = Map.pop(state.workers, pid)
-    {:noreply, ended(what, reason, %{state | workers: workers})}
+    {:noreply, ended(what, reason, %{state | workers: workers, busy: MapSet.delete(state.busy, what)})}
   end
 
   def handle_info({:again, subject}, state), do: {:noreply, begin(state, subject)}
   def handle_info(_other, state), do: {:noreply, state}
 
   defp begin(state, subject) do
-    if {:subject, subject} in Map.values(state.workers),
+    if at_work?(state, {:subject, subject}),
       do: %{state | again: MapSet.put(state.again, subject)},
       else: work(state, {:subject, subject}, fn -> exit({:shutdown, bring(subject)}) end)
   end
 
-  defp work(state, what, fun), do: %{state | workers: Map.put(state.workers, spawn_link(fun), what)}
+  defp at_work?(state, what), do: MapSet.member?(state.busy, what)
+
+  defp work(state, what, fun),
+    do: %{state | workers: Map.put(state.workers, spawn_link(fun), what), busy: MapSet.put(state.busy, what)}
 
   defp ended(nil, _reason, state), do: state
   defp ended({:out, _key}, :normal, state), do: state
@@ -84,7 +94,10 @@ defmodule Kantoku.Migration.Mover do
 
   defp bring({instance, subject}) do
     gate = Settings.gate(instance, :supervision, subject)
+    # Who moved one may have been killed before it had it seen out.
+    for key <- Roster.all_left(instance, subject), do: Usher.start(key)
     rows = Roster.of(instance, subject)
+    for {_, _, _, _, _, {:held, _, _}} = row <- rows, do: Move.release(row)
     for {{_, _, id}, :old, pid, _, _, _} <- rows, is_pid(pid), do: Placed.named(instance, subject, id, pid)
 
     rows

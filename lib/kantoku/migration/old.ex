@@ -23,7 +23,7 @@ defmodule Kantoku.Migration.Old do
   defp placed(key, %{start: {module, _function, _args} = mfa} = spec) do
     spec
     |> Map.put_new(:modules, [module])
-    |> Map.put(:start, {Kantoku.Migration.Placed, :start, [key, mfa]})
+    |> Map.put(:start, {Kantoku.Migration.Placed, :start, [key, self(), mfa]})
   end
 
   @spec stop(supervision, pid) :: :ok

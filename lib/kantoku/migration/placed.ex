@@ -7,39 +7,51 @@ defmodule Kantoku.Migration.Placed do
   alias Kantoku.{Engine, Instances}
   alias Kantoku.Migration.{Journal, Roster, Settings}
 
-  @doc "Starts a process. One that has moved since is not started again."
-  @spec start(Roster.key(), mfa) :: Supervisor.on_start() when mfa: {module, atom, [term]}
-  def start(key, {module, function, args}) do
-    case Roster.fetch(key) do
-      {_key, :new, _pid, _origin, _ledger, _stays} -> :ignore
-      {_key, {:moving, :old, _by, frozen, _names}, _pid, _origin, _ledger, _stays} when frozen != nil -> :ignore
-      row -> tell(apply(module, function, args), key, row)
+  @doc "Starts a process that `by` has asked for. One that has moved since, or whose move was taken back, is not started (again)."
+  @spec start(Roster.key(), by :: pid, mfa) :: Supervisor.on_start() when mfa: {module, atom, [term]}
+  def start(key, by, {module, function, args}) do
+    row = Roster.fetch(key)
+
+    if leaving?(row) or withdrawn?(row, by),
+      do: :ignore,
+      else: tell(apply(module, function, args), key, by, row)
+  end
+
+  defp leaving?({_key, {:moving, :old, _mover, frozen, _names}, _pid, _origin, _ledger, _stays}), do: frozen != nil
+  defp leaving?(_row), do: false
+
+  # Of another move than the one that goes on; or there is none, and it is on our side.
+  defp withdrawn?({_key, :new, _pid, _origin, _ledger, _stays}, _by), do: true
+
+  defp withdrawn?({_key, {:moving, _side, mover, _frozen, _names}, _pid, _origin, _ledger, _stays} = row, by),
+    do: mover != by and not leaving?(row)
+
+  defp withdrawn?(_row, _by), do: false
+
+  defp tell(answer, _key, _by, nil), do: answer
+  defp tell({:ok, pid} = answer, key, by, row), do: here(answer, pid, key, by, charged(key, row))
+  defp tell({:ok, pid, _info} = answer, key, by, row), do: here(answer, pid, key, by, charged(key, row))
+  defp tell(other, _key, _by, _row), do: other
+
+  # The move that it was started for may have been taken back meanwhile, and may be until the very moment its row says where it is.
+  defp here(answer, pid, {instance, subject, id} = key, by, ledger) do
+    row = Roster.fetch(key)
+
+    cond do
+      row == nil or withdrawn?(row, by) -> unwanted(pid)
+      Roster.put_pid(row, pid, ledger) -> named(instance, subject, id, pid) && answer
+      true -> here(answer, pid, key, by, ledger)
     end
   end
 
-  defp tell(answer, _key, nil), do: answer
-  defp tell({:ok, pid} = answer, key, row), do: wanted(answer, pid, key, row)
-  defp tell({:ok, pid, _info} = answer, key, row), do: wanted(answer, pid, key, row)
-  defp tell(other, _key, _row), do: other
-
-  # The move that it was started for may have been taken back meanwhile.
-  defp wanted(answer, pid, key, row) do
-    case Roster.fetch(key) do
-      {_key, :new, _pid, _origin, _ledger, _stays} ->
-        Process.unlink(pid)
-        Process.exit(pid, :kill)
-        :ignore
-
-      _here ->
-        here(answer, pid, key, row)
-    end
+  defp unwanted(pid) do
+    Process.unlink(pid)
+    Process.exit(pid, :kill)
+    :ignore
   end
 
-  defp here(answer, pid, {instance, subject, id} = key, {_key, _place, before, origin, ledger, _stays}) do
-    Roster.put_pid(key, pid, {charge(before, instance, subject, id, origin, ledger), now()})
-    named(instance, subject, id, pid)
-    answer
-  end
+  defp charged({instance, subject, id}, {_key, _place, before, origin, ledger, _stays}),
+    do: {charge(before, instance, subject, id, origin, ledger), now()}
 
   # What ours would have done ----------------------------------------------------------------------------------------------
 

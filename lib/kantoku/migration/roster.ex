@@ -53,8 +53,19 @@ defmodule Kantoku.Migration.Roster do
     :ok
   end
 
-  @spec put_pid(key, pid, ledger :: term) :: boolean
-  def put_pid(key, pid, ledger), do: :ets.update_element(@table, key, [{3, pid}, {5, ledger}])
+  @doc "Its process, if it is still at the place that was read; whatever the place, by a key."
+  @spec put_pid(key | row, pid, ledger :: term) :: boolean
+  def put_pid({key, place, _pid, _origin, _ledger, _stays}, pid, ledger) do
+    new =
+      {{:element, 1, :"$_"}, {:const, place}, {:const, pid}, {:element, 4, :"$_"}, {:const, ledger},
+       {:element, 6, :"$_"}}
+
+    there = [Pattern.element_is(1, key), Pattern.element_is(2, place)]
+    :ets.select_replace(@table, [{{Pattern.bound(key), :_, :_, :_, :_, :_}, there, [{new}]}]) == 1
+  end
+
+  def put_pid({_instance, _subject, _id} = key, pid, ledger),
+    do: :ets.update_element(@table, key, [{3, pid}, {5, ledger}])
 
   @spec put_place(key, place, stays :: term) :: boolean
   def put_place(key, place, stays \\ nil), do: :ets.update_element(@table, key, [{2, place}, {6, stays}])
@@ -109,6 +120,13 @@ defmodule Kantoku.Migration.Roster do
 
   @spec all_left() :: [key]
   def all_left, do: for([key] <- :ets.match(@table, {{:left, :"$1"}, :_, :_, :_, :_}), do: key)
+
+  @spec all_left(atom, term) :: [key]
+  def all_left(instance, subject) do
+    theirs = [Pattern.is(:"$1", instance), Pattern.is(:"$2", subject)]
+    key = {:"$1", :"$2", :"$3"}
+    :ets.select(@table, [{{{:left, key}, :_, :_, :_, :_}, theirs, [{key}]}])
+  end
 
   @spec put_sent(key, non_neg_integer) :: boolean
   def put_sent(key, sent), do: :ets.update_element(@table, {:left, key}, {5, sent})
