@@ -38,9 +38,15 @@ defmodule Kantoku.Migration.Placed do
     row = Roster.fetch(key)
 
     cond do
-      row == nil or withdrawn?(row, by) -> unwanted(pid)
-      Roster.put_pid(row, pid, ledger) -> named(instance, subject, id, pid) && answer
-      true -> here(answer, pid, key, by, ledger)
+      row == nil or withdrawn?(row, by) ->
+        unwanted(pid)
+
+      Roster.put_pid(row, pid, ledger) ->
+        named(instance, subject, id, pid)
+        answer
+
+      true ->
+        here(answer, pid, key, by, ledger)
     end
   end
 
