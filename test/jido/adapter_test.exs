@@ -2,6 +2,8 @@ if Kantoku.Jido.compiled?() do
   defmodule Kantoku.Jido.AdapterTest do
     use Kantoku.JidoCase, async: true
 
+    alias Kantoku.Jido.Traced
+
     setup do
       %{instance: kantoku!(), jido: jido!()}
     end
@@ -35,6 +37,37 @@ if Kantoku.Jido.compiled?() do
       assert {:ok, %{state: %{total: 0}}} = Jido.AgentServer.call(pid, signal("fail"))
       assert {:error, %Jido.Error.RoutingError{}} = Jido.AgentServer.call(pid, signal("nobody knows this"))
       assert add(pid) == 1
+    end
+
+    test "a signal has the trace that Jido gives it, or its own", %{instance: instance, jido: jido} do
+      pid = agent!(instance, jido, "traced")
+      assert Traced.learn()
+      handler = {__MODULE__, self()}
+      test = self()
+
+      :telemetry.attach(
+        handler,
+        [:jido, :agent_server, :signal, :start],
+        fn _event, _measurements, metadata, nil ->
+          if metadata.agent_id == "traced", do: send(test, {:began, metadata})
+        end,
+        nil
+      )
+
+      on_exit(fn -> :telemetry.detach(handler) end)
+      add(pid)
+      assert_receive {:began, %{jido_trace_id: <<_, _::binary>>, jido_span_id: <<_, _::binary>>} = first}
+      refute is_map_key(first, :jido_parent_span_id)
+
+      trace = Jido.Tracing.Trace.new_root()
+      {:ok, signal} = Jido.Tracing.Trace.put(signal("add"), trace)
+      assert {:ok, _agent} = Jido.AgentServer.call(pid, signal)
+      assert_receive {:began, %{jido_trace_id: id}}
+      assert id == trace.trace_id and id != first.jido_trace_id
+
+      assert Jido.AgentServer.cast(pid, signal("add")) == :ok
+      assert_receive {:began, %{jido_trace_id: <<_, _::binary>> = third}}
+      assert third not in [id, first.jido_trace_id]
     end
 
     test "its entry says what its module says", %{instance: instance, jido: jido} do

@@ -13,7 +13,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     alias Jido.AgentServer
     alias Kantoku.{Agents, Error}
     alias Kantoku.Agent.{Config, Holding, Options, Redaction, Restoring, Writing}
-    alias Kantoku.Jido.{Display, Form, Life, Vigil}
+    alias Kantoku.Jido.{Display, Form, Life, Traced, Vigil}
 
     # Words. A call hands Jido's whole state around, three messages of it: from the heap that it would begin with, a process at work is
     # collected at each of them. One that hibernates has what it needs and no more.
@@ -47,6 +47,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     def init({argument, context}) do
       Process.flag(:trap_exit, true)
       started = System.monotonic_time()
+      Traced.learn()
 
       with :ok <- running(argument.server[:jido]), {:ok, state, continue} <- AgentServer.init(argument.server) do
         live(argument, context, started)
@@ -128,10 +129,17 @@ if Code.ensure_loaded?(Jido.AgentServer) do
       {:noreply, note(state)}
     end
 
+    def handle_call({:signal, %Jido.Signal{} = signal}, from, state),
+      do: follow(AgentServer.handle_call({:signal, Traced.trace(signal)}, from, state))
+
     def handle_call(request, from, state), do: follow(AgentServer.handle_call(request, from, state))
 
     @impl true
     def handle_cast(%Jido.Signal{} = signal, state), do: handle_cast({:signal, signal}, state)
+
+    def handle_cast({:signal, %Jido.Signal{} = signal}, state),
+      do: follow(AgentServer.handle_cast({:signal, Traced.trace(signal)}, state))
+
     def handle_cast(request, state), do: follow(AgentServer.handle_cast(request, state))
 
     @impl true
@@ -214,7 +222,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     defp queued(nil, state), do: state
 
     defp queued({from, signal}, state) do
-      {:noreply, state} = AgentServer.handle_call({:signal, signal}, from, state)
+      {:noreply, state} = AgentServer.handle_call({:signal, Traced.trace(signal)}, from, state)
       state
     end
 
