@@ -238,6 +238,8 @@ each_engine Kantoku.AlertTest do
     break(instance)
     assert_receive {:down, :firing, _}
     %{since: since} = until(instance, :firing)
+    # A courier that is killed before it knows that it was delivered delivers it again.
+    assert eventually(fn -> match?({:ok, %{sinks: [%{queued: 0}]}}, Alert.status(instance)) end)
     for module <- [Alert.Evaluator, Alert.Courier], do: kill(process(instance, module))
     assert %{since: ^since} = until(instance, :firing)
     mend(instance)

@@ -6,5 +6,7 @@ if without_jido == [], do: {:ok, _} = Application.ensure_all_started(:jido)
 ExUnit.start(
   capture_log: true,
   assert_receive_timeout: 5_000,
+  # Most tests wait for something more than they compute.
+  max_cases: 4 * System.schedulers_online(),
   exclude: [:property, :chaos, :cluster, :soak, :alertmanager] ++ without_jido
 )

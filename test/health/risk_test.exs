@@ -149,7 +149,8 @@ each_engine Kantoku.Health.RiskTest do
     {:ok, events} = Telemetry.subscribe(instance, events: [[:health, :restarting]])
 
     for {id, request, doing} <- [{"a", :hold, :stands}, {"b", :loop, :runs}] do
-      pid = agent!(instance, id, max_busy: 20)
+      # Some periods, so that it was seen twice at what it is at.
+      pid = agent!(instance, id, max_busy: 200)
       assert eventually(fn -> match?({:ok, %{busy: nil}}, Health.status(instance, {:agent, id})) end)
       GenServer.cast(pid, {request, self()})
       assert_receive {:holding, ^pid}
