@@ -11,7 +11,8 @@ defmodule Kantoku.Pool.Ways do
   @doc "See `Kantoku.Pool.checkout/2`."
   @spec checkout(Kantoku.Pool.t(), keyword) :: {:ok, Lease.t()} | {:error, Error.t()}
   def checkout(pool, []), do: take(Lease, pool, [])
-  def checkout(pool, [timeout: :infinity] = opts), do: take(Lease, pool, opts)
+  # Word by word: a list that is written out is compared by a function of the VM.
+  def checkout(pool, [{option, ms}] = opts) when option == :timeout and ms == :infinity, do: take(Lease, pool, opts)
   def checkout(pool, opts), do: checkout_past(pool, opts)
 
   # Calls are few here, as each around a native one costs as much as a part of it. And where a struct's name is written in it, it is
@@ -51,7 +52,10 @@ defmodule Kantoku.Pool.Ways do
   @doc "See `Kantoku.Pool.run/3`."
   @spec run(Kantoku.Pool.t(), (pid -> result), keyword) :: {:ok, result} | {:error, Error.t()} when result: term
   def run(pool, fun, []) when is_function(fun, 1), do: run_at_once(pool, fun, [])
-  def run(pool, fun, [timeout: :infinity] = opts) when is_function(fun, 1), do: run_at_once(pool, fun, opts)
+
+  def run(pool, fun, [{option, ms}] = opts) when is_function(fun, 1) and option == :timeout and ms == :infinity,
+    do: run_at_once(pool, fun, opts)
+
   def run(pool, fun, opts), do: run_past(pool, fun, opts)
 
   defp run_at_once({instance, pool} = whose, fun, opts) do
