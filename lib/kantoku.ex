@@ -99,23 +99,31 @@ defmodule Kantoku do
 
   @doc """
   Calls an agent, as `GenServer.call/3` does, but never exits: `:timeout`, `:crashed` and what `fetch/2` answers come as errors, and
-  `:draining` when new work is refused. `timeout` in ms, or `:infinity`.
+  `:draining` when new work is refused.
+
+  The last argument is a time-out in ms or `:infinity`, or options: `:timeout`, the same, and `:trace`, a `Kantoku.Trace.Context` that the
+  call is to be traced below in place of what is current (`Kantoku.Trace`). A bad one raises `ArgumentError`.
+
+      {:ok, reply} = Kantoku.call(MyApp.Agents, "ada", request, timeout: 1_000, trace: context)
   """
-  @spec call(instance, id, request :: term, timeout) :: {:ok, reply :: term} | {:error, Error.t()}
-  defdelegate call(instance, id, request, timeout \\ 5_000), to: Calls
+  @spec call(instance, id, request :: term, timeout | [timeout: timeout, trace: Kantoku.Trace.Context.t() | nil]) ::
+          {:ok, reply :: term} | {:error, Error.t()}
+  defdelegate call(instance, id, request, timeout_or_options \\ 5_000), to: Calls
 
   @doc "As `call/4`, but returns the reply and raises the error."
-  @spec call!(instance, id, request :: term, timeout) :: term
-  def call!(instance, id, request, timeout \\ 5_000) do
-    case call(instance, id, request, timeout) do
+  @spec call!(instance, id, request :: term, timeout | keyword) :: term
+  def call!(instance, id, request, timeout_or_options \\ 5_000) do
+    case call(instance, id, request, timeout_or_options) do
       {:ok, reply} -> reply
       {:error, error} -> raise error
     end
   end
 
-  @doc "Sends an agent a request without waiting. `:ok` says that there was an agent to send it to."
-  @spec cast(instance, id, request :: term) :: :ok | {:error, Error.t()}
-  defdelegate cast(instance, id, request), to: Calls
+  @doc """
+  Sends an agent a request without waiting. `:ok` says that there was an agent to send it to. The option `:trace` is as for `call/4`.
+  """
+  @spec cast(instance, id, request :: term, trace: Kantoku.Trace.Context.t() | nil) :: :ok | {:error, Error.t()}
+  defdelegate cast(instance, id, request, opts \\ []), to: Calls
 
   @doc "The data of an agent of a module with `cmd/2`, as its last command left it. Errors as `call/4`."
   @spec state(instance, id, timeout) :: {:ok, Kantoku.Agent.t()} | {:error, Error.t()}

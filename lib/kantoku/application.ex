@@ -4,12 +4,13 @@ defmodule Kantoku.Application do
   use Application
 
   alias Kantoku.Migration.{Crowd, Journal, Roster, Settings}
+  alias Kantoku.Trace.Cuts
 
-  # The process that runs this lives as long as the application, and with it the tables of instances and of what is being moved.
+  # The process that runs this lives as long as the application, and with it the tables of instances, of what is being moved, and of spans under way.
   @impl true
   def start(_type, _args) do
     Kantoku.Instances.new_table()
-    for table <- [Settings, Journal, Crowd, Roster], do: table.new_table()
+    for table <- [Settings, Journal, Crowd, Roster, Cuts], do: table.new_table()
 
     children = [
       Kantoku.Native.FaultLog,

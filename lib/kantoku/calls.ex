@@ -2,24 +2,58 @@ defmodule Kantoku.Calls do
   # Messages to agents by name, with every way to fail as a value. Knows neither domains nor restarts.
   @moduledoc false
 
-  alias Kantoku.{Agents, Drain, Engine, Error}
+  alias Kantoku.{Agents, Drain, Engine, Error, Trace}
   alias Kantoku.Health.Pulse
   alias Kantoku.SLO.Watch
 
+  @timeout 5_000
+
   @doc "See `Kantoku.call/4`."
-  @spec call(atom, term, term, timeout) :: {:ok, term} | {:error, Error.t()}
-  def call(instance, id, request, timeout) do
+  @spec call(atom, term, term, timeout | keyword) :: {:ok, term} | {:error, Error.t()}
+  def call(instance, id, request, opts) when is_list(opts) do
+    {timeout, parent} = options!(opts, [:timeout, :trace])
+    traced(Trace.Config.of(instance), instance, id, request, timeout, parent)
+  end
+
+  def call(instance, id, request, timeout),
+    do: traced(Trace.Config.of(instance), instance, id, request, timeout, nil)
+
+  defp traced(nil, instance, id, request, timeout, _parent), do: counted(instance, id, request, timeout, nil)
+
+  defp traced(config, instance, id, request, timeout, parent) do
+    Trace.Agents.span(config, {:agent, id}, :client, parent, &counted(instance, id, request, timeout, &1))
+  end
+
+  defp counted(instance, id, request, timeout, context) do
     case Watch.types(instance) do
-      nil -> ask(instance, id, request, timeout)
-      types -> Watch.agent(types, instance, id, fn -> ask(instance, id, request, timeout) end)
+      nil -> ask(instance, id, request, timeout, context)
+      types -> Watch.agent(types, instance, id, fn -> ask(instance, id, request, timeout, context) end)
     end
   end
 
-  defp ask(instance, id, request, timeout) do
+  defp ask(instance, id, request, timeout, context) do
     with {:ok, pid} <- admitted(instance, id),
          do:
-           attempt(instance, id, timeout, fn -> Pulse.awaiting(pid, fn -> GenServer.call(pid, request, timeout) end) end)
+           attempt(instance, id, timeout, fn ->
+             Pulse.awaiting(pid, fn -> exchange(pid, request, timeout, context) end)
+           end)
   end
+
+  defp exchange(pid, request, timeout, nil), do: GenServer.call(pid, request, timeout)
+  defp exchange(pid, request, timeout, context), do: Trace.Agents.call(pid, request, timeout, context)
+
+  defp options!(opts, known) do
+    for {option, value} <- opts, option not in known or not fits?(option, value) do
+      raise ArgumentError,
+            "Kantoku, option #{inspect(option)} of a request: expected some of #{inspect(known)} - " <>
+              "timeout: ms or :infinity, trace: a Kantoku.Trace.Context or nil - got: #{inspect(value)}"
+    end
+
+    {Keyword.get(opts, :timeout, @timeout), opts[:trace]}
+  end
+
+  defp fits?(:timeout, timeout), do: timeout == :infinity or (is_integer(timeout) and timeout >= 0)
+  defp fits?(:trace, context), do: context == nil or is_struct(context, Trace.Context)
 
   @doc "See `Kantoku.state/3`. Not refused by a drain, as it is no work."
   @spec state(atom, term, timeout) :: {:ok, term} | {:error, Error.t()}
@@ -29,10 +63,20 @@ defmodule Kantoku.Calls do
   end
 
   @doc "See `Kantoku.cast/3`."
-  @spec cast(atom, term, term) :: :ok | {:error, Error.t()}
-  def cast(instance, id, request) do
-    with {:ok, pid} <- admitted(instance, id), do: GenServer.cast(pid, request)
+  @spec cast(atom, term, term, keyword) :: :ok | {:error, Error.t()}
+  def cast(instance, id, request, opts) do
+    {_timeout, parent} = options!(opts, [:trace])
+
+    case Trace.Config.of(instance) do
+      nil -> tell(instance, id, &GenServer.cast(&1, request))
+      config -> Trace.Agents.span(config, {:agent, id}, :producer, parent, &told(instance, id, request, &1))
+    end
   end
+
+  defp told(instance, id, request, context),
+    do: tell(instance, id, &Trace.Agents.cast(instance, id, &1, request, context))
+
+  defp tell(instance, id, send), do: with({:ok, pid} <- admitted(instance, id), do: send.(pid))
 
   defp admitted(instance, id) do
     case Engine.whereis(instance, id) do

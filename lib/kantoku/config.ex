@@ -3,7 +3,7 @@ defmodule Kantoku.Config do
   @moduledoc false
 
   alias Kantoku.Domain.{Definition, Policy, Wish}
-  alias Kantoku.{Alert, Breaker, Degradation, Health, Migration, Options, Pool, SLO}
+  alias Kantoku.{Alert, Breaker, Degradation, Health, Migration, Options, Pool, SLO, Trace}
 
   @drain [
     timeout: [
@@ -58,6 +58,11 @@ defmodule Kantoku.Config do
       default: [],
       doc: "what somebody has to know of, and where it is told, or `false`: nothing; see `Kantoku.Alert`."
     ],
+    trace: [
+      kind: {:options_or, Trace.Config.schema(), [false, nil]},
+      default: nil,
+      doc: "which calls are traced, or `false`: none. `nil`: as OpenTelemetry's variables say; see `Kantoku.Trace`."
+    ],
     drain: [kind: {:options, @drain}, doc: "how it ends:"],
     max_restarts: [kind: :non_negative, default: 3, doc: "how often domains may escalate to the instance, as in OTP."],
     max_seconds: [kind: :positive, default: 5, doc: "as in OTP."],
@@ -81,6 +86,7 @@ defmodule Kantoku.Config do
           health: Health.Config.t() | nil,
           degradation: Degradation.Config.t() | nil,
           alerts: Alert.Config.t() | nil,
+          trace: Trace.Config.t() | nil,
           drain: %{timeout: pos_integer},
           max_restarts: non_neg_integer,
           max_seconds: pos_integer,
@@ -115,7 +121,8 @@ defmodule Kantoku.Config do
         migration: migration,
         health: Health.Config.new!(Keyword.get(opts, :health, [])),
         degradation: Degradation.Config.new!(Keyword.get(opts, :degradation, [])),
-        alerts: Alert.Config.new!(Keyword.get(opts, :alerts, []))
+        alerts: Alert.Config.new!(Keyword.get(opts, :alerts, [])),
+        trace: Trace.Config.new!(Keyword.get(opts, :trace))
     })
   end
 

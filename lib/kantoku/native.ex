@@ -13,6 +13,7 @@ defmodule Kantoku.Native do
   @behaviour Kantoku.Engine.Pools
   @behaviour Kantoku.Engine.Breakers
   @behaviour Kantoku.Engine.Health
+  @behaviour Kantoku.Engine.Traces
   @on_load :load
 
   @reason {__MODULE__, :not_loaded}
@@ -258,8 +259,17 @@ defmodule Kantoku.Native do
   @impl Kantoku.Engine.Health
   def health_look(_instance, _cursor, _limit, _least, _now), do: without_library()
 
+  @impl Kantoku.Engine.Traces
+  def trace_open(_instance, _most, _most_bytes), do: without_library()
+  @impl Kantoku.Engine.Traces
+  def trace_put(_instance, _span), do: without_library()
+  @impl Kantoku.Engine.Traces
+  def trace_take(_instance, _most), do: without_library()
+  @impl Kantoku.Engine.Traces
+  def trace_counts(_instance), do: without_library()
+
   @doc """
-  Native bytes of an instance by what they are for (`:names`, `:owners`, `:index`, `:watches`; `:spare` for names to come; `:health`),
+  Native bytes of an instance by what they are for (`:names`, `:owners`, `:index`, `:watches`; `:spare` for names to come; `:health`, `:spans`),
   their sum in `:bytes`, and the number of its keys in `:entries`.
   """
   @spec stats(Kantoku.Engine.instance()) :: %{atom => non_neg_integer} | :unknown

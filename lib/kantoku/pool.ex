@@ -50,6 +50,7 @@ defmodule Kantoku.Pool do
       nothing starves;
     * `:cost` - from 1 (default) to 1_000_000: what it counts in the tenant's share, and in quotas of tokens;
     * `:key` - any term; with `strategy: :hash`, requests of one key go to the same worker while it is free and stays;
+    * `:trace` - a `Kantoku.Trace.Context` that this is to be traced below, in place of what is current (`Kantoku.Trace`);
     * `:replies` - for `call/3`: `:strict` (default), and an answer that comes too late never arrives; or `:fast`, which costs less,
       and it arrives as `{reference, reply}`, as with `GenServer.call/3` before OTP 24. A second answer to the same call arrives under both.
 
@@ -57,9 +58,9 @@ defmodule Kantoku.Pool do
   such pool, `:not_running` where there is no such instance, `:restarting` while a pool is being opened again. See the guide "Pools".
   """
 
-  alias Kantoku.{Agents, Engine, Error, Instances}
+  alias Kantoku.{Agents, Engine, Error, Instances, Trace}
   alias Kantoku.Domain.{Book, Rows}
-  alias Kantoku.Pool.{Calls, Config, Detours, Guard, Lease, Life, Measured, Notes, Scaling, Standing, Ways, Worker}
+  alias Kantoku.Pool.{Calls, Config, Detours, Lease, Life, Notes, Scaling, Standing, Ways, Worker}
 
   alias Kantoku.Pool.Scaling.Recorder
 
@@ -86,10 +87,8 @@ defmodule Kantoku.Pool do
   def call(pool, request, opts \\ []) do
     case Detours.way(pool, opts) do
       nil -> Calls.call(pool, request, opts)
-      :choice -> Calls.routed(pool, request, opts)
-      :breaker -> Guard.call(pool, request, opts)
-      :objective -> Measured.call(pool, request, opts)
-      {:error, _shed} = refused -> refused
+      :trace -> Trace.Pools.call(pool, request, opts)
+      way -> Ways.call(way, pool, request, opts)
     end
   end
 
@@ -100,9 +99,8 @@ defmodule Kantoku.Pool do
   @spec cast(t, request :: term, keyword) :: :ok | {:error, Error.t()}
   def cast(pool, request, opts \\ []) do
     case Detours.uncounted(pool, opts) do
-      :breaker -> Guard.cast(pool, request, opts)
-      {:error, _shed} = refused -> refused
-      _straight_or_routed -> Calls.cast(pool, request, opts)
+      :trace -> Trace.Pools.cast(pool, request, opts)
+      way -> Ways.cast(way, pool, request, opts)
     end
   end
 

@@ -35,6 +35,7 @@ defmodule Kantoku.Agent.Server do
 
   alias Kantoku.Agent.{Config, Delivery, Holding, Options, Outbox, Redaction, Restoring, Writing}
   alias Kantoku.Health.Pulse
+  alias Kantoku.Trace.{Agents, Handling}
   require Logger
 
   @vsn 1
@@ -98,6 +99,7 @@ defmodule Kantoku.Agent.Server do
     Process.flag(:trap_exit, true)
     config = Config.shared(arg.instance, arg.module, arg.options)
     holding = Holding.new(config, arg.id, arg.incarnation)
+    Handling.born(arg.instance, arg.id)
     {:ok, holding, {:continue, {:restore, arg.args, arg.restore, started}}}
   end
 
@@ -121,10 +123,17 @@ defmodule Kantoku.Agent.Server do
   def handle_call({:"$kantoku", :info}, _from, holding), do: {:reply, Holding.about(holding), holding}
   def handle_call({:"$kantoku", :snapshot}, from, holding), do: go_on(Writing.write_for(holding, from))
   def handle_call({:"$kantoku", :settle}, from, holding), do: holding |> Writing.drain(from) |> go_on()
-  def handle_call(action, from, holding), do: run(holding, from, &holding.config.module.cmd(&1, action))
+
+  def handle_call({:"$kantoku", {:traced, context, sent, action}}, from, holding),
+    do: act(holding, from, action, {context, sent})
+
+  def handle_call(action, from, holding), do: act(holding, from, action, Agents.carried(from))
 
   @impl true
-  def handle_cast(action, holding), do: run(holding, nil, &holding.config.module.cmd(&1, action))
+  def handle_cast({:"$kantoku", {:traced, context, sent, action}}, holding),
+    do: act(holding, nil, action, {context, sent})
+
+  def handle_cast(action, holding), do: act(holding, nil, action, nil)
 
   @impl true
   def handle_info({:kantoku_delivery, courier, result}, %{pending: %{courier: {courier, _started}}} = holding),
@@ -185,6 +194,10 @@ defmodule Kantoku.Agent.Server do
   def format_status(status), do: status
 
   # Commands ---------------------------------------------------------------------------------------------------------
+
+  defp act(%{config: %{instance: instance, module: module}} = holding, from, action, carried) do
+    Handling.span(instance, holding.id, carried, fn -> run(holding, from, &module.cmd(&1, action)) end)
+  end
 
   defp run(%{pulse: nil} = holding, from, fun), do: holding |> next(from, fun) |> go_on()
 

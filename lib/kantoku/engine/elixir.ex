@@ -15,9 +15,10 @@ defmodule Kantoku.Engine.Elixir do
   @behaviour Kantoku.Engine.Pools
   @behaviour Kantoku.Engine.Breakers
   @behaviour Kantoku.Engine.Health
+  @behaviour Kantoku.Engine.Traces
 
   alias Kantoku.Engine.Elixir.Breaker.Shape, as: BreakerShape
-  alias Kantoku.Engine.Elixir.{Breakers, Health, Instances, Pools, Query, Server, Tables}
+  alias Kantoku.Engine.Elixir.{Breakers, Health, Instances, Pools, Query, Server, Tables, Traces}
   alias Kantoku.Engine.Elixir.Health.Shape, as: HealthShape
   alias Kantoku.Engine.Elixir.Pool.Shape
 
@@ -266,6 +267,19 @@ defmodule Kantoku.Engine.Elixir do
     {cursor, limit, least} = {HealthShape.count!(cursor), HealthShape.positive!(limit), HealthShape.ms!(least)}
     Health.ask(instance, {:look, cursor, limit, least, BreakerShape.now!(now)})
   end
+
+  @impl true
+  def trace_open(instance, most, most_bytes),
+    do: Traces.open(instance, HealthShape.positive!(most), HealthShape.positive!(most_bytes))
+
+  @impl true
+  def trace_put(instance, span), do: Traces.put(instance, span)
+
+  @impl true
+  def trace_take(instance, most), do: Traces.take(instance, HealthShape.positive!(most))
+
+  @impl true
+  def trace_counts(instance), do: Traces.counts(instance)
 
   defp write(instance, request) do
     with {:ok, tables} <- Instances.fetch(instance), do: Server.call(tables.keeper, request)

@@ -1,5 +1,5 @@
 defmodule Kantoku.Instance.Core do
-  # The registry, the domains whose agents are named in it, the breakers, which the registry's engine keeps, the managers of pools,
+  # The registry, who keeps spans open in its engine, the domains whose agents are named in it, the breakers, which the registry's engine keeps, the managers of pools,
   # whose workers are agents, who looks after the health of all, who keeps the objectives, and who tells of alerts: without the one the others are nothing, hence :rest_for_one. Knows no agent.
   @moduledoc false
   use Supervisor
@@ -24,6 +24,7 @@ defmodule Kantoku.Instance.Core do
 
     children = [
       {Kantoku.Registry, [keys: :unique, name: config.name, engine: config.engine] ++ config.registry},
+      unlimited(Kantoku.Trace.Keeper, {config.name, config.trace}),
       %{id: :domains, start: {__MODULE__, :start_domains, [config.name, epoch]}, type: :supervisor},
       {Kantoku.Breaker.Clerk, config.name},
       {Kantoku.Pool.Managers, config.name},
@@ -36,9 +37,9 @@ defmodule Kantoku.Instance.Core do
   end
 
   # A clerk that dies costs its neighbours nothing, and is never given up.
-  defp unlimited(clerk, instance) do
+  defp unlimited(clerk, argument) do
     options = [strategy: :one_for_one] ++ Pair.unlimited()
-    %{id: clerk, start: {Supervisor, :start_link, [[{clerk, instance}], options]}, type: :supervisor}
+    %{id: clerk, start: {Supervisor, :start_link, [[{clerk, argument}], options]}, type: :supervisor}
   end
 
   @doc "Starts the supervisor of the outermost domains. It never gives up: what domains escalate is counted in the book."

@@ -11,6 +11,7 @@ defmodule Kantoku.Pool.Calls do
   alias Kantoku.Engine.Pools
   alias Kantoku.Error
   alias Kantoku.Pool.{Detours, Notes, Request, Strategy}
+  alias Kantoku.Trace.Open
 
   # The message that a ticket is over is on its way when we are told so; this is only against waiting for ever, in ms.
   @patience 1_000
@@ -46,9 +47,15 @@ defmodule Kantoku.Pool.Calls do
     ref = make_ref()
 
     case Pools.pool_call(instance, pool, [[:alias | alias] | ref], request, params) do
-      {:sent, ticket, _worker} -> await_strict(instance, pool, ticket, alias, ref, timeout)
-      {:queued, ticket} -> await_strict(instance, pool, ticket, alias, ref, timeout)
-      refusal -> refused(instance, pool, refusal)
+      {:sent, ticket, _worker} ->
+        await_strict(instance, pool, ticket, alias, ref, timeout)
+
+      {:queued, ticket} ->
+        Open.event("kantoku.queued", [])
+        await_strict(instance, pool, ticket, alias, ref, timeout)
+
+      refusal ->
+        refused(instance, pool, refusal)
     end
   end
 
@@ -110,9 +117,15 @@ defmodule Kantoku.Pool.Calls do
     ref = make_ref()
 
     case Pools.pool_call(instance, pool, ref, request, params) do
-      {:sent, ticket, _worker} -> await_fast(instance, pool, ticket, ref, timeout)
-      {:queued, ticket} -> await_fast(instance, pool, ticket, ref, timeout)
-      refusal -> refused(instance, pool, refusal)
+      {:sent, ticket, _worker} ->
+        await_fast(instance, pool, ticket, ref, timeout)
+
+      {:queued, ticket} ->
+        Open.event("kantoku.queued", [])
+        await_fast(instance, pool, ticket, ref, timeout)
+
+      refusal ->
+        refused(instance, pool, refusal)
     end
   end
 

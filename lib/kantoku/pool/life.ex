@@ -6,7 +6,7 @@ defmodule Kantoku.Pool.Life do
   alias Kantoku.Domain.{Book, Gauges, Turn}
   alias Kantoku.Drain
   alias Kantoku.Engine.Pools
-  alias Kantoku.{Error, Instances, Telemetry}
+  alias Kantoku.{Error, Instances, Telemetry, Trace}
   alias Kantoku.Instance.Core
   alias Kantoku.Pool.{Config, Guard, Managers, Notes, Scaling, Shed, Strategy}
 
@@ -146,6 +146,7 @@ defmodule Kantoku.Pool.Life do
       Strategy.set({instance, pool}, nil)
       Guard.set({instance, pool}, nil)
       Shed.forget({instance, pool})
+      Trace.Pools.forget({instance, pool})
       Core.stop_domain(book, {:pool, pool})
       # Of what the manager wrote last.
       forget(book, pool)

@@ -17,7 +17,7 @@ defmodule Kantoku.Pool.Manager do
   alias Kantoku.Domain.{Book, Gauges, Policy, Remains}
   alias Kantoku.Engine.Pools
   alias Kantoku.Health.Gate
-  alias Kantoku.{Error, Instances, Telemetry}
+  alias Kantoku.{Error, Instances, Telemetry, Trace}
   alias Kantoku.Pool.{Abandoned, Condition, Config, Detours, Errands, Guard, Idle, Members, Memory, Notes, Pace}
   alias Kantoku.Pool.{Quota, Scaling, Shed, Size, Standing, Strategy, Worker}
 
@@ -105,7 +105,8 @@ defmodule Kantoku.Pool.Manager do
     Strategy.set({instance, pool}, if(Config.custom?(config), do: config.strategy))
     Guard.set({instance, pool}, config.breaker)
     Shed.set({instance, pool}, book, config.shed)
-    counted? = Detours.get(:objective, {instance, pool}) != nil
+    traced? = Trace.Pools.set({instance, pool}, config)
+    counted? = traced? or Detours.get(:objective, {instance, pool}) != nil
     said = Config.for_engine(config, %{draining: draining, over_quota: over_quota, counted: counted?})
     answer = Pools.pool_open(instance, pool, self(), said)
     {answer, %{state | draining: draining, over_quota: over_quota}}
@@ -186,6 +187,7 @@ defmodule Kantoku.Pool.Manager do
     Strategy.set({instance, pool}, nil)
     Guard.forget({instance, pool})
     Shed.forget({instance, pool})
+    Trace.Pools.forget({instance, pool})
   end
 
   # Told by the engine -----------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ defmodule Kantoku.Pool.Measured do
   @moduledoc false
 
   alias Kantoku.Error
-  alias Kantoku.Pool.{Calls, Detours, Guard, Lease, Leases}
+  alias Kantoku.Pool.{Detours, Guard, Lease, Leases, Ways}
   alias Kantoku.SLO.Watch
 
   @doc "As `Kantoku.Pool.call/3`."
@@ -12,14 +12,7 @@ defmodule Kantoku.Pool.Measured do
   def call(pool, request, opts) do
     begun = Watch.now()
 
-    answer =
-      case Detours.beyond(pool, opts) do
-        nil -> Calls.call(pool, request, opts)
-        :choice -> Calls.routed(pool, request, opts)
-        :breaker -> Guard.call(pool, request, opts)
-        {:error, _shed} = refused -> refused
-      end
-
+    answer = Ways.call(Detours.beyond(pool, opts), pool, request, opts)
     count(pool, Watch.outcome(answer), begun)
     answer
   end

@@ -42,11 +42,15 @@ defmodule Kantoku.Pool.Request do
   defp option({:cost, cost}, request) when is_integer(cost) and cost in 1..1_000_000, do: %{request | cost: cost}
   defp option({:cost, other}, _request), do: refuse!(:cost, "an integer from 1 to 1_000_000", other)
   defp option({:key, key}, request), do: %{request | key: {:key, key}}
+  # For who traces, where anybody does.
+  defp option({:trace, nil}, request), do: request
+  defp option({:trace, %Kantoku.Trace.Context{}}, request), do: request
+  defp option({:trace, other}, _request), do: refuse!(:trace, "a Kantoku.Trace.Context or nil", other)
   defp option({:replies, replies}, request) when replies in [:strict, :fast], do: %{request | replies: replies}
   defp option({:replies, other}, _request), do: refuse!(:replies, ":strict or :fast", other)
 
   defp option(other, _request) do
-    names = [:timeout, :tenant, :priority, :cost, :key, :replies]
+    names = [:timeout, :tenant, :priority, :cost, :key, :replies, :trace]
     refuse!("options of a request", "some of #{inspect(names)}", other)
   end
 

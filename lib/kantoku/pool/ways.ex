@@ -1,11 +1,27 @@
 defmodule Kantoku.Pool.Ways do
-  # How those who want a worker for themselves reach the engine: by its short way, where they say nothing but how long they would wait
-  # and a worker is free; else past whatever a pool has that is asked first. Knows nothing of what becomes of them there.
+  # How requests reach the engine past whatever a pool has that is asked first; and those who want a worker for themselves by its short
+  # way, where they say nothing but how long they would wait and a worker is free. Knows nothing of what becomes of them there.
   @moduledoc false
 
   alias Kantoku.Engine.Pools
   alias Kantoku.Error
-  alias Kantoku.Pool.{Detours, Guard, Lease, Leases, Measured}
+  alias Kantoku.Pool.{Calls, Detours, Guard, Lease, Leases, Measured}
+  alias Kantoku.Trace
+
+  @doc "A call that goes that way."
+  @spec call(Detours.further(), Kantoku.Pool.t(), term, keyword) :: {:ok, term} | {:error, Error.t()}
+  def call(nil, pool, request, opts), do: Calls.call(pool, request, opts)
+  def call(:choice, pool, request, opts), do: Calls.routed(pool, request, opts)
+  def call(:breaker, pool, request, opts), do: Guard.call(pool, request, opts)
+  def call(:objective, pool, request, opts), do: Measured.call(pool, request, opts)
+  def call({:error, _shed} = refused, _pool, _request, _opts), do: refused
+
+  @doc "A cast that goes that way."
+  @spec cast(:breaker | :choice | nil | {:error, Error.t()}, Kantoku.Pool.t(), term, keyword) ::
+          :ok | {:error, Error.t()}
+  def cast(:breaker, pool, request, opts), do: Guard.cast(pool, request, opts)
+  def cast({:error, _shed} = refused, _pool, _request, _opts), do: refused
+  def cast(_straight_or_routed, pool, request, opts), do: Calls.cast(pool, request, opts)
 
   # For a worker that is free it is no matter how long one would wait.
   @doc "See `Kantoku.Pool.checkout/2`."
@@ -25,7 +41,7 @@ defmodule Kantoku.Pool.Ways do
   end
 
   defp checkout_past(pool, opts) do
-    case Detours.way(pool, opts) do
+    case Detours.leased(pool, opts) do
       nil -> Leases.checkout(pool, opts)
       :choice -> Leases.routed(pool, opts)
       :breaker -> Guard.checkout(pool, opts)
@@ -67,11 +83,17 @@ defmodule Kantoku.Pool.Ways do
 
   defp run_past(pool, fun, opts) do
     case Detours.way(pool, opts) do
-      nil -> Leases.run(pool, fun, opts)
-      :choice -> Leases.run_routed(pool, fun, opts)
-      :breaker -> Guard.run(pool, fun, opts)
-      :objective -> Measured.run(pool, fun, opts)
-      {:error, _shed} = refused -> refused
+      :trace -> Trace.Pools.run(pool, fun, opts)
+      way -> run(way, pool, fun, opts)
     end
   end
+
+  @doc "A function's run that goes that way."
+  @spec run(Detours.further(), Kantoku.Pool.t(), (pid -> result), keyword) :: {:ok, result} | {:error, Error.t()}
+        when result: term
+  def run(nil, pool, fun, opts), do: Leases.run(pool, fun, opts)
+  def run(:choice, pool, fun, opts), do: Leases.run_routed(pool, fun, opts)
+  def run(:breaker, pool, fun, opts), do: Guard.run(pool, fun, opts)
+  def run(:objective, pool, fun, opts), do: Measured.run(pool, fun, opts)
+  def run({:error, _shed} = refused, _pool, _fun, _opts), do: refused
 end

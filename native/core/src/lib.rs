@@ -12,3 +12,4 @@ pub mod pool;
 pub mod registry;
 pub mod sync;
 pub mod terms;
+pub mod trace;

@@ -34,6 +34,7 @@ rustler::atoms! {
     down,
     direct,
     draining,
+    dropped,
     duplicate,
     each,
     ejected,
@@ -150,6 +151,8 @@ rustler::atoms! {
     slow_start_window,
     spare,
     health,
+    held,
+    kept,
     stale,
     started_at,
     starting,
@@ -184,4 +187,5 @@ rustler::atoms! {
     r#false = "false",
     r#in = "in",
     r#true = "true",
+    spans,
 }

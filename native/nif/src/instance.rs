@@ -154,6 +154,7 @@ pub fn empty(state: &State, opened: Opened) {
     pool_life::close_all(pools);
     breaker::close_all(std::mem::take(&mut *opened.shell.breakers.write()));
     opened.shell.health.close();
+    opened.shell.spans.close();
     drop((kept, seats));
     state.give_back(opened.shell);
 }
@@ -184,6 +185,7 @@ pub fn stats<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     };
     let bytes = opened.shell.registry.bytes();
     let health = opened.shell.health.bytes();
+    let spans = opened.shell.spans.bytes();
     let fields = [
         (atoms::names(), bytes.names),
         (atoms::owners(), bytes.owners),
@@ -191,7 +193,8 @@ pub fn stats<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         (atoms::watches(), bytes.watches),
         (atoms::spare(), bytes.spare),
         (atoms::health(), health),
-        (atoms::bytes(), bytes.total() + health),
+        (atoms::spans(), spans),
+        (atoms::bytes(), bytes.total() + health + spans),
         (atoms::entries(), opened.shell.registry.rows()),
     ];
     map(env, &fields)

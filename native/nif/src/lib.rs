@@ -33,4 +33,5 @@ mod shape;
 mod state;
 mod store;
 mod terms;
+mod trace;
 mod world;

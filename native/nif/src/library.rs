@@ -12,7 +12,7 @@ use rustler::{Encoder, Env, Term};
 use crate::guard::{self, Answer, Entry};
 use crate::{
     beam, breaker, entries, errand, health, instance, lending, owner, pool, pool_life, pool_standing,
-    reading, registry, state, store,
+    reading, registry, state, store, trace,
 };
 
 // The most arguments a function of the table takes.
@@ -208,6 +208,10 @@ functions! {
     disk "store_set_aside" / 2 => store::set_aside;
     cold "store_stats" / 1 => store::stats;
     hot "take_over" / 4 => registry::take_over;
+    cold "trace_counts" / 1 => trace::counts;
+    cold "trace_open" / 3 => trace::open;
+    cold "trace_put" / 2 => trace::put;
+    cold "trace_take" / 2 => trace::take;
     hot "unregister" / 2 => registry::unregister;
     cold "unregister" / 3 => registry::unregister_some;
     cold "unwatch" / 2 => entries::unwatch;

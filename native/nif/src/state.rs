@@ -16,6 +16,7 @@ use kantoku_core::health::Health;
 use kantoku_core::registry::Registry;
 use kantoku_core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use kantoku_core::sync::{Mutex, RwLock};
+use kantoku_core::trace::Ring;
 use rustler::Term;
 use rustler::types::atom::Atom;
 
@@ -50,6 +51,8 @@ pub struct Shell {
     /// The time that its breakers go by.
     pub clock: Clock,
     pub health: Health,
+    /// Finished spans, until they are taken.
+    pub spans: Ring,
 }
 
 /// The processes that owners are linked to, and who listens. Part of one opening, so it carries its generation.
@@ -229,7 +232,11 @@ impl State {
         let held: usize = shells
             .map(|shell| {
                 let named = shell.breakers.read().bytes();
-                size_of::<Shell>() + shell.registry.bytes().total() + named + shell.health.bytes()
+                size_of::<Shell>()
+                    + shell.registry.bytes().total()
+                    + named
+                    + shell.health.bytes()
+                    + shell.spans.bytes()
             })
             .sum();
         self.directory.bytes()
@@ -251,6 +258,7 @@ impl Shell {
             breakers: RwLock::new(Breakers::default()),
             clock: Clock::default(),
             health: Health::default(),
+            spans: Ring::default(),
         }
     }
 }

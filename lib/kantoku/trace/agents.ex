@@ -1,0 +1,93 @@
+defmodule Kantoku.Trace.Agents do
+  # The spans of calls and casts to agents, in the process that makes them, and how the context goes with the message.
+  #
+  # A call's goes in the tag of its `from`, which is nobody's business but `GenServer.reply/2`'s (`:gen.reply/2` of OTP sends the tag
+  # back whatever is behind the alias): so a plain GenServer sees nothing, and whoever knows of it can read it (`carried/1`). A cast has
+  # no such place: only our own server's are wrapped.
+  @moduledoc false
+
+  # `[[:alias | alias] | context]` is how OTP writes a tag that says more than the alias.
+  @dialyzer {:no_improper_lists, call: 4}
+
+  alias Kantoku.Domain.{Launch, Rows}
+  alias Kantoku.Instances
+  alias Kantoku.Trace.{Config, Context, Open}
+
+  require Rows
+
+  @type answer :: {:ok, term} | {:error, Kantoku.Error.t()}
+
+  @doc "Runs `fun` with what is to go with the call, within a span that fails as its answer does."
+  @spec span(Config.t(), Open.subject(), Open.kind(), Context.t() | nil, (Context.t() -> answer)) :: answer
+        when answer: :ok | answer
+  def span(config, subject, kind, parent, fun) do
+    open = Open.begin(config, subject, kind, parent)
+
+    try do
+      fun.(open.context)
+    catch
+      kind, reason ->
+        Open.fail(open, kind, reason, __STACKTRACE__)
+        :erlang.raise(kind, reason, __STACKTRACE__)
+    else
+      {:error, %{reason: reason}} = answer ->
+        Open.finish(open, Atom.to_string(reason))
+        answer
+
+      answer ->
+        Open.finish(open)
+        answer
+    end
+  end
+
+  @doc "As `GenServer.call/3`, with a context."
+  @spec call(pid, term, timeout, Context.t()) :: term
+  def call(pid, request, timeout, context) do
+    alias = :erlang.monitor(:process, pid, alias: :reply_demonitor)
+    send(pid, {:"$gen_call", {self(), [[:alias | alias] | context]}, request})
+
+    receive do
+      {[[:alias | ^alias] | _context], reply} -> reply
+      {:DOWN, ^alias, :process, _pid, reason} -> exit({down(reason, pid), {GenServer, :call, [pid, request, timeout]}})
+    after
+      timeout -> give_up(pid, request, timeout, alias)
+    end
+  end
+
+  defp down(:noconnection, pid), do: {:nodedown, node(pid)}
+  defp down(reason, _pid), do: reason
+
+  # It may have come in this instant.
+  defp give_up(pid, request, timeout, alias) do
+    Process.demonitor(alias, [:flush])
+
+    receive do
+      {[[:alias | ^alias] | _context], reply} -> reply
+    after
+      0 -> exit({:timeout, {GenServer, :call, [pid, request, timeout]}})
+    end
+  end
+
+  @doc "What came with a call, by its `from`. When it was sent is not said."
+  @spec carried(GenServer.from()) :: {Context.t(), nil} | nil
+  def carried({_pid, [[:alias | _alias] | %Context{} = context]}), do: {context, nil}
+  def carried(_from), do: nil
+
+  @doc "As `GenServer.cast/2`, with a context if that agent is one of ours."
+  @spec cast(atom, term, pid, term, Context.t()) :: :ok
+  def cast(instance, id, pid, request, context) do
+    if ours?(instance, id), do: GenServer.cast(pid, wrapped(request, context)), else: GenServer.cast(pid, request)
+  end
+
+  @doc "A request as only our own server understands it."
+  @spec wrapped(term, Context.t()) :: term
+  def wrapped(request, context), do: {:"$kantoku", {:traced, context, System.monotonic_time(), request}}
+
+  defp ours?(instance, id) do
+    {rows, _book} = Instances.tables!(instance)
+    Launch.pulse?(:ets.lookup_element(rows, id, Rows.what_at()))
+  rescue
+    # There is no such agent, or no such instance any more.
+    ArgumentError -> false
+  end
+end

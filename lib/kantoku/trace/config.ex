@@ -1,0 +1,134 @@
+defmodule Kantoku.Trace.Config do
+  # The option `:trace` of an instance together with the variables of the system, checked once; and where those who begin spans find
+  # it. Knows no span.
+  @moduledoc false
+
+  alias Kantoku.Options
+  alias Kantoku.Trace.{Environment, Sampler}
+
+  @schema [
+    disabled: [kind: :boolean, default: false, doc: "nothing is recorded nor handed on (`OTEL_SDK_DISABLED`)."],
+    sampler: [
+      kind: {:one_of, Sampler.names()},
+      default: :parentbased_always_on,
+      doc:
+        "which traces are recorded, decided where one begins: `:always_on`, `:always_off`, `:traceidratio`, or one of these with " <>
+          "`:parentbased_` before its name, which does as whoever called (`OTEL_TRACES_SAMPLER`)."
+    ],
+    ratio: [
+      kind: {:like, "a number from 0 to 1", &__MODULE__.ratio?/1},
+      default: 1.0,
+      doc: "how many of them, for `:traceidratio` and `:parentbased_traceidratio` (`OTEL_TRACES_SAMPLER_ARG`)."
+    ],
+    keep_errors: [
+      kind: {:one_of, [true, false, nil]},
+      default: nil,
+      doc:
+        "whether a span that failed is recorded although its trace is not; `nil`: unless the sampler is `:always_off`."
+    ],
+    keep_slow: [
+      kind: {:positive_or, [:never, nil]},
+      default: nil,
+      doc:
+        "as many ms as a span has to last to be recorded likewise, or `:never`; `nil`: 1_000, unless the sampler is `:always_off`."
+    ],
+    propagators: [
+      kind: {:list, {:one_of, [:tracecontext]}},
+      default: [:tracecontext],
+      doc:
+        "what `Kantoku.Trace.inject/3` writes and `Kantoku.Trace.extract/2` reads; `[]`: nothing (`OTEL_PROPAGATORS`)."
+    ],
+    max_queue_size: [
+      kind: :positive,
+      default: 2_048,
+      doc:
+        "so many finished spans are kept until somebody takes them; further ones are dropped and counted. Default as OpenTelemetry's."
+    ],
+    max_queue_bytes: [kind: :positive, default: 4_194_304, doc: "and so many bytes of them."]
+  ]
+
+  # A span that took longer is slow, in ms.
+  @slow 1_000
+
+  @fields [:sampler, :keep_errors, :slow, :propagators, :max_queue_size, :max_queue_bytes]
+  @enforce_keys @fields
+  defstruct @fields ++ [instance: nil]
+
+  @typedoc "`slow` in native units."
+  @type t :: %__MODULE__{
+          instance: atom,
+          sampler: Sampler.t(),
+          keep_errors: boolean,
+          slow: pos_integer | nil,
+          propagators: [:tracecontext],
+          max_queue_size: pos_integer,
+          max_queue_bytes: pos_integer
+        }
+
+  @doc """
+  Checks the option of an instance, `nil` where it was not given; `nil` where nothing is traced. Options win over variables. Raises
+  `ArgumentError` on a bad one.
+  """
+  @spec new!(keyword | false | nil, variables :: keyword) :: t | nil
+  def new!(opts, variables \\ Environment.options())
+  def new!(false, _variables), do: nil
+  def new!(nil, variables), do: if(variables[:sampler], do: new!([], variables))
+
+  def new!(opts, variables) do
+    _checked = Options.validate!(opts, @schema, "Kantoku, option :trace")
+    made = variables |> Keyword.merge(opts) |> Options.validate!(@schema, "Kantoku, option :trace")
+    if not made.disabled, do: struct!(__MODULE__, made |> Map.merge(kept(made)) |> Map.take(@fields))
+  end
+
+  # Who says "never" means it, but for what they ask for by name.
+  defp kept(%{sampler: sampler} = made) do
+    tail? = sampler != :always_off
+    slow = if made.keep_slow == nil and tail?, do: @slow, else: made.keep_slow
+
+    %{
+      sampler: Sampler.new(sampler, made.ratio),
+      keep_errors: if(made.keep_errors == nil, do: tail?, else: made.keep_errors),
+      slow: if(is_integer(slow), do: System.convert_time_unit(slow, :millisecond, :native))
+    }
+  end
+
+  @doc false
+  def ratio?(ratio), do: is_number(ratio) and ratio >= 0 and ratio <= 1
+
+  @doc "The schema of the options."
+  @spec schema() :: Options.schema()
+  def schema, do: @schema
+
+  @doc "The options as Markdown."
+  @spec docs() :: String.t()
+  def docs, do: Options.docs(@schema)
+
+  # Where it is found: a map of all instances that trace, in one term. There is none as long as none does, and that is all that a call reads
+  # where nothing is traced. It changes where an instance that traces starts or ends.
+
+  @doc "How an instance traces; `nil` where it does not."
+  @spec of(atom) :: t | nil
+  def of(instance) do
+    case :persistent_term.get(__MODULE__, nil) do
+      nil -> nil
+      all -> Map.get(all, instance)
+    end
+  end
+
+  @doc "From now on the instance traces so."
+  @spec publish(atom, t) :: :ok
+  def publish(instance, config), do: change(&Map.put(&1, instance, %{config | instance: instance}))
+
+  @doc "From now on it does not trace."
+  @spec withdraw(atom) :: :ok
+  def withdraw(instance), do: if(of(instance), do: change(&Map.delete(&1, instance)), else: :ok)
+
+  # Of two instances that start at once none is lost.
+  defp change(change) do
+    :global.trans({__MODULE__, self()}, fn -> put(change.(:persistent_term.get(__MODULE__, nil) || %{})) end, [node()])
+    :ok
+  end
+
+  defp put(all) when all == %{}, do: :persistent_term.erase(__MODULE__)
+  defp put(all), do: :persistent_term.put(__MODULE__, all)
+end

@@ -1,0 +1,94 @@
+defmodule Kantoku.Trace.Cuts do
+  # The spans that agents are in, for the case that they do not come out of them: who is killed says nothing any more. Rows, in a table of
+  # the application:
+  #
+  #   {{instance, id}, pid, span}    at work in it, or cut off in it if the process is dead
+  #   {{instance, id}, :over, context, since}    was cut off, and has ended; the next one's first span links to it
+  #
+  # Only of spans that are recorded; and of those that failed by an exception, as that ends an agent. C1: a span that was cut off is handed
+  # in once: by whoever takes its row out of the table.
+  @moduledoc false
+
+  alias Kantoku.Trace.{Context, Finished, Open}
+
+  # So many rows at most; an agent beyond that is not cut off by anybody's account.
+  @most 100_000
+
+  @spec new_table() :: :ok
+  def new_table do
+    :ets.new(__MODULE__, [:named_table, :public, write_concurrency: true])
+    :ok
+  end
+
+  @doc "This agent is in that span."
+  @spec enter(atom, term, Open.t()) :: :ok
+  def enter(instance, id, open) do
+    if :ets.info(__MODULE__, :size) < @most, do: :ets.insert(__MODULE__, {{instance, id}, self(), %{open | outer: nil}})
+    :ok
+  end
+
+  @doc "It came out of it."
+  @spec leave(atom, term) :: :ok
+  def leave(instance, id) do
+    :ets.delete(__MODULE__, {instance, id})
+    :ok
+  end
+
+  @doc "It came out of it by an exception, and so will end."
+  @spec over(atom, term, Context.t()) :: :ok
+  def over(instance, id, context) do
+    :ets.insert(__MODULE__, {{instance, id}, :over, context, System.monotonic_time()})
+    :ok
+  end
+
+  @doc "What the agent's process before this one was cut off in, if it was; its span has ended then."
+  @spec take(atom, term) :: Context.t() | nil
+  def take(instance, id) do
+    case :ets.take(__MODULE__, {instance, id}) do
+      [{_key, :over, context, _since}] -> context
+      [{_key, _pid, open}] -> cut_off(open)
+      [] -> nil
+    end
+  end
+
+  # When it died nobody saw; it is now that it is found.
+  defp cut_off(open) do
+    open = %{open | attributes: [{"kantoku.cut_off", true} | open.attributes]}
+    Finished.hand_in(open, System.monotonic_time(), "cut_off", nil)
+    open.context
+  end
+
+  @doc """
+  Ends the spans of an instance's agents that died in them and did not come back for so long, and forgets whom nobody came to link to; in
+  native units.
+  """
+  @spec sweep(atom, patience :: integer) :: :ok
+  def sweep(instance, patience) do
+    long_ago = System.monotonic_time() - patience
+    for {key, pid} <- of(instance), gone?(pid), do: give_up(key, long_ago)
+    :ok
+  end
+
+  # An id of a user's may be anything, so it is compared and never part of a pattern.
+  defp of(instance) do
+    mine = {:==, {:element, 1, {:element, 1, :"$_"}}, {:const, instance}}
+    :ets.select(__MODULE__, [{:_, [mine], [{{{:element, 1, :"$_"}, {:element, 2, :"$_"}}}]}])
+  end
+
+  defp gone?(:over), do: true
+  defp gone?(pid), do: not Process.alive?(pid)
+
+  defp give_up(key, long_ago) do
+    case :ets.lookup(__MODULE__, key) do
+      [{_key, :over, _context, since}] when since < long_ago -> :ets.delete(__MODULE__, key)
+      [{_key, pid, %{begun: begun}}] when pid != :over and begun < long_ago -> end_late(key)
+      _younger -> :ok
+    end
+  end
+
+  # Who comes back after all finds where it was cut off.
+  defp end_late({instance, id} = key) do
+    context = take(instance, id)
+    if context, do: :ets.insert_new(__MODULE__, {key, :over, context, System.monotonic_time()})
+  end
+end

@@ -1,0 +1,87 @@
+defmodule Kantoku.Trace.Pools do
+  # The spans of requests to a pool, in the process that makes them: a detour around all others. A request for an agent of ours takes
+  # its context with it; any other worker is sent what it always was. Knows no worker.
+  @moduledoc false
+
+  alias Kantoku.Domain.{Launch, Rows}
+  alias Kantoku.Pool.{Detours, Ways, Worker}
+  alias Kantoku.Trace.{Agents, Config, Context, Open}
+
+  require Rows
+
+  @doc "Has a pool's requests make this detour, if its instance traces; whether they do."
+  @spec set(Kantoku.Pool.t(), Kantoku.Pool.Config.t()) :: boolean
+  def set({instance, _name} = pool, config) do
+    traced? = Config.of(instance) != nil
+    if traced?, do: Detours.put(:trace, pool, {:ours, ours?(instance, config)}), else: forget(pool)
+    traced?
+  end
+
+  @spec forget(Kantoku.Pool.t()) :: :ok
+  def forget(pool), do: Detours.erase(:trace, pool)
+
+  # Whether the workers are processes of our own server, which unwraps what it is sent.
+  defp ours?(instance, config) do
+    Rows.row(what: what) = Worker.wish(instance, config, 0)
+    Launch.pulse?(what)
+  end
+
+  @doc "As `Kantoku.Pool.call/3`."
+  @spec call(Kantoku.Pool.t(), term, keyword) :: {:ok, term} | {:error, Kantoku.Error.t()}
+  def call(pool, request, opts) do
+    span(pool, opts, :client, fn context ->
+      Ways.call(Detours.untraced(pool, opts), pool, sent(pool, request, context), opts)
+    end)
+  end
+
+  @doc "As `Kantoku.Pool.cast/3`."
+  @spec cast(Kantoku.Pool.t(), term, keyword) :: :ok | {:error, Kantoku.Error.t()}
+  def cast(pool, request, opts) do
+    span(pool, opts, :producer, fn context ->
+      Ways.cast(Detours.beyond(pool, opts), pool, sent(pool, request, context), opts)
+    end)
+  end
+
+  @doc "As `Kantoku.Pool.run/3`; when its turn came is an event."
+  @spec run(Kantoku.Pool.t(), (pid -> result), keyword) :: {:ok, result} | {:error, Kantoku.Error.t()}
+        when result: term
+  def run(pool, fun, opts) when is_function(fun, 1) do
+    span(pool, opts, :client, fn _context ->
+      asked = System.monotonic_time()
+
+      granted = fn worker ->
+        Open.event("kantoku.taken_up", "kantoku.wait": Open.seconds(System.monotonic_time() - asked))
+        fun.(worker)
+      end
+
+      Ways.run(Detours.untraced(pool, opts), pool, granted, opts)
+    end)
+  end
+
+  # The pool may have been opened by an instance that traced, which this one does not.
+  defp span({instance, name}, opts, kind, request) do
+    case Config.of(instance) do
+      nil -> request.(nil)
+      config -> Agents.span(config, {:pool, name}, kind, parent(opts), request)
+    end
+  end
+
+  # A bad option is for those to refuse who read all of them.
+  defp parent([_ | _] = opts) do
+    case List.keyfind(opts, :trace, 0) do
+      {:trace, %Context{} = context} -> context
+      _none -> nil
+    end
+  end
+
+  defp parent(_none), do: nil
+
+  defp sent(_pool, request, nil), do: request
+
+  defp sent(pool, request, context) do
+    case Detours.get(:trace, pool) do
+      {:ours, true} -> Agents.wrapped(request, context)
+      _other -> request
+    end
+  end
+end

@@ -1,0 +1,51 @@
+defmodule Kantoku.Trace.Sampler do
+  # Whether a trace is recorded, decided where it begins: the six samplers of OpenTelemetry's specification, by its names.
+  # Knows no span.
+  @moduledoc false
+
+  import Bitwise
+  alias Kantoku.Trace.Context
+
+  # What a ratio is of: the upper 56 of the lower 64 bits of a trace's id. So who looks at 63 of them, as other SDKs do, decides alike.
+  @whole 1 <<< 56
+
+  @type root :: :always_on | :always_off | {:below, non_neg_integer}
+  @typedoc "What decides where there is no parent, or where no parent is asked."
+  @type t :: {:parentbased | :always, root}
+
+  @names [
+    :always_on,
+    :always_off,
+    :traceidratio,
+    :parentbased_always_on,
+    :parentbased_always_off,
+    :parentbased_traceidratio
+  ]
+
+  @doc "The names that a sampler may have."
+  @spec names() :: [atom]
+  def names, do: @names
+
+  @doc "A sampler by its name, and the ratio of those that have one."
+  @spec new(atom, number) :: t
+  def new(:always_on, _ratio), do: {:always, :always_on}
+  def new(:always_off, _ratio), do: {:always, :always_off}
+  def new(:traceidratio, ratio), do: {:always, below(ratio)}
+  def new(:parentbased_always_on, _ratio), do: {:parentbased, :always_on}
+  def new(:parentbased_always_off, _ratio), do: {:parentbased, :always_off}
+  def new(:parentbased_traceidratio, ratio), do: {:parentbased, below(ratio)}
+
+  defp below(ratio) when ratio >= 1, do: :always_on
+  defp below(ratio), do: {:below, trunc(ratio * @whole)}
+
+  @doc "Whether a new trace of that id is recorded."
+  @spec root?(t, {non_neg_integer, non_neg_integer, non_neg_integer}) :: boolean
+  def root?({_whose, :always_on}, _trace), do: true
+  def root?({_whose, :always_off}, _trace), do: false
+  def root?({_whose, {:below, bound}}, {_upper, middle, lower}), do: (middle <<< 24 ||| lower >>> 8) < bound
+
+  @doc "Whether a span below another is."
+  @spec child?(t, Context.t()) :: boolean
+  def child?({:parentbased, _root}, %{sampled: sampled}), do: sampled
+  def child?(sampler, %{trace: trace}), do: root?(sampler, trace)
+end

@@ -1,0 +1,347 @@
+import Kantoku.EachEngine
+
+each_engine Kantoku.TraceTest do
+  import Kantoku.InstanceCase
+  import Kantoku.TestOwner, only: [eventually: 1, kill: 1]
+  import Kantoku.Tracing
+
+  alias Kantoku.{Pool, Trace}
+  alias Kantoku.Trace.Context
+  alias Kantoku.Tracing.{Plain, Relay}
+
+  @always [sampler: :always_on]
+
+  defp traced!(opts \\ [], trace \\ @always), do: start!([engine: @engine, trace: trace] ++ opts)
+
+  defp relay!(instance, id) do
+    {:ok, pid} = Kantoku.start_agent(instance, Relay, id: id)
+    pid
+  end
+
+  defp plain!(instance, id) do
+    {:ok, pid} = Kantoku.start_agent(instance, {Plain, []}, id: id)
+    pid
+  end
+
+  describe "calls to agents" do
+    test "have a span of who calls and one of who serves, named as OpenTelemetry has it" do
+      instance = traced!()
+      relay!(instance, "ada")
+      assert Kantoku.call(instance, "ada", :hello) == {:ok, :hello}
+      spans = spans(instance, 2)
+      calling = span(spans, "invoke_agent ada", :client)
+      serving = span(spans, "invoke_agent ada", :internal)
+      assert calling.parent_id == nil and below?(serving, calling)
+      assert calling.sampled and calling.status == :unset and calling.links == []
+      assert calling.started_at <= serving.started_at and calling.ended_at >= calling.started_at
+
+      assert %{
+               "gen_ai.operation.name" => "invoke_agent",
+               "gen_ai.agent.name" => "ada",
+               "gen_ai.agent.id" => id
+             } = calling.attributes
+
+      assert id =~ "ada" and abs(calling.started_at - System.os_time(:nanosecond)) < 60_000_000_000
+      assert Trace.context() == nil
+    end
+
+    test "through agents and a pool are one line, over every hop" do
+      pools = [[name: :writers, worker: {Relay, []}, target: 1]]
+      instance = traced!(pools: pools)
+      for id <- ["a", "b"], do: relay!(instance, id)
+      action = {:call, instance, "b", {:pool, {instance, :writers}, :write}}
+      assert {:ok, {:ok, {:ok, :write}}} = Kantoku.call(instance, "a", action)
+      spans = spans(instance, 6)
+      assert length(spans) == 6 and spans |> Enum.map(& &1.trace_id) |> Enum.uniq() |> length() == 1
+
+      line = [
+        span(spans, "invoke_agent a", :client),
+        span(spans, "invoke_agent a", :internal),
+        span(spans, "invoke_agent b", :client),
+        span(spans, "invoke_agent b", :internal),
+        span(spans, "invoke_agent writers", :client),
+        Enum.find(spans, &(&1.name =~ "{:pool, :writers"))
+      ]
+
+      for [above, below] <- Enum.chunk_every(line, 2, 1, :discard), do: assert(below?(below, above))
+      assert [{_at, "kantoku.taken_up", %{"kantoku.wait" => wait}} | _] = List.last(line).events
+      assert wait >= 0
+    end
+
+    test "that fail say why" do
+      instance = traced!()
+      relay!(instance, "ada")
+      assert {:error, %{reason: :not_found}} = Kantoku.call(instance, "nobody", :hello)
+      assert {:error, %{reason: :crashed}} = Kantoku.call(instance, "ada", :crash)
+      spans = spans(instance, 3)
+      assert %{status: :error, attributes: %{"error.type" => "not_found"}} = span(spans, "invoke_agent nobody", :client)
+      assert %{status: :error, attributes: %{"error.type" => "crashed"}} = span(spans, "invoke_agent ada", :client)
+      serving = span(spans, "invoke_agent ada", :internal)
+      assert %{status: :error, attributes: %{"error.type" => "RuntimeError"}} = serving
+      assert [{_at, "exception", %{"exception.type" => "RuntimeError"}}] = serving.events
+    end
+
+    test "time out and exit as they did" do
+      instance = traced!()
+      pid = relay!(instance, "ada")
+      assert {:error, %{reason: :timeout}} = Kantoku.call(instance, "ada", {:hold, self()}, 1)
+      assert_receive {:held, ^pid}
+      send(pid, :go_on)
+      assert Kantoku.call(instance, "ada", :now, timeout: 5_000) == {:ok, :now}
+      refute_received _late
+    end
+
+    test "a cast is below who sent it, and is no part of their time" do
+      instance = traced!()
+      relay!(instance, "ada")
+      test = self()
+      assert Kantoku.cast(instance, "ada", {:run, fn -> send(test, :cast) end}) == :ok
+      assert_receive :cast
+      spans = spans(instance, 2)
+      assert below?(span(spans, "invoke_agent ada", :internal), span(spans, "invoke_agent ada", :producer))
+    end
+
+    test "come below the context that is given, or is current" do
+      instance = traced!()
+      relay!(instance, "ada")
+      {:ok, context} = Context.parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "acme=1")
+      {:ok, _} = Kantoku.call(instance, "ada", :hello, trace: context)
+      {:ok, _} = Trace.with_context(context, fn -> Kantoku.call(instance, "ada", :hello) end)
+      :ok = Kantoku.cast(instance, "ada", :hello, trace: context)
+      spans = spans(instance, 6)
+      assert Enum.all?(spans, &(&1.trace_id == "0af7651916cd43dd8448eb211c80319c" and &1.state == "acme=1"))
+      assert Enum.count(spans, &(&1.parent_id == "b7ad6b7169203331")) == 3
+
+      assert_raise ArgumentError, ~r/trace: a Kantoku.Trace.Context/, fn ->
+        Kantoku.call(instance, "ada", 1, trace: "00")
+      end
+
+      assert_raise ArgumentError, ~r/:unknown/, fn -> Kantoku.call(instance, "ada", 1, unknown: 1) end
+    end
+
+    test "leave what a plain process sees as it is" do
+      instance = traced!()
+      pid = plain!(instance, "plain")
+      for request <- [:hello, {:a, 1}, nil], do: assert(Kantoku.call(instance, "plain", request) == {:ok, request})
+      assert {:ok, nil} = Kantoku.call(instance, "plain", :where)
+      {:ok, carried} = Kantoku.call(instance, "plain", :carried)
+      [last | _] = instance |> spans(5) |> Enum.reverse()
+      assert Context.span_id(carried) == last.span_id
+      assert GenServer.call(pid, :carried) == nil
+      :ok = Kantoku.cast(instance, "plain", {:tell, self()})
+      test = self()
+      assert_receive {:cast, {:tell, ^test}, nil}
+    end
+  end
+
+  describe "requests to pools" do
+    defp pooled!(pool, trace \\ @always), do: {traced!([pools: [[name: :workers, target: 1] ++ pool]], trace), :workers}
+
+    test "of plain workers have the span of who asks, and send what they always sent" do
+      {instance, _} = pool = pooled!(worker: {Plain, []})
+      assert Pool.call(pool, :hello) == {:ok, :hello}
+      assert Pool.call(pool, :hello, timeout: 1_000, replies: :fast) == {:ok, :hello}
+      assert Pool.call(pool, :where) == {:ok, nil}
+      assert Pool.run(pool, &GenServer.call(&1, :hello)) == {:ok, :hello}
+      assert Pool.cast(pool, {:tell, self()}) == :ok
+      assert_receive {:cast, {:tell, _}, nil}
+      spans = spans(instance, 5)
+      assert Enum.map(spans, & &1.kind) == [:client, :client, :client, :client, :producer]
+      assert Enum.all?(spans, &(&1.name == "invoke_agent workers" and &1.attributes["kantoku.pool"] == "workers"))
+      assert [{_at, "kantoku.taken_up", %{"kantoku.wait" => wait}}] = Enum.at(spans, 3).events
+      assert wait >= 0
+    end
+
+    test "that wait say so, and from when on; refused ones why" do
+      {instance, _} = pool = pooled!(worker: {Relay, []}, max_queue: 1)
+      test = self()
+      first = Task.async(fn -> Pool.call(pool, {:hold, test}) end)
+      assert_receive {:held, worker}
+      second = Task.async(fn -> Pool.call(pool, :second) end)
+      eventually(fn -> match?({:ok, %{queue: 1}}, Pool.status(pool)) end)
+      assert {:error, %{reason: :queue_full}} = Pool.call(pool, :third)
+      send(worker, :go_on)
+      assert Task.await_many([first, second]) == [ok: :went_on, ok: :second]
+      spans = spans(instance, 5)
+      assert [queued] = for(span <- spans, {_, "kantoku.queued", _} <- span.events, do: span)
+      served = Enum.find(spans, &(&1.parent_id == queued.span_id))
+      assert {_, _, %{"kantoku.wait" => wait}} = List.keyfind(served.events, "kantoku.taken_up", 1)
+      assert wait > 0
+      assert [_] = for(%{attributes: %{"error.type" => "queue_full"}} = span <- spans, do: span)
+    end
+
+    test "of a pool with a breaker and an objective are traced around these" do
+      {instance, _} = pool = pooled!(worker: {Plain, []}, breaker: [])
+      :ok = Kantoku.SLO.put(instance, name: :calls, pool: :workers, target: 99)
+      {:ok, context} = Context.parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+      assert Pool.call(pool, :hello, trace: context) == {:ok, :hello}
+      assert Pool.run(pool, &GenServer.call(&1, :hello), trace: context) == {:ok, :hello}
+      assert {:ok, lease} = Pool.checkout(pool)
+      assert Pool.checkin(lease) == :ok
+      assert [one, other] = spans(instance, 2)
+      assert one.parent_id == "b7ad6b7169203331" and other.parent_id == one.parent_id
+      assert_raise ArgumentError, ~r/:trace/, fn -> Pool.call(pool, :hello, trace: "no context") end
+      assert_raise ArgumentError, ~r/keyword list/, fn -> Pool.call(pool, :hello, :no_options) end
+      assert Trace.context() == nil
+    end
+  end
+
+  describe "spans of one's own" do
+    test "are below the current one, and say what they are told" do
+      instance = traced!()
+      relay!(instance, "ada")
+
+      own = fn ->
+        Trace.span("load", %{"app.tenant" => "acme", size: 3, list: [1]}, fn ->
+          Trace.add_event("half way", done: 0.5)
+          Trace.set_attributes(size: 4)
+          Trace.set_error(:partial)
+          Trace.inject([{"Traceparent", "old"}, {"accept", "all"}], instance)
+        end)
+      end
+
+      {:ok, headers} = Kantoku.call(instance, "ada", {:run, own})
+      spans = spans(instance, 3)
+      load = span(spans, "load", :internal)
+      assert below?(load, span(spans, "invoke_agent ada", :internal))
+      assert %{"app.tenant" => "acme", "size" => 4, "list" => "[1]", "error.type" => "partial"} = load.attributes
+      assert [{_at, "half way", %{"done" => 0.5}}] = load.events
+      assert load.status == :error
+      assert {"traceparent", "00-#{load.trace_id}-#{load.span_id}-03"} in headers and length(headers) == 2
+    end
+
+    test "begin a trace where an instance is named, and none where nothing is current" do
+      instance = traced!()
+      assert Trace.span("nowhere", fn -> Trace.context() end) == nil
+
+      {outer, inner} =
+        Trace.span(instance, "outer", [], fn -> {Trace.context(), Trace.span("inner", &Trace.context/0)} end)
+
+      assert outer.trace == inner.trace and outer.span != inner.span
+      assert_raise RuntimeError, fn -> Trace.span(instance, "fails", [], fn -> raise "no" end) end
+      assert catch_throw(Trace.span(instance, "throws", [], fn -> throw(:ball) end)) == :ball
+      assert Trace.context() == nil
+      spans = spans(instance, 4)
+      assert %{attributes: %{"error.type" => "RuntimeError"}} = span(spans, "fails", :internal)
+      assert %{attributes: %{"error.type" => "throw"}} = span(spans, "throws", :internal)
+    end
+
+    test "are cut to size" do
+      instance = traced!()
+
+      Trace.span(instance, "large", for(n <- 1..300, do: {"k#{n}", String.duplicate("é", 10_000)}), fn ->
+        for n <- 1..300, do: Trace.add_event("e#{n}")
+        Trace.set_attributes(%{"bytes" => <<255, 254>>, "large" => 2 ** 80, "pid" => self()})
+      end)
+
+      assert [span] = spans(instance, 1)
+      assert map_size(span.attributes) == 128 and length(span.events) == 128
+      assert Enum.all?(span.attributes, fn {_, value} -> String.valid?(value) and byte_size(value) <= 4_096 end)
+      assert hd(span.events) |> elem(1) == "e1"
+    end
+  end
+
+  describe "sampling" do
+    test "decides for the whole trace, and what is not sampled leaves nothing" do
+      instance = traced!([], sampler: :parentbased_always_off)
+      relay!(instance, "a")
+      relay!(instance, "b")
+      where = {:run, fn -> Trace.context() end}
+      assert {:ok, {:ok, context}} = Kantoku.call(instance, "a", {:call, instance, "b", where})
+      refute context.sampled
+      assert Trace.status(instance) == {:ok, %{held: 0, bytes: 0, kept: 0, dropped: 0, taken: 0}}
+      {:ok, sampled} = Context.parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+      {:ok, {:ok, _}} = Kantoku.call(instance, "a", {:call, instance, "b", :hello}, trace: sampled)
+      assert length(spans(instance, 4)) == 4
+    end
+
+    test "keeps errors and slow ones all the same, whole from the root" do
+      instance = traced!([], sampler: :parentbased_always_off, keep_slow: 20)
+      relay!(instance, "a")
+      relay!(instance, "b")
+      {:error, _} = Kantoku.call(instance, "nobody", :hello)
+
+      assert [%{sampled: false, attributes: %{"kantoku.kept" => "error", "error.type" => "not_found"}}] =
+               spans(instance, 1)
+
+      slow = {:run, fn -> receive(do: (:never -> :ok), after: (25 -> :ok)) end}
+      {:ok, _} = Kantoku.call(instance, "a", {:call, instance, "b", slow})
+      {:ok, _} = Kantoku.call(instance, "a", {:call, instance, "b", :quick})
+      spans = spans(instance, 4)
+      assert length(spans) == 4 and Enum.all?(spans, &(&1.attributes["kantoku.kept"] == "slow"))
+      for [above, below] <- Enum.chunk_every(spans, 2, 1, :discard), do: assert(below?(below, above))
+    end
+
+    test "is off by default, and then nothing is handed on" do
+      instance = start!(engine: @engine)
+      relay!(instance, "ada")
+      {:ok, context} = Context.parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+      assert {:ok, nil} = Kantoku.call(instance, "ada", {:run, &Trace.context/0}, trace: context)
+      assert Trace.span(instance, "off", [], &Trace.context/0) == nil
+      assert Trace.take(instance) == []
+      assert Trace.inject([], instance, context) == [] and Trace.extract([{"traceparent", "x"}], instance) == nil
+      assert {:error, %{reason: :not_running}} = Trace.take(:"#{instance}_of_nobody")
+    end
+  end
+
+  describe "an agent that is cut off" do
+    test "by a kill: its span ends all the same, and its successor's first links to it" do
+      instance = traced!()
+      pid = relay!(instance, "ada")
+      test = self()
+      caller = Task.async(fn -> Kantoku.call(instance, "ada", {:hold, test}) end)
+      assert_receive {:held, ^pid}
+      kill(pid)
+      assert {:error, %{reason: :crashed}} = Task.await(caller)
+      back!(instance, "ada", pid)
+      {:ok, :hello} = Kantoku.call(instance, "ada", :hello)
+      spans = spans(instance, 4)
+      [cut] = for(%{attributes: %{"error.type" => "cut_off", "kantoku.cut_off" => true}} = span <- spans, do: span)
+      [crashed] = for(%{attributes: %{"error.type" => "crashed"}} = span <- spans, do: span)
+      assert below?(cut, crashed) and cut.status == :error
+      [linked] = for(%{links: [_ | _]} = span <- spans, do: span)
+      assert linked.links == [{cut.trace_id, cut.span_id}] and linked.kind == :internal
+      {:ok, :hello} = Kantoku.call(instance, "ada", :hello)
+      assert Enum.all?(spans(instance, 2), &(&1.links == []))
+    end
+
+    test "by an exception is linked to as well, also if only its failure was kept" do
+      for sampler <- [:always_on, :parentbased_always_off] do
+        instance = traced!([], sampler: sampler)
+        pid = relay!(instance, "ada")
+        {:error, %{reason: :crashed}} = Kantoku.call(instance, "ada", :crash)
+        back!(instance, "ada", pid)
+        failed = instance |> spans(2) |> span("invoke_agent ada", :internal)
+        {:ok, sampled} = Context.parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        {:ok, :hello} = Kantoku.call(instance, "ada", :hello, trace: sampled)
+        serving = instance |> spans(2) |> span("invoke_agent ada", :internal)
+        assert serving.links == [{failed.trace_id, failed.span_id}]
+      end
+    end
+  end
+
+  test "a buffer that is full drops and counts, and what is called is none the slower for it" do
+    instance = traced!([], sampler: :always_on, max_queue_size: 3)
+    relay!(instance, "ada")
+    for n <- 1..5, do: assert(Kantoku.call(instance, "ada", n) == {:ok, n})
+    eventually(fn -> match?({:ok, %{held: 3, kept: 3, dropped: 7}}, Trace.status(instance)) end)
+    assert length(Trace.take(instance)) == 3
+  end
+
+  test "the Logger knows the agent and, while a recorded span is current, the trace" do
+    instance = traced!()
+    relay!(instance, "ada")
+    {:ok, metadata} = Kantoku.call(instance, "ada", {:run, fn -> {Logger.metadata(), Trace.context()} end})
+    {metadata, context} = metadata
+    assert metadata[:instance] == instance and metadata[:agent] == "ada"
+    assert metadata[:trace_id] == Context.trace_id(context) and metadata[:span_id] == Context.span_id(context)
+    {:ok, quiet} = Kantoku.call(instance, "ada", {:run, fn -> Trace.with_context(nil, &Logger.metadata/0) end})
+    assert quiet[:agent] == "ada"
+    assert Logger.metadata()[:trace_id] == nil
+  end
+end
+
+defmodule Kantoku.TraceDocTest do
+  use ExUnit.Case, async: true
+  doctest Kantoku.Trace
+end
