@@ -131,6 +131,9 @@ defmodule Kantoku.Nonsense do
   defp shape(:health_report, 5), do: [:instance, :node, :small, :health_outcome, :now]
   defp shape(name, 3) when name in [:health_beat, :health_put_off], do: [:instance, :node, :small]
   defp shape(:health_look, 5), do: [:instance, :small, :number, :small, :now]
+  defp shape(:trace_open, 3), do: [:instance, :number, :bytes]
+  defp shape(:trace_put, 2), do: [:instance, :span]
+  defp shape(:trace_take, 2), do: [:instance, :number]
   defp shape(:store_open, 2), do: [:path, :store_options]
 
   defp shape(name, 6) when name in [:store_put, :store_put_large],
@@ -220,6 +223,18 @@ defmodule Kantoku.Nonsense do
       {:group, :rand.uniform(100)},
       {:agent, [{fitting(:small), kind, 1, fitting(:number)}]}
     ])
+  end
+
+  defp fitting(:bytes), do: :rand.uniform(5_000)
+  defp fitting(:trace), do: {:rand.uniform(1 <<< 62), :rand.uniform(100)}
+  defp fitting(:attributes), do: for(_ <- 1..3, do: {"key", Enum.random([1, 0.5, true, "value", anything(1)])})
+
+  defp fitting(:span) do
+    events = for _ <- 1..2, do: {fitting(:small), "event", fitting(:attributes)}
+    links = for _ <- 1..2, do: {fitting(:trace), fitting(:small), 1, ""}
+
+    {fitting(:trace), fitting(:number), fitting(:small), 1, "", "name", Enum.random([1, 5, 9]), fitting(:small), fitting(:small),
+     Enum.random([0, 2, 4]), fitting(:attributes), events, links}
   end
 
   defp fitting(:small), do: :rand.uniform(50) - 1
