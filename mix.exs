@@ -129,12 +129,14 @@ defmodule Kantoku.MixProject do
           Kantoku.Jido.Storage
         ],
         "Events and errors": [Kantoku.Telemetry, Kantoku.Error],
+        Traces: [Kantoku.Trace, Kantoku.Trace.Context, Kantoku.Trace.Span],
         Engines: [
           Kantoku.Engine,
           Kantoku.Engine.Pools,
           Kantoku.Engine.Pools.Standing,
           Kantoku.Engine.Breakers,
           Kantoku.Engine.Health,
+          Kantoku.Engine.Traces,
           Kantoku.Engine.Elixir,
           Kantoku.Native
         ]

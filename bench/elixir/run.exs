@@ -5,7 +5,7 @@ root = __DIR__
 # Jido's agents are measured where Jido is to be had.
 jido = if Kantoku.Jido.compiled?(), do: ",jido", else: ""
 
-[root, "{harness,registry,lifecycle,pool,overload,breaker,health,scaling,checks#{jido}}", "*.ex"]
+[root, "{harness,registry,lifecycle,pool,overload,breaker,health,scaling,telemetry,checks#{jido}}", "*.ex"]
 |> Path.join()
 |> Path.wildcard()
 |> Kernel.ParallelCompiler.compile(return_diagnostics: true)

@@ -13,6 +13,7 @@ defmodule Bench.Console do
     Bench.Breakers,
     Bench.Healths,
     Bench.Scaling,
+    Bench.Telemetry,
     Bench.Checks
   ]
   @suites if Kantoku.Jido.compiled?(), do: @suites ++ [Bench.JidoAgents], else: @suites
@@ -20,7 +21,7 @@ defmodule Bench.Console do
   @usage """
   bin/bench [NAME...] [--quick] [--engine native|elixir] [--only PATTERN] [--rounds N] [--control]
 
-    NAME       registry, lifecycle, pool, fairness, overload, breaker, health, scaling, checks, with Jido also jido; all of them if none is named
+    NAME       registry, lifecycle, pool, fairness, overload, breaker, health, scaling, telemetry, checks, with Jido also jido; all of them if none is named
     --quick    3 rounds and smaller sizes, to see that it works
     --engine   which engine keeps the facts on our side
     --only     only comparisons whose name matches this regular expression
