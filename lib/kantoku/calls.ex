@@ -24,23 +24,23 @@ defmodule Kantoku.Calls do
     Trace.Agents.span(config, {:agent, id}, :client, parent, &counted(instance, id, request, timeout, &1))
   end
 
-  defp counted(instance, id, request, timeout, context) do
+  defp counted(instance, id, request, timeout, place) do
     case Watch.types(instance) do
-      nil -> ask(instance, id, request, timeout, context)
-      types -> Watch.agent(types, instance, id, fn -> ask(instance, id, request, timeout, context) end)
+      nil -> ask(instance, id, request, timeout, place)
+      types -> Watch.agent(types, instance, id, fn -> ask(instance, id, request, timeout, place) end)
     end
   end
 
-  defp ask(instance, id, request, timeout, context) do
+  defp ask(instance, id, request, timeout, place) do
     with {:ok, pid} <- admitted(instance, id),
          do:
            attempt(instance, id, timeout, fn ->
-             Pulse.awaiting(pid, fn -> exchange(pid, request, timeout, context) end)
+             Pulse.awaiting(pid, fn -> exchange(pid, request, timeout, place) end)
            end)
   end
 
   defp exchange(pid, request, timeout, nil), do: GenServer.call(pid, request, timeout)
-  defp exchange(pid, request, timeout, context), do: Trace.Agents.call(pid, request, timeout, context)
+  defp exchange(pid, request, timeout, place), do: Trace.Agents.call(pid, request, timeout, place)
 
   defp options!(opts, known) do
     for {option, value} <- opts, option not in known or not fits?(option, value) do
@@ -49,7 +49,7 @@ defmodule Kantoku.Calls do
               "timeout: ms or :infinity, trace: a Kantoku.Trace.Context or nil - got: #{inspect(value)}"
     end
 
-    {Keyword.get(opts, :timeout, @timeout), opts[:trace]}
+    {Keyword.get(opts, :timeout, @timeout), Trace.Open.from_context(opts[:trace])}
   end
 
   defp fits?(:timeout, timeout), do: timeout == :infinity or (is_integer(timeout) and timeout >= 0)
@@ -73,8 +73,8 @@ defmodule Kantoku.Calls do
     end
   end
 
-  defp told(instance, id, request, context),
-    do: tell(instance, id, &Trace.Agents.cast(instance, id, &1, request, context))
+  defp told(instance, id, request, place),
+    do: tell(instance, id, &Trace.Agents.cast(instance, id, &1, request, place))
 
   defp tell(instance, id, send), do: with({:ok, pid} <- admitted(instance, id), do: send.(pid))
 

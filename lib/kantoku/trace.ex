@@ -54,6 +54,8 @@ defmodule Kantoku.Trace do
   alias Kantoku.Error
   alias Kantoku.Trace.{Agents, Config, Context, Open, Span}
 
+  import Open, only: [open: 1]
+
   @typedoc "Names and values of what is said of a span. A value that is no text, number or boolean is shown as `inspect/1` does."
   @type attributes :: %{optional(String.t() | atom) => term} | keyword
 
@@ -69,7 +71,7 @@ defmodule Kantoku.Trace do
   @spec span(String.t(), attributes, (() -> result)) :: result when result: term
   def span(name, attributes \\ [], fun) when is_binary(name) and is_function(fun, 0) do
     case Open.current() do
-      %Open{config: config} -> run(config, name, attributes, fun)
+      open(config: config) -> run(config, name, attributes, fun)
       _none -> fun.()
     end
   end
@@ -84,9 +86,7 @@ defmodule Kantoku.Trace do
   end
 
   defp run(config, name, attributes, fun) do
-    open = Open.begin(config, name, :internal)
-    set_attributes(attributes)
-    Open.within(open, fun)
+    Open.within(Open.begin(config, name, :internal, nil, Enum.reverse(attributes)), fun)
   end
 
   @doc "Says something of the current span; the last of a name counts. Without one it does nothing."
@@ -99,13 +99,13 @@ defmodule Kantoku.Trace do
 
   @doc "Says that the current span failed, and how: its `error.type`. Without one it does nothing."
   @spec set_error(atom | String.t()) :: :ok
-  def set_error(type), do: Open.change(&%{&1 | error: to_string(type)})
+  def set_error(type), do: Open.set_error(to_string(type))
 
   # Contexts -----------------------------------------------------------------------------------------------------------------
 
   @doc "Where this process is in a trace, if it is anywhere."
   @spec context() :: Context.t() | nil
-  def context, do: Open.context()
+  def context, do: Open.to_context(Open.here())
 
   @doc """
   Runs `fun` where `context` is current: one that came from outside, or another process's.
@@ -115,7 +115,7 @@ defmodule Kantoku.Trace do
   """
   @spec with_context(Context.t() | nil, (() -> result)) :: result when result: term
   def with_context(context, fun) when is_function(fun, 0) and (context == nil or is_struct(context, Context)) do
-    outer = Open.put(context)
+    outer = Open.put(Open.from_context(context))
 
     try do
       fun.()
@@ -182,7 +182,7 @@ defmodule Kantoku.Trace do
       end
   """
   @spec carried(GenServer.from()) :: Context.t() | nil
-  def carried(from), do: with({context, nil} <- Agents.carried(from), do: context)
+  def carried(from), do: with({place, nil} <- Agents.carried(from), do: Open.to_context(place))
 
   # What was recorded --------------------------------------------------------------------------------------------------------
 

@@ -67,7 +67,7 @@ defmodule Kantoku.TraceContextPropertyTest do
     lower = trace |> Bitwise.band(Bitwise.bsl(1, 64) - 1) |> Bitwise.bsr(1)
     # Within what 56 bits tell apart.
     gap = lower - ratio * Bitwise.bsl(1, 63)
-    alike = Sampler.child?(Sampler.new(:traceidratio, ratio), context) == sampled
+    alike = Sampler.child?(Sampler.new(:traceidratio, ratio), context.trace, false) == sampled
     alike and (abs(gap) <= 1024 or sampled == gap < 0)
   end
 end

@@ -233,8 +233,8 @@ defmodule Kantoku.Nonsense do
     events = for _ <- 1..2, do: {fitting(:small), "event", fitting(:attributes)}
     links = for _ <- 1..2, do: {fitting(:trace), fitting(:small), 1, ""}
 
-    {fitting(:trace), fitting(:number), fitting(:small), 1, "", "name", Enum.random([1, 5, 9]), fitting(:small), fitting(:small),
-     Enum.random([0, 2, 4]), fitting(:attributes), events, links}
+    {fitting(:trace), fitting(:number), fitting(:small), 1, "", "name", Enum.random([1, 5, 9]), fitting(:small),
+     fitting(:small), Enum.random([0, 2, 4]), fitting(:attributes), events, links}
   end
 
   defp fitting(:small), do: :rand.uniform(50) - 1

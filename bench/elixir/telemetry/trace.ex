@@ -76,7 +76,9 @@ defmodule Bench.Telemetry.Trace do
       name: name,
       unit: "µs",
       does: does,
-      run: fn ways -> for {way, %{name: name}} <- ordered(ways), do: {way, drained(name, fn -> p50(millis, name, work) end)} end
+      run: fn ways ->
+        for {way, %{name: name}} <- ordered(ways), do: {way, drained(name, fn -> p50(millis, name, work) end)}
+      end
     }
   end
 

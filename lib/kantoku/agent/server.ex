@@ -124,14 +124,14 @@ defmodule Kantoku.Agent.Server do
   def handle_call({:"$kantoku", :snapshot}, from, holding), do: go_on(Writing.write_for(holding, from))
   def handle_call({:"$kantoku", :settle}, from, holding), do: holding |> Writing.drain(from) |> go_on()
 
-  def handle_call({:"$kantoku", {:traced, context, sent, action}}, from, holding),
-    do: act(holding, from, action, {context, sent})
+  def handle_call({:"$kantoku", {:traced, place, sent, action}}, from, holding),
+    do: act(holding, from, action, {place, sent})
 
   def handle_call(action, from, holding), do: act(holding, from, action, Agents.carried(from))
 
   @impl true
-  def handle_cast({:"$kantoku", {:traced, context, sent, action}}, holding),
-    do: act(holding, nil, action, {context, sent})
+  def handle_cast({:"$kantoku", {:traced, place, sent, action}}, holding),
+    do: act(holding, nil, action, {place, sent})
 
   def handle_cast(action, holding), do: act(holding, nil, action, nil)
 

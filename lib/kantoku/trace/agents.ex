@@ -6,25 +6,26 @@ defmodule Kantoku.Trace.Agents do
   # no such place: only our own server's are wrapped.
   @moduledoc false
 
-  # `[[:alias | alias] | context]` is how OTP writes a tag that says more than the alias.
+  # `[[:alias | alias] | place]` is how OTP writes a tag that says more than the alias.
   @dialyzer {:no_improper_lists, call: 4}
 
   alias Kantoku.Domain.{Launch, Rows}
   alias Kantoku.Instances
-  alias Kantoku.Trace.{Config, Context, Open}
+  alias Kantoku.Trace.{Clock, Config, Open}
 
   require Rows
+  import Open, only: [open: 1, place: 0]
 
   @type answer :: {:ok, term} | {:error, Kantoku.Error.t()}
 
   @doc "Runs `fun` with what is to go with the call, within a span that fails as its answer does."
-  @spec span(Config.t(), Open.subject(), Open.kind(), Context.t() | nil, (Context.t() -> answer)) :: answer
+  @spec span(Config.t(), Open.subject(), Open.kind(), Open.place() | nil, (Open.place() -> answer)) :: answer
         when answer: :ok | answer
   def span(config, subject, kind, parent, fun) do
-    open = Open.begin(config, subject, kind, parent)
+    open(place: place) = open = Open.begin(config, subject, kind, parent)
 
     try do
-      fun.(open.context)
+      fun.(place)
     catch
       kind, reason ->
         Open.fail(open, kind, reason, __STACKTRACE__)
@@ -40,14 +41,14 @@ defmodule Kantoku.Trace.Agents do
     end
   end
 
-  @doc "As `GenServer.call/3`, with a context."
-  @spec call(pid, term, timeout, Context.t()) :: term
-  def call(pid, request, timeout, context) do
+  @doc "As `GenServer.call/3`, with a place."
+  @spec call(pid, term, timeout, Open.place()) :: term
+  def call(pid, request, timeout, place) do
     alias = :erlang.monitor(:process, pid, alias: :reply_demonitor)
-    send(pid, {:"$gen_call", {self(), [[:alias | alias] | context]}, request})
+    send(pid, {:"$gen_call", {self(), [[:alias | alias] | place]}, request})
 
     receive do
-      {[[:alias | ^alias] | _context], reply} -> reply
+      {[[:alias | ^alias] | _place], reply} -> reply
       {:DOWN, ^alias, :process, _pid, reason} -> exit({down(reason, pid), {GenServer, :call, [pid, request, timeout]}})
     after
       timeout -> give_up(pid, request, timeout, alias)
@@ -62,26 +63,26 @@ defmodule Kantoku.Trace.Agents do
     Process.demonitor(alias, [:flush])
 
     receive do
-      {[[:alias | ^alias] | _context], reply} -> reply
+      {[[:alias | ^alias] | _place], reply} -> reply
     after
       0 -> exit({:timeout, {GenServer, :call, [pid, request, timeout]}})
     end
   end
 
   @doc "What came with a call, by its `from`. When it was sent is not said."
-  @spec carried(GenServer.from()) :: {Context.t(), nil} | nil
-  def carried({_pid, [[:alias | _alias] | %Context{} = context]}), do: {context, nil}
+  @spec carried(GenServer.from()) :: {Open.place(), nil} | nil
+  def carried({_pid, [[:alias | _alias] | place() = place]}), do: {place, nil}
   def carried(_from), do: nil
 
-  @doc "As `GenServer.cast/2`, with a context if that agent is one of ours."
-  @spec cast(atom, term, pid, term, Context.t()) :: :ok
-  def cast(instance, id, pid, request, context) do
-    if ours?(instance, id), do: GenServer.cast(pid, wrapped(request, context)), else: GenServer.cast(pid, request)
+  @doc "As `GenServer.cast/2`, with a place if that agent is one of ours."
+  @spec cast(atom, term, pid, term, Open.place()) :: :ok
+  def cast(instance, id, pid, request, place) do
+    if ours?(instance, id), do: GenServer.cast(pid, wrapped(request, place)), else: GenServer.cast(pid, request)
   end
 
   @doc "A request as only our own server understands it."
-  @spec wrapped(term, Context.t()) :: term
-  def wrapped(request, context), do: {:"$kantoku", {:traced, context, System.monotonic_time(), request}}
+  @spec wrapped(term, Open.place()) :: term
+  def wrapped(request, place), do: {:"$kantoku", {:traced, place, Clock.now(), request}}
 
   defp ours?(instance, id) do
     {rows, _book} = Instances.tables!(instance)

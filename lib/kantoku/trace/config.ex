@@ -4,7 +4,7 @@ defmodule Kantoku.Trace.Config do
   @moduledoc false
 
   alias Kantoku.Options
-  alias Kantoku.Trace.{Environment, Sampler}
+  alias Kantoku.Trace.{Clock, Environment, Sampler}
 
   @schema [
     disabled: [kind: :boolean, default: false, doc: "nothing is recorded nor handed on (`OTEL_SDK_DISABLED`)."],
@@ -52,11 +52,12 @@ defmodule Kantoku.Trace.Config do
 
   @fields [:sampler, :keep_errors, :slow, :propagators, :max_queue_size, :max_queue_bytes]
   @enforce_keys @fields
-  defstruct @fields ++ [instance: nil]
+  defstruct @fields ++ [instance: nil, clock: nil]
 
-  @typedoc "`slow` in native units."
+  @typedoc "`slow` in units of the clock."
   @type t :: %__MODULE__{
           instance: atom,
+          clock: Clock.t() | nil,
           sampler: Sampler.t(),
           keep_errors: boolean,
           slow: pos_integer | nil,
@@ -88,7 +89,7 @@ defmodule Kantoku.Trace.Config do
     %{
       sampler: Sampler.new(sampler, made.ratio),
       keep_errors: if(made.keep_errors == nil, do: tail?, else: made.keep_errors),
-      slow: if(is_integer(slow), do: System.convert_time_unit(slow, :millisecond, :native))
+      slow: if(is_integer(slow), do: Clock.ms(slow))
     }
   end
 
@@ -110,14 +111,15 @@ defmodule Kantoku.Trace.Config do
   @spec of(atom) :: t | nil
   def of(instance) do
     case :persistent_term.get(__MODULE__, nil) do
-      nil -> nil
-      all -> Map.get(all, instance)
+      %{^instance => config} -> config
+      _none -> nil
     end
   end
 
-  @doc "From now on the instance traces so."
-  @spec publish(atom, t) :: :ok
-  def publish(instance, config), do: change(&Map.put(&1, instance, %{config | instance: instance}))
+  @doc "From now on the instance traces so, by this clock."
+  @spec publish(atom, t, Clock.t()) :: :ok
+  def publish(instance, config, clock),
+    do: change(&Map.put(&1, instance, %{config | instance: instance, clock: clock}))
 
   @doc "From now on it does not trace."
   @spec withdraw(atom) :: :ok

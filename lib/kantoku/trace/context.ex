@@ -51,8 +51,11 @@ defmodule Kantoku.Trace.Context do
 
   @doc "The flags, as a number."
   @spec flags(t) :: 0..3
-  def flags(%__MODULE__{sampled: sampled, random: random}),
-    do: if(sampled, do: @sampled, else: 0) ||| if(random, do: @random, else: 0)
+  def flags(%__MODULE__{sampled: sampled, random: random}), do: flags(sampled, random)
+
+  @doc false
+  @spec flags(boolean, boolean) :: 0..3
+  def flags(sampled, random), do: if(sampled, do: @sampled, else: 0) ||| if(random, do: @random, else: 0)
 
   @doc "The header `traceparent`, of version 00."
   @spec traceparent(t) :: String.t()

@@ -3,13 +3,14 @@ defmodule Kantoku.Trace.Cuts do
   # the application:
   #
   #   {{instance, id}, pid, span}    at work in it, or cut off in it if the process is dead
-  #   {{instance, id}, :over, context, since}    was cut off, and has ended; the next one's first span links to it
+  #   {{instance, id}, :over, place, since}    was cut off, and has ended; the next one's first span links to it
   #
   # Only of spans that are recorded; and of those that failed by an exception, as that ends an agent. C1: a span that was cut off is handed
   # in once: by whoever takes its row out of the table.
   @moduledoc false
 
-  alias Kantoku.Trace.{Context, Finished, Open}
+  import Kantoku.Trace.Open, only: [open: 1, open: 2]
+  alias Kantoku.Trace.{Clock, Finished, Open}
 
   # So many rows at most; an agent beyond that is not cut off by anybody's account.
   @most 100_000
@@ -23,7 +24,9 @@ defmodule Kantoku.Trace.Cuts do
   @doc "This agent is in that span."
   @spec enter(atom, term, Open.t()) :: :ok
   def enter(instance, id, open) do
-    if :ets.info(__MODULE__, :size) < @most, do: :ets.insert(__MODULE__, {{instance, id}, self(), %{open | outer: nil}})
+    if :ets.info(__MODULE__, :size) < @most,
+      do: :ets.insert(__MODULE__, {{instance, id}, self(), open(open, outer: nil)})
+
     :ok
   end
 
@@ -35,36 +38,36 @@ defmodule Kantoku.Trace.Cuts do
   end
 
   @doc "It came out of it by an exception, and so will end."
-  @spec over(atom, term, Context.t()) :: :ok
-  def over(instance, id, context) do
-    :ets.insert(__MODULE__, {{instance, id}, :over, context, System.monotonic_time()})
+  @spec over(atom, term, Open.place()) :: :ok
+  def over(instance, id, place) do
+    :ets.insert(__MODULE__, {{instance, id}, :over, place, Clock.now()})
     :ok
   end
 
   @doc "What the agent's process before this one was cut off in, if it was; its span has ended then."
-  @spec take(atom, term) :: Context.t() | nil
+  @spec take(atom, term) :: Open.place() | nil
   def take(instance, id) do
     case :ets.take(__MODULE__, {instance, id}) do
-      [{_key, :over, context, _since}] -> context
+      [{_key, :over, place, _since}] -> place
       [{_key, _pid, open}] -> cut_off(open)
       [] -> nil
     end
   end
 
   # When it died nobody saw; it is now that it is found.
-  defp cut_off(open) do
-    open = %{open | attributes: [{"kantoku.cut_off", true} | open.attributes]}
-    Finished.hand_in(open, System.monotonic_time(), "cut_off", nil)
-    open.context
+  defp cut_off(open(place: place, attributes: attributes) = open) do
+    open = open(open, attributes: [{"kantoku.cut_off", true} | attributes])
+    Finished.hand_in(open, Clock.now(), "cut_off", nil)
+    place
   end
 
   @doc """
   Ends the spans of an instance's agents that died in them and did not come back for so long, and forgets whom nobody came to link to; in
-  native units.
+  units of the clock.
   """
   @spec sweep(atom, patience :: integer) :: :ok
   def sweep(instance, patience) do
-    long_ago = System.monotonic_time() - patience
+    long_ago = Clock.now() - patience
     for {key, pid} <- of(instance), gone?(pid), do: give_up(key, long_ago)
     :ok
   end
@@ -80,15 +83,15 @@ defmodule Kantoku.Trace.Cuts do
 
   defp give_up(key, long_ago) do
     case :ets.lookup(__MODULE__, key) do
-      [{_key, :over, _context, since}] when since < long_ago -> :ets.delete(__MODULE__, key)
-      [{_key, pid, %{begun: begun}}] when pid != :over and begun < long_ago -> end_late(key)
+      [{_key, :over, _place, since}] when since < long_ago -> :ets.delete(__MODULE__, key)
+      [{_key, _pid, open(begun: begun)}] when begun < long_ago -> end_late(key)
       _younger -> :ok
     end
   end
 
   # Who comes back after all finds where it was cut off.
   defp end_late({instance, id} = key) do
-    context = take(instance, id)
-    if context, do: :ets.insert_new(__MODULE__, {key, :over, context, System.monotonic_time()})
+    place = take(instance, id)
+    if place, do: :ets.insert_new(__MODULE__, {key, :over, place, Clock.now()})
   end
 end

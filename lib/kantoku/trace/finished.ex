@@ -5,12 +5,18 @@ defmodule Kantoku.Trace.Finished do
   # https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-agent-spans/
   @moduledoc false
 
+  import Bitwise
+  import Kantoku.Trace.Open, only: [open: 1, place: 1, said: 0, said: 1]
+
   alias Kantoku.Engine.Traces
-  alias Kantoku.Trace.{Context, Open}
+  alias Kantoku.Trace.{Clock, Context, Open}
 
   # OpenTelemetry's limits of how many; and of the bytes of a text, for which it has none.
   @most 128
   @longest 4_096
+
+  # An event is small.
+  @most_of_an_event 16
 
   @kinds %{internal: 1, server: 2, client: 3, producer: 4, consumer: 5}
 
@@ -20,22 +26,27 @@ defmodule Kantoku.Trace.Finished do
 
   @doc "Hands a span in that ended then; `kept` says why, where its trace is not recorded."
   @spec hand_in(Open.t(), integer, error :: String.t() | nil, kept :: String.t() | nil) :: :ok
-  def hand_in(%{config: %{instance: instance}} = open, ended, error, kept) do
+  def hand_in(open(config: %{instance: instance}) = open, ended, error, kept) do
     _kept_dropped_or_unknown = Traces.trace_put(instance, record(open, ended, error, kept))
     :ok
   end
 
-  defp record(%{context: context} = open, ended, error, kept) do
-    offset = System.time_offset()
-    {name, own} = about(open.subject, open.config.instance)
-    said = error("error.type", error) ++ error("kantoku.kept", kept)
+  defp record(open, ended, error, kept) do
+    open(config: config, place: place, parent: parent, subject: subject, kind: kind, begun: begun) = open
+    open(attributes: attributes, said: said) = open
+    place(trace: trace, span: span, more: {_random, state}) = place
+    said(events: events, links: links) = said || said()
+    {name, own} = about(subject, config.instance)
+    outcome = text_of("error.type", error) ++ text_of("kantoku.kept", kept)
 
-    {place(context), context.span, open.parent, Context.flags(context), context.state, name, @kinds[open.kind],
-     unix(open.begun, offset), unix(ended, offset), if(error, do: 2, else: 0),
-     attributes(own ++ said ++ Enum.reverse(open.attributes)), events(open.events, offset), links(open.links)}
+    {halves(trace), span, parent, flags(place), state, name, @kinds[kind], Clock.unix(config.clock, begun),
+     Clock.unix(config.clock, ended), if(error, do: 2, else: 0), attributes(own ++ outcome ++ Enum.reverse(attributes)),
+     events(events, config.clock), links(links)}
   end
 
-  defp place(%{trace: {upper, middle, lower}}), do: {upper, Bitwise.bor(Bitwise.bsl(middle, 32), lower)}
+  defp halves({upper, middle, lower}), do: {upper, middle <<< 32 ||| lower}
+
+  defp flags(place(sampled: sampled, more: {random, _state})), do: Context.flags(sampled, random)
 
   defp about(name, _instance) when is_binary(name), do: {name, []}
 
@@ -56,23 +67,22 @@ defmodule Kantoku.Trace.Finished do
   defp named(:pool, name), do: Atom.to_string(name)
   defp named(_kind, id), do: inspect(id, limit: 20, printable_limit: 200)
 
-  defp error(_key, nil), do: []
-  defp error(key, value), do: [{key, value}]
-
-  defp unix(time, offset), do: System.convert_time_unit(time + offset, :native, :nanosecond)
+  defp text_of(_key, nil), do: []
+  defp text_of(key, value), do: [{key, value}]
 
   # The last of a name counts, as in a map.
   defp attributes(pairs) do
     pairs |> Map.new(fn {key, value} -> {text("#{key}"), value(value)} end) |> Enum.take(@most)
   end
 
-  defp events(events, offset) do
-    for {at, name, attributes} <- events |> Enum.take(@most) |> Enum.reverse(),
-        do: {unix(at, offset), text(name), attributes(attributes)}
+  defp events(events, clock) do
+    for {at, name, attributes} <- Enum.reverse(events),
+        do: {Clock.unix(clock, at), text(name), attributes |> Enum.take(@most_of_an_event) |> attributes()}
   end
 
   defp links(links) do
-    for link <- Enum.take(links, @most), do: {place(link), link.span, Context.flags(link), link.state}
+    for place(trace: trace, span: span, more: {_random, state}) = link <- links,
+        do: {halves(trace), span, flags(link), state}
   end
 
   defp value(value) when is_boolean(value) or is_float(value), do: value

@@ -2,10 +2,11 @@ defmodule Kantoku.Trace.Handling do
   # The spans of what our own server does for calls and casts, in the agent's process. Knows no command.
   @moduledoc false
 
-  alias Kantoku.Trace.{Config, Context, Cuts, Metadata, Open}
+  import Kantoku.Trace.Open, only: [open: 1, place: 1]
+  alias Kantoku.Trace.{Clock, Config, Cuts, Metadata, Open}
 
-  @typedoc "What came with a message: a context, and when it was sent if that is known."
-  @type carried :: {Context.t(), sent :: integer | nil} | nil
+  @typedoc "What came with a message: a place, and when it was sent if that is known."
+  @type carried :: {Open.place(), sent :: integer | nil} | nil
 
   @doc "An agent's process begins: says so to the Logger, and looks whether one before it was cut off."
   @spec born(atom, term) :: :ok
@@ -16,7 +17,11 @@ defmodule Kantoku.Trace.Handling do
   end
 
   defp follow(nil), do: :ok
-  defp follow(context), do: Open.put({:after, context})
+
+  defp follow(place) do
+    Open.put({:after, place})
+    :ok
+  end
 
   @doc "Does the work of one message in a span, if this instance traces."
   @spec span(atom, term, carried, (() -> result)) :: result when result: term
@@ -28,30 +33,34 @@ defmodule Kantoku.Trace.Handling do
   end
 
   defp span(config, instance, id, carried, work) do
-    open = Open.begin(config, {:agent, id}, :internal, parent(carried))
-    waited(carried, open)
-    if open.context.sampled, do: Cuts.enter(instance, id, open)
+    open(place: place(sampled: sampled) = place) = open = Open.begin(config, {:agent, id}, :internal, parent(carried))
+    if sampled, do: recorded(instance, id, carried, open)
 
     try do
       work.()
     catch
       kind, reason ->
-        if Open.fail(open, kind, reason, __STACKTRACE__), do: Cuts.over(instance, id, open.context)
+        if Open.fail(open, kind, reason, __STACKTRACE__), do: Cuts.over(instance, id, place)
         :erlang.raise(kind, reason, __STACKTRACE__)
     else
       result ->
-        if open.context.sampled, do: Cuts.leave(instance, id)
+        if sampled, do: Cuts.leave(instance, id)
         Open.finish(open)
         result
     end
   end
 
   defp parent(nil), do: nil
-  defp parent({context, _sent}), do: context
+  defp parent({place, _sent}), do: place
 
-  # From when it was handed to the pool until now: in its queue, and in the mailbox.
-  defp waited({_context, sent}, %{context: %{sampled: true}, begun: begun}) when sent != nil,
-    do: Open.event("kantoku.taken_up", "kantoku.wait": Open.seconds(begun - sent))
+  defp recorded(instance, id, carried, open) do
+    waited(carried, open)
+    Cuts.enter(instance, id, open)
+  end
+
+  # From when it was sent until now: in a pool's queue, and in the mailbox.
+  defp waited({_place, sent}, open(begun: begun)) when sent != nil,
+    do: Open.event("kantoku.taken_up", "kantoku.wait": Clock.seconds(begun - sent))
 
   defp waited(_carried, _open), do: :ok
 end

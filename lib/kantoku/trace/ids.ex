@@ -7,33 +7,33 @@ defmodule Kantoku.Trace.Ids do
 
   import Bitwise
 
-  @key :"$kantoku_trace_ids"
+  @type trace :: {upper :: non_neg_integer, middle :: non_neg_integer, lower :: non_neg_integer}
+  @typedoc "What a process makes its ids of."
+  @type source :: {upper :: pos_integer, state :: pos_integer}
 
-  @doc "A trace and its first span."
-  @spec root() :: {{non_neg_integer, non_neg_integer, non_neg_integer}, pos_integer}
-  def root do
-    {upper, state} = Process.get(@key) || seeded()
+  @doc "A process's own source."
+  @spec source() :: source
+  def source do
+    <<upper::64, seed::58, _rest::6>> = :crypto.strong_rand_bytes(16)
+    {max(upper, 1), :rand.mwc59_seed(seed)}
+  end
+
+  @doc "A trace and its first span, and the source's next state."
+  @spec root(source) :: {trace, span :: pos_integer, state :: pos_integer}
+  def root({upper, state}) do
     one = :rand.mwc59(state)
     two = :rand.mwc59(one)
     three = :rand.mwc59(two)
-    Process.put(@key, {upper, three})
-    {{upper, :rand.mwc59_value32(one), :rand.mwc59_value32(two)}, number(three)}
+    {{upper, :rand.mwc59_value32(one), :rand.mwc59_value32(two)}, number(three), three}
   end
 
-  @doc "Another span."
-  @spec span() :: pos_integer
-  def span do
-    {upper, state} = Process.get(@key) || seeded()
+  @doc "Another span, and the source's next state."
+  @spec span(source) :: {span :: pos_integer, state :: pos_integer}
+  def span({_upper, state}) do
     next = :rand.mwc59(state)
-    Process.put(@key, {upper, next})
-    number(next)
+    {number(next), next}
   end
 
   # An id of a span is never 0.
   defp number(state), do: :rand.mwc59_value(state) ||| 1 <<< 58
-
-  defp seeded do
-    <<upper::64, seed::58, _rest::6>> = :crypto.strong_rand_bytes(16)
-    {max(upper, 1), :rand.mwc59_seed(seed)}
-  end
 end

@@ -1,11 +1,11 @@
 defmodule Kantoku.Trace.Keeper do
   # Has an instance's buffer of spans open, and says that it traces; below the registry, with whose engine the buffer ends. Once in a while
-  # it looks for agents that died in a span and never came back. No span passes through it.
+  # it sets their clock, and looks for agents that died in a span and never came back. No span passes through it.
   @moduledoc false
   use GenServer
 
   alias Kantoku.Engine.Traces
-  alias Kantoku.Trace.{Config, Cuts}
+  alias Kantoku.Trace.{Clock, Config, Cuts}
 
   # Between two looks, and how long who died is waited for, in ms.
   @look 10_000
@@ -24,21 +24,23 @@ defmodule Kantoku.Trace.Keeper do
     Process.flag(:trap_exit, true)
 
     with :ok <- Traces.trace_open(instance, config.max_queue_size, config.max_queue_bytes) do
-      Config.publish(instance, config)
-      {:ok, instance, @look}
+      clock = Clock.new()
+      Config.publish(instance, config, clock)
+      {:ok, {instance, clock}, @look}
     else
       :unknown -> {:stop, :registry_not_running}
     end
   end
 
   @impl true
-  def handle_info(:timeout, instance) do
-    Cuts.sweep(instance, System.convert_time_unit(@patience, :millisecond, :native))
-    {:noreply, instance, @look}
+  def handle_info(:timeout, {instance, clock} = state) do
+    Clock.set(clock)
+    Cuts.sweep(instance, Clock.ms(@patience))
+    {:noreply, state, @look}
   end
 
-  def handle_info(_other, instance), do: {:noreply, instance, @look}
+  def handle_info(_other, state), do: {:noreply, state, @look}
 
   @impl true
-  def terminate(_reason, instance), do: Config.withdraw(instance)
+  def terminate(_reason, {instance, _clock}), do: Config.withdraw(instance)
 end

@@ -3,17 +3,21 @@ defmodule Kantoku.Trace.Metadata do
   # recorded is current. Knows no event.
   @moduledoc false
 
+  import Kantoku.Trace.Open, only: [open: 1, place: 1]
   alias Kantoku.Trace.{Context, Open}
 
   @doc "The process is that agent's from now on."
   @spec agent(atom, term) :: :ok
   def agent(instance, id), do: Logger.metadata(instance: instance, agent: id)
 
-  @spec begun(Context.t()) :: :ok
-  def begun(context), do: Logger.metadata(trace_id: Context.trace_id(context), span_id: Context.span_id(context))
+  @spec begun(Open.place()) :: :ok
+  def begun(place) do
+    context = Open.to_context(place)
+    Logger.metadata(trace_id: Context.trace_id(context), span_id: Context.span_id(context))
+  end
 
   @doc "What is around it is current again."
   @spec ended(Open.current()) :: :ok
-  def ended(%Open{context: %{sampled: true} = context}), do: begun(context)
+  def ended(open(place: place(sampled: true) = place)), do: begun(place)
   def ended(_outer), do: Logger.metadata(trace_id: nil, span_id: nil)
 end

@@ -5,7 +5,7 @@ defmodule Kantoku.Trace.Pools do
 
   alias Kantoku.Domain.{Launch, Rows}
   alias Kantoku.Pool.{Detours, Ways, Worker}
-  alias Kantoku.Trace.{Agents, Config, Context, Open}
+  alias Kantoku.Trace.{Agents, Clock, Config, Context, Open}
 
   require Rows
 
@@ -29,16 +29,16 @@ defmodule Kantoku.Trace.Pools do
   @doc "As `Kantoku.Pool.call/3`."
   @spec call(Kantoku.Pool.t(), term, keyword) :: {:ok, term} | {:error, Kantoku.Error.t()}
   def call(pool, request, opts) do
-    span(pool, opts, :client, fn context ->
-      Ways.call(Detours.untraced(pool, opts), pool, sent(pool, request, context), opts)
+    span(pool, opts, :client, fn place ->
+      Ways.call(Detours.untraced(pool, opts), pool, sent(pool, request, place), opts)
     end)
   end
 
   @doc "As `Kantoku.Pool.cast/3`."
   @spec cast(Kantoku.Pool.t(), term, keyword) :: :ok | {:error, Kantoku.Error.t()}
   def cast(pool, request, opts) do
-    span(pool, opts, :producer, fn context ->
-      Ways.cast(Detours.beyond(pool, opts), pool, sent(pool, request, context), opts)
+    span(pool, opts, :producer, fn place ->
+      Ways.cast(Detours.beyond(pool, opts), pool, sent(pool, request, place), opts)
     end)
   end
 
@@ -46,11 +46,11 @@ defmodule Kantoku.Trace.Pools do
   @spec run(Kantoku.Pool.t(), (pid -> result), keyword) :: {:ok, result} | {:error, Kantoku.Error.t()}
         when result: term
   def run(pool, fun, opts) when is_function(fun, 1) do
-    span(pool, opts, :client, fn _context ->
-      asked = System.monotonic_time()
+    span(pool, opts, :client, fn _place ->
+      asked = Clock.now()
 
       granted = fn worker ->
-        Open.event("kantoku.taken_up", "kantoku.wait": Open.seconds(System.monotonic_time() - asked))
+        Open.event("kantoku.taken_up", "kantoku.wait": Clock.seconds(Clock.now() - asked))
         fun.(worker)
       end
 
@@ -69,7 +69,7 @@ defmodule Kantoku.Trace.Pools do
   # A bad option is for those to refuse who read all of them.
   defp parent([_ | _] = opts) do
     case List.keyfind(opts, :trace, 0) do
-      {:trace, %Context{} = context} -> context
+      {:trace, %Context{} = context} -> Open.from_context(context)
       _none -> nil
     end
   end
@@ -78,9 +78,9 @@ defmodule Kantoku.Trace.Pools do
 
   defp sent(_pool, request, nil), do: request
 
-  defp sent(pool, request, context) do
+  defp sent(pool, request, place) do
     case Detours.get(:trace, pool) do
-      {:ours, true} -> Agents.wrapped(request, context)
+      {:ours, true} -> Agents.wrapped(request, place)
       _other -> request
     end
   end

@@ -4,7 +4,7 @@ defmodule Kantoku.Trace.Sampler do
   @moduledoc false
 
   import Bitwise
-  alias Kantoku.Trace.Context
+  alias Kantoku.Trace.Ids
 
   # What a ratio is of: the upper 56 of the lower 64 bits of a trace's id. So who looks at 63 of them, as other SDKs do, decides alike.
   @whole 1 <<< 56
@@ -39,13 +39,13 @@ defmodule Kantoku.Trace.Sampler do
   defp below(ratio), do: {:below, trunc(ratio * @whole)}
 
   @doc "Whether a new trace of that id is recorded."
-  @spec root?(t, {non_neg_integer, non_neg_integer, non_neg_integer}) :: boolean
+  @spec root?(t, Ids.trace()) :: boolean
   def root?({_whose, :always_on}, _trace), do: true
   def root?({_whose, :always_off}, _trace), do: false
   def root?({_whose, {:below, bound}}, {_upper, middle, lower}), do: (middle <<< 24 ||| lower >>> 8) < bound
 
-  @doc "Whether a span below another is."
-  @spec child?(t, Context.t()) :: boolean
-  def child?({:parentbased, _root}, %{sampled: sampled}), do: sampled
-  def child?(sampler, %{trace: trace}), do: root?(sampler, trace)
+  @doc "Whether a span of that trace is, below one of which this is known."
+  @spec child?(t, Ids.trace(), sampled :: boolean) :: boolean
+  def child?({:parentbased, _root}, _trace, sampled), do: sampled
+  def child?(sampler, trace, _sampled), do: root?(sampler, trace)
 end

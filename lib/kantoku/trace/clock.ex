@@ -1,0 +1,50 @@
+defmodule Kantoku.Trace.Clock do
+  # The time that spans go by: the system's monotonic clock, which is read in a third of the time of the VM's own, and how far it is from
+  # the time of day. How far is looked at once in a while and kept in one cell, so that all spans of meanwhile stand in their order.
+  @moduledoc false
+
+  @type t :: :atomics.atomics_ref()
+
+  # The reading that took the least time is the nearest.
+  @tries 5
+
+  @doc "A clock that is set."
+  @spec new() :: t
+  def new do
+    clock = :atomics.new(1, signed: true)
+    set(clock)
+    clock
+  end
+
+  @doc "Looks again what time it is."
+  @spec set(t) :: :ok
+  def set(clock) do
+    {_took, offset} = Enum.min(for _ <- 1..@tries, do: look())
+    :atomics.put(clock, 1, offset)
+  end
+
+  defp look do
+    before = now()
+    day = :os.system_time(:nanosecond)
+    later = now()
+    {later - before, day - ns(before + div(later - before, 2))}
+  end
+
+  @doc "Now, in units of its own."
+  @spec now() :: integer
+  def now, do: :os.perf_counter()
+
+  @doc "Such a time in nanoseconds since 1970."
+  @spec unix(t, integer) :: integer
+  def unix(clock, at), do: ns(at) + :atomics.get(clock, 1)
+
+  @doc "A length of time in seconds."
+  @spec seconds(integer) :: float
+  def seconds(length), do: ns(length) / 1.0e9
+
+  @doc "So many ms as a length of time."
+  @spec ms(non_neg_integer) :: non_neg_integer
+  def ms(ms), do: System.convert_time_unit(ms, :millisecond, :perf_counter)
+
+  defp ns(time), do: :erlang.convert_time_unit(time, :perf_counter, :nanosecond)
+end
