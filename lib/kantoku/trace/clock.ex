@@ -44,7 +44,7 @@ defmodule Kantoku.Trace.Clock do
 
   @doc "So many ms as a length of time."
   @spec ms(non_neg_integer) :: non_neg_integer
-  def ms(ms), do: System.convert_time_unit(ms, :millisecond, :perf_counter)
+  def ms(ms), do: :erlang.convert_time_unit(ms, :millisecond, :perf_counter)
 
   defp ns(time), do: :erlang.convert_time_unit(time, :perf_counter, :nanosecond)
 end
