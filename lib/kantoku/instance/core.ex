@@ -1,5 +1,5 @@
 defmodule Kantoku.Instance.Core do
-  # The registry, who keeps spans open in its engine, the domains whose agents are named in it, the breakers, which the registry's engine keeps, the managers of pools,
+  # The registry, who has spans kept in its engine, the domains whose agents are named in it, the breakers, which that engine keeps, the managers of pools,
   # whose workers are agents, who looks after the health of all, who keeps the objectives, and who tells of alerts: without the one the others are nothing, hence :rest_for_one. Knows no agent.
   @moduledoc false
   use Supervisor

@@ -6,9 +6,10 @@ defmodule Kantoku.Trace.Metadata do
   import Kantoku.Trace.Open, only: [open: 1, place: 1]
   alias Kantoku.Trace.{Context, Open}
 
-  @doc "The process is that agent's from now on."
+  @doc "The process, which has said nothing yet, is that agent's from now on."
   @spec agent(atom, term) :: :ok
-  def agent(instance, id), do: Logger.metadata(instance: instance, agent: id)
+  # A map as it stands here shares its keys with all others: put together by `Logger.metadata/1`, each would have keys of its own.
+  def agent(instance, id), do: :logger.set_process_metadata(%{instance: instance, agent: id})
 
   @spec begun(Open.place()) :: :ok
   def begun(place) do
