@@ -7,7 +7,7 @@ defmodule Kantoku.Engine.Elixir do
   `Process.alive?/1` itself and never waits for the keeper to hear of a death.
 
   All breakers are kept by one process, which is passed by where a breaker lets everybody pass; all trees of health by another,
-  which is passed by when an agent says how it fares.
+  which is passed by when an agent says how it fares; finished spans lie in the table of a third, which is passed by always.
 
   A pool is a process of its own around a core of functions, and every call about it goes through that process.
   """
