@@ -3,10 +3,12 @@
 without_jido = if Kantoku.Jido.compiled?(), do: [], else: [:jido]
 if without_jido == [], do: {:ok, _} = Application.ensure_all_started(:jido)
 
+without_telemetry = if Code.ensure_loaded?(:telemetry), do: [], else: [:telemetry]
+
 ExUnit.start(
   capture_log: true,
   assert_receive_timeout: 5_000,
   # Most tests wait for something more than they compute.
   max_cases: 4 * System.schedulers_online(),
-  exclude: [:property, :chaos, :cluster, :soak, :alertmanager] ++ without_jido
+  exclude: [:property, :chaos, :cluster, :soak, :alertmanager] ++ without_jido ++ without_telemetry
 )

@@ -2,9 +2,11 @@ defmodule Kantoku.Telemetry do
   @moduledoc """
   The events of Kantoku: one catalogue, sent to `:telemetry` when it is there and to every subscriber.
 
-  Two ways to listen, for two needs. A `:telemetry` handler runs in the process that emits: right for counting, wrong for
-  whatever may fail or wait. A subscription (`subscribe/2`) is a bounded stream of messages to the process that asked for it: it can
-  never slow the emitter down, and it counts what it had to drop.
+  Three ways to listen. A subscription (`subscribe/2`) is a bounded stream of messages to the process that asked for it: it can
+  never slow the emitter down, and it counts what it had to drop. A handler (`attach/4`) is a function that is run in a process of
+  its own, behind a bounded queue, and is attached again when it failed; `:telemetry` need not be there. A handler of `:telemetry`'s
+  runs in the process that emits: right for counting, wrong for whatever may fail or wait. One that fails is detached by
+  `:telemetry`; that is noticed and told of (`[:kantoku, :handler, :failed]`), and where `keep_attached/2` was asked for, mended.
 
       iex> {:ok, ref} = Kantoku.Telemetry.subscribe(MyApp.Agents, events: [[:agent, :restarting], [:agent, :parked]])
       iex> Kantoku.Telemetry.emit(MyApp.Agents, [:agent, :restarting], %{delay: 200, crashes: 2}, %{id: "a"})
@@ -18,14 +20,14 @@ defmodule Kantoku.Telemetry do
   At most `buffer` events are on their way to a subscriber; each `ack/2` (`take/3` and `stream/2` do it themselves) makes room for
   more. An emitter to whom nobody listens pays for two reads of memory that all schedulers share.
 
-  Every event's metadata has `instance`. `id` is the agent's, `reason` is why.
+  Every event's metadata has `instance`; `nil` for what is of none, as handlers are that hear of all. `id` is the agent's, `reason` is why.
 
   ## Catalogue
 
   #{Kantoku.Telemetry.Catalogue.table()}
   """
 
-  alias Kantoku.Telemetry.{Catalogue, Registrar, Subscription, Switchboard}
+  alias Kantoku.Telemetry.{Attachment, Catalogue, Detached, Handler, Handlers, Registrar, Subscription, Switchboard}
 
   @default_buffer 1_000
 
@@ -69,7 +71,8 @@ defmodule Kantoku.Telemetry do
   def events, do: Catalogue.all()
 
   @doc """
-  Subscribes the calling process to an instance's events, until it unsubscribes or dies. The instance need not run (yet).
+  Subscribes the calling process to an instance's events, until it unsubscribes or dies. The instance need not run (yet); `nil` are
+  all instances, and what is of none.
 
     * `:events` - names or prefixes of names, with or without the leading `:kantoku`; all by default. `[[:agent]]` are all
       events of agents;
@@ -80,9 +83,10 @@ defmodule Kantoku.Telemetry do
   @spec subscribe(instance :: atom, keyword) :: {:ok, subscription}
   def subscribe(instance, opts \\ []) when is_atom(instance) do
     opts = Keyword.validate!(opts, events: [[]], buffer: @default_buffer)
-    numbers = opts[:events] |> list!() |> Enum.flat_map(&numbers!/1) |> Enum.uniq()
-    {:ok, Registrar.subscribe(instance, numbers, buffer!(opts[:buffer]))}
+    {:ok, Registrar.subscribe(instance, all_numbers!(opts[:events]), buffer!(opts[:buffer]))}
   end
+
+  defp all_numbers!(events), do: events |> list!() |> Enum.flat_map(&numbers!/1) |> Enum.uniq()
 
   defp list!(events) when is_list(events) and events != [], do: events
 
@@ -168,4 +172,84 @@ defmodule Kantoku.Telemetry do
   def stream(ref, idle \\ :infinity) do
     Stream.repeatedly(fn -> take(ref, 1, idle) end) |> Stream.take_while(&(&1 != [])) |> Stream.concat()
   end
+
+  # Handlers -----------------------------------------------------------------------------------------------------------------
+
+  @doc """
+  Attaches a handler: `fun` is called with each event's name (with the leading `:kantoku`), measurements, metadata and the option
+  `:config`, as `:telemetry`'s handlers are. `events` are as in `subscribe/2`; `id`, any term, names it on this node.
+
+  By default it runs in a process of its own, one event after the other, so that nothing it does is felt by who emits. When it raises, exits or
+  throws, it is out: the event is not tried again, later ones wait in its queue (`mode: :sync`: are dropped), and after a back-off it is
+  attached again. Each failure is an event (`[:handler, :failed]`), and once a minute at most a line in the log. Without `:telemetry` it
+  works alike.
+
+      iex> test = self()
+      iex> Kantoku.Telemetry.attach("parked", [[:agent, :parked]], fn _name, _measurements, %{id: id}, _config -> send(test, {:parked, id}) end)
+      :ok
+      iex> Kantoku.Telemetry.emit(:handling, [:agent, :parked], %{crashes: 3, retry_in: :never}, %{id: "a"})
+      iex> receive do: ({:parked, id} -> id)
+      "a"
+      iex> Kantoku.Telemetry.detach("parked")
+      :ok
+
+  Options:
+
+  #{Attachment.docs()}
+
+  The defaults of back-off and budget are those of a domain's agents (`Kantoku.Domain`), in times that suit a log or a collector that is gone.
+  `{:error, :already_exists}` if that id is attached. A bad argument is an `ArgumentError`.
+  """
+  @spec attach(id :: term, events :: [name | [atom]], Handler.fun(), keyword) :: :ok | {:error, :already_exists}
+  def attach(id, events, fun, opts \\ []),
+    do: id |> Attachment.new!(all_numbers!(events), fun, opts) |> Handlers.attach()
+
+  @doc "Detaches a handler of `attach/4`. What waits for it is lost, and one that hangs is ended in the middle of it."
+  @spec detach(id :: term) :: :ok | {:error, :not_found}
+  def detach(id), do: Handlers.detach(id)
+
+  @doc "Attaches a handler of `attach/4` again that was left out, or is still waiting for it. One that is attached stays so."
+  @spec reattach(id :: term) :: :ok | {:error, :not_found}
+  def reattach(id) do
+    case Handlers.whereis(id) do
+      nil -> {:error, :not_found}
+      pid -> Handler.reattach(pid)
+    end
+  end
+
+  @doc """
+  The handlers of `attach/4`, and with `mode: :telemetry` those that are kept.
+
+  `status` is `:attached`, `:waiting` for its back-off, `:left` out as `on_failure: :leave` says, or `:given_up` as its budget is used
+  up. Of ours also how many events were `handled`, `failed` at, `dropped`, and are `waiting`.
+  """
+  @spec handlers() :: [
+          %{
+            required(:id) => term,
+            required(:mode) => :async | :sync | :telemetry,
+            required(:instance) => atom,
+            required(:status) => :attached | :waiting | :left | :given_up,
+            required(:failed) => non_neg_integer,
+            optional(:handled) => non_neg_integer,
+            optional(:dropped) => non_neg_integer,
+            optional(:waiting) => non_neg_integer
+          }
+        ]
+  def handlers, do: Handlers.list()
+
+  @doc """
+  Attaches a handler of `:telemetry` again whenever it failed and `:telemetry` detached it, or when `:telemetry` itself was started anew. It
+  has to be attached when this is called, to whatever events; the options are `on_failure`, `backoff` and `budget` of `attach/4`.
+
+      :ok = :telemetry.attach("my-handler", [:kantoku, :agent, :crashed], &MyApp.Counters.handle/4, nil)
+      :ok = Kantoku.Telemetry.keep_attached("my-handler")
+
+  Whoever detaches it by hand ends that with `let_go/1`, before or after. `{:error, :not_found}` if there is no such handler, or no `:telemetry`.
+  """
+  @spec keep_attached(handler_id :: term, keyword) :: :ok | {:error, :not_found}
+  def keep_attached(handler_id, opts \\ []), do: Detached.keep(handler_id, Attachment.policy!(opts))
+
+  @doc "Ends what `keep_attached/2` began. The handler stays as it is."
+  @spec let_go(handler_id :: term) :: :ok
+  def let_go(handler_id), do: Detached.release(handler_id)
 end

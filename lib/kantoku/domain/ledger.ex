@@ -5,16 +5,28 @@ defmodule Kantoku.Domain.Ledger do
   # within the budget's window (newest first), and how often parked without a healthy stretch.
   @moduledoc false
 
-  alias Kantoku.Domain.Policy
-
   @type t :: nil | {level :: non_neg_integer, times :: [integer], parks :: non_neg_integer}
   @type decision :: {:start, delay :: non_neg_integer} | {:park, delay :: pos_integer | :never}
+
+  @typedoc "What of a policy it asks for; not only agents crash (`Kantoku.Telemetry.Attachment`)."
+  @type rules :: %{
+          :budget => %{:crashes => pos_integer | :infinity, :within => pos_integer, optional(atom) => term},
+          :backoff => %{
+            :base => pos_integer,
+            :cap => pos_integer,
+            :reset_after => pos_integer,
+            optional(atom) => term
+          },
+          :on_exhausted => :park | :escalate,
+          :unpark => :never | %{:after => pos_integer, :cap => pos_integer, optional(atom) => term},
+          optional(atom) => term
+        }
 
   @typedoc "A number in 0.0..1.0, drawn by the caller."
   @type chance :: float
 
   @doc "Charges a crash at `now` after `up` ms of life (all ms) and says what is to follow."
-  @spec charge(t, integer, non_neg_integer, Policy.t(), chance) :: {decision, t}
+  @spec charge(t, integer, non_neg_integer, rules, chance) :: {decision, t}
   def charge(ledger, now, up, policy, chance) do
     {level, times, parks} = healed(ledger, up, policy)
     times = [now | within(times, now - policy.budget.within)]
@@ -25,7 +37,7 @@ defmodule Kantoku.Domain.Ledger do
   end
 
   @doc "Parks without a crash, because the agent asked for it."
-  @spec park(t, Policy.t()) :: {decision, t}
+  @spec park(t, rules) :: {decision, t}
   def park(nil, policy), do: parked(0, policy)
   def park({_level, _times, parks}, policy), do: parked(parks, policy)
 

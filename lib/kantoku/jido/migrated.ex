@@ -138,6 +138,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
       if :persistent_term.get({__MODULE__, jido}, nil) != instance do
         :telemetry.detach({__MODULE__, jido})
         :telemetry.attach_many({__MODULE__, jido}, @events, &__MODULE__.handle_event/4, {instance, jido})
+        _ = Kantoku.Telemetry.keep_attached({__MODULE__, jido})
         :persistent_term.put({__MODULE__, jido}, instance)
       end
     end

@@ -261,6 +261,26 @@ defmodule Kantoku.Telemetry.Catalogue do
       metadata: [:sink, :reason]
     },
     %{
+      name: [:handler, :failed],
+      doc:
+        "A handler of events raised, exited or threw at `event` and is out. `action`: `:reattach`, in `retry_in`; `:leave`; or `:give_up`, " <>
+          "as it failed too often. Of `:telemetry`'s own those of our events, and those that are kept.",
+      measurements: [retry_in: :millisecond],
+      metadata: [:handler, :event, :kind, :reason, :action]
+    },
+    %{
+      name: [:handler, :reattached],
+      doc: "A handler that had failed is called again.",
+      measurements: [detached_for: :millisecond],
+      metadata: [:handler]
+    },
+    %{
+      name: [:handler, :dropped],
+      doc: "Events had no room in a handler's queue. Told at once, then once a minute at most.",
+      measurements: [events: :count],
+      metadata: [:handler]
+    },
+    %{
       name: [:pool, :started],
       doc: "A pool was opened by its manager; again if that was restarted.",
       measurements: [workers: :count],

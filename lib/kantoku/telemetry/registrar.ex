@@ -8,9 +8,10 @@ defmodule Kantoku.Telemetry.Registrar do
   @spec start_link(term) :: GenServer.on_start()
   def start_link(_arg), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
 
-  @spec subscribe(atom, [pos_integer], pos_integer) :: Subscription.t()
-  def subscribe(instance, numbers, buffer) do
-    GenServer.call(__MODULE__, {:subscribe, instance, numbers, buffer}, :infinity)
+  @doc "Subscribes the calling process, or what it has done in its place; until it dies."
+  @spec subscribe(atom, [pos_integer], pos_integer, Switchboard.run() | nil) :: Subscription.t()
+  def subscribe(instance, numbers, buffer, run \\ nil) do
+    GenServer.call(__MODULE__, {:subscribe, instance, numbers, buffer, run}, :infinity)
   end
 
   @spec unsubscribe(Subscription.t()) :: :ok
@@ -27,9 +28,9 @@ defmodule Kantoku.Telemetry.Registrar do
   end
 
   @impl true
-  def handle_call({:subscribe, instance, numbers, buffer}, {pid, _tag}, subscribers) do
+  def handle_call({:subscribe, instance, numbers, buffer, run}, {pid, _tag}, subscribers) do
     ref = Subscription.new(buffer)
-    Switchboard.add(instance, numbers, pid, ref)
+    Switchboard.add(instance, numbers, pid, ref, run)
     {:reply, ref, put({pid, ref, instance, numbers}, subscribers)}
   end
 

@@ -2,7 +2,8 @@ defmodule Kantoku.Telemetry.Subscription do
   # The credit of one subscriber: a handful of atomics that emitters and the subscriber share. Knows no events.
   @moduledoc false
 
-  # 1. 0 <= outstanding <= buffer, whatever emitters and the subscriber do at the same time.
+  # 1. 0 <= outstanding <= buffer, whatever emitters and the subscriber do at the same time; who is paused has no room, and what was
+  #    taken before is still given back.
   # 2. An event is sent, or counted as dropped: never both, never neither.
   @outstanding 1
   @dropped 2
@@ -43,6 +44,14 @@ defmodule Kantoku.Telemetry.Subscription do
       actual -> give_back(ref, count, actual)
     end
   end
+
+  @doc "Takes all room away; whether this call did it."
+  @spec pause(t) :: boolean
+  def pause(ref), do: :atomics.exchange(ref, @buffer, 0) > 0
+
+  @doc "Gives room again."
+  @spec resume(t, pos_integer) :: :ok
+  def resume(ref, buffer), do: :atomics.put(ref, @buffer, buffer)
 
   @spec dropped(t) :: non_neg_integer
   def dropped(ref), do: :atomics.get(ref, @dropped)

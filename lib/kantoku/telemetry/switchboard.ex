@@ -3,13 +3,17 @@ defmodule Kantoku.Telemetry.Switchboard do
   @moduledoc false
   use Supervisor
 
-  alias Kantoku.Telemetry.{Catalogue, Subscription}
+  alias Kantoku.Domain.Pair
+  alias Kantoku.Telemetry.{Catalogue, Detached, Handler, Handlers, Registrar, Subscription}
 
   @table __MODULE__
   @board {__MODULE__, :board}
 
   # More than the catalogue holds, so that a newer catalogue finds room in a board that an older one made.
   @slots 1_024
+
+  @typedoc "A function that is run in the process that emits, with what it is given, on behalf of a process."
+  @type run :: {:run, pid, Handler.fun(), config :: term, :counters.counters_ref()}
 
   @spec start_link(term) :: Supervisor.on_start()
   def start_link(_arg), do: Supervisor.start_link(__MODULE__, [], name: __MODULE__)
@@ -19,7 +23,9 @@ defmodule Kantoku.Telemetry.Switchboard do
   def init(_arg) do
     :ets.new(@table, [:named_table, :public, :duplicate_bag, read_concurrency: true])
     :persistent_term.put(@board, {:atomics.new(@slots, []), telemetry()})
-    Supervisor.init([Kantoku.Telemetry.Registrar], strategy: :one_for_one)
+    Handlers.new_table()
+    # Handlers are others' code: however often they fail, subscriptions stand.
+    Supervisor.init([Registrar, Handlers, Detached], [strategy: :one_for_one] ++ Pair.unlimited())
   end
 
   @doc "Looks again whether `:telemetry` can be called."
@@ -27,9 +33,12 @@ defmodule Kantoku.Telemetry.Switchboard do
   def refresh do
     {counts, _telemetry} = :persistent_term.get(@board)
     :persistent_term.put(@board, {counts, telemetry()})
+    Detached.look()
   end
 
-  defp telemetry do
+  @doc "The module to emit by, if it can be called."
+  @spec telemetry() :: module | nil
+  def telemetry do
     if Code.ensure_loaded?(:telemetry) and function_exported?(:telemetry, :execute, 3), do: :telemetry
   end
 
@@ -62,10 +71,19 @@ defmodule Kantoku.Telemetry.Switchboard do
     name = [:kantoku | name]
     metadata = Map.put(metadata, :instance, instance)
 
-    Enum.each(:ets.lookup(@table, {instance, number}), fn {_key, pid, ref} ->
-      if Subscription.take_credit(ref), do: send(pid, {:kantoku_event, ref, name, measurements, metadata})
+    Enum.each(listeners(instance, number), fn {_key, to, ref} ->
+      if Subscription.take_credit(ref), do: deliver(to, ref, name, measurements, metadata)
     end)
   end
+
+  # Who listens to no instance listens to all.
+  defp listeners(nil, number), do: :ets.lookup(@table, {nil, number})
+  defp listeners(instance, number), do: :ets.lookup(@table, {instance, number}) ++ listeners(nil, number)
+
+  defp deliver(pid, ref, name, measurements, metadata) when is_pid(pid),
+    do: send(pid, {:kantoku_event, ref, name, measurements, metadata})
+
+  defp deliver(run, ref, name, measurements, metadata), do: Handler.run(run, ref, {name, measurements, metadata})
 
   defp execute(nil, _instance, _name, _measurements, _metadata), do: :ok
 
@@ -75,9 +93,10 @@ defmodule Kantoku.Telemetry.Switchboard do
 
   # For the registrar only -------------------------------------------------------------------------------------------
 
-  @spec add(atom, [pos_integer], pid, Subscription.t()) :: :ok
-  def add(instance, numbers, pid, ref) do
-    :ets.insert(@table, [{{:subscriber, pid}, ref, instance, numbers} | rows(instance, numbers, pid, ref)])
+  @spec add(atom, [pos_integer], pid, Subscription.t(), run | nil) :: :ok
+  def add(instance, numbers, pid, ref, run) do
+    rows = Enum.map(numbers, &{{instance, &1}, run || pid, ref})
+    :ets.insert(@table, [{{:subscriber, pid}, ref, instance, numbers} | rows])
     count(numbers, 1)
   end
 
@@ -85,8 +104,11 @@ defmodule Kantoku.Telemetry.Switchboard do
   def remove(instance, numbers, pid, ref) do
     count(numbers, -1)
     :ets.delete_object(@table, {{:subscriber, pid}, ref, instance, numbers})
-    Enum.each(rows(instance, numbers, pid, ref), &:ets.delete_object(@table, &1))
+    for number <- numbers, {_key, _to, ^ref} = row <- :ets.lookup(@table, {instance, number}), do: delete(row)
+    :ok
   end
+
+  defp delete(row), do: :ets.delete_object(@table, row)
 
   @doc "All subscriptions."
   @spec subscriptions() :: [{pid, Subscription.t(), atom, [pos_integer]}]
@@ -102,8 +124,6 @@ defmodule Kantoku.Telemetry.Switchboard do
     actual = subscriptions() |> Enum.flat_map(fn {_pid, _ref, _instance, numbers} -> numbers end) |> Enum.frequencies()
     Enum.each(1..Catalogue.size(), &:atomics.put(counts, &1, Map.get(actual, &1, 0)))
   end
-
-  defp rows(instance, numbers, pid, ref), do: Enum.map(numbers, &{{instance, &1}, pid, ref})
 
   defp count(numbers, by) do
     {counts, _telemetry} = :persistent_term.get(@board)
