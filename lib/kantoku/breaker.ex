@@ -46,7 +46,7 @@ defmodule Kantoku.Breaker do
   """
 
   alias Kantoku.Breaker.{Changes, Clerk, Config, Door, Notes}
-  alias Kantoku.{Engine, Error, Instances}
+  alias Kantoku.{Engine, Error, Instances, Telemetry}
 
   @typedoc "A breaker of an instance."
   @type t :: {instance :: atom, name :: term}
@@ -180,7 +180,10 @@ defmodule Kantoku.Breaker do
     where = Config.where(name)
     # Raises here, and not in the clerk: what is checked does not depend on the other options.
     _ = [] |> Config.new!(where) |> Config.change!(changes, where)
-    Clerk.ask(instance, {:configure, name, &Config.change!(&1, changes, where)})
+
+    instance
+    |> Clerk.ask({:configure, name, &Config.change!(&1, changes, where)})
+    |> Telemetry.options_changed(instance, {:breaker, name}, changes)
   end
 
   @doc "Removes a breaker."

@@ -32,7 +32,7 @@ defmodule Kantoku.Degradation do
   """
 
   alias Kantoku.Degradation.{Config, Notes}
-  alias Kantoku.{Error, Instances}
+  alias Kantoku.{Error, Instances, Telemetry}
 
   @typedoc "0: nothing is shed."
   @type level :: 0..3
@@ -73,8 +73,11 @@ defmodule Kantoku.Degradation do
 
     Instances.reading(instance, fn _rows, book ->
       case Notes.watch(book) do
-        nil -> absent(instance)
-        watch -> ask(instance, watch, {:configure, changes})
+        nil ->
+          absent(instance)
+
+        watch ->
+          instance |> ask(watch, {:configure, changes}) |> Telemetry.options_changed(instance, :degradation, changes)
       end
     end)
   end

@@ -27,7 +27,7 @@ defmodule Kantoku.Domain do
   `update/3`, and the next crash, start or reservation sees the change.
   """
 
-  alias Kantoku.{Agents, Drain, Error, Instances}
+  alias Kantoku.{Agents, Drain, Error, Instances, Telemetry}
   alias Kantoku.Domain.{Book, Gauges, Policy, Rows}
 
   @typedoc "A domain by its name; that of a pool's workers is named after the pool."
@@ -43,7 +43,7 @@ defmodule Kantoku.Domain do
     inside(instance, domain, fn _rows, book ->
       where = "Kantoku, domain #{inspect(domain)}"
       _policy = Book.change_policy(book, domain, &Policy.change!(&1, changes, where))
-      :ok
+      Telemetry.options_changed(:ok, instance, {:domain, domain}, changes)
     end)
   end
 

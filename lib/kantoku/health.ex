@@ -42,7 +42,7 @@ defmodule Kantoku.Health do
 
   alias Kantoku.Engine.Health, as: Core
   alias Kantoku.Health.{Board, Config, Risks, Waits}
-  alias Kantoku.{Error, Instances}
+  alias Kantoku.{Error, Instances, Telemetry}
 
   @type state :: Core.state()
 
@@ -139,8 +139,11 @@ defmodule Kantoku.Health do
 
     Instances.reading(instance, fn _rows, book ->
       case Board.rounds(book) do
-        nil -> {:error, Error.new(:not_found, health: {instance, :instance})}
-        rounds -> ask(instance, rounds, {:configure, changes})
+        nil ->
+          {:error, Error.new(:not_found, health: {instance, :instance})}
+
+        rounds ->
+          instance |> ask(rounds, {:configure, changes}) |> Telemetry.options_changed(instance, :health, changes)
       end
     end)
   end

@@ -5,7 +5,7 @@ defmodule Kantoku.Instance do
 
   import Kantoku.Domain.Rows, only: [row: 0, row: 2]
 
-  alias Kantoku.{Alert, Breaker, Config, Degradation, Drain, Health, Instances, Migration, SLO}
+  alias Kantoku.{Alert, Breaker, Config, Degradation, Drain, Health, Instances, Migration, SLO, Telemetry}
   alias Kantoku.Agent.Options
   alias Kantoku.Domain.{Book, Fuse, Gauges, Remains, Rows, Sweeper}
   alias Kantoku.Instance.Core
@@ -15,7 +15,15 @@ defmodule Kantoku.Instance do
   @patience 60_000
 
   @spec start_link(Config.t()) :: Supervisor.on_start()
-  def start_link(config), do: :supervisor.start_link({:via, Instances, config.name}, __MODULE__, config)
+  def start_link(config) do
+    begun = System.monotonic_time()
+
+    with {:ok, pid} <- :supervisor.start_link({:via, Instances, config.name}, __MODULE__, config) do
+      duration = System.monotonic_time() - begun
+      Telemetry.emit(config.name, [:instance, :started], %{duration: duration}, %{engine: config.engine})
+      {:ok, pid}
+    end
+  end
 
   @doc "The address of an instance's supervisor."
   @spec address(atom) :: {:via, module, atom}

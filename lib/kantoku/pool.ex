@@ -58,7 +58,7 @@ defmodule Kantoku.Pool do
   such pool, `:not_running` where there is no such instance, `:restarting` while a pool is being opened again. See the guide "Pools".
   """
 
-  alias Kantoku.{Agents, Engine, Error, Instances, Trace}
+  alias Kantoku.{Agents, Engine, Error, Instances, Telemetry, Trace}
   alias Kantoku.Domain.{Book, Rows}
   alias Kantoku.Pool.{Calls, Config, Detours, Lease, Life, Notes, Scaling, Standing, Ways, Worker}
 
@@ -273,7 +273,10 @@ defmodule Kantoku.Pool do
     inside(instance, pool, fn _rows, book, config ->
       _ = checked!(instance, book, Config.change!(config, changes))
       # Someone else's change may have come in between.
-      with {:raise, error} <- Life.update(book, {instance, pool}, changes), do: raise(error)
+      case Life.update(book, {instance, pool}, changes) do
+        {:raise, error} -> raise error
+        answer -> Telemetry.options_changed(answer, instance, {:pool, pool}, changes)
+      end
     end)
   end
 

@@ -52,6 +52,14 @@ defmodule Kantoku.Telemetry do
     :ok
   end
 
+  @doc false
+  # That options were changed, if they were: which ones, not to what, as that may be a secret.
+  @spec options_changed(:ok | {:error, term}, atom, of :: term, keyword) :: :ok | {:error, term}
+  def options_changed(:ok, instance, of, changes),
+    do: emit(instance, [:options, :changed], %{}, %{of: of, names: Keyword.keys(changes)})
+
+  def options_changed(error, _instance, _of, _changes), do: error
+
   @doc """
   Whether anyone may listen to an event: asked before something costly is gathered for one. With `:telemetry` loaded this is
   always so.

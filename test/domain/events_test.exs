@@ -54,7 +54,7 @@ defmodule Kantoku.Domain.EventsTest do
 
   test "throttling and escalation are told of the domain" do
     policy = [on_exhausted: :escalate, max_restarts: 0, storm: [rate: 1_000, burst: 1]]
-    {instance, ref} = subscribed([domains: [[name: :a] ++ policy]], [[:domain]])
+    {instance, ref} = subscribed([domains: [[name: :a] ++ policy]], [[:domain, :escalated], [:domain, :throttled]])
     kill(worker!(instance, "x", domain: :a))
     assert {[:domain, :escalated], %{crashes: 1}, %{domain: :a, parent: nil, reason: :max_restarts}} = next(ref)
     assert eventually(fn -> Kantoku.whereis(instance, "x") end)

@@ -81,4 +81,25 @@ defmodule Kantoku.Test.AgentCase do
     send(courier, {:end_delivery, result})
     id
   end
+
+  @doc "An agent's life in which everything happens that agents tell of."
+  def live_through_everything(context) do
+    options = [max_snapshot_bytes: 1_000, directive_attempts: 2, directive_backoff: {1, 1}]
+    pid = start(context, options)
+    GenServer.call(pid, {:pay, {self(), 1}})
+    deliver({:error, :no})
+    deliver({:ok, {:add, 1}})
+    GenServer.call(pid, {:pay, {self(), 2}})
+    for _ <- 1..2, do: deliver({:error, :no})
+    gone(pid)
+
+    pid = start(context, options, %{incarnation: 2})
+    deliver()
+    Server.settle(pid, 5_000)
+    GenServer.call(pid, {:fill, 5_000})
+    stop(pid)
+    {:ok, version, _bytes} = Store.get(context.store, context.id)
+    Store.put(context.store, context.id, version, "rubbish", nil)
+    Server.state(start(context, options, %{incarnation: 3}))
+  end
 end

@@ -27,8 +27,8 @@ defmodule Kantoku.InstanceCase do
     own = [name: name, engine: hd(Kantoku.EachEngine.engines()), sweep: 50, degradation: false]
     opts = Keyword.merge(own, Keyword.delete(opts, :domains))
 
-    ExUnit.Callbacks.start_supervised!({Kantoku, [domains: domains] ++ opts}, id: name)
-    name
+    ExUnit.Callbacks.start_supervised!({Kantoku, [domains: domains] ++ opts}, id: opts[:name])
+    opts[:name]
   end
 
   defp with_default(domains) do

@@ -12,13 +12,16 @@ defmodule Kantoku.MigrationCase do
     end
   end
 
-  setup context do
+  setup context, do: context!(Map.get(context, :kantoku, []))
+
+  @doc "Starts all of that below the test's supervisor; what the functions here ask for."
+  def context!(opts) do
     unique = System.unique_integer([:positive])
     registry = :"kantoku_old_registry_#{unique}"
     supervisor = :"kantoku_old_supervisor_#{unique}"
     ExUnit.Callbacks.start_supervised!({Registry, keys: :unique, name: registry})
     ExUnit.Callbacks.start_supervised!({DynamicSupervisor, name: supervisor, max_restarts: 1_000})
-    instance = InstanceCase.start!(Map.get(context, :kantoku, []))
+    instance = InstanceCase.start!(opts)
 
     %{
       instance: instance,

@@ -10,7 +10,7 @@ defmodule Kantoku.Domain.Group do
   @moduledoc false
   import Kantoku.Domain.Rows
 
-  alias Kantoku.Domain.{Book, Remains, Rows, Start}
+  alias Kantoku.Domain.{Book, Remains, Repair, Rows, Start}
 
   @doc """
   Starts the group's supervisor. It comes empty, takes the rows of the one before it, of which nothing is left by then, and only
@@ -22,7 +22,8 @@ defmodule Kantoku.Domain.Group do
     %{strategy: strategy, declared: declared} = Book.shape(book, domain)
     {:ok, group} = Supervisor.start_link([], strategy: strategy, max_restarts: 1_000_000, max_seconds: 1)
 
-    with :ok <- take_over(rows, declared, group, in_office?),
+    with {:ok, taken} <- take_over(rows, declared, group, in_office?, 0),
+         :ok <- Repair.tell(instance, domain, taken),
          :ok <- start_all(group, for(id <- declared, do: Start.child(instance, Rows.get(rows, id)))) do
       {:ok, group}
     else
@@ -36,16 +37,16 @@ defmodule Kantoku.Domain.Group do
   # T1  A row passes from one supervisor to the next by compare and swap, and only when the one before is dead.
   # T2  Rows are read before it is asked who is in office. So who was cut off from above, and is still at it, never sees his successor's
   #     supervisor in a row and thinks it one of before.
-  defp take_over(rows, declared, group, in_office?) do
+  defp take_over(rows, declared, group, in_office?, taken) do
     left = for id <- declared, row(sup: sup) = row when sup != group <- [Rows.get(rows, id)], do: row
 
     cond do
       left == [] ->
-        :ok
+        {:ok, taken}
 
       in_office?.() ->
         settle(rows, left, group)
-        take_over(rows, declared, group, in_office?)
+        take_over(rows, declared, group, in_office?, taken + Enum.count(left, &row(&1, :sup)))
 
       true ->
         {:error, :superseded}

@@ -10,6 +10,8 @@ defmodule Kantoku.Domain.Repair do
 
   alias Kantoku.Domain.{Group, Pair, Remains, Rows, Start, Turn}
 
+  alias Kantoku.Telemetry
+
   @enforce_keys [:context, :place, :agents]
   defstruct @enforce_keys
 
@@ -29,6 +31,13 @@ defmodule Kantoku.Domain.Repair do
     repair(repair, for(id <- ids, row(domain: ^domain, part: ^part) = row <- [Rows.get(rows, id)], do: row))
   end
 
+  @doc "Tells of so many agents that passed from a dead supervisor to its successor."
+  @spec tell(atom, Kantoku.Domain.name(), non_neg_integer) :: :ok
+  def tell(_instance, _domain, 0), do: :ok
+
+  def tell(instance, domain, agents),
+    do: Telemetry.emit(instance, [:domain, :repaired], %{agents: agents}, %{domain: domain})
+
   defp repair(%{agents: agents} = repair, found) do
     {own, foreign} = Enum.split_with(found, &(row(&1, :sup) == agents))
     own = own ++ take_over(repair, foreign)
@@ -45,6 +54,8 @@ defmodule Kantoku.Domain.Repair do
   defp take_over(repair, foreign) do
     foreign |> Enum.group_by(&row(&1, :sup)) |> Enum.each(fn {sup, rows} -> Remains.await(sup, Rows.patience(rows)) end)
     foreign = reread(repair, foreign)
+    {instance, domain, _part} = repair.place
+    :ok = tell(instance, domain, length(foreign))
 
     Remains.kill_strays(
       for row(phase: phase, sup: sup) when phase in [:new, :starting] and is_pid(sup) <- foreign, uniq: true, do: sup

@@ -4,7 +4,7 @@ defmodule Kantoku.Drain.Server do
   @moduledoc false
   use GenServer, shutdown: :infinity
 
-  alias Kantoku.{Drain, Instances}
+  alias Kantoku.{Drain, Instances, Telemetry}
   alias Kantoku.Domain.Book
 
   @spec start_link({atom, non_neg_integer}) :: GenServer.on_start()
@@ -30,15 +30,20 @@ defmodule Kantoku.Drain.Server do
   @impl true
   def handle_info(_exit_of_a_task, state), do: {:noreply, state, :hibernate}
 
-  # Only an orderly end waits for work: when the instance gave up or was killed its agents end as OTP ends them.
   @impl true
-  def terminate(reason, {instance, timeout}) when reason in [:shutdown, :normal] do
+  def terminate(reason, {instance, timeout}) do
+    Telemetry.emit(instance, [:instance, :stopping], %{}, %{reason: reason})
+    finish(reason, instance, timeout)
+  end
+
+  # Only an orderly end waits for work: when the instance gave up or was killed its agents end as OTP ends them.
+  defp finish(reason, instance, timeout) when reason in [:shutdown, :normal] do
     {_instance, _rows, book} = context = context(instance)
     unless Book.blown?(book, nil), do: Drain.run(context, nil, timeout)
   end
 
-  def terminate({:shutdown, _}, state), do: terminate(:shutdown, state)
-  def terminate(_reason, _state), do: :ok
+  defp finish({:shutdown, _}, instance, timeout), do: finish(:shutdown, instance, timeout)
+  defp finish(_reason, _instance, _timeout), do: :ok
 
   defp context(instance) do
     {rows, book} = Instances.tables!(instance)

@@ -8,7 +8,7 @@ defmodule Kantoku.Health.Gate do
   import Kantoku.Domain.Rows
 
   alias Kantoku.Domain.{Enrolment, Rows}
-  alias Kantoku.Engine
+  alias Kantoku.{Engine, Telemetry}
   alias Kantoku.Health.{Board, Config}
   alias Kantoku.Registry.Facet
 
@@ -73,6 +73,7 @@ defmodule Kantoku.Health.Gate do
   @spec shut(atom, :ets.tid(), Rows.row(), probe :: term) :: :ok
   def shut(instance, book, row(id: id, pid: pid) = row, probe) do
     enter(book, id, probe)
+    tell(instance, :shut_out, row, %{probe: told(probe)})
     mark(instance, id, pid, :shut)
     stand_aside(instance, row)
   end
@@ -90,10 +91,17 @@ defmodule Kantoku.Health.Gate do
   @doc "Lets an agent in again."
   @spec open(atom, :ets.tid(), Rows.row()) :: :ok
   def open(instance, book, row(id: id, pid: pid) = row) do
+    if shut?(book, id), do: tell(instance, :let_in, row, %{})
     forget(book, id)
     mark(instance, id, pid, nil)
     Enrolment.join(instance, book, row)
   end
+
+  defp tell(instance, verb, row(id: id, domain: domain), more),
+    do: Telemetry.emit(instance, [:health, verb], %{}, Map.merge(more, %{id: id, domain: domain}))
+
+  defp told(@renewal), do: :at_risk
+  defp told(probe), do: probe
 
   @doc "Nothing is held against whoever has this id."
   @spec forget(:ets.tid(), term) :: true

@@ -4,7 +4,7 @@ defmodule Kantoku.Instance.Core do
   @moduledoc false
   use Supervisor
 
-  alias Kantoku.Instances
+  alias Kantoku.{Instances, Telemetry}
   alias Kantoku.Domain.{Book, Pair, Remains, Tree}
 
   # An earlier registry of this name, in ms.
@@ -47,6 +47,8 @@ defmodule Kantoku.Instance.Core do
   def start_domains(instance, above) do
     {_rows, book} = Instances.tables!(instance)
     epoch = Book.next_epoch(above)
+    # The book is as old as the instance, so whoever was there before was killed, or what it is for.
+    if Book.seated(book, :domains), do: Telemetry.emit(instance, [:instance, :recovered], %{}, %{})
     trees = for name <- Book.shape(book, nil).nested, do: Tree.child_spec({instance, name, epoch})
 
     with {:ok, domains} <- Supervisor.start_link(trees, [strategy: :one_for_one] ++ Pair.unlimited()) do

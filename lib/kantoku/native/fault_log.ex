@@ -12,6 +12,7 @@ defmodule Kantoku.Native.FaultLog do
 
   @impl true
   def handle_info({:kantoku_panic, text}, state) do
+    Kantoku.Telemetry.emit(nil, [:native, :panic], %{}, %{place: text})
     Logger.error("Kantoku's native library caught a panic in #{text}")
     {:noreply, state}
   end

@@ -3,7 +3,7 @@ defmodule Kantoku.Registry.Names do
   # Knows nothing of how either engine keeps names.
   @moduledoc false
 
-  alias Kantoku.Engine
+  alias Kantoku.{Engine, Telemetry}
   alias Kantoku.Registry.Config
 
   @spec register(atom, term, term) :: {:ok, pid} | {:error, {:already_registered, pid}}
@@ -69,6 +69,7 @@ defmodule Kantoku.Registry.Names do
         resolve(registry, key, value, successor)
 
       taken ->
+        Telemetry.emit(registry, [:registry, :taken_over], %{}, %{key: key, from: holder, to: self()})
         Process.exit(holder, {:shutdown, {:name_taken_over, key}})
         finish(taken, registry, key, value)
     end

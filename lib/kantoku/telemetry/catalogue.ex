@@ -8,12 +8,54 @@ defmodule Kantoku.Telemetry.Catalogue do
 
   @agent [:id]
 
+  # `pid` is the last one, where there is none any more.
+  @row @agent ++ [:domain, :module, :pid, :incarnation]
+
   @events [
+    %{
+      name: [:instance, :started],
+      doc: "An instance runs, with its domains and pools.",
+      measurements: [duration: :native],
+      metadata: [:engine]
+    },
+    %{
+      name: [:instance, :recovered],
+      doc:
+        "The registry of an instance, or who supervises it, was started again, and all domains with it; state as their agents keep it.",
+      measurements: [],
+      metadata: []
+    },
+    %{
+      name: [:instance, :stopping],
+      doc: "An instance is about to end. In an orderly end a drain follows.",
+      measurements: [],
+      metadata: [:reason]
+    },
+    %{
+      name: [:options, :changed],
+      doc:
+        "Options were changed while it runs: `of` is `{:domain, name}`, `{:pool, name}`, `{:breaker, name}`, `:health` or `:degradation`; " <>
+          "`names` are theirs, without what they were set to.",
+      measurements: [],
+      metadata: [:of, :names]
+    },
+    %{
+      name: [:native, :panic],
+      doc: "The native library caught a panic of its own in `place`; its caller got an exception. `instance` is `nil`.",
+      measurements: [],
+      metadata: [:place]
+    },
+    %{
+      name: [:registry, :taken_over],
+      doc: "A living process lost a name to another one, as the `:resolver` said. `instance` is the registry.",
+      measurements: [],
+      metadata: [:key, :from, :to]
+    },
     %{
       name: [:agent, :spawned],
       doc: "An agent's process was started, for the first time or again.",
       measurements: [system_time: :unix_native],
-      metadata: @agent ++ [:domain, :module, :pid, :incarnation]
+      metadata: @row
     },
     %{
       name: [:agent, :ready],
@@ -39,31 +81,31 @@ defmodule Kantoku.Telemetry.Catalogue do
         "An agent ended and its restart policy answers that with a restart. `reason` is `:unknown`, as OTP tells no start function why " <>
           "a child ended, or why its start was refused.",
       measurements: [crashes: :count],
-      metadata: @agent ++ [:domain, :module, :pid, :incarnation, :reason]
+      metadata: @row ++ [:reason]
     },
     %{
       name: [:agent, :restarting],
       doc: "An agent will be restarted after `delay`.",
       measurements: [delay: :millisecond, crashes: :count],
-      metadata: @agent ++ [:domain, :module, :incarnation, :reason]
+      metadata: @row ++ [:reason]
     },
     %{
       name: [:agent, :parked],
       doc: "An agent is not restarted any more until someone, or a timer after `retry_in`, unparks it.",
       measurements: [crashes: :count, retry_in: :millisecond],
-      metadata: @agent ++ [:domain, :module, :incarnation, :reason]
+      metadata: @row ++ [:reason]
     },
     %{
       name: [:agent, :unparked],
       doc: "A parked agent is started again.",
       measurements: [parked_for: :millisecond],
-      metadata: @agent ++ [:domain, :module, :by]
+      metadata: @row ++ [:by]
     },
     %{
       name: [:agent, :stopped],
       doc: "An agent ended and will not come back by itself.",
       measurements: [],
-      metadata: @agent ++ [:domain, :module, :pid, :incarnation, :reason]
+      metadata: @row ++ [:reason]
     },
     %{
       name: [:agent, :stuck],
@@ -134,6 +176,13 @@ defmodule Kantoku.Telemetry.Catalogue do
       metadata: [:domain, :id]
     },
     %{
+      name: [:domain, :repaired],
+      doc:
+        "A supervisor of agents was killed; those that it had were given to its successor, and what it left behind was ended.",
+      measurements: [agents: :count],
+      metadata: [:domain]
+    },
+    %{
       name: [:domain, :escalated],
       doc: "A domain gave up and handed its failure to the level above.",
       measurements: [crashes: :count],
@@ -196,7 +245,21 @@ defmodule Kantoku.Telemetry.Catalogue do
       doc:
         "An agent fails its liveness and was killed, for its domain to restart. `probe` is `:passive` or the probe's name.",
       measurements: [],
-      metadata: @agent ++ [:domain, :module, :pid, :incarnation, :probe, :evidence]
+      metadata: @row ++ [:probe, :evidence]
+    },
+    %{
+      name: [:health, :shut_out],
+      doc:
+        "An agent is not found by `Kantoku.find/2` any more, nor given work of its pool, as `probe` found, or as it is `:at_risk` and " <>
+          "about to be replaced. That one which starts is not found before it passes a probe is not told.",
+      measurements: [],
+      metadata: @agent ++ [:domain, :probe]
+    },
+    %{
+      name: [:health, :let_in],
+      doc: "It is again.",
+      measurements: [],
+      metadata: @agent ++ [:domain]
     },
     %{
       name: [:health, :at_risk],
