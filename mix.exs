@@ -128,8 +128,8 @@ defmodule Kantoku.MixProject do
           Kantoku.Jido.WorkerPool,
           Kantoku.Jido.Storage
         ],
-        "Events and errors": [Kantoku.Telemetry, Kantoku.Error],
         Traces: [Kantoku.Trace, Kantoku.Trace.Context, Kantoku.Trace.Span],
+        "Events and errors": [Kantoku.Telemetry, Kantoku.Resources, Kantoku.Error],
         Engines: [
           Kantoku.Engine,
           Kantoku.Engine.Pools,

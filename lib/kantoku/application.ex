@@ -15,6 +15,7 @@ defmodule Kantoku.Application do
     children = [
       Kantoku.Native.FaultLog,
       Kantoku.Telemetry.Switchboard,
+      Kantoku.Resources.Schedulers,
       Kantoku.Engine.Elixir.Supervisor,
       Kantoku.Instances,
       Kantoku.Fuse.Events,

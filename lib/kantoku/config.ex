@@ -13,6 +13,10 @@ defmodule Kantoku.Config do
     ]
   ]
 
+  @resources [
+    top: [kind: :positive, default: 100, doc: "how many of those that use most are kept, of each kind."]
+  ]
+
   @schema [
     name: [kind: :atom, required: true, doc: "the instance's name, and its registry's."],
     engine: [kind: {:one_of, [:native, :elixir]}, default: :native, doc: "who keeps the facts: `:native` or `:elixir`."],
@@ -47,6 +51,11 @@ defmodule Kantoku.Config do
       kind: {:options_or, Health.Config.schema(), [false]},
       default: [],
       doc: "what is looked at and done about agents, or `false`: nothing; see `Kantoku.Health`."
+    ],
+    resources: [
+      kind: {:options_or, @resources, [false]},
+      default: [],
+      doc: "what agents use, looked at as `:health` looks at them, or `false`: nobody does; see `Kantoku.Resources`."
     ],
     degradation: [
       kind: {:options_or, Degradation.Config.schema(), [false]},
@@ -84,6 +93,7 @@ defmodule Kantoku.Config do
           objectives: [SLO.Objective.t()],
           migration: Migration.Option.t(),
           health: Health.Config.t() | nil,
+          resources: %{top: pos_integer} | false,
           degradation: Degradation.Config.t() | nil,
           alerts: Alert.Config.t() | nil,
           trace: Trace.Config.t() | nil,

@@ -7,7 +7,7 @@ defmodule Kantoku.Error do
   | reason | meaning | details |
   |---|---|---|
   | `:not_running` | no instance of that name runs here | `instance` |
-  | `:not_found` | nothing of that name is known | `id`, `domain`, `pool`, `breaker`, `health`, `degradation`, `objective` or `alert` |
+  | `:not_found` | nothing of that name is known | `id`, `domain`, `pool`, `breaker`, `health`, `degradation`, `resources`, `objective` or `alert` |
   | `:restarting` | it crashed and comes back by itself | `id`, `pool`, `breaker`, `health`, `degradation`, `objective` or `alert`, `retry_in` (ms, or `:never` while it waits behind another of its group) |
   | `:parked` | it crashed too often and waits for its timer or for `Kantoku.unpark/2` | `id`, `retry_in` (ms or `:never`) |
   | `:stopping` | it is being stopped | `id` |
@@ -92,6 +92,10 @@ defmodule Kantoku.Error do
   defp sentence(:not_found, %{health: {instance, of}}),
     do:
       "the health of #{inspect(of)} of #{inspect(instance)} is not looked after: nothing of that name is there yet, or health is off"
+
+  defp sentence(:not_found, %{resources: instance}),
+    do:
+      "resources of #{inspect(instance)} are not looked at; leave out `resources: false` and `health: false` when you start it"
 
   defp sentence(:not_found, %{degradation: instance}),
     do: "degradation is off in #{inspect(instance)}; leave out `degradation: false` when you start it"

@@ -5,7 +5,7 @@ defmodule Kantoku.Instance do
 
   import Kantoku.Domain.Rows, only: [row: 0, row: 2]
 
-  alias Kantoku.{Alert, Breaker, Config, Degradation, Drain, Health, Instances, Migration, SLO, Telemetry}
+  alias Kantoku.{Alert, Breaker, Config, Degradation, Drain, Health, Instances, Migration, Resources, SLO, Telemetry}
   alias Kantoku.Agent.Options
   alias Kantoku.Domain.{Book, Fuse, Gauges, Remains, Rows, Sweeper}
   alias Kantoku.Instance.Core
@@ -87,6 +87,7 @@ defmodule Kantoku.Instance do
     Enum.each(config.breakers, fn {name, breaker} -> Breaker.Notes.put(book, name, breaker) end)
     Enum.each(config.pools, &Life.enter(book, &1))
     Health.Board.enter(book, config.health)
+    Resources.Board.enter(book, config.resources)
     Degradation.Notes.enter(book, config.degradation)
     SLO.Board.open(book, config.objectives)
     Alert.Config.enter(book, config.alerts)

@@ -8,17 +8,22 @@ defmodule Kantoku.Health.Burden do
   @items [:garbage_collection_info, :message_queue_len]
   @in_use [:heap_size, :old_heap_size, :mbuf_size, :bin_vheap_size, :bin_old_vheap_size]
 
+  @type t :: {bytes :: non_neg_integer, messages :: non_neg_integer}
+
   @doc "`{bytes, messages}`, or `nil` of who is dead."
-  @spec of(pid) :: {non_neg_integer, non_neg_integer} | nil
+  @spec of(pid) :: t | nil
   def of(pid) do
     case Process.info(pid, @items) do
       [garbage_collection_info: info, message_queue_len: messages] ->
-        {words(info) * :erlang.system_info(:wordsize), messages}
+        {bytes(info), messages}
 
       nil ->
         nil
     end
   end
 
-  defp words(info), do: Enum.reduce(@in_use, 0, fn item, sum -> sum + Keyword.get(info, item, 0) end)
+  @doc "Bytes in use, as the VM says of its collections; or these items of them."
+  @spec bytes(keyword, [atom]) :: non_neg_integer
+  def bytes(info, items \\ @in_use),
+    do: Enum.reduce(items, 0, &(&2 + Keyword.get(info, &1, 0))) * :erlang.system_info(:wordsize)
 end

@@ -1,7 +1,8 @@
 defmodule Kantoku.Health.Lookout do
   # Looks ahead: which agents' memory, mailbox, answers to probes or restarts grow towards their limits (`Outlook`, `Crashes`), and tells of
   # those (`Risks`). All agents are screened in turn (`Burden`), so many each period; only who is beyond a fraction of a
-  # limit is remembered, and looked at each period. It waits for no agent: who runs may be slow to answer, so others read. Knows no
+  # limit is remembered, and looked at each period. What its walk finds of all of them goes into a survey
+  # (`Kantoku.Resources.Survey`), where that is wanted. It waits for no agent: who runs may be slow to answer, so others read. Knows no
   # verdict, and ends nobody but those whose pool wants them replaced early (`Renewal`).
   #
   # L1  What is kept grows with how many agents are suspicious, and not with how many there are.
@@ -13,6 +14,7 @@ defmodule Kantoku.Health.Lookout do
   alias Kantoku.Domain.{Book, Ledger, Rows}
   alias Kantoku.Health.{Board, Burden, Crashes, Outlook, Renewal, Risks}
   alias Kantoku.{Instances, Telemetry}
+  alias Kantoku.Resources.Survey
 
   # Rows a slice, and agents that are screened in a period: with more, it takes several until each had its turn.
   @slice 500
@@ -26,7 +28,7 @@ defmodule Kantoku.Health.Lookout do
   @slow 2
 
   @enforce_keys [:instance, :rows, :book, :board, :risks]
-  defstruct @enforce_keys ++ [watched: %{}, walk: nil, due: nil, timer: nil, readers: MapSet.new()]
+  defstruct @enforce_keys ++ [survey: nil, watched: %{}, walk: nil, due: nil, timer: nil, readers: MapSet.new()]
 
   @spec start_link({atom, :ets.tid()}) :: GenServer.on_start()
   def start_link({instance, board}), do: GenServer.start_link(__MODULE__, {instance, board})
@@ -54,7 +56,8 @@ defmodule Kantoku.Health.Lookout do
     Book.seat(book, :health_lookout, Book.next_epoch([]), self())
     risks = Risks.table(book)
     Risks.clear(risks)
-    {:ok, schedule(%__MODULE__{instance: instance, rows: rows, book: book, board: board, risks: risks})}
+    state = %__MODULE__{instance: instance, rows: rows, book: book, board: board, risks: risks}
+    {:ok, schedule(%{state | survey: Survey.new(book)})}
   end
 
   @impl true
@@ -63,7 +66,7 @@ defmodule Kantoku.Health.Lookout do
 
   def handle_info({:read, reader, kind, seen}, state) do
     state = %{state | readers: MapSet.delete(state.readers, reader)}
-    {:noreply, take_in(kind, seen, limits(state), state)}
+    {:noreply, heard(kind, seen, state)}
   end
 
   # A reader that failed, or the supervisor.
@@ -115,7 +118,7 @@ defmodule Kantoku.Health.Lookout do
 
   defp slices(%{rows: rows}), do: 1 + min(div(:ets.info(rows, :size), @slice), div(@screened, @slice) - 1)
 
-  defp step(state, false) do
+  defp step(%{survey: nil} = state, false) do
     Risks.clear(state.risks)
     %{rest(state) | watched: %{}}
   end
@@ -127,10 +130,18 @@ defmodule Kantoku.Health.Lookout do
 
   # Once a period: those that are suspicious are looked at, and a walk that is through begins anew.
   defp begin(%{board: board} = state, limits) do
-    state = %{state | due: now() + Board.config(board).period}
+    state = follow_up(%{state | due: now() + Board.config(board).period}, limits)
+    if state.walk == nil, do: %{state | walk: :first, survey: Survey.begin(state.survey)}, else: state
+  end
+
+  defp follow_up(state, false) do
+    Risks.clear(state.risks)
+    %{state | watched: %{}}
+  end
+
+  defp follow_up(state, limits) do
     Renewal.see_to(state.instance, state.book, state.risks)
-    state = state |> crashed(limits) |> sight()
-    if state.walk == nil, do: %{state | walk: :first}, else: state
+    state |> crashed(limits) |> sight()
   end
 
   defp screen(%{walk: nil} = state, _limits), do: state
@@ -149,23 +160,28 @@ defmodule Kantoku.Health.Lookout do
 
   defp slice(:"$end_of_table", state, _limits), do: rest(state)
 
-  defp slice({found, walk}, state, limits) do
-    unwatched = for {pid, id, domain, _ledger} <- found, not sighted?(state, pid), do: {pid, {id, domain}}
-
+  defp slice({found, walk}, %{survey: survey} = state, limits) do
     state =
       for {pid, id, domain, ledger} <- found,
-          ledger != nil,
+          ledger != nil and limits != false,
           reduce: state,
           do: (state -> follow(state, pid, id, domain))
 
-    state |> read(:screened, fn -> suspicious(unwatched, limits) end) |> Map.put(:walk, walk)
+    agents = for {pid, id, domain, _ledger} <- found, survey != nil or not sighted?(state, pid), do: {pid, {id, domain}}
+    sighted = for {pid, _agent} <- agents, survey != nil and sighted?(state, pid), into: MapSet.new(), do: pid
+    state = read(state, :screened, fn -> screened(agents, survey, sighted, limits) end)
+    passed(%{state | walk: walk, survey: Survey.sent(survey)})
   end
+
+  # What there is in one slice is not to take another step.
+  defp passed(%{walk: :"$end_of_table"} = state), do: rest(state)
+  defp passed(state), do: state
 
   defp follow(state, pid, id, domain), do: %{state | watched: Map.put_new(state.watched, pid, agent(id, domain))}
 
   defp rest(%{walk: walk, rows: rows} = state) do
     if walk not in [nil, :first], do: :ets.safe_fixtable(rows, false)
-    %{state | walk: nil}
+    %{state | walk: nil, survey: if(walk, do: Survey.ended(state.survey), else: state.survey)}
   end
 
   # Reading ----------------------------------------------------------------------------------------------------------------
@@ -177,11 +193,24 @@ defmodule Kantoku.Health.Lookout do
     %{state | readers: MapSet.put(readers, reader)}
   end
 
-  defp suspicious(agents, %{memory: bytes, mailbox: messages}) do
-    for {pid, agent} <- agents,
-        {memory, mailbox} = burden <- [Burden.of(pid)],
+  # Who is sighted is judged there, and looked at here for the survey alone.
+  defp screened(agents, nil, _sighted, limits) do
+    burdens = for {pid, _agent} <- agents, {_bytes, _messages} = burden <- [Burden.of(pid)], do: {pid, burden}
+    {nil, suspicious(burdens, Map.new(agents), limits)}
+  end
+
+  defp screened(agents, survey, sighted, limits) do
+    {slice, burdens} = Survey.look(survey, agents)
+    unsighted = for {pid, burden} <- burdens, pid not in sighted, do: {pid, burden}
+    {slice, suspicious(unsighted, Map.new(agents), limits)}
+  end
+
+  defp suspicious(_burdens, _agents, false), do: []
+
+  defp suspicious(burdens, agents, %{memory: bytes, mailbox: messages}) do
+    for {pid, {memory, mailbox} = burden} <- burdens,
         Outlook.suspicious?(memory, bytes) or Outlook.suspicious?(mailbox, messages),
-        do: {pid, agent, burden}
+        do: {pid, Map.fetch!(agents, pid), burden}
   end
 
   defp sight(%{watched: watched} = state) do
@@ -200,6 +229,13 @@ defmodule Kantoku.Health.Lookout do
   defp sighted(pids), do: for(pid <- pids, do: {pid, Burden.of(pid)})
 
   # Judging ----------------------------------------------------------------------------------------------------------------
+
+  defp heard(:screened, {nil, suspicious}, state), do: take_in(:screened, suspicious, limits(state), state)
+
+  defp heard(:screened, {slice, suspicious}, state),
+    do: heard(:screened, {nil, suspicious}, %{state | survey: Survey.take_in(state.survey, slice)})
+
+  defp heard(kind, seen, state), do: take_in(kind, seen, limits(state), state)
 
   defp take_in(_kind, _seen, false, state), do: state
 

@@ -6,7 +6,7 @@ defmodule Kantoku.Health.Supervisor do
 
   alias Kantoku.Domain.Pair
   alias Kantoku.Health.{Board, Lookout, Prober, Risks, Rounds}
-  alias Kantoku.Instances
+  alias Kantoku.{Instances, Resources}
 
   @spec start_link(atom) :: Supervisor.on_start()
   def start_link(instance), do: Supervisor.start_link(__MODULE__, instance)
@@ -20,6 +20,7 @@ defmodule Kantoku.Health.Supervisor do
 
   defp new_tables(book) do
     Risks.new_table(book)
+    _board_or_none = Resources.Board.new_table(book)
     Board.new_table(book)
   end
 
