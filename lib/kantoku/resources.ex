@@ -19,7 +19,7 @@ defmodule Kantoku.Resources do
   | `reductions` | a second | its work since the look before, `nil` at the first |
 
   The option `:resources` of an instance says how many of the first are kept, `[top: 100]`, or `false`: agents are looked at for their health
-  alone. What is kept of an agent that is not among them are 88 bytes, as a rate needs two looks.
+  alone. What is kept of an agent that is not among them are 72 bytes, as a rate needs two looks.
 
   Functions answer `{:error, %Kantoku.Error{}}` with `:not_running`, or `:not_found` where resources or health are off.
   """

@@ -14,6 +14,9 @@ defmodule Kantoku.Telemetry.Handlers do
   @failed 2
   @lost 3
 
+  # In ms.
+  @again 5
+
   @type status :: :attached | :waiting | :left | :given_up
 
   @doc "Makes the table, which lives as long as the calling process."
@@ -36,6 +39,8 @@ defmodule Kantoku.Telemetry.Handlers do
       {:ok, _pid} -> :ok
       {:error, {:already_started, _pid}} -> {:error, :already_exists}
       {:error, :already_present} -> {:error, :already_exists}
+      # Who takes subscriptions in is being started again.
+      {:error, _gone} -> Process.sleep(@again) && attach(attachment)
     end
   end
 
