@@ -39,9 +39,14 @@ defmodule Kantoku.Telemetry.Handlers do
       {:ok, _pid} -> :ok
       {:error, {:already_started, _pid}} -> {:error, :already_exists}
       {:error, :already_present} -> {:error, :already_exists}
-      # Who takes subscriptions in is being started again.
-      {:error, _gone} -> Process.sleep(@again) && attach(attachment)
+      {:error, _gone} -> attach_later(attachment)
     end
+  end
+
+  # Who takes subscriptions in is being started again.
+  defp attach_later(attachment) do
+    Process.sleep(@again)
+    attach(attachment)
   end
 
   # Whoever has it in hand is ended in the middle of that, as it may take for ever.
