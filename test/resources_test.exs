@@ -78,7 +78,7 @@ each_engine Kantoku.ResourcesTest do
   end
 
   test "of more agents than a slice has, each is in the sums once" do
-    instance = instance!()
+    instance = instance!(health: [period: 200, at_risk: false])
     for id <- 1..1_200, do: worker!(instance, id)
     assert eventually(fn -> sums(instance).all.agents == 1_200 end)
     for _ <- 1..20, do: assert(sums(instance).all.agents == 1_200)

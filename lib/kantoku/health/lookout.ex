@@ -148,7 +148,7 @@ defmodule Kantoku.Health.Lookout do
 
   defp screen(%{walk: :first, rows: rows} = state, limits) do
     :ets.safe_fixtable(rows, true)
-    slice(:ets.select(rows, spec(), @slice), state, limits)
+    slice(:ets.select(rows, spec(), @slice), %{state | walk: :begun}, limits)
   end
 
   defp screen(%{walk: walk} = state, limits), do: slice(:ets.select(walk), state, limits)

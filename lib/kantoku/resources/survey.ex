@@ -2,15 +2,15 @@ defmodule Kantoku.Resources.Survey do
   # What the lookout's walk over all agents finds of their resources (`Kantoku.Health.Lookout`): slice by slice, until the walk is through. Run
   # by the lookout, but for `look/3`, which its readers run. Knows no limit and judges nobody.
   #
-  # S1  Sums are published of a walk that is through, and of each agent that it passed once. A slice that comes too late, as its reader
-  #     was held up, is in none.
+  # S1  Sums are published of a walk that is through, and of each agent that it passed once. One of which a slice comes too late, as its
+  #     reader was held up, has none: those before stand, and their age says so.
   # S2  Who is published among the first was found by this walk; or by the one before, if this one has not come to it yet.
   @moduledoc false
 
   alias Kantoku.Resources.{Board, Census, Figures}
 
   @enforce_keys [:board, :limit, :current, :last]
-  defstruct @enforce_keys ++ [walk: 0, began: nil, ended?: true, out: 0]
+  defstruct @enforce_keys ++ [walk: 0, began: nil, start: nil, before: nil, ended?: true, out: 0]
 
   @type t :: %__MODULE__{}
 
@@ -27,8 +27,29 @@ defmodule Kantoku.Resources.Survey do
   def begin(nil), do: nil
 
   def begin(survey) do
-    survey = complete(survey)
-    %{survey | walk: survey.walk + 1, began: now(), ended?: false, out: 0, current: Census.new(survey.limit)}
+    survey = abandon(survey)
+    now = now()
+    current = Census.new(survey.limit)
+
+    walk = %{
+      walk: survey.walk + 1,
+      began: now,
+      start: now,
+      before: survey.start,
+      ended?: false,
+      out: 0,
+      current: current
+    }
+
+    Map.merge(survey, walk)
+  end
+
+  # Whoever is late may still be there; who was passed by for two walks is not.
+  defp abandon(%{began: nil} = survey), do: survey
+
+  defp abandon(%{board: board, before: before, current: current} = survey) do
+    if before, do: Board.sweep(board, before)
+    %{survey | last: %{current | tops: tops(survey)}}
   end
 
   @doc "A slice was given to a reader."
@@ -72,9 +93,7 @@ defmodule Kantoku.Resources.Survey do
   defp complete_if_all_came(%{ended?: true, out: 0} = survey), do: complete(survey)
   defp complete_if_all_came(survey), do: survey
 
-  # Whoever was not passed by it is gone. Once for each walk.
-  defp complete(%{began: nil} = survey), do: survey
-
+  # Whoever was not passed by it is gone.
   defp complete(%{board: board, began: began, current: current} = survey) do
     Board.put_sums(board, current.sums, now())
     Board.put_tops(board, current.tops)
