@@ -4,9 +4,10 @@ defmodule Kantoku.Telemetry.DetachedTest do
 
   @moduletag :telemetry
 
-  import Kantoku.TestOwner, only: [eventually: 1]
+  import Kantoku.TestOwner, only: [eventually: 1, kill: 1]
 
   alias Kantoku.Telemetry
+  alias Kantoku.Telemetry.Detached
 
   @event [:domain, :escalated]
 
@@ -56,9 +57,12 @@ defmodule Kantoku.Telemetry.DetachedTest do
     assert %{mode: :telemetry, failed: 2, status: :given_up} = Enum.find(Telemetry.handlers(), &(&1.id == __MODULE__))
   end
 
-  test "one that is kept is there again after :telemetry was started anew" do
+  test "one that is kept is there again after :telemetry was started anew, whoever of us was killed before" do
     attach!()
     assert Telemetry.keep_attached(__MODULE__) == :ok
+    watcher = Process.whereis(Detached)
+    kill(watcher)
+    eventually(fn -> Process.whereis(Detached) not in [nil, watcher] end)
     ExUnit.CaptureLog.capture_log(fn -> :ok = Application.stop(:telemetry) end)
     :ok = Application.start(:telemetry)
     eventually(fn -> apply(:telemetry, :list_handlers, [[:kantoku | @event]]) != [] end)

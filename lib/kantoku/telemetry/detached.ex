@@ -14,7 +14,7 @@ defmodule Kantoku.Telemetry.Detached do
   # Handlers that are none of ours and fail under ever new names are forgotten together.
   @remembered 1_000
 
-  defstruct told: %{}, timers: %{}
+  defstruct told: %{}, table: nil
 
   @spec start_link(term) :: GenServer.on_start()
   def start_link(_arg), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
@@ -55,9 +55,11 @@ defmodule Kantoku.Telemetry.Detached do
   end
 
   defp listen(state, telemetry, table) do
-    if attach(telemetry, __MODULE__, [@failure], &__MODULE__.handle_failure/4, nil) == :ok, do: Process.monitor(table)
+    # That of a predecessor is as good.
+    _ok_or_there = attach(telemetry, __MODULE__, [@failure], &__MODULE__.handle_failure/4, nil)
+    if table != state.table, do: Process.monitor(table)
     for {id, kept} <- Handlers.all_kept(), do: attach_again(id, kept)
-    state
+    %{state | table: table}
   end
 
   defp look_later(state) do
@@ -133,7 +135,7 @@ defmodule Kantoku.Telemetry.Detached do
   end
 
   def handle_info(:look, state), do: {:noreply, listen(state)}
-  def handle_info({:DOWN, _ref, :process, _table, _reason}, state), do: {:noreply, look_later(state)}
+  def handle_info({:DOWN, _ref, :process, _table, _reason}, state), do: {:noreply, look_later(%{state | table: nil})}
   def handle_info(_other, state), do: {:noreply, state}
 
   defp attach_again(_id, %{status: status}) when status in [:left, :given_up], do: :ok
