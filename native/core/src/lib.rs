@@ -8,6 +8,7 @@ pub mod directory;
 pub mod health;
 pub mod index;
 pub mod key;
+pub mod metrics;
 pub mod pool;
 pub mod registry;
 pub mod sync;
