@@ -1,5 +1,19 @@
 //! Counters, gauges and histograms, and how they are told to others.
+//!
+//! Who records has a series in his hands: one or two additions without a lock. Families, labels and limits are for who asks for a
+//! series, and for who looks.
 
+mod collection;
+mod family;
+mod histogram;
+mod number;
+mod scale;
+mod shard;
 mod snapshot;
 
+pub use collection::{Limits, Metrics, OTHER, Refusal, quantile};
+pub use family::{Description, Owned, Series as Recorder};
+pub use histogram::{Histogram, Reading};
+pub use number::{Counter, Gauge};
+pub use scale::LEAST;
 pub use snapshot::{Distribution, Exemplar, Family, Kind, Series, Source, Value};
