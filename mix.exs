@@ -36,6 +36,7 @@ defmodule Kantoku.MixProject do
   defp deps do
     hex = [
       telemetry: "~> 1.0",
+      telemetry_metrics: {"~> 1.0", optional: true},
       jido: {"~> 2.3", optional: true},
       ex_doc: {"~> 0.34", only: :dev, runtime: false}
     ]
@@ -129,7 +130,7 @@ defmodule Kantoku.MixProject do
           Kantoku.Jido.Storage
         ],
         Traces: [Kantoku.Trace, Kantoku.Trace.Context, Kantoku.Trace.Span],
-        "Events and errors": [Kantoku.Telemetry, Kantoku.Resources, Kantoku.Error],
+        "Metrics, events and errors": [Kantoku.Metrics, Kantoku.Resources, Kantoku.Telemetry, Kantoku.Error],
         Engines: [
           Kantoku.Engine,
           Kantoku.Engine.Pools,
@@ -137,6 +138,7 @@ defmodule Kantoku.MixProject do
           Kantoku.Engine.Breakers,
           Kantoku.Engine.Health,
           Kantoku.Engine.Traces,
+          Kantoku.Engine.Metrics,
           Kantoku.Engine.Elixir,
           Kantoku.Native
         ]

@@ -3,7 +3,7 @@ defmodule Kantoku.Config do
   @moduledoc false
 
   alias Kantoku.Domain.{Definition, Policy, Wish}
-  alias Kantoku.{Alert, Breaker, Degradation, Health, Migration, Options, Pool, SLO, Trace}
+  alias Kantoku.{Alert, Breaker, Degradation, Health, Metrics, Migration, Options, Pool, SLO, Trace}
 
   @drain [
     timeout: [
@@ -72,6 +72,10 @@ defmodule Kantoku.Config do
       default: nil,
       doc: "which calls are traced, or `false`: none. `nil`: as OpenTelemetry's variables say; see `Kantoku.Trace`."
     ],
+    metrics: [
+      kind: {:options, Metrics.Config.schema()},
+      doc: "how much metrics may come to; see `Kantoku.Metrics`:"
+    ],
     drain: [kind: {:options, @drain}, doc: "how it ends:"],
     max_restarts: [kind: :non_negative, default: 3, doc: "how often domains may escalate to the instance, as in OTP."],
     max_seconds: [kind: :positive, default: 5, doc: "as in OTP."],
@@ -97,6 +101,7 @@ defmodule Kantoku.Config do
           degradation: Degradation.Config.t() | nil,
           alerts: Alert.Config.t() | nil,
           trace: Trace.Config.t() | nil,
+          metrics: %{max_series: pos_integer, max_bytes: pos_integer},
           drain: %{timeout: pos_integer},
           max_restarts: non_neg_integer,
           max_seconds: pos_integer,

@@ -7,12 +7,12 @@ defmodule Kantoku.Error do
   | reason | meaning | details |
   |---|---|---|
   | `:not_running` | no instance of that name runs here | `instance` |
-  | `:not_found` | nothing of that name is known | `id`, `domain`, `pool`, `breaker`, `health`, `degradation`, `resources`, `objective` or `alert` |
+  | `:not_found` | nothing of that name is known | `id`, `domain`, `pool`, `breaker`, `health`, `degradation`, `resources`, `objective`, `alert` or `metric` |
   | `:restarting` | it crashed and comes back by itself | `id`, `pool`, `breaker`, `health`, `degradation`, `objective` or `alert`, `retry_in` (ms, or `:never` while it waits behind another of its group) |
   | `:parked` | it crashed too often and waits for its timer or for `Kantoku.unpark/2` | `id`, `retry_in` (ms or `:never`) |
   | `:stopping` | it is being stopped | `id` |
   | `:draining` | the instance, domain or pool takes no new work | `instance`; when a start is refused also `domain`, `nil` for the instance; or `pool` |
-  | `:limit` | a domain holds as many agents as it may | `domain`, `max_agents` |
+  | `:limit` | a domain holds as many agents as it may, or metrics as many bytes | `domain`, `max_agents`; or `metric`, `max_bytes` |
   | `:timeout` | no answer in time; the work may still be going on | `id`, `timeout` (ms); or `pool`, `timeout`, `begun` (whether a worker has it) |
   | `:crashed` | it ended while it worked on this call | `id`, `exit`; or `pool` |
   | `:start_failed` | its start function refused | `id`, `exit`; or `pool`, `ready`, `wanted`, `exit` |
@@ -74,6 +74,11 @@ defmodule Kantoku.Error do
     do: "no Kantoku instance #{show(d, :instance)} runs here; start {Kantoku, name: #{show(d, :instance)}} first"
 
   defp sentence(:not_found, %{domain: domain}), do: "there is no domain #{inspect(domain)} in this instance"
+
+  defp sentence(:not_found, %{metric: {instance, name}}),
+    do:
+      "#{inspect(instance)} has no metric #{inspect(name)}; declare it first, with Kantoku.Metrics.counter/3, gauge/3 or histogram/3"
+
   defp sentence(:not_found, %{pool: pool}), do: "there is no #{named(pool)}; start it with Kantoku.Pool.start/2"
 
   defp sentence(:not_found, %{breaker: breaker}),
@@ -140,6 +145,11 @@ defmodule Kantoku.Error do
   defp sentence(:stopping, d), do: "agent #{show(d, :id)} is being stopped; try again when it is gone"
   defp sentence(:draining, %{pool: pool}), do: "#{named(pool)} is draining and takes no new work; use another node"
   defp sentence(:draining, d), do: "#{show(d, :instance)} is draining and takes no new work; use another node"
+
+  defp sentence(:limit, %{metric: name, max_bytes: bytes}) do
+    "metrics take their #{bytes} bytes already, so there is no room for more of #{inspect(name)}; use fewer labels, or raise max_bytes in " <>
+      "the option :metrics"
+  end
 
   defp sentence(:limit, d) do
     "domain #{show(d, :domain)} holds its #{show(d, :max_agents)} agents already; stop some, or raise max_agents with " <>

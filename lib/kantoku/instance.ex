@@ -5,7 +5,21 @@ defmodule Kantoku.Instance do
 
   import Kantoku.Domain.Rows, only: [row: 0, row: 2]
 
-  alias Kantoku.{Alert, Breaker, Config, Degradation, Drain, Health, Instances, Migration, Resources, SLO, Telemetry}
+  alias Kantoku.{
+    Alert,
+    Breaker,
+    Config,
+    Degradation,
+    Drain,
+    Health,
+    Instances,
+    Metrics,
+    Migration,
+    Resources,
+    SLO,
+    Telemetry
+  }
+
   alias Kantoku.Agent.Options
   alias Kantoku.Domain.{Book, Fuse, Gauges, Remains, Rows, Sweeper}
   alias Kantoku.Instance.Core
@@ -37,6 +51,8 @@ defmodule Kantoku.Instance do
     store = open(config)
     Book.put_agent_options(book, Options.new!([store: store] ++ config.agents))
     Migration.Settings.open(config.name, config.migration, store)
+    Metrics.Board.open(book, config)
+    Metrics.Own.enter(book, config.name)
     gauges = enter_domains(config, rows, book)
     Instances.publish(config.name, {rows, book}, gauges)
     flags = %{strategy: :one_for_one, intensity: 3, period: 5, auto_shutdown: :any_significant}

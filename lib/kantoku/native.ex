@@ -14,6 +14,7 @@ defmodule Kantoku.Native do
   @behaviour Kantoku.Engine.Breakers
   @behaviour Kantoku.Engine.Health
   @behaviour Kantoku.Engine.Traces
+  @behaviour Kantoku.Engine.Metrics
   @on_load :load
 
   @reason {__MODULE__, :not_loaded}
@@ -267,6 +268,32 @@ defmodule Kantoku.Native do
   def trace_take(_instance, _most), do: without_library()
   @impl Kantoku.Engine.Traces
   def trace_counts(_instance), do: without_library()
+  @impl Kantoku.Engine.Metrics
+  def metrics_open(_common, _series, _bytes), do: without_library()
+  @impl Kantoku.Engine.Metrics
+  def metrics_declare(_metrics, _name, _help, _shape, _labels), do: without_library()
+  @impl Kantoku.Engine.Metrics
+  def metrics_series(_metrics, _name, _values), do: without_library()
+  @impl Kantoku.Engine.Metrics
+  def metrics_bind(_metrics, _name, _values, _reading), do: without_library()
+  @impl Kantoku.Engine.Metrics
+  def metrics_snapshot(_metrics), do: without_library()
+  @impl Kantoku.Engine.Metrics
+  def metrics_bytes(_metrics), do: without_library()
+  @impl Kantoku.Engine.Metrics
+  def metric_add(_series, _number), do: without_library()
+  @impl Kantoku.Engine.Metrics
+  def metric_set(_series, _number), do: without_library()
+  @impl Kantoku.Engine.Metrics
+  def metric_observe(_series, _number), do: without_library()
+  @impl Kantoku.Engine.Metrics
+  def metric_quantile(_series, _share), do: without_library()
+
+  @doc """
+  What the metrics of all instances of this VM say that this library keeps, each family once: what exporters read on a thread of their own.
+  """
+  @spec metrics_everything() :: [Kantoku.Engine.Metrics.family()] | :unknown
+  def metrics_everything, do: without_library()
 
   @doc """
   Native bytes of an instance by what they are for (`:names`, `:owners`, `:index`, `:watches`; `:spare` for names to come; `:health`, `:spans`),

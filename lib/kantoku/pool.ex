@@ -161,7 +161,8 @@ defmodule Kantoku.Pool do
     * `ejected` and `not_ready` workers, which take no work unless there is a `panic`; those `growing`, with a part of their share;
       `held_back`: how often nobody was ejected any more, as enough were;
     * `free` permits, `ongoing` requests, of which `abandoned`; `queue`, of `tenants` tenants; `overloaded`; `draining`;
-    * since it was opened: `arrived`, `served`, `refused`, `expired`, `cancelled`;
+    * since it was opened: `arrived`, `served`, `refused`, `expired`, `cancelled`; of the served those that `succeeded`, `failed`, were
+      `given_up`, `lost` with their worker, `returned` unused; of the refused those `dropped` under overload and `drained`;
     * `wait` and `hold`, exponentially weighted means in microseconds of how long requests waited and were served.
   """
   @spec status(t) :: {:ok, map} | {:error, Error.t()}

@@ -27,7 +27,19 @@ defmodule Kantoku.Telemetry do
   #{Kantoku.Telemetry.Catalogue.table()}
   """
 
-  alias Kantoku.Telemetry.{Attachment, Catalogue, Detached, Handler, Handlers, Registrar, Subscription, Switchboard}
+  alias Kantoku.Metrics.Events
+
+  alias Kantoku.Telemetry.{
+    Attachment,
+    Catalogue,
+    Definitions,
+    Detached,
+    Handler,
+    Handlers,
+    Registrar,
+    Subscription,
+    Switchboard
+  }
 
   @default_buffer 1_000
 
@@ -48,6 +60,7 @@ defmodule Kantoku.Telemetry do
   @spec emit(instance :: atom, name, measurements :: map, metadata :: map) :: :ok
   def emit(instance, name, measurements, metadata) do
     number = number!(name)
+    Events.count(instance, name, measurements, metadata)
     if Switchboard.listening?(number), do: Switchboard.dispatch(instance, number, name, measurements, metadata)
     :ok
   end
@@ -62,10 +75,10 @@ defmodule Kantoku.Telemetry do
 
   @doc """
   Whether anyone may listen to an event: asked before something costly is gathered for one. With `:telemetry` loaded this is
-  always so.
+  always so, and of events that `Kantoku.Metrics` counts.
   """
   @spec listening?(name) :: boolean
-  def listening?(name), do: name |> number!() |> Switchboard.listening?()
+  def listening?(name), do: Events.counted?(name) or name |> number!() |> Switchboard.listening?()
 
   defp number!(name) do
     Catalogue.number(name) ||
@@ -77,6 +90,16 @@ defmodule Kantoku.Telemetry do
           %{name: name, doc: String.t(), measurements: [{atom, atom}], metadata: [atom]}
         ]
   def events, do: Catalogue.all()
+
+  @doc """
+  Definitions of all events for reporters of [Telemetry.Metrics](https://hexdocs.pm/telemetry_metrics): a counter of each, and a summary of
+  each duration (in ms) and size. Tags are `instance` and what has few values, so no ids and no reasons. `[]` where that library, or `:telemetry`, is not
+  there.
+
+      {TelemetryMetricsPrometheus, metrics: Kantoku.Telemetry.metrics()}
+  """
+  @spec metrics() :: [struct]
+  def metrics, do: Definitions.all()
 
   @doc """
   Subscribes the calling process to an instance's events, until it unsubscribes or dies. The instance need not run (yet); `nil` are

@@ -72,6 +72,8 @@ defmodule Kantoku.Nonsense do
   defp remember({answer, ticket, _pid}) when answer in [:sent, :granted] and is_integer(ticket),
     do: Process.put(:ticket, ticket)
 
+  defp remember(metrics) when is_reference(metrics), do: Process.put(:metrics, metrics)
+  defp remember({whose, series}) when whose in [:ok, :other] and is_reference(series), do: Process.put(:series, series)
   defp remember({:ok, loan}) when is_integer(loan), do: Process.put(:loan, loan)
   defp remember({:queued, ticket}), do: Process.put(:ticket, ticket)
   defp remember({:changed, _changes, answer}), do: remember(answer)
@@ -144,6 +146,12 @@ defmodule Kantoku.Nonsense do
   defp shape(:store_set_aside, 2), do: [:small, :binary]
   defp shape(:store_keys, 3), do: [:small, :binary, :small]
   defp shape(name, 1) when name in [:store_close, :store_flush, :store_stats], do: [:small]
+  defp shape(:metrics_open, 3), do: [:labels, :number, :bytes]
+  defp shape(:metrics_declare, 5), do: [:metrics, :metric, :binary, :metric_shape, :texts]
+  defp shape(:metrics_series, 3), do: [:metrics, :metric, :texts]
+  defp shape(:metrics_bind, 4), do: [:metrics, :metric, :texts, :reading]
+  defp shape(name, 1) when name in [:metrics_snapshot, :metrics_bytes], do: [:metrics]
+  defp shape(name, 2) when name in [:metric_add, :metric_set, :metric_observe, :metric_quantile], do: [:series, :float]
   defp shape(_name, arity), do: Enum.take([:instance, :key, :any, :any, :any, :any], arity)
 
   defp fitting(:instance), do: Enum.random(@instances)
@@ -235,6 +243,23 @@ defmodule Kantoku.Nonsense do
 
     {fitting(:trace), fitting(:number), fitting(:small), 1, "", "name", Enum.random([1, 5, 9]), fitting(:small),
      fitting(:small), Enum.random([0, 2, 4]), fitting(:attributes), events, links}
+  end
+
+  defp fitting(:metrics), do: Process.get(:metrics, make_ref())
+  defp fitting(:series), do: Process.get(:series, make_ref())
+  defp fitting(:metric), do: Enum.random(["metric_one", "metric_two", "metric_three"])
+  defp fitting(:labels), do: Enum.random([[], [{"instance", "one"}]])
+  defp fitting(:texts), do: Enum.random([[], ["a"], ["a", "b"], ["#{:rand.uniform(50)}"]])
+  defp fitting(:float), do: Enum.random([0, 1, -1, 0.5, 1.0e300, :rand.uniform(1_000_000_000_000)])
+
+  defp fitting(:metric_shape),
+    do: {Enum.random([:counter, :gauge, :histogram]), Enum.random([nil, :seconds]), Enum.random([1.0e9, 1.0e-300])}
+
+  defp fitting(:reading) do
+    Enum.random([
+      {:bytes, fitting(:instance), Enum.random([:names, :pools, :metrics])},
+      {:pool, fitting(:instance), fitting(:pool), Enum.random([:queue, :waits, :requests, :queue_full])}
+    ])
   end
 
   defp fitting(:small), do: :rand.uniform(50) - 1

@@ -329,7 +329,11 @@ defmodule Kantoku.Engine.Pools do
     * `ongoing` (permits in use), `abandoned` (of these); `queue` (waiting), `tenants` (that wait);
     * since it was opened, `arrived`, which is the sum of `served` (given to a worker), `refused`, `expired` (refused with `:deadline`),
       `cancelled` (by the caller or its death, while waiting) and `queue`;
-    * `over_quota`: of the refused, those by quotas; `unlimited`: admitted, while there were quotas, under none of their tenants' own;
+    * of the served, those that `succeeded`, `failed` (checked in with `:error`), were `given_up` (and the worker is done with them by now),
+      `lost` (their worker died) or `returned` (granted as they were cancelled); the rest is `ongoing`;
+    * of the refused, those `dropped` under overload, `drained` (that came while the pool drained) and `over_quota`; the rest found the
+      queue full;
+    * `unlimited`: admitted, while there were quotas, under none of their tenants' own;
       `let_through`: requests a minute that the quotas of tenants let through, of those that came within the last 10 s (0 for 256 or
       more), at the mean `cost` (in thousandths) of what is admitted while there are quotas;
     * `credits` that are held, `wishes`: loans that wish for more;

@@ -11,6 +11,7 @@ defmodule Kantoku.Health.Prober do
   alias Kantoku.Engine.Health
   alias Kantoku.Health.{Action, Board, Gate, Lookout}
   alias Kantoku.{Degradation, Instances, Probe}
+  alias Kantoku.Metrics.Own
 
   require Rows
 
@@ -203,6 +204,7 @@ defmodule Kantoku.Health.Prober do
   defp report(%{instance: instance, board: board} = state, node, probe, {outcome, why}) do
     %{id: id, pid: pid, verdicts: verdicts} = agent = state.agents[node]
     Board.put_evidence(board, id, probe.id, why)
+    Own.count(instance, "kantoku_probe_results", probe: probe.name, kind: probe.kind, outcome: outcome)
 
     case Board.told(Health.health_report(instance, node, probe.id, outcome, nil), instance, board, {id, node}) do
       {_before, verdict} ->

@@ -18,6 +18,7 @@ defmodule Kantoku.Pool.Manager do
   alias Kantoku.Engine.Pools
   alias Kantoku.Health.Gate
   alias Kantoku.{Error, Instances, Telemetry, Trace}
+  alias Kantoku.Metrics.Own
   alias Kantoku.Pool.{Abandoned, Condition, Config, Detours, Errands, Guard, Idle, Members, Memory, Notes, Pace}
   alias Kantoku.Pool.{Quota, Scaling, Shed, Size, Standing, Strategy, Worker}
 
@@ -113,7 +114,8 @@ defmodule Kantoku.Pool.Manager do
   end
 
   # What a predecessor knew, from where it stands.
-  defp take_over(%{instance: instance, pool: pool, rows: rows} = state) do
+  defp take_over(%{instance: instance, pool: pool, rows: rows, book: book} = state) do
+    Own.bind_pool(book, instance, pool)
     state = %{state | open: true, pids: %{}, numbers: MapSet.new(Members.numbers(rows, pool))} |> join_all()
     workers = workers(state)
     leaving = for {pid, member, :leaving, _, _, _} <- workers, into: %{}, do: {member, pid}

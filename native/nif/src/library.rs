@@ -11,8 +11,8 @@ use rustler::{Encoder, Env, Term};
 
 use crate::guard::{self, Answer, Entry};
 use crate::{
-    beam, breaker, entries, errand, health, instance, lending, owner, pool, pool_life, pool_standing,
-    reading, registry, state, store, trace,
+    beam, breaker, entries, errand, health, instance, lending, metrics, metrics_resource, owner, pool,
+    pool_life, pool_standing, reading, registry, state, store, trace,
 };
 
 // The most arguments a function of the table takes.
@@ -163,6 +163,17 @@ functions! {
     cold "keys" / 2 => reading::keys;
     cold "library" / 0 => library;
     cold "lookup" / 2 => reading::lookup;
+    bare "metric_add" / 2 => metrics::add;
+    bare "metric_observe" / 2 => metrics::observe;
+    cold "metric_quantile" / 2 => metrics::quantile_of;
+    bare "metric_set" / 2 => metrics::set;
+    cold "metrics_bind" / 4 => metrics::bind;
+    cold "metrics_bytes" / 1 => metrics::bytes;
+    cold "metrics_declare" / 5 => metrics::declare;
+    long "metrics_everything" / 0 => metrics::everything;
+    cold "metrics_open" / 3 => metrics::open;
+    cold "metrics_series" / 3 => metrics::series_of;
+    long "metrics_snapshot" / 1 => metrics::snapshot;
     cold "open" / 4 => instance::open;
     cold "own" / 3 => reading::own;
     #[cfg(feature = "faults")]
@@ -282,7 +293,12 @@ fn begin(env: *mut ErlNifEnv, made: *mut c_void, data: *mut *mut c_void) -> c_in
     let alive = ();
     // SAFETY: the environment of the running callback.
     let known = beam::words_are_known(unsafe { Env::new(&alive, env) });
-    if !known || !stay_mapped() || !owner::register_kind(env) || errand::start(state::state()).is_err() {
+    if !known
+        || !stay_mapped()
+        || !owner::register_kind(env)
+        || !metrics_resource::register_kind(env)
+        || errand::start(state::state()).is_err()
+    {
         return FAILED;
     }
     // SAFETY: the VM passes the place for our private data.

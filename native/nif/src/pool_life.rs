@@ -98,7 +98,12 @@ pub fn name(term: Term<'_>) -> Result<u64, Refusal> {
 /// The open pool of these names.
 #[inline]
 pub fn find(instance: Term<'_>, pool: Term<'_>) -> Option<Open> {
-    let (instance, pool) = (beam::word(instance.as_c_arg()), beam::word(pool.as_c_arg()));
+    open_of(beam::word(instance.as_c_arg()), beam::word(pool.as_c_arg()))
+}
+
+/// The same, by the words of the names.
+#[inline]
+pub fn open_of(instance: u64, pool: u64) -> Option<Open> {
     let found = state().cells.find(instance, pool);
     if found.is_some() {
         found
@@ -277,6 +282,13 @@ fn shown<'a>(env: Env<'a>, status: &Status) -> Answer<'a> {
         (atoms::refused(), status.refused),
         (atoms::expired(), status.expired),
         (atoms::cancelled(), status.cancelled),
+        (atoms::succeeded(), status.succeeded),
+        (atoms::failed(), status.failed),
+        (atoms::given_up(), status.given_up),
+        (atoms::lost(), status.lost),
+        (atoms::returned(), status.returned),
+        (atoms::dropped(), status.dropped),
+        (atoms::drained(), status.drained),
         (atoms::overloaded(), status.overloaded),
         (atoms::wait(), status.wait / US),
         (atoms::hold(), status.hold / US),

@@ -7,7 +7,7 @@
 
 use std::os::raw::c_void;
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, Weak};
 
 use crossbeam_channel::{Receiver, Sender};
 use kantoku_core::breaker::Clock;
@@ -23,6 +23,7 @@ use rustler::types::atom::Atom;
 use crate::beam::{self, Pid};
 use crate::breakers::{self, Breakers};
 use crate::errand::Errand;
+use crate::metrics::Collection;
 use crate::owner::Watched;
 use crate::pools::{Cells, Pools};
 use crate::store::File;
@@ -91,6 +92,8 @@ pub struct State {
     pub files: Mutex<Vec<File>>,
     pub cells: Cells,
     pub breakers: breakers::Cells,
+    /// Of all instances, those that are gone as well until the next one comes.
+    pub metrics: Mutex<Vec<Weak<Collection>>>,
 }
 
 static STATE: OnceLock<&'static State> = OnceLock::new();
@@ -129,6 +132,7 @@ impl State {
             files: Mutex::new(Vec::new()),
             cells: Cells::default(),
             breakers: breakers::Cells::default(),
+            metrics: Mutex::new(Vec::new()),
         }
     }
 
@@ -244,6 +248,14 @@ impl State {
             + held
             + self.cells.bytes()
             + self.breakers.bytes()
+            + self.metrics_bytes()
+    }
+}
+
+impl State {
+    fn metrics_bytes(&self) -> usize {
+        let kept: Vec<_> = self.metrics.lock().iter().filter_map(Weak::upgrade).collect();
+        kept.iter().map(|metrics| metrics.bytes()).sum()
     }
 }
 

@@ -65,6 +65,7 @@ defmodule Kantoku.Engine.Elixir.Pool do
   end
 
   def handle_call(:status, _from, state), do: {:reply, Report.status(state.core), state}
+  def handle_call(:measures, _from, state), do: {:reply, state.core.measures, state}
   def handle_call(:workers, _from, state), do: {:reply, Report.workers(state.core), state}
   def handle_call(:ejections, _from, state), do: {:reply, Standing.list(state.core, now()), state}
   def handle_call(:abandoned, _from, state), do: {:reply, Report.abandoned(state.core), state}

@@ -146,6 +146,16 @@ pub struct Status {
     pub refused: u64,
     pub expired: u64,
     pub cancelled: u64,
+    /// Of the served, by how they ended: well, by their owner's word not, worked off when nobody waited any more, with their worker, and
+    /// not used.
+    pub succeeded: u64,
+    pub failed: u64,
+    pub given_up: u64,
+    pub lost: u64,
+    pub returned: u64,
+    /// Of the refused, those that waited too long under overload, and that came while it drained.
+    pub dropped: u64,
+    pub drained: u64,
     pub overloaded: u64,
     /// Nanoseconds, exponentially weighted means.
     pub wait: u64,

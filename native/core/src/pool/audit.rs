@@ -12,6 +12,7 @@ impl<W: World> Inner<W> {
         self.check_leaving();
         self.check_places();
         self.check_standing();
+        self.check_counts();
         self.credits.check();
     }
 
@@ -88,6 +89,17 @@ impl<W: World> Inner<W> {
             in_stage(Stage::Abandoned) as u64,
             self.counts.abandoned,
             "abandoned"
+        );
+    }
+
+    // Each that a worker was given is with it, or ended in one way.
+    fn check_counts(&self) {
+        let counts = &self.counts;
+        let otherwise = counts.failed + counts.given_up + counts.lost + counts.returned;
+        assert!(counts.ongoing + otherwise <= counts.served, "how requests ended");
+        assert!(
+            counts.over_quota + counts.dropped + counts.drained <= counts.refused,
+            "why requests were refused"
         );
     }
 

@@ -86,7 +86,10 @@ impl<W: World> Inner<W> {
         };
         match reason {
             Refusal::Deadline => self.counts.expired += 1,
-            _ => self.counts.refused += 1,
+            _ => {
+                self.counts.refused += 1;
+                self.counts.dropped += 1;
+            }
         }
         self.turn_away(at, reason, retry_in, effects);
         true

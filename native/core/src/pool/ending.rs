@@ -1,11 +1,10 @@
 //! How tickets end: given back, cancelled, answered, and with the deaths of owners and workers.
 
-use super::config::Config;
 use super::parcel::Baggage;
 use super::state::Inner;
-use super::telling::{Effect, Effects, Notice, Refusal};
+use super::telling::{Effect, Effects, Notice};
 use super::tickets::{Kind, NONE, Name, Of, Stage, UNTIMED};
-use super::workers::{Aside, mix};
+use super::workers::Aside;
 use super::{Cancelled, Joined, Outcome, Replied, Returned, World};
 
 impl<W: World> Inner<W> {
@@ -110,6 +109,7 @@ impl<W: World> Inner<W> {
             Outcome::Ok => self.finish(at, clock, world, effects),
             Outcome::Error => {
                 self.failed(ticket.worker, clock(), effects);
+                self.counts.failed += 1;
                 self.count_otherwise(at);
                 self.finish(at, clock, world, effects);
             }
@@ -129,7 +129,7 @@ impl<W: World> Inner<W> {
         }
         let now = clock();
         if since != UNTIMED {
-            self.measure(worker, now.saturating_sub(since), now);
+            self.measure(at, worker, now.saturating_sub(since), now);
         }
         self.settle(at, effects);
         self.serve(now, world, effects);
@@ -203,6 +203,7 @@ impl<W: World> Inner<W> {
             }
             Stage::Held => {
                 self.count_otherwise(at);
+                self.counts.returned += 1;
                 self.release(at, effects);
                 drop(self.end(at));
                 self.serve(now, world, effects);
@@ -215,9 +216,11 @@ impl<W: World> Inner<W> {
         let Some(at) = self.tickets.find(name) else {
             return false;
         };
-        if self.tickets.get(at).stage != Stage::Abandoned {
+        let ticket = self.tickets.get(at);
+        if ticket.stage != Stage::Abandoned {
             return false;
         }
+        self.counts.given_up += u64::from(ticket.kind != Kind::Cast);
         self.count_otherwise(at);
         self.finish(at, || now, world, effects);
         true
@@ -325,6 +328,7 @@ impl<W: World> Inner<W> {
         let waited_for = |&&at: &&u32| self.tickets.get(at).stage != Stage::Abandoned;
         let failures = tickets.iter().filter(waited_for).count();
         self.bequeath(worker, failures as u32);
+        self.counts.lost += tickets.len() as u64;
         for at in tickets {
             let stage = self.tickets.get(at).stage;
             self.uncount(stage);
@@ -337,65 +341,5 @@ impl<W: World> Inner<W> {
         let pid = self.workers.remove(worker).pid;
         effects.push(Effect::Tell(Notice::Down { worker: pid }));
         self.feel(effects);
-    }
-
-    // The pool -------------------------------------------------------------------------------------------------------
-
-    pub fn configure(
-        &mut self,
-        generation: u32,
-        config: Config,
-        now: i64,
-        world: &W,
-        effects: &mut Effects<W::Content>,
-    ) {
-        if self.generation != generation {
-            self.generation = generation;
-            self.tickets.begin_at(mix(u64::from(generation), 0));
-            self.credits.begin_at(mix(u64::from(generation), 1));
-            self.codel.begin(now, config.codel());
-            self.records.begin(now);
-        }
-        self.workers.set_strategy(config.strategy);
-        if config.quotas != self.config.quotas {
-            self.buckets.keep(&self.config.quotas, &config.quotas);
-        }
-        let rules = std::mem::replace(&mut self.config, config).ejection;
-        self.judge_anew(rules, now, effects);
-        self.waiting.weigh(|tenant| self.config.weight(tenant));
-        let all: Vec<u32> = self.workers.iter().map(|(at, _)| at).collect();
-        all.into_iter().for_each(|at| self.say_ready(at));
-        self.serve(now, world, effects);
-    }
-
-    pub fn close(&mut self, effects: &mut Effects<W::Content>) -> Vec<W::Handle> {
-        for at in self.waiting.all(&self.tickets) {
-            self.turn_away(at, Refusal::Closed, 0, effects);
-        }
-        let served: Vec<u32> = self
-            .workers
-            .iter()
-            .flat_map(|(_, worker)| self.tickets.walk(worker.tickets, Of::Worker))
-            .collect();
-        for at in served {
-            let stage = self.tickets.get(at).stage;
-            if let (owner, Some(parcel)) = self.end(at)
-                && stage == Stage::Served
-            {
-                effects.push(Effect::Refuse {
-                    owner,
-                    parcel,
-                    reason: Refusal::Closed,
-                    retry_in: 0,
-                });
-            }
-        }
-        self.call_in(effects);
-        let workers = self.workers.take().into_iter().map(|worker| worker.handle);
-        let owners = self.owners.take();
-        let handles = workers.chain(owners).collect();
-        let seed = self.workers.seed();
-        *self = Self::new(seed);
-        handles
     }
 }

@@ -29,6 +29,13 @@ impl<W: World> Inner<W> {
             refused: self.counts.refused,
             expired: self.counts.expired,
             cancelled: self.counts.cancelled,
+            succeeded: self.succeeded(),
+            failed: self.counts.failed,
+            given_up: self.counts.given_up,
+            lost: self.counts.lost,
+            returned: self.counts.returned,
+            dropped: self.counts.dropped,
+            drained: self.counts.drained,
             overloaded: u64::from(self.codel.overloaded()),
             wait: self.counts.wait.read().max(0) as u64,
             hold: self.counts.hold().max(0) as u64,
@@ -45,6 +52,13 @@ impl<W: World> Inner<W> {
             panic: u64::from(panic),
             held_back: self.records.held_back,
         }
+    }
+
+    // Of those that workers were given, the ones that ended in no other way: so a success has nothing to count.
+    fn succeeded(&self) -> u64 {
+        let counts = &self.counts;
+        let otherwise = counts.failed + counts.given_up + counts.lost + counts.returned;
+        counts.served - counts.ongoing - otherwise
     }
 
     /// In order of their numbers.
@@ -73,6 +87,7 @@ impl<W: World> Inner<W> {
             + self.buckets.bytes()
             + self.credits.bytes()
             + self.records.bytes()
+            + self.measures.bytes()
     }
 
     /// Abandoned tickets whose request was sent.

@@ -25,6 +25,8 @@ mod ejection;
 mod ending;
 mod lending;
 mod looking;
+mod measures;
+mod opening;
 mod owners;
 mod parcel;
 mod quota;
@@ -49,6 +51,7 @@ pub use answers::{
 pub use config::{Config, Strategy};
 pub use credits::{LoanName, Tally};
 pub use ejection::{Cause, Ejecting};
+pub use measures::Measures;
 pub use parcel::{Baggage, Parcel, Sealed};
 pub use quota::{Quota, Tenant, What, Who};
 pub use standing::FOREVER;
@@ -330,6 +333,12 @@ impl<W: World> Pool<W> {
 
     pub fn status(&self, generation: u32) -> Result<Status, Closed> {
         Ok(self.enter(generation)?.status())
+    }
+
+    /// How long requests waited and took, and how many were given a worker.
+    pub fn measures(&self, generation: u32) -> Result<(Measures, u64), Closed> {
+        let inner = self.enter(generation)?;
+        Ok((inner.measures.clone(), inner.counts.served))
     }
 
     pub fn members(&self, generation: u32) -> Result<Vec<Member>, Closed> {

@@ -10,7 +10,7 @@ use super::telling::{Effect, Effects, Notice, Refusal};
 use super::tickets::{Fresh, Kind, MOST, Of, Stage, Tickets};
 use super::waiting::Waiting;
 use super::workers::Workers;
-use super::{Asked, Asking, OwnersOf, World};
+use super::{Asked, Asking, Measures, OwnersOf, World};
 
 #[derive(Debug)]
 pub struct Inner<W: World> {
@@ -25,6 +25,7 @@ pub struct Inner<W: World> {
     pub counts: Counts,
     pub credits: Credits<W::Content>,
     pub records: Records,
+    pub measures: Measures,
     pressed: bool,
 }
 
@@ -38,8 +39,15 @@ pub struct Counts {
     pub cancelled: u64,
     pub abandoned: u64,
     pub ongoing: u64,
-    /// Of the refused, those that a quota refused.
+    /// Of the refused, those that a quota refused, that waited too long under overload, and that came while it drained.
     pub over_quota: u64,
+    pub dropped: u64,
+    pub drained: u64,
+    /// Of the served, those that ended so: by their owner's word, worked off when nobody waited any more, with their worker, and not used.
+    pub failed: u64,
+    pub given_up: u64,
+    pub lost: u64,
+    pub returned: u64,
     /// Admitted, while there were quotas, under none of their tenants' own.
     pub unlimited: u64,
     /// Of the ongoing, those of workers that leave.
@@ -100,6 +108,7 @@ impl<W: World> Inner<W> {
             counts: Counts::default(),
             credits: Credits::default(),
             records: Records::default(),
+            measures: Measures::default(),
             pressed: false,
         }
     }
@@ -115,6 +124,7 @@ impl<W: World> Inner<W> {
         effects: &mut Effects<W::Content>,
     ) -> Admitted {
         if self.config.draining {
+            self.counts.drained += 1;
             return self.refuse(Refusal::Draining, 0);
         }
         if self.config.over_quota {
@@ -252,7 +262,9 @@ impl<W: World> Inner<W> {
     pub fn hand_over(&mut self, at: u32, worker: u32, now: i64) {
         let ticket = self.tickets.get_mut(at);
         let waited = now.saturating_sub(std::mem::replace(&mut ticket.since, now));
+        (ticket.waited, ticket.stands_for) = (waited, 1);
         self.counts.wait.add(waited);
+        self.measures.waited(waited);
         let (waiting, tickets) = (&self.waiting, &self.tickets);
         let longest = || waiting.oldest(tickets);
         self.codel
@@ -328,8 +340,13 @@ impl<W: World> Inner<W> {
     }
 
     /// A permit was given back for what was held so long.
-    pub fn measure(&mut self, worker: u32, held: i64, now: i64) {
+    pub fn measure(&mut self, at: u32, worker: u32, held: i64, now: i64) {
         self.counts.hold.add(held);
+        let ticket = self.tickets.get(at);
+        if ticket.stage != Stage::Abandoned {
+            let took = held.saturating_add(ticket.waited);
+            self.measures.took(took, ticket.stands_for);
+        }
         let decay_time = self.config.decay_time;
         let worker = self.workers.get_mut(worker);
         worker.measure(held, now, decay_time);

@@ -95,10 +95,13 @@ impl<W: World> Inner<W> {
         parcel: &mut Option<Baggage<W::Content>>,
         clock: impl Fn() -> i64,
     ) -> (Name, u64) {
-        let timed = self.config.strategy == Strategy::PeakEwma
-            || self.counts.arrived.is_multiple_of(TIMED_EACH)
-            || !self.config.quotas.is_empty();
+        let always = self.config.strategy == Strategy::PeakEwma || !self.config.quotas.is_empty();
+        let timed = always || self.counts.arrived.is_multiple_of(TIMED_EACH);
         let at = self.enter(asking, owned, parcel, if timed { clock() } else { UNTIMED });
+        if timed {
+            let ticket = self.tickets.get_mut(at);
+            (ticket.waited, ticket.stands_for) = (0, if always { 1 } else { TIMED_EACH as u8 });
+        }
         self.codel.at_once();
         self.counts.wait.add(0);
         self.use_permit(at, worker);

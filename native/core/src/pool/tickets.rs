@@ -144,6 +144,9 @@ pub struct Ticket<C> {
     pub priority: u8,
     pub kind: Kind,
     pub stage: Stage,
+    /// This and how long it waited are known of one that is timed: of how many its duration tells.
+    pub stands_for: u8,
+    pub waited: i64,
     pub parcel: Option<Baggage<C>>,
     /// Until when it may wait; while it does, as its route.
     pub deadline: i64,
@@ -241,6 +244,8 @@ impl<C> Tickets<C> {
             worker: NONE,
             tenant: NONE,
             priority: 0,
+            stands_for: 1,
+            waited: 0,
             cost: 0,
             route: Route::default(),
             deadline: 0,

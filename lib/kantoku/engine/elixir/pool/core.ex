@@ -119,7 +119,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
     {ticket, state} = Tickets.arrive(state, ticket, now)
 
     cond do
-      state.config.draining -> refuse(state, :draining, 0)
+      state.config.draining -> state |> State.count(:drained) |> refuse(:draining, 0)
       over = over_quota(state, ticket, now) -> state |> State.count(:over_quota) |> refuse(:quota, over)
       true -> place(state, ticket, now)
     end
@@ -193,7 +193,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   defp ended(state, ticket, :ok, now), do: state |> Standing.succeeded(ticket.worker) |> Tickets.finish(ticket, now)
 
   defp ended(state, ticket, :error, now),
-    do: state |> Standing.failed(ticket.worker, now) |> Tickets.finish(ticket, now)
+    do: state |> Standing.failed(ticket.worker, now) |> State.count(:failed) |> Tickets.finish(ticket, now)
 
   defp ended(state, ticket, :abandoned, now), do: given_up(state, ticket, now)
 
@@ -227,7 +227,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
         state |> given_up(ticket, now) |> freed(now) |> answer(:abandoned)
 
       %Ticket{state: :held} = ticket ->
-        state |> Tickets.return(ticket, now) |> freed(now) |> answer(:returned)
+        state |> State.count(:returned) |> Tickets.return(ticket, now) |> freed(now) |> answer(:returned)
 
       no ->
         answer(state, no)
@@ -271,12 +271,16 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   def answered(state, number, now) do
     case state.tickets do
       %{^number => %{state: :abandoned} = ticket} ->
-        state |> Tickets.finish(ticket, now) |> freed(now) |> answer(:ok)
+        state |> worked_off(ticket) |> Tickets.finish(ticket, now) |> freed(now) |> answer(:ok)
 
       _other ->
         answer(state, :gone)
     end
   end
+
+  # That nobody waits for a cast is as it should be.
+  defp worked_off(state, %{kind: :cast}), do: state
+  defp worked_off(state, _given_up), do: State.count(state, :given_up)
 
   @spec tick(State.t(), integer) :: done
   def tick(state, now),

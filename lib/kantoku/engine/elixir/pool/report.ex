@@ -11,6 +11,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Report do
     ready = Enum.reject(staying, &Workers.barred?(state.workers, &1))
 
     Map.merge(state.counts, %{
+      succeeded: succeeded(state.counts, workers),
       workers: length(workers),
       ready: length(ready),
       leaving: length(workers) - length(staying),
@@ -32,6 +33,12 @@ defmodule Kantoku.Engine.Elixir.Pool.Report do
       wait: Mean.read(state.wait, 1_000),
       hold: Mean.read(state.hold, 1_000)
     })
+  end
+
+  # Of those that workers were given, the ones that ended in no other way: so a success has nothing to count.
+  defp succeeded(counts, workers) do
+    otherwise = counts.failed + counts.given_up + counts.lost + counts.returned
+    counts.served - otherwise - (workers |> Enum.map(&Worker.ongoing/1) |> Enum.sum())
   end
 
   @spec workers(State.t()) :: [

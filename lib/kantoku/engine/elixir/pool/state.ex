@@ -6,9 +6,10 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
   #   S3. arrived = waiting + served + refused + expired + cancelled, where served counts what workers were given.
   @moduledoc false
 
-  alias Kantoku.Engine.Elixir.Pool.{Codel, Credits, Mean, Quota, Standing, Ticket, Waiting, Workers}
+  alias Kantoku.Engine.Elixir.Pool.{Codel, Credits, Mean, Measures, Quota, Standing, Ticket, Waiting, Workers}
 
   @counts %{arrived: 0, served: 0, refused: 0, expired: 0, cancelled: 0, over_quota: 0, unlimited: 0}
+          |> Map.merge(%{failed: 0, given_up: 0, lost: 0, returned: 0, dropped: 0, drained: 0})
 
   @enforce_keys [:name, :manager, :config, :workers, :codel, :credits, :standing, :next, :alive?]
   defstruct @enforce_keys ++
@@ -20,6 +21,7 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
                 owners: %{},
                 abandoned: MapSet.new(),
                 counts: @counts,
+                measures: %Measures{},
                 wait: nil,
                 hold: nil,
                 # In thousandths.
@@ -45,6 +47,7 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
           owners: %{pid => MapSet.t(non_neg_integer)},
           abandoned: MapSet.t(non_neg_integer),
           counts: %{atom => non_neg_integer},
+          measures: Measures.t(),
           wait: Mean.t(),
           hold: Mean.t(),
           cost: Mean.t(),

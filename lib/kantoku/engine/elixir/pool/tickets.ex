@@ -3,7 +3,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Tickets do
   # Decides nothing.
   @moduledoc false
 
-  alias Kantoku.Engine.Elixir.Pool.{Codel, Mean, State, Ticket, Waiting, Workers}
+  alias Kantoku.Engine.Elixir.Pool.{Codel, Mean, Measures, State, Ticket, Waiting, Workers}
 
   @doc "A request that comes: numbered, but in no state yet."
   @spec arrive(State.t(), Ticket.t(), integer) :: {Ticket.t(), State.t()}
@@ -33,6 +33,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Tickets do
       state
       | workers: Workers.take(state.workers, pid, ticket.number),
         wait: Mean.add(state.wait, wait),
+        measures: Measures.waited(state.measures, wait),
         codel: note_wait(state, wait, now)
     }
     |> put(Ticket.give(ticket, pid, now))
@@ -85,8 +86,11 @@ defmodule Kantoku.Engine.Elixir.Pool.Tickets do
   @spec finish(State.t(), Ticket.t(), integer) :: State.t()
   def finish(state, ticket, now) do
     hold = now - ticket.given
-    release(%{state | hold: Mean.add(state.hold, hold)}, ticket, hold, now)
+    release(%{state | hold: Mean.add(state.hold, hold), measures: measure(state, ticket, now)}, ticket, hold, now)
   end
+
+  defp measure(%{measures: measures}, %{state: :abandoned}, _now), do: measures
+  defp measure(%{measures: measures}, ticket, now), do: Measures.took(measures, now - ticket.since)
 
   @doc "A worker gets a ticket off that it did nothing for."
   @spec return(State.t(), Ticket.t(), integer) :: State.t()
@@ -119,6 +123,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Tickets do
   @spec refuse(State.t(), Ticket.t(), Kantoku.Engine.Pools.reason(), non_neg_integer) :: State.t()
   def refuse(state, ticket, reason, retry_in) do
     why = if reason == :deadline, do: :expired, else: :refused
+    state = if reason == :overloaded, do: State.count(state, :dropped), else: state
     state |> drop(ticket, why) |> State.tell(ticket, {:refused, reason, retry_in})
   end
 

@@ -1,0 +1,178 @@
+defmodule Kantoku.Metrics do
+  @moduledoc """
+  Counters, gauges and histograms of an instance: Kantoku's own and yours, through one door.
+
+      :ok = Kantoku.Metrics.counter(MyApp.Agents, "tokens_used", labels: [:model], help: "Tokens that were paid for.")
+      :ok = Kantoku.Metrics.histogram(MyApp.Agents, "answer_duration_seconds", unit: :seconds)
+
+      :ok = Kantoku.Metrics.add(MyApp.Agents, "tokens_used", 512, model: "small")
+      :ok = Kantoku.Metrics.observe(MyApp.Agents, "answer_duration_seconds", 0.25)
+
+      {:ok, seconds} = Kantoku.Metrics.quantile(MyApp.Agents, "answer_duration_seconds", 0.99)
+
+  A metric is declared once, with its kind and the names of its labels; declaring the same again changes nothing, so any process may do
+  it as it starts. Where something is counted often, `series/3` finds the series once, and `add/2`, `set/2` and `observe/2` record there without a
+  lock and without looking anything up:
+
+      {:ok, small} = Kantoku.Metrics.series(MyApp.Agents, "tokens_used", model: "small")
+      :ok = Kantoku.Metrics.add(small, 512)
+
+  Recording never waits, and never fails for who reads. What is measured is of the instance, and ends with it.
+
+  ## What it costs
+
+  A histogram has buckets whose width grows with what they hold (32 for each power of two, as in HdrHistogram): 8.8 KB a series, whatever comes, and
+  a quantile is within 3 % of what was observed. The engine's counters have a place for each few schedulers.
+
+  Labels are what makes metrics expensive, so both are limited (option `:metrics` of `Kantoku`):
+
+  #{Kantoku.Options.docs(Kantoku.Metrics.Config.schema())}
+
+  Who asks for one series more than `:max_series` is given the one of which each label says `other`, and
+  `kantoku_metrics_folded_total` counts that. An agent's id is no label: there are too many of them. What would be beyond `:max_bytes` is refused
+  with `:limit`.
+
+  ## Names
+
+  Of letters, digits and `_`, as Prometheus has them, with the unit at the end and without what is added where they are written out: a counter
+  is `tokens_used`, and read as `tokens_used_total`. Names that begin with `kantoku_` are Kantoku's own. A bad name or label raises
+  `ArgumentError`, as does another kind or other labels than a metric was declared with.
+
+  Values of labels are texts; other terms are shown as they are written (of modules without `Elixir.`), and 200 characters of what is longer.
+
+  ## Kantoku's own
+
+  All have the label `instance`.
+
+  | metric | kind | what |
+  |---|---|---|
+  #{Enum.map_join(Kantoku.Metrics.Own.all(), "\n", fn {name, kind, help} -> "| `#{name}` | #{kind} | #{help} |" end)}
+
+  What pools do is read when somebody looks, and costs a request nothing but an addition where the pool's lock is held anyway.
+
+  All functions answer `{:error, %Kantoku.Error{}}`: `:not_running`, and `:not_found` where a metric was not declared.
+  See the guide "Observability".
+  """
+
+  alias Kantoku.Engine.Metrics, as: Engine
+  alias Kantoku.Error
+  alias Kantoku.Metrics.{Board, Definition}
+
+  @typedoc "Where to record: found once, good as long as anyone holds it."
+  @opaque series :: Engine.series()
+
+  @typedoc "Values by the names of labels, all that the metric was declared with."
+  @type labels :: keyword | %{atom => term}
+
+  @typedoc """
+  A metric with all of its series. `name` is without `_total`. The value of a histogram is
+  `%{buckets: [{upper_bound, count}], above: count, sum: number, count: count}`: counts are of each bucket alone, and empty
+  buckets are left out but for the bound that another one begins at.
+  """
+  @type family :: %{
+          name: String.t(),
+          help: String.t(),
+          unit: String.t() | nil,
+          kind: :counter | :gauge | :histogram,
+          series: [%{labels: %{String.t() => String.t()}, value: float | map}]
+        }
+
+  # Declaring ------------------------------------------------------------------------------------------------------------
+
+  @doc """
+  Declares a counter, of what only grows.
+
+  #{Definition.docs()}
+
+  `:least` is for histograms only. Errors: `:limit`.
+  """
+  @spec counter(instance :: atom, name :: String.t(), keyword) :: :ok | {:error, Error.t()}
+  def counter(instance, name, opts \\ []), do: declare(instance, Definition.new!(name, :counter, opts))
+
+  @doc "Declares a gauge, of what rises and falls. Options as for `counter/3`."
+  @spec gauge(instance :: atom, name :: String.t(), keyword) :: :ok | {:error, Error.t()}
+  def gauge(instance, name, opts \\ []), do: declare(instance, Definition.new!(name, :gauge, opts))
+
+  @doc "Declares a histogram, of how observations are spread. Options as for `counter/3`."
+  @spec histogram(instance :: atom, name :: String.t(), keyword) :: :ok | {:error, Error.t()}
+  def histogram(instance, name, opts \\ []), do: declare(instance, Definition.new!(name, :histogram, opts))
+
+  defp declare(instance, definition),
+    do: Board.reading(instance, fn collection, found -> Board.declare({collection, found}, definition) end)
+
+  # Recording ------------------------------------------------------------------------------------------------------------
+
+  @doc """
+  The series of a metric, to record at it often. Ask again where the instance was started anew: what is recorded at a series of one that is
+  gone is lost.
+  """
+  @spec series(instance :: atom, name :: String.t(), labels) :: {:ok, series} | {:error, Error.t()}
+  def series(instance, name, labels \\ []) do
+    Board.reading(instance, fn collection, found -> Board.series(instance, {collection, found}, name, labels) end)
+  end
+
+  @doc "Adds to a counter (0 or more) or a gauge (any number)."
+  @spec add(series, number) :: :ok
+  def add(series, number) when is_number(number), do: Engine.add(series, number) |> taken!(number)
+
+  @doc "Sets a gauge."
+  @spec set(series, number) :: :ok
+  def set(series, number) when is_number(number), do: Engine.set(series, number) |> taken!(number)
+
+  @doc "Adds an observation (0 or more, in the metric's unit) to a histogram."
+  @spec observe(series, number) :: :ok
+  def observe(series, number) when is_number(number), do: Engine.observe(series, number) |> taken!(number)
+
+  defp taken!(:ok, _number), do: :ok
+
+  defp taken!(:refused, number) do
+    raise ArgumentError,
+          "expected what a metric of this kind takes: add/2 for counters (0 or more) and gauges, set/2 for gauges, observe/2 for " <>
+            "histograms (0 or more); got: #{inspect(number)}"
+  end
+
+  @doc "As `add/2`, of a metric by its name."
+  @spec add(instance :: atom, name :: String.t(), number, labels) :: :ok | {:error, Error.t()}
+  def add(instance, name, number, labels \\ []), do: record(instance, name, labels, &add(&1, number))
+
+  @doc "As `set/2`, of a metric by its name."
+  @spec set(instance :: atom, name :: String.t(), number, labels) :: :ok | {:error, Error.t()}
+  def set(instance, name, number, labels \\ []), do: record(instance, name, labels, &set(&1, number))
+
+  @doc "As `observe/2`, of a metric by its name."
+  @spec observe(instance :: atom, name :: String.t(), number, labels) :: :ok | {:error, Error.t()}
+  def observe(instance, name, number, labels \\ []), do: record(instance, name, labels, &observe(&1, number))
+
+  defp record(instance, name, labels, fun), do: with({:ok, series} <- series(instance, name, labels), do: fun.(series))
+
+  # Looking --------------------------------------------------------------------------------------------------------------
+
+  @doc """
+  What a share of a histogram's observations (0 to 1) is not above, within 3 %; `nil` of none. Of a histogram that pools keep see
+  `snapshot/1`.
+  """
+  @spec quantile(instance :: atom, name :: String.t(), share :: number, labels) ::
+          {:ok, float | nil} | {:error, Error.t()}
+  def quantile(instance, name, share, labels \\ []) when is_number(share) do
+    with {:ok, series} <- series(instance, name, labels), do: {:ok, Engine.quantile(series, share)}
+  end
+
+  @doc """
+  All metrics of an instance that have a series, as they are now. Who records is not held up.
+
+      {:ok, families} = Kantoku.Metrics.snapshot(MyApp.Agents)
+      %{series: series} = Enum.find(families, &(&1.name == "kantoku_pool_queue"))
+  """
+  @spec snapshot(instance :: atom) :: {:ok, [family]} | {:error, Error.t()}
+  def snapshot(instance) do
+    Board.reading(instance, fn collection, _found -> {:ok, collection |> Engine.snapshot() |> Enum.map(&family/1)} end)
+  end
+
+  defp family({name, help, unit, kind, series}) do
+    series = for {labels, value} <- series, do: %{labels: Map.new(labels), value: value(value)}
+    %{name: name, help: help, unit: unit, kind: kind, series: series}
+  end
+
+  defp value({buckets, above, sum, count}), do: %{buckets: buckets, above: above, sum: sum, count: count}
+  defp value(number), do: number
+end

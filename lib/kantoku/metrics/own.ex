@@ -1,0 +1,142 @@
+defmodule Kantoku.Metrics.Own do
+  # The metrics that Kantoku has of itself, as data; and which of them are read of pools and of the native core when somebody looks. Knows
+  # no event.
+  @moduledoc false
+
+  alias Kantoku.Engine.Metrics, as: Engine
+  alias Kantoku.Metrics.{Board, Definition}
+
+  @agent [:domain, :type]
+
+  @counted [
+    {:counter, "kantoku_agent_crashes", [labels: @agent, help: "Agents that ended and are restarted by their policy."]},
+    {:counter, "kantoku_agent_restarts", [labels: @agent, help: "Restarts that were decided."]},
+    {:counter, "kantoku_agent_parked", [labels: @agent, help: "Agents that crashed too often and were parked."]},
+    {:counter, "kantoku_agent_stuck", [labels: [:type], help: "Agents that were replaced, as a task of theirs died."]},
+    {:histogram, "kantoku_snapshot_write_duration_seconds",
+     [labels: [:type], unit: :seconds, help: "How long it took to encode a snapshot and have the store keep it."]},
+    {:counter, "kantoku_snapshot_failures",
+     [labels: [:type, :failure], help: "Snapshots that could not be kept (written) or read (damaged)."]},
+    {:counter, "kantoku_snapshot_restores", [labels: [:type], help: "Agents that took up their newest snapshot."]},
+    {:counter, "kantoku_domain_throttled",
+     [labels: [:domain], help: "Restarts that waited for a domain's token bucket."]},
+    {:counter, "kantoku_domain_escalations", [labels: [:domain], help: "Domains that gave up."]},
+    {:counter, "kantoku_breaker_changes",
+     [labels: [:breaker, :to], help: "Changes of breakers' states, by the new one."]},
+    {:gauge, "kantoku_breaker_state",
+     [labels: [:breaker, :state], help: "1 for the state that a breaker is in. Of those that ever changed."]},
+    {:counter, "kantoku_probe_results", [labels: [:probe, :kind, :outcome], help: "Answers of probes."]},
+    {:counter, "kantoku_health_restarts",
+     [labels: [:domain, :type, :probe], help: "Agents that were killed, as they failed their liveness."]},
+    {:counter, "kantoku_pool_replaced",
+     [labels: [:pool, :reason], help: "Workers that were killed, to be started again."]},
+    {:counter, "kantoku_pool_ejections",
+     [labels: [:pool, :cause], help: "Workers that were given nothing new for a time."]}
+  ]
+
+  # Of a pool: with the labels of each figure beyond the pool's name.
+  @pool [
+    {:histogram, "kantoku_pool_request_duration_seconds",
+     [
+       unit: :seconds,
+       help:
+         "From a request's arrival to its end, waiting included. Of those that find a worker at once one in 16 is timed, and stands for all."
+     ], [requests: []]},
+    {:histogram, "kantoku_pool_wait_duration_seconds",
+     [unit: :seconds, help: "From a request's arrival until it was given a worker."], [waits: []]},
+    {:counter, "kantoku_pool_arrivals", [help: "Requests that came."], [arrived: []]},
+    {:counter, "kantoku_pool_requests",
+     [
+       labels: [:outcome],
+       help:
+         "Requests that ended, by how: with ok or error, given up by their caller, lost with their worker, cancelled, expired or refused."
+     ],
+     [
+       succeeded: ["ok"],
+       failed: ["error"],
+       given_up: ["given_up"],
+       lost: ["lost"],
+       returned: ["returned"],
+       cancelled: ["cancelled"]
+     ]},
+    {:counter, "kantoku_pool_refusals",
+     [labels: [:reason], help: "Requests that no worker was given, by the reason of Kantoku.Error."],
+     [
+       queue_full: ["queue_full"],
+       dropped: ["overloaded"],
+       over_quota: ["quota"],
+       drained: ["draining"],
+       expired: ["deadline"]
+     ]},
+    {:gauge, "kantoku_pool_queue", [help: "Requests that wait."], [queue: []]},
+    {:gauge, "kantoku_pool_ongoing", [help: "Requests that workers have."], [ongoing: []]},
+    {:gauge, "kantoku_pool_utilization_ratio",
+     [unit: :ratio, help: "Permits in use, of those of workers that take work."], [utilization: []]},
+    {:gauge, "kantoku_pool_workers", [labels: [:state], help: "Workers, by what they take."],
+     [ready: ["ready"], leaving: ["leaving"], ejected: ["ejected"], not_ready: ["not_ready"]]}
+  ]
+
+  @bytes ~w(breakers health index metrics names owners pools spare watches)a
+
+  @doc "Declares all of them, and binds what is the instance's."
+  @spec enter(book :: :ets.tid(), atom) :: :ok
+  def enter(book, instance) do
+    {collection, _found} = metrics = Board.of(book)
+    for {kind, name, opts} <- @counted, do: declare(metrics, kind, name, opts)
+
+    for {kind, name, opts, _figures} <- @pool,
+        do: declare(metrics, kind, name, Keyword.update(opts, :labels, [:pool], &[:pool | &1]))
+
+    declare(metrics, :gauge, "kantoku_native_bytes", unit: :bytes, labels: [:owner], help: "Memory of the native core.")
+    for owner <- @bytes, do: Engine.bind(collection, "kantoku_native_bytes", ["#{owner}"], {:bytes, instance, owner})
+    :ok
+  end
+
+  # An instance whose limit is below this has what fits.
+  defp declare(metrics, kind, name, opts), do: Board.declare(metrics, Definition.own!(name, kind, opts))
+
+  @doc "A pool's counts are among the metrics from now on."
+  @spec bind_pool(book :: :ets.tid(), atom, atom) :: :ok
+  def bind_pool(book, instance, pool) do
+    {collection, _found} = Board.of(book)
+    own = Definition.text(pool)
+
+    for {_kind, name, _opts, figures} <- @pool, {figure, values} <- figures do
+      Engine.bind(collection, name, [own | values], {:pool, instance, pool, figure})
+    end
+
+    :ok
+  end
+
+  @doc "Adds one to a metric of ours; nothing where the instance does not run."
+  @spec count(atom, String.t(), keyword) :: :ok
+  def count(instance, name, labels), do: record(instance, name, labels, &Engine.add(&1, 1))
+
+  @doc "Says how long something took, in native units."
+  @spec time(atom, String.t(), integer, keyword) :: :ok
+  def time(instance, name, duration, labels) do
+    seconds = System.convert_time_unit(max(duration, 0), :native, :nanosecond) / 1.0e9
+    record(instance, name, labels, &Engine.observe(&1, seconds))
+  end
+
+  @doc "Sets a gauge of ours."
+  @spec set(atom, String.t(), number, keyword) :: :ok
+  def set(instance, name, value, labels), do: record(instance, name, labels, &Engine.set(&1, value))
+
+  defp record(instance, name, labels, fun) do
+    _ =
+      Board.reading(instance, fn collection, found ->
+        with {:ok, series} <- Board.series(instance, {collection, found}, name, labels), do: fun.(series)
+      end)
+
+    :ok
+  end
+
+  @doc "All of them: name, kind and help."
+  @spec all() :: [{String.t(), Engine.kind(), String.t()}]
+  def all do
+    own = Enum.map(@counted, fn {kind, name, opts} -> {name, kind, opts[:help]} end)
+    pools = Enum.map(@pool, fn {kind, name, opts, _figures} -> {name, kind, opts[:help]} end)
+    own ++ pools ++ [{"kantoku_native_bytes", :gauge, "Memory of the native core."}]
+  end
+end

@@ -1,0 +1,247 @@
+//! What is not recorded but read when somebody looks: a pool's counts, and native bytes. From any thread, without a scheduler.
+
+use kantoku_core::metrics::{Distribution, Family, Source, Value};
+use kantoku_core::pool::Status;
+use kantoku_core::sync::Arc;
+use rustler::{Atom, Term};
+
+use crate::atoms;
+use crate::beam;
+use crate::choice::one_of;
+use crate::metrics::Collection;
+use crate::pool_life;
+use crate::pools::Open;
+use crate::state::{Opened, state};
+
+/// Where to read. Names are words of atoms.
+#[derive(Clone, Copy, Debug)]
+pub enum Reading {
+    Pool {
+        instance: u64,
+        pool: u64,
+        figure: Figure,
+    },
+    Bytes {
+        instance: u64,
+        of: Of,
+    },
+}
+
+/// Of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    Arrived,
+    Cancelled,
+    Drained,
+    Dropped,
+    Ejected,
+    Expired,
+    Failed,
+    GivenUp,
+    Leaving,
+    Lost,
+    NotReady,
+    Ongoing,
+    Quota,
+    Queue,
+    QueueFull,
+    Ready,
+    Requests,
+    Returned,
+    Succeeded,
+    Utilization,
+    Waits,
+}
+
+/// Who has native bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    Breakers,
+    Health,
+    Index,
+    Metrics,
+    Names,
+    Owners,
+    Pools,
+    Spare,
+    Watches,
+}
+
+fn figures() -> [(Atom, Figure); 21] {
+    [
+        (atoms::arrived(), Figure::Arrived),
+        (atoms::cancelled(), Figure::Cancelled),
+        (atoms::drained(), Figure::Drained),
+        (atoms::dropped(), Figure::Dropped),
+        (atoms::ejected(), Figure::Ejected),
+        (atoms::expired(), Figure::Expired),
+        (atoms::failed(), Figure::Failed),
+        (atoms::given_up(), Figure::GivenUp),
+        (atoms::leaving(), Figure::Leaving),
+        (atoms::lost(), Figure::Lost),
+        (atoms::not_ready(), Figure::NotReady),
+        (atoms::ongoing(), Figure::Ongoing),
+        (atoms::over_quota(), Figure::Quota),
+        (atoms::queue(), Figure::Queue),
+        (atoms::queue_full(), Figure::QueueFull),
+        (atoms::ready(), Figure::Ready),
+        (atoms::requests(), Figure::Requests),
+        (atoms::returned(), Figure::Returned),
+        (atoms::succeeded(), Figure::Succeeded),
+        (atoms::utilization(), Figure::Utilization),
+        (atoms::waits(), Figure::Waits),
+    ]
+}
+
+fn owners() -> [(Atom, Of); 9] {
+    [
+        (atoms::breakers(), Of::Breakers),
+        (atoms::health(), Of::Health),
+        (atoms::index(), Of::Index),
+        (atoms::metrics(), Of::Metrics),
+        (atoms::names(), Of::Names),
+        (atoms::owners(), Of::Owners),
+        (atoms::pools(), Of::Pools),
+        (atoms::spare(), Of::Spare),
+        (atoms::watches(), Of::Watches),
+    ]
+}
+
+/// `{pool, instance, pool, figure}` or `{bytes, instance, of}`
+pub fn decode(term: Term<'_>) -> Option<Reading> {
+    let items: Vec<Term<'_>> = beam::items(term).collect();
+    let name = |term: Term<'_>| beam::is_atom(term).then(|| beam::word(term.as_c_arg()));
+    match *items.as_slice() {
+        [_, instance, pool, figure] => Some(Reading::Pool {
+            instance: name(instance)?,
+            pool: name(pool)?,
+            figure: one_of(figure, &figures()).ok()?,
+        }),
+        [_, instance, of] => Some(Reading::Bytes {
+            instance: name(instance)?,
+            of: one_of(of, &owners()).ok()?,
+        }),
+        _ => None,
+    }
+}
+
+/// All that an instance's metrics say now.
+pub fn families(metrics: &Collection) -> Vec<Family> {
+    // Asked before, as who looks has the lock that this takes.
+    let own = metrics.bytes();
+    metrics.snapshot(|reading| read(*reading, own))
+}
+
+fn read(reading: Reading, own: usize) -> Option<Value> {
+    match reading {
+        Reading::Pool {
+            instance,
+            pool,
+            figure,
+        } => read_pool(pool_life::open_of(instance, pool)?, figure),
+        Reading::Bytes { of: Of::Metrics, .. } => Some(Value::Gauge(own as f64)),
+        Reading::Bytes { instance, of } => {
+            let bytes = bytes(state().find_word(instance)?, of)?;
+            Some(Value::Gauge(bytes as f64))
+        }
+    }
+}
+
+fn read_pool(open: Open, figure: Figure) -> Option<Value> {
+    let Open { cell, generation } = open;
+    match figure {
+        Figure::Requests | Figure::Waits => {
+            let (measures, served) = cell.pool.measures(generation).ok()?;
+            let spread = match figure {
+                Figure::Waits => in_seconds(&measures.waits(served)),
+                _ => in_seconds(measures.requests()),
+            };
+            Some(Value::Histogram(spread))
+        }
+        _ => {
+            let status = cell.pool.status(generation).ok()?;
+            Some(counted(&status, figure))
+        }
+    }
+}
+
+fn in_seconds(reading: &kantoku_core::metrics::Reading) -> Distribution {
+    const NS: f64 = 1e9;
+    reading.distribution(NS)
+}
+
+fn counted(status: &Status, figure: Figure) -> Value {
+    let counter = |count: u64| Value::Counter(count as f64);
+    let gauge = |count: u64| Value::Gauge(count as f64);
+    match figure {
+        Figure::Arrived => counter(status.arrived),
+        Figure::Cancelled => counter(status.cancelled),
+        Figure::Drained => counter(status.drained),
+        Figure::Dropped => counter(status.dropped),
+        Figure::Ejected => gauge(status.ejected),
+        Figure::Expired => counter(status.expired),
+        Figure::Failed => counter(status.failed),
+        Figure::GivenUp => counter(status.given_up),
+        Figure::Leaving => gauge(status.leaving),
+        Figure::Lost => counter(status.lost),
+        Figure::NotReady => gauge(status.not_ready),
+        Figure::Ongoing => gauge(status.ongoing),
+        Figure::Quota => counter(status.over_quota),
+        Figure::Queue => gauge(status.queue),
+        Figure::QueueFull => counter(status.refused - status.over_quota - status.dropped - status.drained),
+        Figure::Ready => gauge(status.ready),
+        Figure::Returned => counter(status.returned),
+        Figure::Succeeded => counter(status.succeeded),
+        Figure::Utilization | Figure::Requests | Figure::Waits => {
+            let permits = status.ongoing + status.free;
+            Value::Gauge(status.ongoing as f64 / permits.max(1) as f64)
+        }
+    }
+}
+
+fn bytes(opened: Opened, of: Of) -> Option<usize> {
+    let shell = opened.shell;
+    let registry = || shell.registry.bytes();
+    let bytes = match of {
+        Of::Breakers => shell.breakers.read().bytes(),
+        Of::Health => shell.health.bytes(),
+        Of::Index => registry().index,
+        Of::Metrics => return None,
+        Of::Names => registry().names,
+        Of::Owners => registry().owners,
+        Of::Pools => {
+            let pools: Vec<Open> = shell.pools.read().each().collect();
+            pools.iter().map(|open| open.cell.pool.bytes()).sum()
+        }
+        Of::Spare => registry().spare,
+        Of::Watches => registry().watches,
+    };
+    Some(bytes)
+}
+
+/// Every instance of this VM whose metrics are kept here, for threads that are no schedulers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Everything;
+
+impl Source for Everything {
+    fn families(&self) -> Vec<Family> {
+        all_families()
+    }
+}
+
+/// What all instances say, each family once. Those of the Elixir engine are not among them: their numbers are terms.
+pub fn all_families() -> Vec<Family> {
+    let kept: Vec<Arc<Collection>> = {
+        let all = state().metrics.lock();
+        all.iter().filter_map(std::sync::Weak::upgrade).collect()
+    };
+    let mut together: Vec<Family> = Vec::new();
+    for family in kept.iter().flat_map(|metrics| families(metrics)) {
+        let like = |known: &&mut Family| known.name == family.name && known.kind == family.kind;
+        match together.iter_mut().find(like) {
+            Some(known) => known.series.extend(family.series),
+            None => together.push(family),
+        }
+    }
+    together
+}

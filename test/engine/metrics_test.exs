@@ -1,0 +1,147 @@
+require Kantoku.EachEngine
+
+Kantoku.EachEngine.each_engine Kantoku.Engine.MetricsTest do
+  alias Kantoku.Engine.Metrics
+
+  @seconds {:histogram, :seconds, 1.0e9}
+
+  defp open(series \\ 10, bytes \\ 1_000_000), do: Metrics.open(@engine, [{"instance", "Mine"}], series, bytes)
+
+  defp declare(metrics, name, shape, labels \\ []) do
+    :ok = Metrics.declare(metrics, name, "Some.", shape, labels)
+    metrics
+  end
+
+  defp series(metrics, name, values \\ []) do
+    {:ok, series} = Metrics.series(metrics, name, values)
+    series
+  end
+
+  # Of the one series of a metric.
+  defp value(metrics, name) do
+    [{_labels, value}] = for {^name, _help, _unit, _kind, series} <- Metrics.snapshot(metrics), one <- series, do: one
+    value
+  end
+
+  test "a counter adds up whole numbers and parts, and takes nothing below 0" do
+    metrics = declare(open(), "c", {:counter, nil, 1.0})
+    counter = series(metrics, "c")
+    for more <- [1, 0, 41, 0.5, 0.25], do: assert(:ok = Metrics.add(counter, more))
+    for wrong <- [-1, -0.5], do: assert(:refused = Metrics.add(counter, wrong))
+    assert :refused = Metrics.set(counter, 1)
+    assert :refused = Metrics.observe(counter, 1)
+    assert value(metrics, "c") == 42.75
+  end
+
+  test "a gauge says what was set, with what was added since" do
+    metrics = declare(open(), "g", {:gauge, nil, 1.0})
+    gauge = series(metrics, "g")
+    assert :ok = Metrics.set(gauge, 7)
+    assert :ok = Metrics.add(gauge, -2.5)
+    assert :refused = Metrics.observe(gauge, 1)
+    assert value(metrics, "g") == 4.5
+  end
+
+  test "a histogram says how observations are spread, and its quantiles are within 3 %" do
+    metrics = declare(open(), "h_seconds", @seconds)
+    histogram = series(metrics, "h_seconds")
+    assert Metrics.quantile(histogram, 0.5) == nil
+    for ms <- 1..1_000, do: assert(:ok = Metrics.observe(histogram, ms / 1_000))
+    assert :refused = Metrics.observe(histogram, -1)
+
+    for share <- [0.01, 0.5, 0.9, 0.99, 0.999, 1] do
+      assert_in_delta Metrics.quantile(histogram, share), share, share * 0.03
+    end
+
+    {buckets, 0, sum, 1_000} = value(metrics, "h_seconds")
+    assert_in_delta sum, 500.5, 0.001
+    {bounds, counts} = Enum.unzip(buckets)
+    assert Enum.sum(counts) == 1_000
+    assert bounds == Enum.sort(Enum.uniq(bounds))
+  end
+
+  test "what is out of a histogram's scale is counted at its ends" do
+    metrics = declare(open(), "h_seconds", @seconds)
+    histogram = series(metrics, "h_seconds")
+    for seconds <- [0, 1.0e-9, 10_000, 1.0e300], do: assert(:ok = Metrics.observe(histogram, seconds))
+    assert {[{bound, 2}], 2, _sum, 4} = value(metrics, "h_seconds")
+    assert bound == 1.024e-6
+  end
+
+  test "the same family and values are the same series, whoever asks" do
+    metrics = declare(open(), "c", {:counter, nil, 1.0}, ["who"])
+
+    1..8
+    |> Enum.map(fn _ ->
+      Task.async(fn -> for n <- 1..200, do: Metrics.add(series(metrics, "c", ["#{rem(n, 5)}"]), 1) end)
+    end)
+    |> Task.await_many()
+
+    [{"c", "Some.", nil, :counter, series}] = Metrics.snapshot(metrics)
+    assert Enum.map(series, &elem(&1, 1)) == List.duplicate(320.0, 5)
+    for {labels, _value} <- series, do: assert([{"instance", "Mine"}, {"who", _}] = labels)
+  end
+
+  test "beyond its limit a family has one series for all others, which is counted" do
+    metrics = declare(open(3), "c", {:counter, nil, 1.0}, ["who", "why"])
+    for n <- 1..3, do: assert({:ok, _} = Metrics.series(metrics, "c", ["#{n}", "x"]))
+    for n <- 4..7, {:other, series} = Metrics.series(metrics, "c", ["#{n}", "y"]), do: Metrics.add(series, 1)
+    assert {:ok, _known} = Metrics.series(metrics, "c", ["3", "x"])
+    [{"c", _, _, _, series}, folded] = Metrics.snapshot(metrics)
+    assert List.last(series) == {[{"instance", "Mine"}, {"who", "other"}, {"why", "other"}], 4.0}
+    assert length(series) == 4
+
+    assert {"kantoku_metrics_folded", _, nil, :counter, [{[{"instance", "Mine"}, {"metric", "c"}], 4.0}]} = folded
+  end
+
+  test "of many who ask at once for series no more are made than may be" do
+    metrics = declare(open(5), "c", {:counter, nil, 1.0}, ["who"])
+
+    1..8
+    |> Enum.map(fn _ ->
+      Task.async(fn ->
+        for n <- Enum.shuffle(1..40) do
+          {_own_or_other, series} = Metrics.series(metrics, "c", ["#{n}"])
+          Metrics.add(series, 1)
+        end
+      end)
+    end)
+    |> Task.await_many()
+
+    [{"c", _, _, _, series} | _folded] = Metrics.snapshot(metrics)
+    assert length(series) == 6
+    assert series |> Enum.map(&elem(&1, 1)) |> Enum.sum() == 320.0
+  end
+
+  test "beyond the limit of bytes nothing more is kept, and that is said" do
+    metrics = declare(open(100, 30_000), "h_seconds", @seconds, ["who"])
+    answers = for n <- 1..6, do: Metrics.series(metrics, "h_seconds", ["#{n}"])
+    assert {:ok, _} = hd(answers)
+    assert {:error, {:limit, 30_000}} = List.last(answers)
+    assert Metrics.bytes(metrics) < 32_000
+    assert {:ok, _} = Metrics.series(metrics, "h_seconds", ["1"])
+  end
+
+  test "a family stays what it was declared as" do
+    metrics = declare(open(), "c", {:counter, nil, 1.0}, ["who"])
+    assert :ok = Metrics.declare(metrics, "c", "In other words.", {:counter, nil, 1.0}, ["who"])
+    assert {:error, {:different, :counter, ["who"]}} = Metrics.declare(metrics, "c", "", {:gauge, nil, 1.0}, ["who"])
+    assert {:error, {:different, :counter, ["who"]}} = Metrics.declare(metrics, "c", "", {:counter, nil, 1.0}, [])
+    assert {:error, {:labels, 1}} = Metrics.series(metrics, "c", [])
+    assert {:error, :unknown} = Metrics.series(metrics, "d", [])
+  end
+
+  test "a reading is made when somebody looks, and left out where it cannot be" do
+    metrics = declare(open(), "depth", {:gauge, nil, 1.0}, ["pool"])
+    assert :ok = Metrics.bind(metrics, "depth", ["gone"], {:pool, :nobody, :none, :queue})
+    assert :ok = Metrics.bind(metrics, "depth", ["gone"], {:pool, :nobody, :none, :ready})
+    assert Metrics.snapshot(metrics) == []
+    assert {:error, :unknown} = Metrics.bind(metrics, "height", ["gone"], {:pool, :nobody, :none, :queue})
+  end
+
+  test "a series outlives its collection" do
+    series = Task.await(Task.async(fn -> open() |> declare("h_seconds", @seconds) |> series("h_seconds") end))
+    assert :ok = Metrics.observe(series, 1)
+    assert_in_delta Metrics.quantile(series, 1), 1, 0.03
+  end
+end

@@ -1,0 +1,115 @@
+require Kantoku.EachEngine
+
+Kantoku.EachEngine.each_engine Kantoku.Metrics.PoolsTest do
+  import Kantoku.TestOwner, only: [eventually: 1]
+
+  alias Kantoku.{Metrics, Pool}
+
+  defmodule Sleeper do
+    use GenServer
+    def start_link(_arg), do: GenServer.start_link(__MODULE__, nil)
+    @impl true
+    def init(nil), do: {:ok, nil}
+    @impl true
+    def handle_call(:die, _from, _state), do: exit(:kill)
+
+    def handle_call({:wait_for, pid}, _from, state) do
+      send(pid, {:at_it, self()})
+      receive do: (:go_on -> {:reply, :done, state})
+    end
+
+    def handle_call(request, _from, state), do: {:reply, request, state}
+  end
+
+  defp start!(pool) do
+    pool = Keyword.merge([name: :sleepers, worker: Sleeper, target: 1, warm_up: 1], pool)
+    {Kantoku.InstanceCase.start!(engine: @engine, pools: [pool]), :sleepers}
+  end
+
+  # By the labels that are not the pool's and the instance's.
+  defp read({instance, _pool}, name) do
+    {:ok, families} = Metrics.snapshot(instance)
+
+    for %{name: ^name, series: series} <- families, %{labels: labels, value: value} <- series, into: %{} do
+      {%{"pool" => "sleepers"}, rest} = Map.split(labels, ["pool"])
+      {rest |> Map.delete("instance") |> Map.values() |> List.first(), value}
+    end
+  end
+
+  defp outcome(pool, outcome), do: read(pool, "kantoku_pool_requests")[outcome]
+
+  test "requests are counted by how they ended" do
+    pool = start!(max_queue: 1)
+    for n <- 1..40, do: {:ok, ^n} = Pool.call(pool, n)
+    assert outcome(pool, "ok") == 40.0
+    assert read(pool, "kantoku_pool_arrivals") == %{nil => 40.0}
+
+    {:ok, lease} = Pool.checkout(pool)
+    assert read(pool, "kantoku_pool_ongoing") == %{nil => 1.0}
+    assert read(pool, "kantoku_pool_utilization_ratio") == %{nil => 1.0}
+    :ok = Pool.checkin(lease, :error)
+    eventually(fn -> outcome(pool, "error") == 1.0 end)
+
+    {:error, %{reason: :crashed}} = Pool.call(pool, :die)
+    eventually(fn -> outcome(pool, "lost") == 1.0 end)
+    assert outcome(pool, "ok") == 40.0
+  end
+
+  test "what nobody waits for any more is counted when its worker is done with it" do
+    pool = start!([])
+    {:error, %{reason: :timeout}} = Pool.call(pool, {:wait_for, self()}, timeout: 50)
+    assert_receive {:at_it, worker}
+    assert outcome(pool, "given_up") == 0.0
+    send(worker, :go_on)
+    eventually(fn -> outcome(pool, "given_up") == 1.0 end)
+    assert outcome(pool, "ok") == 0.0
+  end
+
+  test "refusals are counted by their reason" do
+    pool = start!(max_queue: 1)
+    parent = self()
+    first = Task.async(fn -> Pool.call(pool, {:wait_for, parent}) end)
+    assert_receive {:at_it, worker}
+    second = Task.async(fn -> Pool.call(pool, :second) end)
+    eventually(fn -> read(pool, "kantoku_pool_queue") == %{nil => 1.0} end)
+    assert {:error, %{reason: :queue_full}} = Pool.call(pool, :third)
+    assert read(pool, "kantoku_pool_refusals")["queue_full"] == 1.0
+    send(worker, :go_on)
+    assert {:ok, :done} = Task.await(first)
+    assert {:ok, :second} = Task.await(second)
+    assert %{nil => %{count: 2}} = read(pool, "kantoku_pool_wait_duration_seconds")
+  end
+
+  test "durations are spread as long as requests took, waiting included" do
+    pool = start!([])
+    parent = self()
+    first = Task.async(fn -> Pool.call(pool, {:wait_for, parent}) end)
+    assert_receive {:at_it, worker}
+    waiting = for n <- 1..3, do: Task.async(fn -> Pool.call(pool, n) end)
+    eventually(fn -> read(pool, "kantoku_pool_queue") == %{nil => 3.0} end)
+    Process.send_after(worker, :go_on, 50)
+    Task.await_many([first | waiting])
+    eventually(fn -> outcome(pool, "ok") == 4.0 end)
+    %{nil => waits} = read(pool, "kantoku_pool_wait_duration_seconds")
+    assert waits.count == 4
+    assert waits.sum >= 0.15
+    %{nil => requests} = read(pool, "kantoku_pool_request_duration_seconds")
+    assert requests.count >= 3
+    assert requests.sum >= waits.sum
+  end
+
+  test "of requests that find a worker at once, as many are told of as there were" do
+    pool = start!([])
+    for n <- 1..320, do: {:ok, ^n} = Pool.call(pool, n)
+    assert %{nil => %{count: 320}} = read(pool, "kantoku_pool_wait_duration_seconds")
+    %{nil => %{count: count}} = read(pool, "kantoku_pool_request_duration_seconds")
+    assert count == 320
+  end
+
+  test "workers are told by what they take, and a pool that is gone is left out" do
+    pool = start!(target: 3, warm_up: 3)
+    assert %{"ready" => 3.0, "leaving" => 0.0} = read(pool, "kantoku_pool_workers")
+    {:ok, _drained} = Pool.stop(pool)
+    assert read(pool, "kantoku_pool_workers") == %{}
+  end
+end
