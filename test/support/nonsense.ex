@@ -257,6 +257,7 @@ defmodule Kantoku.Nonsense do
 
   defp fitting(:reading) do
     Enum.random([
+      {:breaker, fitting(:instance), fitting(:breaker), Enum.random([:succeeded, :open])},
       {:bytes, fitting(:instance), Enum.random([:names, :pools, :metrics])},
       {:pool, fitting(:instance), fitting(:pool), Enum.random([:queue, :waits, :requests, :queue_full])}
     ])

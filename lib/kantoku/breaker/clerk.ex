@@ -13,6 +13,7 @@ defmodule Kantoku.Breaker.Clerk do
   alias Kantoku.Breaker.{Changes, Config, Notes}
   alias Kantoku.Domain.Book
   alias Kantoku.Engine.Breakers
+  alias Kantoku.Metrics.Own
   alias Kantoku.{Error, Instances, Telemetry}
 
   # Between two looks at all timed breakers, and two beats of the engine's clock, which are as far apart as it expects them; in ms.
@@ -111,6 +112,7 @@ defmodule Kantoku.Breaker.Clerk do
     {config, lasting} = Notes.fetch(book, name)
 
     with :ok <- Breakers.breaker_open(instance, name, Config.for_engine(config), nil) do
+      Own.bind_breaker(book, instance, name)
       if lasting, do: ask_engine(state, name, {:set, lasting})
       if Config.timed?(config), do: send(self(), {:look, name})
       :ok

@@ -12,8 +12,8 @@ defmodule Kantoku.Engine.Metrics do
     * **A series** is named by one text for each label, in the order of the family's labels.
     * **A limit** on the series of a family: who asks for one more is given the series of which each label is `"other"`, and that is counted
       (`kantoku_metrics_folded_total`). A limit on bytes: who asks for more is refused.
-    * **A reading** is bound to a series, and made when somebody looks: counts of a pool, and native bytes. What cannot be read is
-      left out.
+    * **A reading** is bound to a series, and made when somebody looks: counts of pools and breakers, and native bytes. What cannot be read is
+      left out, and what is of nothing that is there may be refused.
     * **A histogram** has 32 buckets for each power of two of ticks from 1024 to 2^42, so a quantile is within 3 % of what was observed; what
       is less or more has a bucket at each end.
   """
@@ -35,7 +35,10 @@ defmodule Kantoku.Engine.Metrics do
 
   @type family :: {name :: String.t(), help :: String.t(), unit :: String.t() | nil, kind, [{labels, float | spread}]}
 
-  @type reading :: {:pool, atom, atom, figure :: atom} | {:bytes, atom, owner :: atom}
+  @type reading ::
+          {:pool, atom, atom, figure :: atom}
+          | {:breaker, atom, name :: term, figure :: atom}
+          | {:bytes, atom, owner :: atom}
 
   @type refusal ::
           :unknown | {:different, kind, [String.t()]} | {:labels, non_neg_integer} | {:limit, bytes :: pos_integer}

@@ -57,11 +57,8 @@ defmodule Kantoku.Metrics.Events do
   def count(instance, [:domain, :escalated], _measured, %{domain: domain}),
     do: Own.count(instance, "kantoku_domain_escalations", domain: domain)
 
-  def count(instance, [:breaker, :state_changed], _measured, %{breaker: breaker, from: from, to: to}) do
-    Own.set(instance, "kantoku_breaker_state", 0, breaker: breaker, state: from)
-    Own.set(instance, "kantoku_breaker_state", 1, breaker: breaker, state: to)
-    Own.count(instance, "kantoku_breaker_changes", breaker: breaker, to: to)
-  end
+  def count(instance, [:breaker, :state_changed], _measured, %{breaker: breaker, to: to}),
+    do: Own.count(instance, "kantoku_breaker_changes", breaker: breaker, to: to)
 
   def count(instance, [:health, :restarting], _measured, %{probe: probe} = metadata),
     do: Own.count(instance, "kantoku_health_restarts", agent(metadata) ++ [probe: probe])

@@ -1,5 +1,5 @@
 defmodule Kantoku.Metrics.Own do
-  # The metrics that Kantoku has of itself, as data; and which of them are read of pools and of the native core when somebody looks. Knows
+  # The metrics that Kantoku has of itself, as data; and which of them are read of pools, breakers and the native core when somebody looks. Knows
   # no event.
   @moduledoc false
 
@@ -23,8 +23,6 @@ defmodule Kantoku.Metrics.Own do
     {:counter, "kantoku_domain_escalations", [labels: [:domain], help: "Domains that gave up."]},
     {:counter, "kantoku_breaker_changes",
      [labels: [:breaker, :to], help: "Changes of breakers' states, by the new one."]},
-    {:gauge, "kantoku_breaker_state",
-     [labels: [:breaker, :state], help: "1 for the state that a breaker is in. Of those that ever changed."]},
     {:counter, "kantoku_probe_results", [labels: [:probe, :kind, :outcome], help: "Answers of probes."]},
     {:counter, "kantoku_health_restarts",
      [labels: [:domain, :type, :probe], help: "Agents that were killed, as they failed their liveness."]},
@@ -76,6 +74,15 @@ defmodule Kantoku.Metrics.Own do
      [ready: ["ready"], leaving: ["leaving"], ejected: ["ejected"], not_ready: ["not_ready"]]}
   ]
 
+  @breaker [
+    {:counter, "kantoku_breaker_calls",
+     [labels: [:outcome], help: "Calls that a breaker counted, by how they ended, and those that it refused."],
+     [succeeded: ["ok"], failed: ["error"], refused: ["refused"]]},
+    {:counter, "kantoku_breaker_slow_calls", [help: "Of those that were counted, the slow ones."], [slow: []]},
+    {:gauge, "kantoku_breaker_state", [labels: [:state], help: "1 for the state that a breaker is in, else 0."],
+     for(state <- ~w(closed open half_open disabled forced_open metrics_only)a, do: {state, [Atom.to_string(state)]})}
+  ]
+
   @bytes ~w(breakers health index metrics names owners pools spare watches)a
 
   @doc "Declares all of them, and binds what is the instance's."
@@ -84,26 +91,33 @@ defmodule Kantoku.Metrics.Own do
     {collection, _found} = metrics = Board.of(book)
     for {kind, name, opts} <- @counted, do: declare(metrics, kind, name, opts)
 
-    for {kind, name, opts, _figures} <- @pool,
-        do: declare(metrics, kind, name, Keyword.update(opts, :labels, [:pool], &[:pool | &1]))
-
+    for {kind, name, opts, _figures} <- @pool, do: declare(metrics, kind, name, labelled(opts, :pool))
+    for {kind, name, opts, _figures} <- @breaker, do: declare(metrics, kind, name, labelled(opts, :breaker))
     declare(metrics, :gauge, "kantoku_native_bytes", unit: :bytes, labels: [:owner], help: "Memory of the native core.")
     for owner <- @bytes, do: Engine.bind(collection, "kantoku_native_bytes", ["#{owner}"], {:bytes, instance, owner})
     :ok
   end
+
+  defp labelled(opts, whose), do: Keyword.update(opts, :labels, [whose], &[whose | &1])
 
   # An instance whose limit is below this has what fits.
   defp declare(metrics, kind, name, opts), do: Board.declare(metrics, Definition.own!(name, kind, opts))
 
   @doc "A pool's counts are among the metrics from now on."
   @spec bind_pool(book :: :ets.tid(), atom, atom) :: :ok
-  def bind_pool(book, instance, pool) do
-    {collection, _found} = Board.of(book)
-    own = Definition.text(pool)
+  def bind_pool(book, instance, pool), do: bind(book, @pool, pool, &{:pool, instance, pool, &1})
 
-    for {_kind, name, _opts, figures} <- @pool, {figure, values} <- figures do
-      Engine.bind(collection, name, [own | values], {:pool, instance, pool, figure})
-    end
+  @doc "A breaker's, when it was opened."
+  @spec bind_breaker(book :: :ets.tid(), atom, term) :: :ok
+  def bind_breaker(book, instance, breaker), do: bind(book, @breaker, breaker, &{:breaker, instance, breaker, &1})
+
+  defp bind(book, families, of, reading) do
+    {collection, _found} = Board.of(book)
+    own = Definition.text(of)
+
+    for {_kind, name, _opts, figures} <- families,
+        {figure, values} <- figures,
+        do: Engine.bind(collection, name, [own | values], reading.(figure))
 
     :ok
   end
@@ -119,10 +133,6 @@ defmodule Kantoku.Metrics.Own do
     record(instance, name, labels, &Engine.observe(&1, seconds))
   end
 
-  @doc "Sets a gauge of ours."
-  @spec set(atom, String.t(), number, keyword) :: :ok
-  def set(instance, name, value, labels), do: record(instance, name, labels, &Engine.set(&1, value))
-
   defp record(instance, name, labels, fun) do
     _ =
       Board.reading(instance, fn collection, found ->
@@ -136,7 +146,7 @@ defmodule Kantoku.Metrics.Own do
   @spec all() :: [{String.t(), Engine.kind(), String.t()}]
   def all do
     own = Enum.map(@counted, fn {kind, name, opts} -> {name, kind, opts[:help]} end)
-    pools = Enum.map(@pool, fn {kind, name, opts, _figures} -> {name, kind, opts[:help]} end)
+    pools = Enum.map(@pool ++ @breaker, fn {kind, name, opts, _figures} -> {name, kind, opts[:help]} end)
     own ++ pools ++ [{"kantoku_native_bytes", :gauge, "Memory of the native core."}]
   end
 end

@@ -185,6 +185,8 @@ rustler::atoms! {
     workers,
     worst,
     breakers,
+    breaker,
+    slow,
     counter,
     different,
     drained,

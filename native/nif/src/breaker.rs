@@ -87,7 +87,7 @@ fn quickly(instance: Term<'_>, name: Term<'_>) -> Option<(Cell, Glance)> {
 }
 
 #[inline]
-fn find(instance: Term<'_>, name: Term<'_>) -> Option<Open> {
+pub fn find(instance: Term<'_>, name: Term<'_>) -> Option<Open> {
     match quickly(instance, name) {
         Some((cell, glance)) => Some(Open {
             cell,

@@ -223,8 +223,10 @@ pub fn series_of<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 /// `metrics_bind(metrics, name, values, reading)`
 pub fn bind<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let metrics = collection(&args[0])?;
-    let reading = reading::decode(args[3]).ok_or(Refusal::BadArgument)?;
     let name = args[1].decode().map_err(|_| Refusal::BadArgument)?;
+    let Some(reading) = reading::decode(args[3]) else {
+        return Ok((atoms::error(), atoms::unknown()).encode(env));
+    };
     Ok(match metrics.bind(name, &values(args[2])?, reading) {
         Ok(true) => atom(env, atoms::ok()),
         Ok(false) => atom(env, atoms::other()),

@@ -1,5 +1,6 @@
-//! What is not recorded but read when somebody looks: a pool's counts, and native bytes. From any thread, without a scheduler.
+//! What is not recorded but read when somebody looks: counts of pools and breakers, and native bytes. From any thread, without a scheduler.
 
+use kantoku_core::breaker::State;
 use kantoku_core::metrics::{Distribution, Family, Source, Value};
 use kantoku_core::pool::Status;
 use kantoku_core::sync::Arc;
@@ -7,7 +8,9 @@ use rustler::{Atom, Term};
 
 use crate::atoms;
 use crate::beam;
-use crate::choice::one_of;
+use crate::breaker;
+use crate::breakers;
+use crate::choice::{is, one_of};
 use crate::metrics::Collection;
 use crate::pool_life;
 use crate::pools::Open;
@@ -21,10 +24,24 @@ pub enum Reading {
         pool: u64,
         figure: Figure,
     },
+    Breaker {
+        open: breakers::Open,
+        figure: Count,
+    },
     Bytes {
         instance: u64,
         of: Of,
     },
+}
+
+/// Of a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    Failed,
+    In(State),
+    Refused,
+    Slow,
+    Succeeded,
 }
 
 /// Of a pool.
@@ -107,11 +124,30 @@ fn owners() -> [(Atom, Of); 9] {
     ]
 }
 
-/// `{pool, instance, pool, figure}` or `{bytes, instance, of}`
+fn counts() -> [(Atom, Count); 10] {
+    [
+        (atoms::failed(), Count::Failed),
+        (atoms::refused(), Count::Refused),
+        (atoms::slow(), Count::Slow),
+        (atoms::succeeded(), Count::Succeeded),
+        (atoms::closed(), Count::In(State::Closed)),
+        (atoms::open(), Count::In(State::Open)),
+        (atoms::half_open(), Count::In(State::HalfOpen)),
+        (atoms::disabled(), Count::In(State::Disabled)),
+        (atoms::forced_open(), Count::In(State::ForcedOpen)),
+        (atoms::metrics_only(), Count::In(State::MetricsOnly)),
+    ]
+}
+
+/// `{pool, instance, pool, figure}`, `{breaker, instance, name, figure}` or `{bytes, instance, of}`; a breaker that is not there is none.
 pub fn decode(term: Term<'_>) -> Option<Reading> {
     let items: Vec<Term<'_>> = beam::items(term).collect();
     let name = |term: Term<'_>| beam::is_atom(term).then(|| beam::word(term.as_c_arg()));
     match *items.as_slice() {
+        [kind, instance, breaker, figure] if is(kind, atoms::breaker()) => Some(Reading::Breaker {
+            open: breaker::find(instance, breaker)?,
+            figure: one_of(figure, &counts()).ok()?,
+        }),
         [_, instance, pool, figure] => Some(Reading::Pool {
             instance: name(instance)?,
             pool: name(pool)?,
@@ -139,12 +175,25 @@ fn read(reading: Reading, own: usize) -> Option<Value> {
             pool,
             figure,
         } => read_pool(pool_life::open_of(instance, pool)?, figure),
+        Reading::Breaker { open, figure } => read_breaker(open, figure),
         Reading::Bytes { of: Of::Metrics, .. } => Some(Value::Gauge(own as f64)),
         Reading::Bytes { instance, of } => {
             let bytes = bytes(state().find_word(instance)?, of)?;
             Some(Value::Gauge(bytes as f64))
         }
     }
+}
+
+fn read_breaker(open: breakers::Open, figure: Count) -> Option<Value> {
+    let (state, totals) = open.cell.breaker.totals(open.generation).ok()?;
+    let counter = |count: u64| Value::Counter(count as f64);
+    Some(match figure {
+        Count::Failed => counter(totals.failed),
+        Count::In(which) => Value::Gauge(f64::from(u8::from(state == which))),
+        Count::Refused => counter(totals.refused),
+        Count::Slow => counter(totals.slow),
+        Count::Succeeded => counter(totals.succeeded),
+    })
 }
 
 fn read_pool(open: Open, figure: Figure) -> Option<Value> {

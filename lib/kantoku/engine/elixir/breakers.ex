@@ -42,6 +42,13 @@ defmodule Kantoku.Engine.Elixir.Breakers do
          do: Server.call(__MODULE__, {:ask, {instance, name}, tables.keeper, command, now})
   end
 
+  @doc "Its state, and what it counted since it was opened."
+  @spec totals(atom, term) :: {Kantoku.Engine.Breakers.state(), %{atom => non_neg_integer}} | :unknown
+  def totals(instance, name) do
+    with {:ok, tables} <- Instances.fetch(instance),
+         do: Server.call(__MODULE__, {:totals, {instance, name}, tables.keeper})
+  end
+
   @spec beat(atom, integer | nil) :: non_neg_integer | :unknown
   def beat(instance, now) do
     with {:ok, tables} <- Instances.fetch(instance), do: Server.call(__MODULE__, {:beat, tables.keeper, now})
@@ -83,6 +90,13 @@ defmodule Kantoku.Engine.Elixir.Breakers do
   def handle_call({:close, key, keeper}, _from, state) do
     case state.machines do
       %{^key => {^keeper, _machine}} -> {:reply, :ok, delete(state, key)}
+      %{} -> {:reply, :unknown, state}
+    end
+  end
+
+  def handle_call({:totals, key, keeper}, _from, state) do
+    case state.machines do
+      %{^key => {^keeper, machine}} -> {:reply, Machine.totals(machine), state}
       %{} -> {:reply, :unknown, state}
     end
   end

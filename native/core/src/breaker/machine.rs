@@ -65,6 +65,16 @@ pub struct Status {
     pub refused: u64,
 }
 
+/// What it counted since it was opened, whatever became of the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub succeeded: u64,
+    pub failed: u64,
+    /// Of both.
+    pub slow: u64,
+    pub refused: u64,
+}
+
 #[derive(Debug)]
 pub struct Machine<H> {
     pub generation: u32,
@@ -75,6 +85,8 @@ pub struct Machine<H> {
     until: i64,
     window: Window,
     permits: Permits<H>,
+    /// Without those that were refused.
+    pub totals: Totals,
     /// What was kept of processes that have no permit any more: for the caller to drop outside the lock.
     pub spent: Vec<H>,
 }
@@ -91,6 +103,7 @@ impl<H> Machine<H> {
             since: 0,
             until: 0,
             permits: Permits::default(),
+            totals: Totals::default(),
             spent: Vec::new(),
         }
     }
@@ -251,7 +264,14 @@ impl<H> Machine<H> {
             slow: took > self.config.slow_after,
         };
         self.window.record(outcome, now);
+        self.total(outcome);
         (true, self.judge(now))
+    }
+
+    fn total(&mut self, outcome: Outcome) {
+        self.totals.failed += u64::from(outcome.failed);
+        self.totals.succeeded += u64::from(!outcome.failed);
+        self.totals.slow += u64::from(outcome.slow);
     }
 
     // Whether the ticket may still say something: a permit does so once (B1).

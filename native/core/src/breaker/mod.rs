@@ -25,7 +25,7 @@ use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 pub use clock::{Clock, Moment, PERIOD};
 pub use config::{Config, PERCENT, Span};
-pub use machine::{Admission, Change, Ending, NEVER, STATES, State, Status};
+pub use machine::{Admission, Change, Ending, NEVER, STATES, State, Status, Totals};
 pub use names::Names;
 pub use permits::Ticket;
 pub use window::Counts;
@@ -101,6 +101,7 @@ impl<H> Breaker<H> {
         let mut machine = self.machine.lock();
         if machine.generation != generation {
             self.refused.store(0, Ordering::Relaxed);
+            machine.totals = Totals::default();
         }
         machine.configure(generation, config, now);
         self.publish(&machine);
@@ -244,6 +245,20 @@ impl<H> Breaker<H> {
             let status = machine.status(now);
             (Status { refused, ..status }, None)
         })
+    }
+
+    /// Its state, and what it counted since it was opened.
+    pub fn totals(&self, generation: u32) -> Result<(State, Totals), Closed> {
+        let machine = self.machine.lock();
+        if machine.generation != generation {
+            return Err(Closed);
+        }
+        let refused = self.refused.load(Ordering::Relaxed);
+        let totals = Totals {
+            refused,
+            ..machine.totals
+        };
+        Ok((machine.state(), totals))
     }
 
     fn change<T>(

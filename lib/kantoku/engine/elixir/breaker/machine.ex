@@ -14,7 +14,17 @@ defmodule Kantoku.Engine.Elixir.Breaker.Machine do
 
   @enforce_keys [:config, :window]
   defstruct @enforce_keys ++
-              [state: :closed, turn: 0, since: 0, until: 0, left: 0, last: 0, permits: [], refused: 0]
+              [
+                state: :closed,
+                turn: 0,
+                since: 0,
+                until: 0,
+                left: 0,
+                last: 0,
+                permits: [],
+                refused: 0,
+                totals: %{succeeded: 0, failed: 0, slow: 0}
+              ]
 
   @type t :: %__MODULE__{config: Breakers.config(), state: Breakers.state(), turn: non_neg_integer}
   @type done(answer) :: {answer, Breakers.change() | nil, t}
@@ -130,11 +140,22 @@ defmodule Kantoku.Engine.Elixir.Breaker.Machine do
   defp count({true, %{state: state} = machine}, ending, took, now)
        when ending != :ignore and state in [:closed, :half_open, :metrics_only] do
     slow? = took > machine.config.slow_call_duration_threshold * @ms
-    {change, machine} = judge(%{machine | window: Window.record(machine.window, ending == :error, slow?, now)}, now)
+    window = Window.record(machine.window, ending == :error, slow?, now)
+    {change, machine} = judge(%{machine | window: window, totals: total(machine.totals, ending, slow?)}, now)
     {true, change, machine}
   end
 
   defp count({_known?, machine}, _ending, _took, _now), do: {false, nil, machine}
+
+  defp total(totals, ending, slow?) do
+    ended = if ending == :ok, do: :succeeded, else: :failed
+    slow = if slow?, do: totals.slow + 1, else: totals.slow
+    %{Map.update!(totals, ended, &(&1 + 1)) | slow: slow}
+  end
+
+  @doc "The state, and what was counted since the breaker was opened, whatever became of the window."
+  @spec totals(t) :: {Breakers.state(), %{atom => non_neg_integer}}
+  def totals(machine), do: {machine.state, Map.put(machine.totals, :refused, machine.refused)}
 
   defp judge(%{state: state, window: window} = machine, now) do
     cond do

@@ -1,9 +1,9 @@
 defmodule Kantoku.Engine.Elixir.Metrics.Reading do
-  # What is read when somebody looks, of pools of the Elixir engine. It has no native bytes.
+  # What is read when somebody looks, of pools and breakers of the Elixir engine. It has no native bytes.
   @moduledoc false
 
   alias Kantoku.Engine.Elixir.Pool.Measures
-  alias Kantoku.Engine.Elixir.Pools
+  alias Kantoku.Engine.Elixir.{Breakers, Pools}
 
   @gauges [:ejected, :leaving, :not_ready, :ongoing, :queue, :ready]
   @counters [:arrived, :cancelled, :drained, :dropped, :expired, :failed, :given_up, :lost, :over_quota] ++
@@ -11,6 +11,14 @@ defmodule Kantoku.Engine.Elixir.Metrics.Reading do
 
   @spec read(Kantoku.Engine.Metrics.reading()) :: float | Kantoku.Engine.Metrics.spread() | nil
   def read({:bytes, _instance, _owner}), do: nil
+
+  def read({:breaker, instance, name, figure}) do
+    case Breakers.totals(instance, name) do
+      {_state, %{^figure => count}} -> count * 1.0
+      {state, _totals} -> if state == figure, do: 1.0, else: 0.0
+      :unknown -> nil
+    end
+  end
 
   def read({:pool, instance, pool, figure}) when figure in [:requests, :waits] do
     case Pools.ask(instance, pool, :measures) do
