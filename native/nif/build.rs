@@ -5,7 +5,13 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 // What lies in memory comes from these sources, the locked dependencies, the compiler and its settings.
-const SHAPES: [&str; 4] = ["../core/src", "../store/src", "src", "../../Cargo.lock"];
+const SHAPES: [&str; 5] = [
+    "../core/src",
+    "../store/src",
+    "../exporters/src",
+    "src",
+    "../../Cargo.lock",
+];
 
 fn main() {
     let mut stamp = DefaultHasher::new();

@@ -13,6 +13,8 @@ mod content;
 mod courier;
 mod entries;
 mod errand;
+mod exporters;
+mod exporting;
 #[cfg(feature = "faults")]
 mod fault;
 mod guard;

@@ -11,8 +11,8 @@ use rustler::{Encoder, Env, Term};
 
 use crate::guard::{self, Answer, Entry};
 use crate::{
-    beam, breaker, entries, errand, health, instance, lending, metrics, metrics_resource, owner, pool,
-    pool_life, pool_standing, reading, registry, state, store, trace,
+    beam, breaker, entries, errand, exporters, health, instance, lending, metrics, metrics_resource, owner,
+    pool, pool_life, pool_standing, reading, registry, state, store, trace,
 };
 
 // The most arguments a function of the table takes.
@@ -150,6 +150,14 @@ functions! {
     hot "entry" / 2 => entries::entry;
     cold "find" / 2 => entries::find;
     cold "find_pids" / 2 => entries::find_pids;
+    hot "exporters_beat" / 2 => exporters::beat;
+    disk "exporters_end" / 2 => exporters::end;
+    disk "exporters_hang_up" / 1 => exporters::hang_up;
+    disk "exporters_listen" / 4 => exporters::listen;
+    disk "exporters_push" / 3 => exporters::push;
+    disk "exporters_start" / 1 => exporters::start;
+    disk "exporters_status" / 0 => exporters::status;
+    disk "exporters_stop" / 1 => exporters::stop;
     cold "functions" / 0 => functions;
     cold "health_add" / 5 => health::add;
     hot "health_beat" / 3 => health::beat;

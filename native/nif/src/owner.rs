@@ -15,7 +15,7 @@ use rustler::sys::{self, ErlNifEnv, ErlNifMonitor, ErlNifPid, ErlNifResourceFlag
 use crate::beam::Pid;
 use crate::guard::{self, Entry};
 use crate::pools::Cell;
-use crate::{breaker, breakers, instance, pool, pool_life, registry, store};
+use crate::{breaker, breakers, exporting, instance, pool, pool_life, registry, store};
 
 /// What a process is watched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum Role {
     Watcher(u64),
     /// This file was opened for it.
     File(u64),
+    /// These exporters were started for it.
+    Exporters(u64),
     /// It asks this pool.
     Caller(Cell),
     /// It works for this pool.
@@ -193,6 +195,7 @@ unsafe extern "C" fn down(
         Role::Holder => instance::holder_died(watching),
         Role::Watcher(watch) => registry::watcher_died(watching, watch),
         Role::File(file) => store::owner_died(file),
+        Role::Exporters(exporters) => exporting::owner_died(exporters),
         Role::Caller(cell) => pool::caller_died(env, cell, watching),
         Role::Worker(cell) => pool_life::worker_died(env, cell, watching),
         Role::Trial(cell) => breaker::owner_died(cell, watching),

@@ -23,6 +23,7 @@ use rustler::types::atom::Atom;
 use crate::beam::{self, Pid};
 use crate::breakers::{self, Breakers};
 use crate::errand::Errand;
+use crate::exporting::Exporting;
 use crate::metrics::Collection;
 use crate::owner::Watched;
 use crate::pools::{Cells, Pools};
@@ -90,6 +91,7 @@ pub struct State {
     pub errands_in: Receiver<Errand>,
     pub thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     pub files: Mutex<Vec<File>>,
+    pub exporting: Mutex<Option<Exporting>>,
     pub cells: Cells,
     pub breakers: breakers::Cells,
     /// Of all instances, those that are gone as well until the next one comes.
@@ -130,6 +132,7 @@ impl State {
             errands_in,
             thread: Mutex::new(None),
             files: Mutex::new(Vec::new()),
+            exporting: Mutex::new(None),
             cells: Cells::default(),
             breakers: breakers::Cells::default(),
             metrics: Mutex::new(Vec::new()),

@@ -1,0 +1,242 @@
+//! What there is to tell: the figures of whoever measures, and this crate's own. Knows no wire.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::http::StatusCode;
+use kantoku_core::metrics::{Family, Kind, Series, Source, Value};
+use tokio::task::JoinError;
+
+use crate::pulse::Pulse;
+
+/// Something that somebody should know of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A panic, caught.
+    Panicked(String),
+    /// An exporter could not send: why, and how many figures it has dropped since the last note.
+    Dropped {
+        exporter: String,
+        why: String,
+        dropped: u64,
+    },
+}
+
+/// Who is told.
+pub type Voice = Arc<dyn Fn(Note) + Send + Sync>;
+
+/// What all exporters share.
+pub struct Figures {
+    source: Arc<dyn Source>,
+    voice: Voice,
+    pub pulse: Pulse,
+    pub http: Http,
+    accounts: Mutex<Vec<Arc<Account>>>,
+}
+
+impl std::fmt::Debug for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Figures")
+            .field("pulse", &self.pulse)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Figures {
+    pub fn new(source: Arc<dyn Source>, voice: Voice, pulse: Pulse) -> Self {
+        Self {
+            source,
+            voice,
+            pulse,
+            http: Http::default(),
+            accounts: Mutex::default(),
+        }
+    }
+
+    /// All families now; `None` if who measures panicked.
+    pub fn families(&self) -> Option<Vec<Family>> {
+        let measured = catch_unwind(AssertUnwindSafe(|| self.source.families()));
+        match measured {
+            Ok(mut families) => {
+                families.extend(self.own());
+                Some(families)
+            }
+            Err(payload) => {
+                self.panicked(payload.as_ref());
+                None
+            }
+        }
+    }
+
+    pub fn say(&self, note: Note) {
+        (self.voice)(note);
+    }
+
+    /// Tells of a task that ended by a panic.
+    pub fn note_ending(&self, ended: Result<(), JoinError>) {
+        if let Err(error) = ended
+            && let Ok(payload) = error.try_into_panic()
+        {
+            self.panicked(payload.as_ref());
+        }
+    }
+
+    fn panicked(&self, payload: &(dyn std::any::Any + Send)) {
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        self.say(Note::Panicked(text.unwrap_or_else(|| "a panic".to_owned())));
+    }
+
+    /// An account for an exporter, shown for as long as somebody else has it too.
+    pub fn open_account(&self, exporter: &str) -> Arc<Account> {
+        let account = Arc::new(Account {
+            exporter: exporter.to_owned(),
+            ..Account::default()
+        });
+        let mut accounts = self.accounts.lock().expect("nothing panics under it");
+        accounts.retain(|account| Arc::strong_count(account) > 1);
+        accounts.push(account.clone());
+        account
+    }
+
+    fn own(&self) -> Vec<Family> {
+        let accounts = self.accounts.lock().expect("nothing panics under it");
+        let of = |value: fn(&Account) -> &AtomicU64| -> Vec<Series> {
+            let shown = accounts.iter().filter(|account| Arc::strong_count(account) > 1);
+            shown.map(|account| account.series(value(account))).collect()
+        };
+        let exports = of(|account| &account.exports);
+        let failures = of(|account| &account.failures);
+        let dropped = of(|account| &account.dropped);
+        drop(accounts);
+        vec![
+            counter(
+                "kantoku_exporter_exports",
+                "Rounds in which an exporter sent all it had.",
+                exports,
+            ),
+            counter(
+                "kantoku_exporter_failures",
+                "Rounds in which an exporter could not send all it had.",
+                failures,
+            ),
+            counter(
+                "kantoku_exporter_dropped_points",
+                "Figures that an exporter could not send, and did not keep.",
+                dropped,
+            ),
+            self.http.requests(),
+            self.http.refusals(),
+            self.http.connections(),
+        ]
+    }
+}
+
+fn counter(name: &str, help: &str, series: Vec<Series>) -> Family {
+    Family {
+        name: name.to_owned(),
+        help: help.to_owned(),
+        unit: None,
+        kind: Kind::Counter,
+        series,
+    }
+}
+
+fn labelled(labels: &[(&str, &str)], value: Value) -> Series {
+    let labels = labels
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Series {
+        labels: labels.collect(),
+        value,
+    }
+}
+
+/// What an exporter has done.
+#[derive(Debug, Default)]
+pub struct Account {
+    exporter: String,
+    pub exports: AtomicU64,
+    pub failures: AtomicU64,
+    pub dropped: AtomicU64,
+}
+
+impl Account {
+    pub fn exporter(&self) -> &str {
+        &self.exporter
+    }
+
+    fn series(&self, value: &AtomicU64) -> Series {
+        let value = Value::Counter(value.load(Ordering::Relaxed) as f64);
+        labelled(&[("exporter", &self.exporter)], value)
+    }
+}
+
+/// What the listener has done.
+#[derive(Debug, Default)]
+pub struct Http {
+    /// Connections that were closed at once, as there were too many.
+    pub refused: AtomicU64,
+    open: AtomicU64,
+    answers: Mutex<BTreeMap<u16, u64>>,
+}
+
+/// A connection that is open until this is dropped.
+#[derive(Debug)]
+pub struct Open<'a>(&'a AtomicU64);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Http {
+    pub fn open(&self) -> Open<'_> {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Open(&self.open)
+    }
+
+    /// How many connections are open.
+    pub fn opened(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    pub fn count(&self, status: StatusCode) {
+        let mut answers = self.answers.lock().expect("nothing panics under it");
+        *answers.entry(status.as_u16()).or_default() += 1;
+    }
+
+    fn requests(&self) -> Family {
+        let answers = self.answers.lock().expect("nothing panics under it");
+        let series = answers
+            .iter()
+            .map(|(code, count)| labelled(&[("code", &code.to_string())], Value::Counter(*count as f64)));
+        counter(
+            "kantoku_exporter_http_requests",
+            "Requests that were answered, by status.",
+            series.collect(),
+        )
+    }
+
+    fn refusals(&self) -> Family {
+        let value = Value::Counter(self.refused.load(Ordering::Relaxed) as f64);
+        counter(
+            "kantoku_exporter_http_refused_connections",
+            "Connections that were closed at once, as there were too many.",
+            vec![labelled(&[], value)],
+        )
+    }
+
+    fn connections(&self) -> Family {
+        Family {
+            name: "kantoku_exporter_http_connections".to_owned(),
+            help: "Connections that are open.".to_owned(),
+            unit: None,
+            kind: Kind::Gauge,
+            series: vec![labelled(&[], Value::Gauge(self.opened() as f64))],
+        }
+    }
+}

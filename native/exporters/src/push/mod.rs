@@ -1,0 +1,172 @@
+//! Exporters that send by themselves, each in a task of its own, once an interval.
+//!
+//! P1. A collector that is slow or gone costs one snapshot at a time: what could not be sent is dropped and counted, never queued.
+//! P2. It is told of at most once a minute, with how much was dropped since.
+//! P3. Who ends an exporter has it send once more what has risen since, within a bound.
+
+mod deltas;
+mod lines;
+pub mod otlp;
+mod protocol;
+mod statsd;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use kantoku_core::metrics::Family;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use crate::figures::{Account, Figures, Note};
+pub use deltas::{Deltas, Rise};
+pub use lines::{DATAGRAM, Datagram, Dialect, datagrams};
+use otlp::Otlp;
+pub use protocol::{ExportMetricsServiceRequest, encode};
+pub use statsd::Options as StatsDOptions;
+use statsd::StatsD;
+
+/// An exporter to be.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What its figures are labelled with.
+    pub name: String,
+    pub interval: Duration,
+    pub target: Target,
+}
+
+#[derive(Clone, Debug)]
+pub enum Target {
+    StatsD(StatsDOptions),
+    Otlp(otlp::Options),
+}
+
+/// Why an exporter cannot be, or cannot send.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Failure {
+    #[error("its name has no address")]
+    NoAddress,
+    #[error("{0:?} is no endpoint: one is http://host:port or http://host:port/path")]
+    Endpoint(String),
+    #[error("{0} speaks TLS, which this build cannot; send to a collector beside this VM over http://")]
+    Tls(String),
+    #[error("{0:?} is no header")]
+    Header(String),
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What came of one round.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    dropped: u64,
+    why: Option<String>,
+}
+
+impl Outcome {
+    pub(crate) fn drop_points(&mut self, points: u64, why: impl FnOnce() -> String) {
+        if points > 0 {
+            self.dropped += points;
+            self.why.get_or_insert_with(why);
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Exporter {
+    StatsD(StatsD),
+    Otlp(Otlp),
+}
+
+impl Exporter {
+    fn new(target: Target, families: &[Family]) -> Result<Self, Failure> {
+        match target {
+            Target::StatsD(options) => Ok(Exporter::StatsD(StatsD::new(options, families))),
+            Target::Otlp(options) => Otlp::new(options).map(Exporter::Otlp),
+        }
+    }
+
+    async fn export(&mut self, families: Vec<Family>) -> Outcome {
+        match self {
+            Exporter::StatsD(exporter) => exporter.export(&families).await,
+            Exporter::Otlp(exporter) => exporter.export(&families).await,
+        }
+    }
+}
+
+/// An exporter that has taken its first look.
+#[derive(Debug)]
+pub struct Push {
+    exporter: Exporter,
+    interval: Duration,
+    account: Arc<Account>,
+    stop: Arc<Notify>,
+}
+
+impl Push {
+    pub fn new(plan: Plan, figures: &Figures) -> Result<Self, Failure> {
+        let families = figures.families().unwrap_or_default();
+        Ok(Self {
+            exporter: Exporter::new(plan.target, &families)?,
+            interval: plan.interval,
+            account: figures.open_account(&plan.name),
+            stop: Arc::default(),
+        })
+    }
+
+    /// What ends it, by one notice.
+    pub fn stop(&self) -> Arc<Notify> {
+        self.stop.clone()
+    }
+
+    pub fn account(&self) -> Arc<Account> {
+        self.account.clone()
+    }
+
+    /// Sends until it is told to stop, and then once more.
+    pub async fn run(mut self, figures: Arc<Figures>) {
+        let mut complaint = Complaint::default();
+        let mut due = Instant::now() + self.interval;
+        loop {
+            let last = timeout_at(due, self.stop.notified()).await.is_ok();
+            if let Some(families) = figures.families() {
+                let outcome = self.exporter.export(families).await;
+                complaint.enter(&outcome, &self.account, &figures);
+            }
+            if last {
+                return;
+            }
+            // Where a round took longer than the interval, the next ones are left out.
+            due = (due + self.interval).max(Instant::now());
+        }
+    }
+}
+
+// P2
+#[derive(Debug, Default)]
+struct Complaint {
+    said: Option<Instant>,
+    dropped: u64,
+}
+
+const SILENCE: Duration = Duration::from_secs(60);
+
+impl Complaint {
+    fn enter(&mut self, outcome: &Outcome, account: &Account, figures: &Figures) {
+        account.dropped.fetch_add(outcome.dropped, Ordering::Relaxed);
+        self.dropped += outcome.dropped;
+        let Some(why) = &outcome.why else {
+            account.exports.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        account.failures.fetch_add(1, Ordering::Relaxed);
+        if self.said.is_none_or(|said| said.elapsed() >= SILENCE) {
+            self.said = Some(Instant::now());
+            figures.say(Note::Dropped {
+                exporter: account.exporter().to_owned(),
+                why: why.clone(),
+                dropped: std::mem::take(&mut self.dropped),
+            });
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The runtime of a VM's exporters, and what runs on it.
+//!
+//! S1. There is a runtime, of two threads, only while something runs on it.
+//! S2. Nothing here waits longer than it is told to; whatever has not ended by then is left behind and ends as soon as it can.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use kantoku_core::metrics::Source;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::figures::{Account, Figures, Voice};
+use crate::http;
+use crate::pulse::{Beat, Pulse};
+use crate::push::{Failure, Plan, Push};
+
+/// Why something could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen at {address}: {source}")]
+    Bind { address: SocketAddr, source: io::Error },
+    #[error("there is a listener already, at {0}")]
+    Listening(SocketAddr),
+    #[error("no thread can be started: {0}")]
+    Runtime(io::Error),
+    #[error("{0}")]
+    Exporter(#[from] Failure),
+}
+
+impl StartError {
+    /// Its kind in one word.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            StartError::Bind { source, .. } => match source.kind() {
+                io::ErrorKind::AddrInUse => "eaddrinuse",
+                io::ErrorKind::AddrNotAvailable => "eaddrnotavail",
+                io::ErrorKind::PermissionDenied => "eacces",
+                _ => "bind",
+            },
+            StartError::Listening(_) => "listening",
+            StartError::Runtime(_) => "threads",
+            StartError::Exporter(_) => "exporter",
+        }
+    }
+}
+
+/// All that a VM exports.
+#[derive(Debug)]
+pub struct Service {
+    figures: Arc<Figures>,
+    running: Mutex<Running>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    runtime: Option<Runtime>,
+    listener: Option<Listener>,
+    pushing: Vec<Pushing>,
+    last_id: u64,
+}
+
+#[derive(Debug)]
+struct Listener {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Pushing {
+    id: u64,
+    account: Arc<Account>,
+    stop: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+/// What runs now.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// Where it listens.
+    pub address: Option<SocketAddr>,
+    pub connections: u64,
+    pub refused: u64,
+    pub exporters: Vec<ExporterStatus>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ExporterStatus {
+    pub id: u64,
+    pub name: String,
+    pub exports: u64,
+    pub failures: u64,
+    pub dropped: u64,
+}
+
+impl Service {
+    /// A service with nothing in it. A VM that says nothing for `patience` is taken for dead.
+    pub fn new(source: Arc<dyn Source>, voice: Voice, patience: Duration) -> Self {
+        Self {
+            figures: Arc::new(Figures::new(source, voice, Pulse::new(patience))),
+            running: Mutex::default(),
+        }
+    }
+
+    pub fn beat(&self, beat: Beat) {
+        self.figures.pulse.beat(beat);
+    }
+
+    /// Starts the listener; the address that it got.
+    pub fn listen(&self, options: http::Options) -> Result<SocketAddr, StartError> {
+        let mut running = self.running();
+        if let Some(listener) = &running.listener {
+            return Err(StartError::Listening(listener.address));
+        }
+        let refused = |source| StartError::Bind {
+            address: options.address,
+            source,
+        };
+        let socket = http::bind(options.address).map_err(refused)?;
+        let address = socket.local_addr().map_err(refused)?;
+        let serve = http::serve(socket, options, self.figures.clone());
+        let task = running.runtime()?.spawn(serve);
+        running.listener = Some(Listener { address, task });
+        Ok(address)
+    }
+
+    /// Starts an exporter; its number.
+    pub fn push(&self, plan: Plan) -> Result<u64, StartError> {
+        let mut running = self.running();
+        let push = running.begin(plan, self.figures.clone())?;
+        let (account, stop) = (push.account(), push.stop());
+        let task = running.runtime()?.spawn(push.run(self.figures.clone()));
+        running.last_id += 1;
+        let id = running.last_id;
+        running.pushing.push(Pushing {
+            id,
+            account,
+            stop,
+            task,
+        });
+        Ok(id)
+    }
+
+    /// Ends the listener, and answers when its port is free.
+    pub fn hang_up(&self, bound: Duration) {
+        let mut running = self.running();
+        if let Some(listener) = running.listener.take() {
+            listener.task.abort();
+            running.wait(listener.task, bound);
+            running.rest(bound);
+        }
+    }
+
+    /// Ends an exporter, which sends once more if that takes no longer than `bound`.
+    pub fn end(&self, id: u64, bound: Duration) {
+        let mut running = self.running();
+        if let Some(at) = running.pushing.iter().position(|pushing| pushing.id == id) {
+            let pushing = running.pushing.swap_remove(at);
+            pushing.stop.notify_one();
+            running.wait(pushing.task, bound);
+            running.rest(bound);
+        }
+    }
+
+    /// Ends all, at once, and the threads with it.
+    pub fn stop(&self, bound: Duration) {
+        let until = Instant::now() + bound;
+        let left = || until.saturating_duration_since(Instant::now());
+        let mut running = self.running();
+        let listener = running.listener.take();
+        listener.iter().for_each(|listener| listener.task.abort());
+        let pushing = std::mem::take(&mut running.pushing);
+        pushing.iter().for_each(|pushing| pushing.stop.notify_one());
+        let tasks = listener.into_iter().map(|listener| listener.task);
+        for task in tasks.chain(pushing.into_iter().map(|pushing| pushing.task)) {
+            running.wait(task, left());
+        }
+        running.rest(left().max(LEAST));
+    }
+
+    pub fn status(&self) -> Status {
+        let running = self.running();
+        Status {
+            address: running.listener.as_ref().and_then(Listener::address),
+            connections: self.figures.http.opened(),
+            refused: self.figures.http.refused.load(Ordering::Relaxed),
+            exporters: running.pushing.iter().map(Pushing::status).collect(),
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().expect("nothing panics under it")
+    }
+}
+
+// For threads to end when nothing is left to do.
+const LEAST: Duration = Duration::from_millis(100);
+
+// A collector's name is looked up on a thread of its own, so that the two go on.
+const BLOCKING: usize = 1;
+const LINGER: Duration = Duration::from_secs(1);
+
+impl Running {
+    // S1
+    fn runtime(&mut self) -> Result<&Runtime, StartError> {
+        let runtime = match self.runtime.take() {
+            Some(runtime) => runtime,
+            None => Builder::new_multi_thread()
+                .worker_threads(2)
+                .max_blocking_threads(BLOCKING)
+                .thread_keep_alive(LINGER)
+                .thread_name("kantoku io")
+                .enable_all()
+                .build()
+                .map_err(StartError::Runtime)?,
+        };
+        Ok(self.runtime.insert(runtime))
+    }
+
+    // The first look is taken where all others are: who measures need not know other threads.
+    fn begin(&mut self, plan: Plan, figures: Arc<Figures>) -> Result<Push, StartError> {
+        let runtime = self.runtime()?;
+        let began = runtime.block_on(runtime.spawn(async move { Push::new(plan, &figures) }));
+        match began {
+            Ok(push) => Ok(push?),
+            Err(error) => Err(StartError::Runtime(error.into())),
+        }
+    }
+
+    // S2
+    fn wait(&self, mut task: JoinHandle<()>, bound: Duration) {
+        let Some(runtime) = &self.runtime else { return };
+        let ended = runtime.block_on(async { timeout(bound, &mut task).await.is_ok() });
+        if !ended {
+            task.abort();
+        }
+    }
+
+    fn rest(&mut self, bound: Duration) {
+        if self.listener.is_none() && self.pushing.is_empty() {
+            let idle = self.runtime.take();
+            idle.into_iter()
+                .for_each(|runtime| runtime.shutdown_timeout(bound));
+        }
+    }
+}
+
+impl Listener {
+    // `None` if it has ended by itself, which only a panic makes it.
+    fn address(&self) -> Option<SocketAddr> {
+        (!self.task.is_finished()).then_some(self.address)
+    }
+}
+
+impl Pushing {
+    fn status(&self) -> ExporterStatus {
+        ExporterStatus {
+            id: self.id,
+            name: self.account.exporter().to_owned(),
+            exports: self.account.exports.load(Ordering::Relaxed),
+            failures: self.account.failures.load(Ordering::Relaxed),
+            dropped: self.account.dropped.load(Ordering::Relaxed),
+        }
+    }
+}

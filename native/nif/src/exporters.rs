@@ -1,0 +1,247 @@
+//! What Elixir has exported: decodes, makes one call, encodes. `lib/kantoku/exporters/native.ex` says what comes in.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use kantoku_exporters::http::{Limits, Options, Token, TokenError};
+use kantoku_exporters::pulse::Beat;
+use kantoku_exporters::push::{Dialect, Plan, StatsDOptions, Target, otlp};
+use kantoku_exporters::service::{ExporterStatus, Status};
+use rustler::{Decoder, Encoder, Env, Term};
+
+use crate::atoms;
+use crate::beam::{Pid, atom};
+use crate::exporting::{self, Failed};
+use crate::guard::{Answer, Refusal};
+
+// Nobody waits longer than this for the end of anything.
+const MOST_BOUND: u64 = 10_000;
+// What no option allows, so that no sum of times is too large.
+const MOST_MS: u64 = 1 << 40;
+
+fn decoded<'a, T: Decoder<'a>>(term: Term<'a>) -> Result<T, Refusal> {
+    term.decode().map_err(|_| Refusal::BadArgument)
+}
+
+fn ms(term: Term<'_>) -> Result<Duration, Refusal> {
+    let ms: u64 = decoded(term)?;
+    if ms > MOST_MS {
+        return Err(Refusal::BadArgument);
+    }
+    Ok(Duration::from_millis(ms))
+}
+
+fn bound(term: Term<'_>) -> Result<Duration, Refusal> {
+    decoded(term).map(|ms: u64| Duration::from_millis(ms.min(MOST_BOUND)))
+}
+
+fn ok(env: Env<'_>) -> Answer<'_> {
+    Ok(atom(env, atoms::ok()))
+}
+
+/// `exporters_start(patience)`: for the caller.
+pub fn start<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let patience = ms(args[0])?;
+    let owner = Pid::caller(env).ok_or(Refusal::BadArgument)?;
+    if exporting::start(env.as_c_arg(), owner, patience) {
+        ok(env)
+    } else {
+        Err(Refusal::BadArgument)
+    }
+}
+
+/// `exporters_stop(bound)`
+pub fn stop<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    exporting::stop(bound(args[0])?);
+    ok(env)
+}
+
+/// `exporters_beat(ready, started)`
+pub fn beat<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let beat = Beat {
+        ready: decoded(args[0])?,
+        started: decoded(args[1])?,
+    };
+    if let Some(exports) = exporting::running() {
+        exports.beat(beat);
+    }
+    ok(env)
+}
+
+/// `exporters_listen(address, token, hosts, limits)`
+pub fn listen<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let address: &str = decoded(args[0])?;
+    let address: SocketAddr = address.parse().map_err(|_| Refusal::BadArgument)?;
+    let (hosts, limits) = (decoded(args[2])?, limits(args[3])?);
+    let token = match token(args[1])? {
+        Ok(token) => token,
+        Err(error) => return failed(env, &("token".to_owned(), error.to_string())),
+    };
+    let options = Options {
+        address,
+        token,
+        hosts,
+        limits,
+    };
+    match exporting::running() {
+        None => failed(env, &not_started()),
+        Some(exports) => match exports.listen(options) {
+            Ok(address) => Ok((atoms::ok(), address.to_string()).encode(env)),
+            Err(why) => failed(env, &why),
+        },
+    }
+}
+
+// `{:token, text}` or `{:file, path, fresh}`
+fn token(term: Term<'_>) -> Result<Result<Token, TokenError>, Refusal> {
+    if let Ok((kind, text)) = term.decode::<(rustler::Atom, &str)>() {
+        return (kind == atoms::token())
+            .then(|| Token::new(text))
+            .ok_or(Refusal::BadArgument);
+    }
+    let (kind, path, fresh): (rustler::Atom, &str, &str) = decoded(term)?;
+    (kind == atoms::file())
+        .then(|| Token::of_file(Path::new(path), fresh))
+        .ok_or(Refusal::BadArgument)
+}
+
+// `{connections, header_bytes, header_time, request_time, life}`
+fn limits(term: Term<'_>) -> Result<Limits, Refusal> {
+    let (connections, header_bytes, header_time, request_time, life): (
+        u32,
+        u32,
+        Term<'_>,
+        Term<'_>,
+        Term<'_>,
+    ) = decoded(term)?;
+    Ok(Limits {
+        connections: connections as usize,
+        header_bytes: header_bytes as usize,
+        header_time: ms(header_time)?,
+        request_time: ms(request_time)?,
+        life: ms(life)?,
+    })
+}
+
+/// `exporters_hang_up(bound)`
+pub fn hang_up<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let bound = bound(args[0])?;
+    if let Some(exports) = exporting::running() {
+        exports.hang_up(bound);
+    }
+    ok(env)
+}
+
+/// `exporters_push(name, interval, target)`
+pub fn push<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let plan = Plan {
+        name: decoded(args[0])?,
+        interval: ms(args[1])?.max(LEAST_INTERVAL),
+        target: target(args[2])?,
+    };
+    match exporting::running() {
+        None => failed(env, &not_started()),
+        Some(exports) => match exports.push(plan) {
+            Ok(id) => Ok((atoms::ok(), id).encode(env)),
+            Err(why) => failed(env, &why),
+        },
+    }
+}
+
+const LEAST_INTERVAL: Duration = Duration::from_millis(10);
+
+fn target(term: Term<'_>) -> Result<Target, Refusal> {
+    match term.decode::<(rustler::Atom, String, u16, String)>() {
+        Ok((kind, host, port, prefix)) => Ok(Target::StatsD(StatsDOptions {
+            host,
+            port,
+            dialect: dialect(kind)?,
+            prefix,
+        })),
+        Err(_) => otlp_target(term),
+    }
+}
+
+fn dialect(kind: rustler::Atom) -> Result<Dialect, Refusal> {
+    match kind {
+        kind if kind == atoms::statsd() => Ok(Dialect::StatsD),
+        kind if kind == atoms::dogstatsd() => Ok(Dialect::DogStatsD),
+        _ => Err(Refusal::BadArgument),
+    }
+}
+
+// `{:otlp, endpoint, headers, resource, since, timeout}`
+fn otlp_target(term: Term<'_>) -> Result<Target, Refusal> {
+    type Pairs = Vec<(String, String)>;
+    let (kind, endpoint, headers, resource, since, timeout): (
+        rustler::Atom,
+        String,
+        Pairs,
+        Pairs,
+        u64,
+        Term<'_>,
+    ) = decoded(term)?;
+    if kind != atoms::otlp() {
+        return Err(Refusal::BadArgument);
+    }
+    let headers = headers
+        .into_iter()
+        .map(|(name, value)| (name, otlp::Secret(value)));
+    Ok(Target::Otlp(otlp::Options {
+        endpoint,
+        headers: headers.collect(),
+        resource,
+        since,
+        timeout: ms(timeout)?,
+    }))
+}
+
+/// `exporters_end(exporter, bound)`
+pub fn end<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let (id, bound) = (decoded(args[0])?, bound(args[1])?);
+    if let Some(exports) = exporting::running() {
+        exports.end(id, bound);
+    }
+    ok(env)
+}
+
+/// `exporters_status()`: `{address, connections, refused, exporters}`, or `:none`.
+pub fn status<'a>(env: Env<'a>, _args: &[Term<'a>]) -> Answer<'a> {
+    let Some(exports) = exporting::running() else {
+        return Ok(atom(env, atoms::none()));
+    };
+    let Status {
+        address,
+        connections,
+        refused,
+        exporters,
+    } = exports.status();
+    let address = match address {
+        Some(address) => address.to_string().encode(env),
+        None => atom(env, atoms::none()),
+    };
+    let exporters: Vec<Term<'a>> = exporters.iter().map(|exporter| shown(env, exporter)).collect();
+    Ok((address, connections, refused, exporters).encode(env))
+}
+
+fn shown<'a>(env: Env<'a>, status: &ExporterStatus) -> Term<'a> {
+    let ExporterStatus {
+        id,
+        name,
+        exports,
+        failures,
+        dropped,
+    } = status;
+    (id, name, exports, failures, dropped).encode(env)
+}
+
+fn not_started() -> Failed {
+    ("stopped".to_owned(), "the exporters are stopped".to_owned())
+}
+
+// `{:error, {kind, sentence}}`
+fn failed<'a>(env: Env<'a>, (kind, sentence): &Failed) -> Answer<'a> {
+    let kind = rustler::Atom::from_str(env, kind).map_err(|_| Refusal::BadArgument)?;
+    Ok((atoms::error(), (kind, sentence)).encode(env))
+}

@@ -1,0 +1,168 @@
+//! The exporters of a VM: started for a process, stopped with it at the latest. Knows no terms.
+//!
+//! X1. All code behind an [`Exports`] is of the build that started it, which stays mapped: after an upgrade it goes on, and whoever
+//!     starts it anew has the newer one. So no panic and no error of it passes to another build but as words.
+//! X2. Nothing waits with the place locked.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use kantoku_core::sync::atomic::Ordering;
+use kantoku_exporters::figures::{Note, Voice};
+use kantoku_exporters::http;
+use kantoku_exporters::pulse::Beat;
+use kantoku_exporters::push::Plan;
+use kantoku_exporters::service::{Service, StartError, Status};
+use rustler::sys::ErlNifEnv;
+use rustler::{Encoder, Env, Term};
+
+use crate::atoms;
+use crate::beam::{self, Message, Pid};
+use crate::guard::{self, Entry};
+use crate::metrics_reading::Everything;
+use crate::owner::{self, Role, Watched, Watching};
+use crate::state::state;
+
+/// The exporters that run, and for whom.
+#[derive(Debug)]
+pub struct Exporting {
+    id: u64,
+    exports: Arc<dyn Exports>,
+    _monitor: Watched,
+}
+
+/// Why something did not start: its kind, and what to do.
+pub type Failed = (String, String);
+
+/// A [`Service`] for any build.
+pub trait Exports: fmt::Debug + Send + Sync {
+    fn beat(&self, beat: Beat);
+    fn listen(&self, options: http::Options) -> Result<SocketAddr, Failed>;
+    fn push(&self, plan: Plan) -> Result<u64, Failed>;
+    fn hang_up(&self, bound: Duration);
+    fn end(&self, id: u64, bound: Duration);
+    fn stop(&self, bound: Duration);
+    fn status(&self) -> Status;
+}
+
+#[derive(Debug)]
+struct Guarded(Service);
+
+fn guarded<R>(run: impl FnOnce() -> R) -> Option<R> {
+    guard::callback(Entry::Thread, std::ptr::null_mut(), run)
+}
+
+fn told<T>(result: Option<Result<T, StartError>>) -> Result<T, Failed> {
+    match result {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(error)) => Err((error.reason().to_owned(), error.to_string())),
+        None => Err(("panic".to_owned(), "a panic, which the log has".to_owned())),
+    }
+}
+
+impl Exports for Guarded {
+    fn beat(&self, beat: Beat) {
+        guarded(|| self.0.beat(beat));
+    }
+
+    fn listen(&self, options: http::Options) -> Result<SocketAddr, Failed> {
+        told(guarded(|| self.0.listen(options)))
+    }
+
+    fn push(&self, plan: Plan) -> Result<u64, Failed> {
+        told(guarded(|| self.0.push(plan)))
+    }
+
+    fn hang_up(&self, bound: Duration) {
+        guarded(|| self.0.hang_up(bound));
+    }
+
+    fn end(&self, id: u64, bound: Duration) {
+        guarded(|| self.0.end(id, bound));
+    }
+
+    fn stop(&self, bound: Duration) {
+        guarded(|| self.0.stop(bound));
+    }
+
+    fn status(&self) -> Status {
+        guarded(|| self.0.status()).unwrap_or_default()
+    }
+}
+
+/// Starts them for a process, after those that may still be there for a predecessor of it have stopped.
+pub fn start(env: *mut ErlNifEnv, owner: Pid, patience: Duration) -> bool {
+    stop(BOUND);
+    let id = state().watches.fetch_add(1, Ordering::Relaxed);
+    let watching = Watching {
+        place: 0,
+        generation: 0,
+        pid: owner,
+        role: Role::Exporters(id),
+    };
+    let Some(monitor) = owner::watch(env, watching) else {
+        return false;
+    };
+    let exports = Arc::new(Guarded(Service::new(Arc::new(Everything), voice(), patience)));
+    let exporting = Exporting {
+        id,
+        exports,
+        _monitor: monitor,
+    };
+    let before = state().exporting.lock().replace(exporting);
+    // Of somebody who started some at the same moment.
+    before.into_iter().for_each(|before| before.exports.stop(BOUND));
+    true
+}
+
+/// Those that run.
+pub fn running() -> Option<Arc<dyn Exports>> {
+    let exporting = state().exporting.lock();
+    exporting.as_ref().map(|exporting| exporting.exports.clone())
+}
+
+/// Stops all, within the bound.
+pub fn stop(bound: Duration) {
+    let exporting = state().exporting.lock().take();
+    exporting
+        .into_iter()
+        .for_each(|exporting| exporting.exports.stop(bound));
+}
+
+const BOUND: Duration = Duration::from_secs(2);
+
+/// The process they were started for died. Waits on a thread of its own.
+pub fn owner_died(id: u64) {
+    let exporting = state().exporting.lock().take_if(|exporting| exporting.id == id);
+    let Some(exporting) = exporting else { return };
+    let run = move || {
+        guarded(|| exporting.exports.stop(BOUND));
+    };
+    // Without a thread the runtime stays as it is until somebody else starts one.
+    let _ = thread::Builder::new().name("kantoku io stop".into()).spawn(run);
+}
+
+// To the process that keeps them, as `{:kantoku_exporters, what}`.
+fn voice() -> Voice {
+    Arc::new(|note| {
+        let keeper = atoms::exporters_keeper();
+        let Some(pid) = beam::registered(std::ptr::null_mut(), beam::word(keeper.as_c_arg())) else {
+            return;
+        };
+        Message::build(|env| (atoms::kantoku_exporters(), said(env, &note)).encode(env)).send(pid);
+    })
+}
+
+fn said<'a>(env: Env<'a>, note: &Note) -> Term<'a> {
+    match note {
+        Note::Panicked(text) => (atoms::panic(), text).encode(env),
+        Note::Dropped {
+            exporter,
+            why,
+            dropped,
+        } => (atoms::dropped(), exporter, why, dropped).encode(env),
+    }
+}
