@@ -44,7 +44,8 @@ defmodule Kantoku do
   @doc "An instance as a child of your supervisor. It may take as long to stop as its drain needs."
   @spec child_spec(keyword) :: Supervisor.child_spec()
   def child_spec(opts) do
-    %{id: {__MODULE__, opts[:name]}, start: {__MODULE__, :start_link, [opts]}, type: :supervisor, shutdown: :infinity}
+    start = {__MODULE__, :start_link, [Config.veil(opts)]}
+    %{id: {__MODULE__, opts[:name]}, start: start, type: :supervisor, shutdown: :infinity}
   end
 
   @doc "Starts an instance. Raises `ArgumentError` on a bad option."

@@ -3,14 +3,16 @@ defmodule Kantoku.Application do
   @moduledoc false
   use Application
 
+  alias Kantoku.Exporters.Members
   alias Kantoku.Migration.{Crowd, Journal, Roster, Settings}
   alias Kantoku.Trace.Cuts
 
-  # The process that runs this lives as long as the application, and with it the tables of instances, of what is being moved, and of spans under way.
+  # The process that runs this lives as long as the application, and with it the tables of instances, of what is being moved, of spans
+  # under way and of what is exported.
   @impl true
   def start(_type, _args) do
     Kantoku.Instances.new_table()
-    for table <- [Settings, Journal, Crowd, Roster, Cuts], do: table.new_table()
+    for table <- [Settings, Journal, Crowd, Roster, Cuts, Members], do: table.new_table()
 
     children = [
       Kantoku.Native.FaultLog,
@@ -18,6 +20,7 @@ defmodule Kantoku.Application do
       Kantoku.Resources.Schedulers,
       Kantoku.Engine.Elixir.Supervisor,
       Kantoku.Instances,
+      Kantoku.Exporters.Keeper,
       Kantoku.Fuse.Events,
       Kantoku.Fuse.Server,
       Kantoku.Migration.Tree

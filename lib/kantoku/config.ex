@@ -3,7 +3,7 @@ defmodule Kantoku.Config do
   @moduledoc false
 
   alias Kantoku.Domain.{Definition, Policy, Wish}
-  alias Kantoku.{Alert, Breaker, Degradation, Health, Metrics, Migration, Options, Pool, SLO, Trace}
+  alias Kantoku.{Alert, Breaker, Degradation, Exporters, Health, Metrics, Migration, Options, Pool, SLO, Trace}
 
   @drain [
     timeout: [
@@ -76,6 +76,16 @@ defmodule Kantoku.Config do
       kind: {:options, Metrics.Config.schema()},
       doc: "how much metrics may come to; see `Kantoku.Metrics`:"
     ],
+    http: [
+      kind: {:options_or, Exporters.Config.http_schema(), [false]},
+      default: false,
+      doc: "where metrics and probes are served, for the whole VM, or `false`: nowhere; see `Kantoku.Exporters`."
+    ],
+    exporters: [
+      kind: :keyword,
+      default: [],
+      doc: "where metrics are sent: `statsd: options`, `dogstatsd: options`, `otlp: options`; see `Kantoku.Exporters`."
+    ],
     drain: [kind: {:options, @drain}, doc: "how it ends:"],
     max_restarts: [kind: :non_negative, default: 3, doc: "how often domains may escalate to the instance, as in OTP."],
     max_seconds: [kind: :positive, default: 5, doc: "as in OTP."],
@@ -83,7 +93,7 @@ defmodule Kantoku.Config do
     registry: [kind: :keyword, default: [], doc: "more options for `Kantoku.Registry.start_link/1`."]
   ]
 
-  @enforce_keys Keyword.keys(@schema)
+  @enforce_keys [:exports | Keyword.keys(@schema) -- [:http, :exporters]]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
@@ -102,6 +112,7 @@ defmodule Kantoku.Config do
           alerts: Alert.Config.t() | nil,
           trace: Trace.Config.t() | nil,
           metrics: %{max_series: pos_integer, max_bytes: pos_integer},
+          exports: Exporters.Config.t(),
           drain: %{timeout: pos_integer},
           max_restarts: non_neg_integer,
           max_seconds: pos_integer,
@@ -112,6 +123,7 @@ defmodule Kantoku.Config do
   @doc "Checks start options; raises `ArgumentError` on a bad one."
   @spec new!(keyword) :: t
   def new!(opts) do
+    opts = veil(opts)
     checked = Options.validate!(opts, @schema, "Kantoku")
     domains = checked.domains |> with_default() |> Enum.map(&Definition.new!/1)
     unique!("domain", Enum.flat_map(domains, &Definition.names/1))
@@ -127,8 +139,11 @@ defmodule Kantoku.Config do
     for domain <- domains, agent <- Definition.agents(domain), do: Wish.check!(agent, agent_options)
     for pool <- pools, do: Wish.check!(Pool.Worker.wish(nil, pool, 0), agent_options)
 
+    exports = Exporters.Config.new!(Keyword.get(opts, :http, false), checked.exporters)
+    {_raw, checked} = Map.split(checked, [:http, :exporters])
+
     struct!(__MODULE__, %{
-      checked
+      Map.put(checked, :exports, exports)
       | domains: domains,
         pools: pools,
         breakers: breakers,
@@ -139,6 +154,14 @@ defmodule Kantoku.Config do
         alerts: Alert.Config.new!(Keyword.get(opts, :alerts, [])),
         trace: Trace.Config.new!(Keyword.get(opts, :trace))
     })
+  end
+
+  @doc "The options with what must not be seen hidden, as supervisors show what they start."
+  @spec veil(keyword) :: keyword
+  def veil(opts) do
+    if Keyword.keyword?(opts) and Keyword.has_key?(opts, :http),
+      do: Keyword.update!(opts, :http, &Exporters.Config.veil/1),
+      else: opts
   end
 
   defp breaker!(options) do

@@ -24,6 +24,7 @@ defmodule Kantoku.Error do
   | `:closed` | the pool was closed meanwhile | `pool`, `retry_in` (0) |
   | `:not_held` | a lease that was handed in, or whose worker or pool ended; credits that were cancelled, or whose pool ended | `pool`; of credits, `what: :credits` |
   | `:not_owner` | a lease, or credits, of another process | the same |
+  | `:unavailable` | an exporter, or the listener of HTTP, could not be started; it is tried again | `what`, `cause`, `why` |
   | `:breaker_open` | a breaker lets no call pass | `breaker` or `pool`, `retry_in` (ms, or `:never` while it is forced open) |
 
       iex> error = Kantoku.Error.new(:parked, id: "a", retry_in: 1_500)
@@ -53,6 +54,7 @@ defmodule Kantoku.Error do
           | :not_held
           | :not_owner
           | :breaker_open
+          | :unavailable
 
   @type t :: %__MODULE__{reason: reason, details: map}
 
@@ -216,6 +218,9 @@ defmodule Kantoku.Error do
   defp sentence(:breaker_open, d),
     do:
       "#{guarded(d)} lets no call pass, as too many failed or were slow; use a fallback, or try again in #{show(d, :retry_in)} ms"
+
+  defp sentence(:unavailable, %{what: :http} = d), do: "the listener of HTTP is not there: #{d[:why]}"
+  defp sentence(:unavailable, d), do: "the exporter #{show(d, :what)} is not there: #{d[:why]}"
 
   defp guarded(%{breaker: breaker}), do: breaker(breaker)
   defp guarded(%{pool: pool}), do: "the breaker of #{named(pool)}"

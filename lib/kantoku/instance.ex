@@ -11,6 +11,7 @@ defmodule Kantoku.Instance do
     Config,
     Degradation,
     Drain,
+    Exporters,
     Health,
     Instances,
     Metrics,
@@ -76,15 +77,18 @@ defmodule Kantoku.Instance do
   # The last child stops first: the drain, while everything still stands.
   defp children(config) do
     epoch = Book.next_epoch([])
+    {exported, started} = Exporters.Member.children(config.name, config.exports)
 
-    [
+    exported
+    |> Enum.concat([
       Fuse.child_spec({config.name, nil, epoch}),
       {Core, {config, epoch}},
       {Sweeper, {config.name, config.sweep}},
       {Degradation.Watch, config.name},
       Life.warming(config.name, Enum.map(config.pools, & &1.name)),
       {Drain.Server, {config.name, config.drain.timeout}}
-    ]
+    ])
+    |> Enum.concat(started)
     |> Enum.map(&Supervisor.child_spec(&1, []))
   end
 

@@ -328,6 +328,24 @@ defmodule Kantoku.Native do
   @doc false
   def store_stats(_file), do: without_library()
 
+  # What a VM exports; Kantoku.Exporters.Native says what these do.
+  @doc false
+  def exporters_start(_patience), do: without_library()
+  @doc false
+  def exporters_stop(_bound), do: without_library()
+  @doc false
+  def exporters_beat(_ready, _started), do: without_library()
+  @doc false
+  def exporters_listen(_address, _token, _hosts, _limits), do: without_library()
+  @doc false
+  def exporters_hang_up(_bound), do: without_library()
+  @doc false
+  def exporters_push(_name, _interval, _target), do: without_library()
+  @doc false
+  def exporters_end(_exporter, _bound), do: without_library()
+  @doc false
+  def exporters_status, do: without_library()
+
   @doc false
   def functions, do: without_library()
 

@@ -1,5 +1,5 @@
 defmodule Kantoku.Telemetry.Catalogue.Guards do
-  # Events of what guards: breakers, health, alerts and the like, and of moving over. Knows nobody.
+  # Events of what guards: breakers, health, alerts, exporters and the like, and of moving over. Knows nobody.
   @moduledoc false
 
   @agent [:id]
@@ -165,6 +165,31 @@ defmodule Kantoku.Telemetry.Catalogue.Guards do
         doc: "Events had no room in a handler's queue. Told at once, then once a minute at most.",
         measurements: [events: :count],
         metadata: [:handler]
+      },
+      %{
+        name: [:exporter, :started],
+        doc: "An exporter of the VM was started: `:http`, at `address`, or one of those that send by themselves.",
+        measurements: [],
+        metadata: [:exporter, :address]
+      },
+      %{
+        name: [:exporter, :stopped],
+        doc: "An exporter was stopped, as no instance wants it any more.",
+        measurements: [],
+        metadata: [:exporter]
+      },
+      %{
+        name: [:exporter, :refused],
+        doc:
+          "An exporter could not be started, for want of a port perhaps; it is tried again. `reason` is a `Kantoku.Error`.",
+        measurements: [],
+        metadata: [:exporter, :reason]
+      },
+      %{
+        name: [:exporter, :dropped],
+        doc: "An exporter could not send `points` figures since this was told last, once a minute at most.",
+        measurements: [points: :count],
+        metadata: [:exporter, :reason]
       }
     ]
   end

@@ -1,0 +1,105 @@
+defmodule Kantoku.Exporters do
+  @moduledoc """
+  Metrics and probes out of the VM: served over HTTP to Prometheus and to who looks whether the VM lives, and sent to StatsD and OpenTelemetry.
+
+  Nothing is served or sent unless an instance is started with `http:` or `exporters:`:
+
+      children = [
+        {Kantoku, name: MyApp.Agents, http: [port: 9464], exporters: [otlp: [endpoint: "http://collector:4318"]]}
+      ]
+
+  All of it is done by two threads of the native library, beside the schedulers, so that it goes on while those are busy. An instance may run
+  on either engine; without the library there are no exporters, and `status/0` says so.
+
+  What is exported is the VM's, with the instance as a label. So there is one listener, as the first instance that gave `http:` wants it, and
+  what several instances want alike of `exporters:` is sent once. It ends with the last instance that wants it. What cannot be started,
+  because its port is taken perhaps, is told to the log and as `[:kantoku, :exporter, :refused]`, tried again every five seconds, and stops
+  nothing else.
+
+  ## HTTP
+
+  | path | |
+  |---|---|
+  | `/metrics` | Prometheus' text format 0.0.4, or OpenMetrics 1.0 with exemplars, by the `accept` header; packed by gzip for who takes that |
+  | `/livez` | 200 while the VM's last beat is younger than `live_within`, else 503 |
+  | `/readyz` | 200 while all instances with these options have started and none drains, else 503 |
+  | `/startupz` | 200 since they have started, else 503 |
+
+  The last three need no token and say no more than that. All others need `authorization: Bearer` and the token; it is taken from nowhere else.
+
+  #{Kantoku.Exporters.Config.docs(:http)}
+
+  ## StatsD
+
+  `exporters: [statsd: options]`, or `dogstatsd:` for Datadog's dialect with tags. Counters are sent as what they rose by, gauges as they stand.
+  Plain StatsD has no labels: their values follow the name, with dots between. Histograms are timings in ms there and distributions of Datadog,
+  of one value for each of their buckets.
+
+  #{Kantoku.Exporters.Config.docs(:statsd)}
+
+  ## OTLP
+
+  `exporters: [otlp: options]` sends metrics by http/protobuf, cumulative, in three tries with a growing pause. `OTEL_SDK_DISABLED` turns all off that
+  is sent. TLS is not spoken: send to a collector beside the VM.
+
+  #{Kantoku.Exporters.Config.docs(:otlp)}
+  """
+
+  alias Kantoku.Error
+  alias Kantoku.Exporters.{Keeper, Native}
+
+  @typedoc """
+  What an exporter that sends by itself did: rounds in which all was sent (`exports`) or not (`failures`), and how many figures were `dropped`;
+  or why it could not be started.
+  """
+  @type exporter ::
+          %{kind: :statsd | :dogstatsd | :otlp, exports: integer, failures: integer, dropped: integer}
+          | %{kind: :statsd | :dogstatsd | :otlp, error: Error.t()}
+
+  @typedoc """
+  `http` is `:off`, where it listens and whose token it asks for, or why it does not: an error of reason `:unavailable`, whose `cause` is
+  `:eaddrinuse`, `:eacces`, `:token`, `:no_library` or the like. `connections` are open, `refused` were too many, since exporters run.
+  """
+  @type status :: %{
+          http:
+            :off
+            | %{address: String.t(), ip: :inet.ip_address(), port: :inet.port_number(), token_file: Path.t() | nil}
+            | {:error, Error.t()},
+          connections: non_neg_integer,
+          refused: non_neg_integer,
+          exporters: [exporter]
+        }
+
+  @doc """
+  What this VM exports.
+
+      iex> Kantoku.Exporters.status().http
+      :off
+  """
+  @spec status() :: status
+  def status do
+    {http, exporters, failed} = Keeper.state()
+    {connections, refused, running} = running(Native.status())
+    counts = for {id, _name, exports, failures, dropped} <- running, into: %{}, do: {id, {exports, failures, dropped}}
+    sent = for {{kind, _config}, id} <- exporters, do: sent(kind, Map.get(counts, id, {0, 0, 0}))
+    missing = for {{kind, _config}, error} <- failed, do: %{kind: kind, error: error}
+    %{http: http(http, failed), connections: connections, refused: refused, exporters: sent ++ missing}
+  end
+
+  defp running(:none), do: {0, 0, []}
+  defp running({_address, connections, refused, exporters}), do: {connections, refused, exporters}
+
+  defp sent(kind, {exports, failures, dropped}),
+    do: %{kind: kind, exports: exports, failures: failures, dropped: dropped}
+
+  defp http(nil, %{http: error}), do: {:error, error}
+  defp http(nil, _failed), do: :off
+
+  defp http({config, address}, _failed) do
+    port = address |> String.split(":") |> List.last() |> String.to_integer()
+    %{address: address, ip: config.ip, port: port, token_file: token_file(config.token)}
+  end
+
+  defp token_file({:file, path}), do: path
+  defp token_file({:token, _secret}), do: nil
+end

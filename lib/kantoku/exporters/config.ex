@@ -1,0 +1,226 @@
+defmodule Kantoku.Exporters.Config do
+  # The options `:http` and `:exporters` of an instance, checked once. What must not be seen, tokens and headers, is kept in functions, which
+  # show nothing of it. Knows no process.
+  @moduledoc false
+
+  alias Kantoku.Exporters.Environment
+  alias Kantoku.Options
+
+  @http [
+    port: [
+      kind: {:like, "a port, 0 to 65535", &__MODULE__.port?/1},
+      default: 9464,
+      doc:
+        "0 takes a free one, which `Kantoku.Exporters.status/0` tells. The default is that of OpenTelemetry's Prometheus exporter."
+    ],
+    ip: [
+      kind: {:like, "an IP address, as a tuple or a string", &__MODULE__.ip?/1},
+      default: {127, 0, 0, 1},
+      doc: "where to listen: the loopback, unless told otherwise."
+    ],
+    token: [
+      kind: :any,
+      default: nil,
+      doc:
+        "what requests bring as `authorization: Bearer`: 16 to 512 visible ASCII characters, or a function that returns them."
+    ],
+    token_file: [
+      kind: {:like, "a path or nil", &__MODULE__.path?/1},
+      default: nil,
+      doc:
+        "a file with the token, which only its owner may read (mode 0600); made, with a new token in it, if it is not there. Without this " <>
+          "and `:token`: `kantoku/token` in the folder that the system has for a user's configuration."
+    ],
+    hosts: [
+      kind: {:like, "a list of host names", &__MODULE__.strings?/1},
+      default: [],
+      doc:
+        "names under which requests come besides `localhost` and the address itself; others are refused (DNS rebinding)."
+    ],
+    max_connections: [kind: :positive, default: 64, doc: "one more is closed at once."],
+    max_header_bytes: [kind: :positive, default: 16_384, doc: "bytes of a request's head; 8192 at least."],
+    header_timeout: [kind: :positive, default: 5_000, doc: "ms in which a request's head is here."],
+    request_timeout: [kind: :positive, default: 10_000, doc: "ms for an answer."],
+    connection_lifetime: [
+      kind: :positive,
+      default: 60_000,
+      doc: "ms after which a connection is closed, when its request has been answered or `request_timeout` later."
+    ],
+    live_within: [
+      kind: :positive,
+      default: 30_000,
+      doc: "ms without a beat of this VM, which beats each second, after which `/livez` answers 503."
+    ]
+  ]
+
+  @statsd [
+    host: [kind: {:like, "a host name", &is_binary/1}, default: "127.0.0.1", doc: "name or address."],
+    port: [kind: {:like, "a port, 0 to 65535", &__MODULE__.port?/1}, default: 8125, doc: "StatsD's own by default."],
+    prefix: [
+      kind: {:like, "a string", &is_binary/1},
+      default: "",
+      doc: "put before each name, with its dot if it has one."
+    ],
+    interval: [kind: :positive, default: 10_000, doc: "ms between two rounds; StatsD's own by default."]
+  ]
+
+  @otlp [
+    endpoint: [
+      kind: {:like, "an http:// URL or nil", &__MODULE__.path?/1},
+      default: nil,
+      doc:
+        "`http://host:port`, to which `/v1/metrics` is added, or with a path. Else `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`, " <>
+          "`OTEL_EXPORTER_OTLP_ENDPOINT`, `http://localhost:4318`."
+    ],
+    headers: [
+      kind: :any,
+      default: [],
+      doc: "pairs of strings said with each request, besides those of `OTEL_EXPORTER_OTLP_HEADERS`; never shown."
+    ],
+    resource: [
+      kind: {:like, "pairs of strings", &__MODULE__.pairs?/1},
+      default: [],
+      doc:
+        "what the figures are of, besides `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME` and what is known of this VM."
+    ],
+    interval: [
+      kind: {:positive_or, [nil]},
+      default: nil,
+      doc: "ms between two rounds; else `OTEL_METRIC_EXPORT_INTERVAL`, 60000."
+    ],
+    timeout: [kind: :positive, default: 10_000, doc: "ms for one try of three; as in OpenTelemetry."]
+  ]
+
+  @kinds [statsd: @statsd, dogstatsd: @statsd, otlp: @otlp]
+
+  @typedoc "What must not be seen."
+  @type secret(type) :: (() -> type)
+
+  @type http :: %{
+          port: :inet.port_number(),
+          ip: :inet.ip_address(),
+          token: {:token, secret(String.t())} | {:file, Path.t()},
+          hosts: [String.t()],
+          max_connections: pos_integer,
+          max_header_bytes: pos_integer,
+          header_timeout: pos_integer,
+          request_timeout: pos_integer,
+          connection_lifetime: pos_integer,
+          live_within: pos_integer
+        }
+
+  @typedoc "An exporter that sends by itself."
+  @type exporter :: {:statsd | :dogstatsd | :otlp, map}
+
+  @typedoc "What an instance wants of the VM."
+  @type t :: %{http: http | nil, exporters: [exporter]}
+
+  @doc "Checks both options; raises `ArgumentError` on a bad one, without what must not be seen."
+  @spec new!(keyword | false, keyword) :: t
+  def new!(http, exporters) do
+    exporters = exporters |> Enum.map(&exporter!/1) |> Enum.uniq()
+    %{http: http!(http), exporters: if(Environment.disabled?(), do: [], else: exporters)}
+  end
+
+  defp http!(false), do: nil
+
+  defp http!(options) do
+    where = "Kantoku, option :http"
+    options = veil(options)
+    checked = Options.validate!(options, @http, where)
+    {file, checked} = Map.pop(checked, :token_file)
+    %{checked | ip: ip!(checked.ip), token: token!(checked.token, file, where)}
+  end
+
+  @doc "With what must not be seen in functions, as options stand in child specs, which supervisors show."
+  @spec veil(term) :: term
+  def veil(options) do
+    if Keyword.keyword?(options) and is_binary(options[:token]),
+      do: Keyword.update!(options, :token, &hide/1),
+      else: options
+  end
+
+  defp hide(value), do: fn -> value end
+
+  defp token!(nil, nil, _where), do: {:file, Path.join(:filename.basedir(:user_config, "kantoku"), "token")}
+  defp token!(nil, file, _where), do: {:file, Path.expand(file)}
+  defp token!(token, nil, _where) when is_function(token, 0), do: {:token, token}
+
+  defp token!(token, _file, where) when is_function(token, 0),
+    do: raise(ArgumentError, "#{where}: expected :token or :token_file, got both")
+
+  defp token!(_unfit, _file, where),
+    do: raise(ArgumentError, "#{where}, option :token: expected a string or a function that returns one")
+
+  defp exporter!({kind, options}) do
+    where = "Kantoku, option :exporters, #{inspect(kind)}"
+
+    case Keyword.fetch(@kinds, kind) do
+      {:ok, schema} -> {kind, finished(kind, checked!(options, schema, where), where)}
+      :error -> raise ArgumentError, "#{where}: expected one of #{inspect(Keyword.keys(@kinds))}"
+    end
+  end
+
+  # What is wrong with headers is said without them.
+  defp checked!(options, schema, where) do
+    if Keyword.keyword?(options) and not pairs?(options[:headers] || []) and not is_function(options[:headers], 0),
+      do: raise(ArgumentError, "#{where}, option :headers: expected pairs of strings")
+
+    Options.validate!(options, schema, where)
+  end
+
+  defp finished(:otlp, checked, where) do
+    endpoint = checked.endpoint || Environment.endpoint()
+
+    unless http?(endpoint),
+      do: raise(ArgumentError, "#{where}, option :endpoint: expected an http:// URL, got: #{inspect(endpoint)}")
+
+    headers = checked.headers
+
+    %{
+      checked
+      | endpoint: endpoint,
+        headers: if(is_function(headers), do: headers, else: hide(headers)),
+        resource: Environment.resource(checked.resource),
+        interval: checked.interval || Environment.interval()
+    }
+  end
+
+  defp finished(_statsd, checked, _where), do: checked
+
+  # What else is not an endpoint of ours is told when it is started.
+  defp http?(endpoint), do: String.starts_with?(endpoint, ["http://", "https://"])
+
+  @doc false
+  def port?(port), do: port in 0..65_535
+
+  @doc false
+  def ip?(ip), do: match?({:ok, _ip}, parsed(ip))
+
+  defp ip!(ip) do
+    {:ok, ip} = parsed(ip)
+    ip
+  end
+
+  defp parsed(ip) when is_binary(ip), do: ip |> String.to_charlist() |> :inet.parse_strict_address()
+  defp parsed(ip), do: if(:inet.ntoa(ip) == {:error, :einval}, do: :error, else: {:ok, ip})
+
+  @doc false
+  def path?(path), do: path == nil or is_binary(path)
+
+  @doc false
+  def strings?(strings), do: is_list(strings) and Enum.all?(strings, &is_binary/1)
+
+  @doc false
+  def pairs?(pairs),
+    do: is_list(pairs) and Enum.all?(pairs, &match?({name, value} when is_binary(name) and is_binary(value), &1))
+
+  @doc "The schema of the option `:http`."
+  @spec http_schema() :: Options.schema()
+  def http_schema, do: @http
+
+  @doc "The options of an exporter as Markdown."
+  @spec docs(:http | :statsd | :otlp) :: String.t()
+  def docs(:http), do: Options.docs(@http)
+  def docs(kind), do: Options.docs(@kinds[kind])
+end

@@ -1,0 +1,235 @@
+defmodule Kantoku.Exporters.Keeper do
+  # Has the VM's exporters be as the instances want them: starts what is missing, ends what nobody wants, beats each second. One for the VM, below
+  # the application, with which it stops. What it knows is in the table of members and in the library; its death costs a moment without exports.
+  #
+  # K1. There is at most one listener: that of the member who came first. What others want of it besides is not looked at.
+  # K2. An exporter that several want alike is one.
+  # K3. What cannot be started is told once, tried again, and nobody's failure.
+  @moduledoc false
+  use GenServer
+  require Logger
+
+  alias Kantoku.Domain.Gauges
+  alias Kantoku.Exporters.{Config, Members, Native}
+  alias Kantoku.{Error, Instances, Telemetry}
+
+  @beat 1_000
+  @again 5_000
+  # What the end of all exporters takes at most, and more.
+  @patience 15_000
+  # For an instance that ends.
+  @parting 4_500
+
+  defstruct timer: nil, serving: nil, http: nil, exporters: %{}, failed: %{}
+
+  @type t :: %__MODULE__{
+          timer: reference | nil,
+          serving: pos_integer | nil,
+          http: {Config.http(), address :: String.t()} | nil,
+          exporters: %{Config.exporter() => Native.id()},
+          failed: %{optional(:http | Config.exporter()) => {Error.t(), at :: integer}}
+        }
+
+  @spec start_link(term) :: GenServer.on_start()
+  def start_link(_arg), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+
+  @doc false
+  def child_spec(arg), do: %{id: __MODULE__, start: {__MODULE__, :start_link, [arg]}, shutdown: @patience}
+
+  @doc "Has it look at who wants what."
+  @spec look() :: :ok
+  def look, do: GenServer.cast(__MODULE__, :look)
+
+  @doc "As `look/0`, and answers when that is so; whoever keeps exporters then."
+  @spec await() :: :ok
+  def await do
+    GenServer.call(__MODULE__, :look, @parting)
+  catch
+    # It is being started again, or stopping: then it looks anyway.
+    :exit, _reason -> :ok
+  end
+
+  @doc "What it has, and what it cannot have, by part."
+  @spec state() :: {{Config.http(), address :: String.t()} | nil, running :: map, failed :: map}
+  def state, do: GenServer.call(__MODULE__, :state, @patience)
+
+  @impl true
+  def init(nil) do
+    Process.flag(:trap_exit, true)
+    # Whatever a predecessor left would not beat.
+    Native.stop()
+    {:ok, %__MODULE__{}, {:continue, :look}}
+  end
+
+  @impl true
+  def handle_continue(:look, state), do: {:noreply, reconcile(state)}
+
+  @impl true
+  def handle_cast(:look, state), do: {:noreply, reconcile(state)}
+
+  @impl true
+  def handle_call(:look, _from, state), do: {:reply, :ok, reconcile(state)}
+
+  def handle_call(:state, _from, state) do
+    failed = Map.new(state.failed, fn {part, {error, _at}} -> {part, error} end)
+    {:reply, {state.http, state.exporters, failed}, state}
+  end
+
+  @impl true
+  def handle_info({:timeout, timer, :beat}, %{timer: timer} = state), do: {:noreply, reconcile(%{state | timer: nil})}
+  def handle_info({:kantoku_exporters, {:panic, text}}, state), do: {:noreply, panicked(state, text)}
+
+  def handle_info({:kantoku_exporters, {:dropped, exporter, why, dropped}}, state) do
+    Logger.warning("Kantoku's exporter #{exporter} dropped #{dropped} figures: #{why}")
+    tell([:exporter, :dropped], %{points: dropped}, %{exporter: exporter, reason: why})
+    {:noreply, state}
+  end
+
+  def handle_info(_message, state), do: {:noreply, state}
+
+  defp panicked(state, text) do
+    Logger.error("Kantoku's native library caught a panic in its exporters: #{text}")
+    state
+  end
+
+  @impl true
+  def terminate(_reason, state) do
+    if state.serving, do: Native.stop()
+  end
+
+  # Having what is wanted -------------------------------------------------------------------------------------------------
+
+  defp reconcile(state) do
+    members = living()
+    http = Enum.find_value(members, fn {_instance, _pid, _number, config, _started?} -> config.http end)
+    exporters = for {_, _, _, config, _} <- members, exporter <- config.exporters, uniq: true, do: exporter
+    state |> without_unwanted(http, exporters) |> with_runtime(http, exporters) |> beat(members)
+  end
+
+  # Who was killed could not leave.
+  defp living do
+    for {instance, pid, _, _, _} = member <- Members.all(),
+        Process.alive?(pid) or not Members.leave(instance, pid),
+        do: member
+  end
+
+  defp without_unwanted(state, http, exporters) do
+    wanted = if http, do: [:http | exporters], else: exporters
+    state = if state.http && elem(state.http, 0) != http, do: hang_up(state), else: state
+    {kept, ended} = Map.split(state.exporters, exporters)
+    for {{kind, _config}, id} <- ended, do: finish(kind, id)
+    %{state | exporters: kept, failed: Map.take(state.failed, wanted)}
+  end
+
+  defp hang_up(state) do
+    Native.hang_up()
+    tell([:exporter, :stopped], %{}, %{exporter: :http})
+    %{state | http: nil}
+  end
+
+  defp finish(kind, id) do
+    Native.finish(id)
+    tell([:exporter, :stopped], %{}, %{exporter: kind})
+  end
+
+  defp with_runtime(%{serving: nil} = state, nil, []), do: state
+
+  defp with_runtime(state, nil, []) do
+    Native.stop()
+    %{state | serving: nil}
+  end
+
+  defp with_runtime(%{serving: nil} = state, http, exporters) do
+    patience = if http, do: http.live_within, else: @patience
+
+    case Native.start(patience) do
+      :ok -> with_parts(%{state | serving: patience}, http, exporters)
+      {:error, error} -> Enum.reduce(parts(http, exporters), state, &fail(&2, part_of(&1), error))
+    end
+  end
+
+  defp with_runtime(state, http, exporters), do: with_parts(state, http, exporters)
+
+  defp with_parts(state, http, exporters) do
+    missing = for part <- parts(http, exporters), not running?(state, part), due?(state, part_of(part)), do: part
+    Enum.reduce(missing, state, &start/2)
+  end
+
+  defp parts(nil, exporters), do: exporters
+  defp parts(http, exporters), do: [{:http, http} | exporters]
+
+  defp part_of({:http, _config}), do: :http
+  defp part_of(exporter), do: exporter
+
+  defp running?(state, {:http, _config}), do: state.http != nil
+  defp running?(state, exporter), do: Map.has_key?(state.exporters, exporter)
+
+  defp due?(state, part) do
+    case state.failed do
+      %{^part => {_error, at}} -> now() - at >= @again
+      _never -> true
+    end
+  end
+
+  defp start({:http, http}, state) do
+    case Native.listen(http) do
+      {:ok, address} -> started(%{state | http: {http, address}}, :http, :http, address)
+      {:error, error} -> fail(state, :http, error)
+    end
+  end
+
+  defp start({kind, _config} = exporter, state) do
+    case Native.push(exporter) do
+      {:ok, id} -> started(%{state | exporters: Map.put(state.exporters, exporter, id)}, exporter, kind, nil)
+      {:error, error} -> fail(state, exporter, error)
+    end
+  end
+
+  defp started(state, part, kind, address) do
+    tell([:exporter, :started], %{}, %{exporter: kind, address: address})
+    %{state | failed: Map.delete(state.failed, part)}
+  end
+
+  # K3
+  defp fail(state, part, error) do
+    unless match?(%{^part => {^error, _at}}, state.failed) do
+      Logger.warning("Kantoku: " <> Exception.message(error))
+      tell([:exporter, :refused], %{}, %{exporter: error.details.what, reason: error})
+    end
+
+    %{state | failed: Map.put(state.failed, part, {error, now()})}
+  end
+
+  # Beating ---------------------------------------------------------------------------------------------------------------
+
+  defp beat(state, []), do: cancel(state)
+
+  defp beat(state, members) do
+    started? = Enum.all?(members, fn {_, _, _, _, started?} -> started? end)
+    ready? = started? and Enum.all?(members, fn {instance, _, _, _, _} -> serves?(instance) end)
+    Native.beat(ready?, started?)
+    state = cancel(state)
+    %{state | timer: :erlang.start_timer(@beat, self(), :beat)}
+  end
+
+  defp serves?(instance) do
+    case Instances.gauges(instance) do
+      nil -> false
+      gauges -> Instances.whereis_name(instance) != :undefined and not Gauges.draining?([gauges])
+    end
+  end
+
+  defp cancel(%{timer: nil} = state), do: state
+
+  defp cancel(state) do
+    _ = :erlang.cancel_timer(state.timer)
+    %{state | timer: nil}
+  end
+
+  defp tell(event, measurements, metadata) do
+    for {instance, _, _, _, _} <- Members.all(), do: Telemetry.emit(instance, event, measurements, metadata)
+    :ok
+  end
+
+  defp now, do: System.monotonic_time(:millisecond)
+end

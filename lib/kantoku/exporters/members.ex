@@ -1,0 +1,41 @@
+defmodule Kantoku.Exporters.Members do
+  # Which instances want what exported, in a table that lives as long as the application, so that it outlives who exports. Knows nothing of the
+  # library.
+  #
+  # Row: {instance, pid, number, config, started?}. The number says who came first.
+  @moduledoc false
+
+  alias Kantoku.Exporters.Config
+
+  @table __MODULE__
+
+  @type member :: {instance :: atom, pid, number :: integer, Config.t(), started? :: boolean}
+
+  @doc "Makes the table, which lives as long as the calling process."
+  @spec new_table() :: :ok
+  def new_table do
+    :ets.new(@table, [:named_table, :public, read_concurrency: true])
+    :ok
+  end
+
+  @spec join(atom, pid, Config.t()) :: true
+  def join(instance, pid, config),
+    do: :ets.insert(@table, {instance, pid, :erlang.unique_integer([:monotonic]), config, false})
+
+  @doc "Says that an instance has started."
+  @spec started(atom) :: boolean
+  def started(instance), do: :ets.update_element(@table, instance, {5, true})
+
+  @doc "Takes away what a process wanted; its successor under the same name stays."
+  @spec leave(atom, pid) :: true
+  def leave(instance, pid) do
+    for {^instance, ^pid, _number, _config, _started?} = row <- :ets.lookup(@table, instance),
+        do: :ets.delete_object(@table, row)
+
+    true
+  end
+
+  @doc "All, who came first first."
+  @spec all() :: [member]
+  def all, do: @table |> :ets.tab2list() |> Enum.sort_by(&elem(&1, 2))
+end
