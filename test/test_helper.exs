@@ -10,5 +10,5 @@ ExUnit.start(
   assert_receive_timeout: 5_000,
   # Most tests wait for something more than they compute.
   max_cases: 4 * System.schedulers_online(),
-  exclude: [:property, :chaos, :cluster, :soak, :alertmanager] ++ without_jido ++ without_telemetry
+  exclude: [:property, :chaos, :cluster, :soak, :alertmanager, :promtool] ++ without_jido ++ without_telemetry
 )

@@ -59,6 +59,15 @@ alertmanager_tests() {
   fi
 }
 
+# What is served, to be judged by Prometheus' own tool, where there is one or apt has it.
+promtool_tests() {
+  if has promtool || (miss prometheus "judges what is served by its promtool" && install_missing); then
+    step "promtool" mix test --only promtool test/promtool
+  else
+    say "no promtool is to be had: leaving out test/promtool"
+  fi
+}
+
 # The tests that look for KANTOKU_SOAK do more of the same, those tagged so run only here.
 soak_tests() {
   mix test --only soak --only chaos --trace

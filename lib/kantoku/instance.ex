@@ -77,18 +77,18 @@ defmodule Kantoku.Instance do
   # The last child stops first: the drain, while everything still stands.
   defp children(config) do
     epoch = Book.next_epoch([])
-    {exported, started} = Exporters.Member.children(config.name, config.exports)
+    {first, standing} = Exporters.Member.children(config.name, config.exports)
 
-    exported
+    first
     |> Enum.concat([
       Fuse.child_spec({config.name, nil, epoch}),
       {Core, {config, epoch}},
       {Sweeper, {config.name, config.sweep}},
       {Degradation.Watch, config.name},
-      Life.warming(config.name, Enum.map(config.pools, & &1.name)),
-      {Drain.Server, {config.name, config.drain.timeout}}
+      Life.warming(config.name, Enum.map(config.pools, & &1.name))
     ])
-    |> Enum.concat(started)
+    |> Enum.concat(standing)
+    |> Enum.concat([{Drain.Server, {config.name, config.drain.timeout}}])
     |> Enum.map(&Supervisor.child_spec(&1, []))
   end
 

@@ -344,6 +344,8 @@ defmodule Kantoku.Native do
   @doc false
   def exporters_end(_exporter, _bound), do: without_library()
   @doc false
+  def exporters_flush(_bound), do: without_library()
+  @doc false
   def exporters_status, do: without_library()
 
   @doc false

@@ -136,6 +136,14 @@ defmodule Kantoku.Nonsense do
   defp shape(:trace_open, 3), do: [:instance, :number, :bytes]
   defp shape(:trace_put, 2), do: [:instance, :span]
   defp shape(:trace_take, 2), do: [:instance, :number]
+  defp shape(:exporters_listen, 4), do: [:address, :token, :hosts, :limits]
+  defp shape(:exporters_push, 3), do: [:name, :small, :target]
+  defp shape(:exporters_end, 2), do: [:number, :small]
+  defp shape(:exporters_beat, 2), do: [:flag, :flag]
+
+  defp shape(name, 1) when name in [:exporters_start, :exporters_stop, :exporters_hang_up, :exporters_flush],
+    do: [:small]
+
   defp shape(:store_open, 2), do: [:path, :store_options]
 
   defp shape(name, 6) when name in [:store_put, :store_put_large],
@@ -263,6 +271,13 @@ defmodule Kantoku.Nonsense do
     ])
   end
 
+  defp fitting(:address), do: Enum.random(["127.0.0.1:0", "[::1]:0", "127.0.0.1:1", "192.0.2.1:0"])
+  defp fitting(:token), do: {:token, Enum.random(["0123456789abcdef", "short"])}
+  defp fitting(:hosts), do: Enum.random([[], ["a", "b"]])
+  defp fitting(:limits), do: List.to_tuple(for _ <- 1..5, do: fitting(:small))
+  defp fitting(:name), do: Enum.random(["one", "two"])
+  defp fitting(:target), do: {Enum.random([:statsd, :dogstatsd]), "127.0.0.1", :rand.uniform(9), ""}
+  defp fitting(:flag), do: Enum.random([true, false])
   defp fitting(:small), do: :rand.uniform(50) - 1
   defp fitting(:version), do: :rand.uniform(4) - 1
   defp fitting(:numbers), do: for(_ <- 1..3, do: :rand.uniform(1000))

@@ -42,8 +42,14 @@ defmodule Kantoku.Exporters.Keeper do
 
   @doc "As `look/0`, and answers when that is so; whoever keeps exporters then."
   @spec await() :: :ok
-  def await do
-    GenServer.call(__MODULE__, :look, @parting)
+  def await, do: ask(:look)
+
+  @doc "Has all exporters send now, and answers when they have, or cannot."
+  @spec flush() :: :ok
+  def flush, do: ask(:flush)
+
+  defp ask(what) do
+    GenServer.call(__MODULE__, what, @parting)
   catch
     # It is being started again, or stopping: then it looks anyway.
     :exit, _reason -> :ok
@@ -69,6 +75,11 @@ defmodule Kantoku.Exporters.Keeper do
 
   @impl true
   def handle_call(:look, _from, state), do: {:reply, :ok, reconcile(state)}
+
+  def handle_call(:flush, _from, state) do
+    if state.exporters != %{}, do: Native.flush()
+    {:reply, :ok, state}
+  end
 
   def handle_call(:state, _from, state) do
     failed = Map.new(state.failed, fn {part, {error, _at}} -> {part, error} end)

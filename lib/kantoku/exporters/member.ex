@@ -4,24 +4,12 @@ defmodule Kantoku.Exporters.Member do
   @moduledoc false
   use GenServer
 
-  alias Kantoku.Exporters.{Config, Keeper, Members}
+  alias Kantoku.Exporters.{Config, Keeper, Members, Standing}
 
-  @doc "The children of an instance: this one before all that is to be seen, and one after, which is no process."
+  @doc "The children of an instance: this one, before all that is to be seen, and one between that and the drain."
   @spec children(atom, Config.t()) :: {[Supervisor.child_spec()], [Supervisor.child_spec()]}
   def children(_instance, %{http: nil, exporters: []}), do: {[], []}
-
-  def children(instance, config) do
-    started = %{id: :exporters_started, start: {__MODULE__, :started, [instance]}}
-    {[child_spec({instance, config})], [started]}
-  end
-
-  @doc false
-  @spec started(atom) :: :ignore
-  def started(instance) do
-    _ = Members.started(instance)
-    Keeper.await()
-    :ignore
-  end
+  def children(instance, config), do: {[child_spec({instance, config})], [Standing.child_spec(instance)]}
 
   @spec start_link({atom, Config.t()}) :: GenServer.on_start()
   def start_link(wish), do: GenServer.start_link(__MODULE__, wish)

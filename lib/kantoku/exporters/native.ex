@@ -80,6 +80,13 @@ defmodule Kantoku.Exporters.Native do
     :ok
   end
 
+  @doc "Has all exporters send now."
+  @spec flush() :: :ok
+  def flush do
+    _ = Native.exporters_flush(@bound)
+    :ok
+  end
+
   @doc "What runs, or `:none`."
   @spec status() :: {address :: String.t() | :none, non_neg_integer, non_neg_integer, [tuple]} | :none
   def status do

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use kantoku_core::metrics::Source;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Notify;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::figures::{Account, Figures, Voice};
 use crate::http;
 use crate::pulse::{Beat, Pulse};
-use crate::push::{Failure, Plan, Push};
+use crate::push::{Ask, Failure, Plan, Push};
 
 /// Why something could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +75,7 @@ struct Listener {
 struct Pushing {
     id: u64,
     account: Arc<Account>,
-    stop: Arc<Notify>,
+    ask: mpsc::Sender<Ask>,
     task: JoinHandle<()>,
 }
 
@@ -133,14 +133,14 @@ impl Service {
     pub fn push(&self, plan: Plan) -> Result<u64, StartError> {
         let mut running = self.running();
         let push = running.begin(plan, self.figures.clone())?;
-        let (account, stop) = (push.account(), push.stop());
+        let (account, ask) = (push.account(), push.ask());
         let task = running.runtime()?.spawn(push.run(self.figures.clone()));
         running.last_id += 1;
         let id = running.last_id;
         running.pushing.push(Pushing {
             id,
             account,
-            stop,
+            ask,
             task,
         });
         Ok(id)
@@ -161,10 +161,24 @@ impl Service {
         let mut running = self.running();
         if let Some(at) = running.pushing.iter().position(|pushing| pushing.id == id) {
             let pushing = running.pushing.swap_remove(at);
-            pushing.stop.notify_one();
+            pushing.end();
             running.wait(pushing.task, bound);
             running.rest(bound);
         }
+    }
+
+    /// Has all exporters send now, and waits for them.
+    pub fn flush(&self, bound: Duration) {
+        let running = self.running();
+        let Some(runtime) = &running.runtime else { return };
+        let asked: Vec<_> = running.pushing.iter().filter_map(Pushing::now).collect();
+        let all = async {
+            for done in asked {
+                // One that has ended has nothing to send.
+                let _ = done.await;
+            }
+        };
+        let _ = runtime.block_on(async { timeout(bound, all).await });
     }
 
     /// Ends all, at once, and the threads with it.
@@ -175,7 +189,7 @@ impl Service {
         let listener = running.listener.take();
         listener.iter().for_each(|listener| listener.task.abort());
         let pushing = std::mem::take(&mut running.pushing);
-        pushing.iter().for_each(|pushing| pushing.stop.notify_one());
+        pushing.iter().for_each(Pushing::end);
         let tasks = listener.into_iter().map(|listener| listener.task);
         for task in tasks.chain(pushing.into_iter().map(|pushing| pushing.task)) {
             running.wait(task, left());
@@ -258,6 +272,16 @@ impl Listener {
 }
 
 impl Pushing {
+    fn now(&self) -> Option<oneshot::Receiver<()>> {
+        let (done, wait) = oneshot::channel();
+        self.ask.try_send(Ask::Now(done)).ok().map(|()| wait)
+    }
+
+    // One that is asked by too many is ended by its abort.
+    fn end(&self) {
+        let _ = self.ask.try_send(Ask::End);
+    }
+
     fn status(&self) -> ExporterStatus {
         ExporterStatus {
             id: self.id,

@@ -206,6 +206,15 @@ pub fn end<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     ok(env)
 }
 
+/// `exporters_flush(bound)`
+pub fn flush<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let bound = bound(args[0])?;
+    if let Some(exports) = exporting::running() {
+        exports.flush(bound);
+    }
+    ok(env)
+}
+
 /// `exporters_status()`: `{address, connections, refused, exporters}`, or `:none`.
 pub fn status<'a>(env: Env<'a>, _args: &[Term<'a>]) -> Answer<'a> {
     let Some(exports) = exporting::running() else {

@@ -44,6 +44,7 @@ pub trait Exports: fmt::Debug + Send + Sync {
     fn push(&self, plan: Plan) -> Result<u64, Failed>;
     fn hang_up(&self, bound: Duration);
     fn end(&self, id: u64, bound: Duration);
+    fn flush(&self, bound: Duration);
     fn stop(&self, bound: Duration);
     fn status(&self) -> Status;
 }
@@ -82,6 +83,10 @@ impl Exports for Guarded {
 
     fn end(&self, id: u64, bound: Duration) {
         guarded(|| self.0.end(id, bound));
+    }
+
+    fn flush(&self, bound: Duration) {
+        guarded(|| self.0.flush(bound));
     }
 
     fn stop(&self, bound: Duration) {

@@ -152,6 +152,7 @@ functions! {
     cold "find_pids" / 2 => entries::find_pids;
     hot "exporters_beat" / 2 => exporters::beat;
     disk "exporters_end" / 2 => exporters::end;
+    disk "exporters_flush" / 1 => exporters::flush;
     disk "exporters_hang_up" / 1 => exporters::hang_up;
     disk "exporters_listen" / 4 => exporters::listen;
     disk "exporters_push" / 3 => exporters::push;

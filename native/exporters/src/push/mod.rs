@@ -2,7 +2,7 @@
 //!
 //! P1. A collector that is slow or gone costs one snapshot at a time: what could not be sent is dropped and counted, never queued.
 //! P2. It is told of at most once a minute, with how much was dropped since.
-//! P3. Who ends an exporter has it send once more what has risen since, within a bound.
+//! P3. Who ends an exporter has it send once more what has risen since, within a bound; whoever asks has it send at once.
 
 mod deltas;
 mod lines;
@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kantoku_core::metrics::Family;
-use tokio::sync::Notify;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::figures::{Account, Figures, Note};
@@ -94,50 +94,66 @@ impl Exporter {
     }
 }
 
+/// What an exporter is asked for.
+#[derive(Debug)]
+pub enum Ask {
+    /// Send now, and say when that is done.
+    Now(oneshot::Sender<()>),
+    /// Send once more, and end.
+    End,
+}
+
+// As many may ask at the same moment; who comes later waits for its interval.
+const ASKING: usize = 16;
+
 /// An exporter that has taken its first look.
 #[derive(Debug)]
 pub struct Push {
     exporter: Exporter,
     interval: Duration,
     account: Arc<Account>,
-    stop: Arc<Notify>,
+    asked: mpsc::Receiver<Ask>,
+    ask: mpsc::Sender<Ask>,
 }
 
 impl Push {
     pub fn new(plan: Plan, figures: &Figures) -> Result<Self, Failure> {
         let families = figures.families().unwrap_or_default();
+        let (ask, asked) = mpsc::channel(ASKING);
         Ok(Self {
             exporter: Exporter::new(plan.target, &families)?,
             interval: plan.interval,
             account: figures.open_account(&plan.name),
-            stop: Arc::default(),
+            asked,
+            ask,
         })
     }
 
-    /// What ends it, by one notice.
-    pub fn stop(&self) -> Arc<Notify> {
-        self.stop.clone()
+    /// How it is asked.
+    pub fn ask(&self) -> mpsc::Sender<Ask> {
+        self.ask.clone()
     }
 
     pub fn account(&self) -> Arc<Account> {
         self.account.clone()
     }
 
-    /// Sends until it is told to stop, and then once more.
+    /// Sends until it is told to end, and then once more.
     pub async fn run(mut self, figures: Arc<Figures>) {
         let mut complaint = Complaint::default();
         let mut due = Instant::now() + self.interval;
         loop {
-            let last = timeout_at(due, self.stop.notified()).await.is_ok();
+            let asked = timeout_at(due, self.asked.recv()).await;
             if let Some(families) = figures.families() {
                 let outcome = self.exporter.export(families).await;
                 complaint.enter(&outcome, &self.account, &figures);
             }
-            if last {
-                return;
+            match asked {
+                Ok(Some(Ask::Now(done))) => drop(done.send(())),
+                Ok(Some(Ask::End) | None) => return,
+                // Where a round took longer than the interval, the next ones are left out.
+                Err(_due) => due = (due + self.interval).max(Instant::now()),
             }
-            // Where a round took longer than the interval, the next ones are left out.
-            due = (due + self.interval).max(Instant::now());
         }
     }
 }

@@ -1,0 +1,158 @@
+defmodule Kantoku.Exporters.SendingTest do
+  # Exporters are the VM's, and so is what they count.
+  use Kantoku.InstanceCase, async: false
+
+  alias Kantoku.{Exporters, RawHTTP, Telemetry, TestHTTPSink}
+
+  defp receiver do
+    {:ok, socket} = :gen_udp.open(0, [:binary, active: false, ip: {127, 0, 0, 1}, recbuf: 4_000_000])
+    {:ok, port} = :inet.port(socket)
+    {socket, port}
+  end
+
+  # All lines that have come.
+  defp lines(socket, seen \\ []) do
+    case :gen_udp.recv(socket, 0, 100) do
+      {:ok, {_ip, _port, text}} -> lines(socket, [String.split(text, "\n") | seen])
+      {:error, :timeout} -> seen |> Enum.reverse() |> List.flatten()
+    end
+  end
+
+  defp sum(lines, name) do
+    for line <- lines, [^name, value] <- [String.split(line, ":", parts: 2)], reduce: 0 do
+      sum -> sum + (value |> Integer.parse() |> elem(0))
+    end
+  end
+
+  test "a StatsD and Datadog's get each counter's rise, to the last, whose instance is long over" do
+    {plain, port} = receiver()
+    {dogs, dog_port} = receiver()
+
+    instance =
+      start!(
+        http: RawHTTP.options(),
+        exporters: [statsd: [port: port, prefix: "k.", interval: 50], dogstatsd: [port: dog_port, interval: 60_000]]
+      )
+
+    http = RawHTTP.port()
+    for _ <- 1..137, do: {200, _, _} = RawHTTP.get(http, "/livez")
+    for _ <- 1..11, do: {404, _, _} = RawHTTP.get(http, "/nothing")
+
+    assert [%{kind: :dogstatsd}, %{kind: :statsd, failures: 0, dropped: 0}] =
+             Enum.sort_by(Exporters.status().exporters, & &1.kind)
+
+    stop_supervised!(instance)
+    lines = lines(plain)
+    assert sum(lines, "k.kantoku_exporter_http_requests.200") == 137
+    assert sum(lines, "k.kantoku_exporter_http_requests.404") == 11
+    assert Enum.any?(lines, &(&1 =~ ~r/^k\.kantoku_native_bytes\.#{instance}\.names:\d+\|g$/))
+    lines = lines(dogs)
+    assert "kantoku_exporter_http_requests:137|c|#code:200" in lines
+    assert Enum.any?(lines, &(&1 =~ ~r/^kantoku_native_bytes:\d+\|g\|#instance:#{instance},of:names$/))
+    assert RawHTTP.threads() == []
+  end
+
+  test "what several instances want alike is sent once, until the last of them has ended" do
+    {socket, port} = receiver()
+    options = [statsd: [port: port, interval: 60_000]]
+    [one, two] = for _ <- 1..2, do: start!(exporters: options)
+    assert [%{kind: :statsd}] = Exporters.status().exporters
+    assert length(RawHTTP.threads()) == 2
+    stop_supervised!(one)
+    assert [%{kind: :statsd}] = Exporters.status().exporters
+    # What the one had left was sent with what the other has.
+    assert rounds(lines(socket)) == 1
+    stop_supervised!(two)
+    # And so was this, and at the end of the exporter what there was after it.
+    assert rounds(lines(socket)) == 2
+    assert %{exporters: [], http: :off} = Exporters.status()
+  end
+
+  defp rounds(lines), do: Enum.count(lines, &(&1 =~ "kantoku_exporter_http_connections:"))
+
+  test "an OTLP collector gets protobuf at its path, with the headers that were given" do
+    sink = TestHTTPSink.start()
+    headers = [{"x-key", "a-hidden-word"}]
+
+    start!(
+      exporters: [otlp: [endpoint: sink.url, headers: headers, interval: 20, resource: [{"service.name", "tests"}]]]
+    )
+
+    assert_receive {:posted, _url, "/v1/metrics", headers, body}
+    assert headers["content-type"] == "application/x-protobuf"
+    assert headers["x-key"] == "a-hidden-word"
+
+    for word <- ["service.name", "tests", "process.runtime.name", "BEAM", "kantoku_native_bytes"],
+        do: assert(body =~ word)
+
+    eventually(fn ->
+      match?([%{kind: :otlp, exports: exports, failures: 0}] when exports > 0, Exporters.status().exporters)
+    end)
+
+    refute inspect(Exporters.Members.all(), limit: :infinity) =~ "a-hidden-word"
+  end
+
+  test "a collector that is gone costs counted drops and one event, and nobody's time" do
+    port = TestHTTPSink.closed_port()
+    {:ok, _ref} = Telemetry.subscribe(:dropping, events: [[:exporter]])
+
+    start_supervised!(
+      {Kantoku, name: :dropping, exporters: [otlp: [endpoint: "http://127.0.0.1:#{port}", interval: 10, timeout: 100]]}
+    )
+
+    assert_receive {:kantoku_event, _, [:kantoku, :exporter, :dropped], %{points: points},
+                    %{exporter: "otlp", reason: reason}},
+                   10_000
+
+    assert points > 0 and reason =~ "127.0.0.1:#{port}"
+    assert [%{kind: :otlp, exports: 0, failures: failures, dropped: dropped}] = Exporters.status().exporters
+    assert failures > 0 and dropped >= points
+    stop_supervised!({Kantoku, :dropping})
+    refute_received {:kantoku_event, _, [:kantoku, :exporter, :dropped], _, _}
+    assert RawHTTP.threads() == []
+  end
+
+  test "TLS is refused with what to do instead, while the instance runs" do
+    instance = start!(exporters: [otlp: [endpoint: "https://collector:4318"]])
+    assert [%{kind: :otlp, error: %Error{reason: :unavailable} = error}] = Exporters.status().exporters
+    assert Exception.message(error) =~ "speaks TLS"
+    assert {:ok, _} = Kantoku.status(instance)
+  end
+
+  describe "the variables of OpenTelemetry" do
+    test "say what options did not" do
+      alias Kantoku.Exporters.Config
+
+      with_variables(
+        [{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1/base/"}, {"OTEL_METRIC_EXPORT_INTERVAL", "123"}],
+        fn ->
+          assert %{exporters: [otlp: %{endpoint: "http://c:1/base/v1/metrics", interval: 123}]} =
+                   Config.new!(false, otlp: [])
+
+          given = [otlp: [endpoint: "http://d:2", interval: 5]]
+          assert %{exporters: [otlp: %{endpoint: "http://d:2", interval: 5}]} = Config.new!(false, given)
+        end
+      )
+
+      with_variables(
+        [{"OTEL_SERVICE_NAME", "mine"}, {"OTEL_RESOURCE_ATTRIBUTES", "service.name=other,a=b%20c,junk"}],
+        fn ->
+          %{exporters: [otlp: %{resource: resource}]} = Config.new!(false, otlp: [])
+          assert {"service.name", "mine"} in resource and {"a", "b c"} in resource
+          assert length(resource) == length(Enum.uniq_by(resource, &elem(&1, 0)))
+        end
+      )
+
+      with_variables([{"OTEL_SDK_DISABLED", "TRUE"}], fn ->
+        assert %{exporters: [], http: %{}} = Config.new!(RawHTTP.options(), otlp: [], statsd: [])
+      end)
+    end
+
+    defp with_variables(variables, fun) do
+      System.put_env(variables)
+      fun.()
+    after
+      for {name, _value} <- variables, do: System.delete_env(name)
+    end
+  end
+end
