@@ -130,7 +130,13 @@ defmodule Kantoku.MixProject do
           Kantoku.Jido.Storage
         ],
         Traces: [Kantoku.Trace, Kantoku.Trace.Context, Kantoku.Trace.Span],
-        "Metrics, events and errors": [Kantoku.Metrics, Kantoku.Resources, Kantoku.Telemetry, Kantoku.Error],
+        "Metrics, events and errors": [
+          Kantoku.Metrics,
+          Kantoku.Exporters,
+          Kantoku.Resources,
+          Kantoku.Telemetry,
+          Kantoku.Error
+        ],
         Engines: [
           Kantoku.Engine,
           Kantoku.Engine.Pools,

@@ -16,7 +16,7 @@ defmodule Kantoku.Exporters.HTTPTest do
       assert {200, headers, page} = RawHTTP.get(port, "/metrics")
       assert headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
       assert page =~ ~r/^# TYPE kantoku_native_bytes gauge$/m
-      assert RawHTTP.value(page, ~s(kantoku_native_bytes{instance="#{instance}",of="names"}))
+      assert RawHTTP.value(page, ~s(kantoku_native_bytes{instance="#{instance}",owner="names"}))
       refute page =~ "# EOF"
     end
 

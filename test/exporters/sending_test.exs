@@ -48,7 +48,7 @@ defmodule Kantoku.Exporters.SendingTest do
     assert Enum.any?(lines, &(&1 =~ ~r/^k\.kantoku_native_bytes\.#{instance}\.names:\d+\|g$/))
     lines = lines(dogs)
     assert "kantoku_exporter_http_requests:137|c|#code:200" in lines
-    assert Enum.any?(lines, &(&1 =~ ~r/^kantoku_native_bytes:\d+\|g\|#instance:#{instance},of:names$/))
+    assert Enum.any?(lines, &(&1 =~ ~r/^kantoku_native_bytes:\d+\|g\|#instance:#{instance},owner:names$/))
     assert RawHTTP.threads() == []
   end
 
@@ -66,6 +66,33 @@ defmodule Kantoku.Exporters.SendingTest do
     # And so was this, and at the end of the exporter what there was after it.
     assert rounds(lines(socket)) == 2
     assert %{exporters: [], http: :off} = Exporters.status()
+  end
+
+  defmodule Shout do
+    use GenServer
+    def start_link(opts), do: GenServer.start_link(__MODULE__, opts)
+    @impl true
+    def init(opts), do: {:ok, opts}
+    @impl true
+    def handle_call(text, _from, opts), do: {:reply, String.upcase(text), opts}
+  end
+
+  # The native engine's are read on native threads.
+  test "requests of a pool are told to each, as many as there were" do
+    {dogs, port} = receiver()
+    pools = [[name: :shouts, worker: {Shout, []}, target: 2, warm_up: 2]]
+
+    instance =
+      start!(engine: :native, http: RawHTTP.options(), pools: pools, exporters: [dogstatsd: [port: port, interval: 20]])
+
+    for _ <- 1..250, do: {:ok, "HEY"} = Kantoku.Pool.call({instance, :shouts}, "hey")
+    {200, _, page} = RawHTTP.get(RawHTTP.port(), "/metrics")
+    told = ~s(kantoku_pool_requests_total{instance="#{instance}",pool="shouts",outcome="ok"})
+    assert RawHTTP.value(page, told) == 250
+    stop_supervised!(instance)
+    tags = "|c|#instance:#{instance},pool:shouts,outcome:ok"
+    lines = for line <- lines(dogs), String.ends_with?(line, tags), do: line
+    assert sum(lines, "kantoku_pool_requests") == 250
   end
 
   defp rounds(lines), do: Enum.count(lines, &(&1 =~ "kantoku_exporter_http_connections:"))
