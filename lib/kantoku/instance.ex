@@ -74,10 +74,11 @@ defmodule Kantoku.Instance do
   defp closer(nil), do: []
   defp closer(store), do: [Kantoku.Store.child_spec(store)]
 
-  # The last child stops first: the drain, while everything still stands.
+  # The last child stops first: the drain, while everything still stands, but for who has figures sent before it.
   defp children(config) do
     epoch = Book.next_epoch([])
-    {first, standing} = Exporters.Member.children(config.name, config.exports)
+    drain = Supervisor.child_spec({Drain.Server, {config.name, config.drain.timeout}}, [])
+    {first, drain} = Exporters.Member.children(config.name, config.exports, drain)
 
     first
     |> Enum.concat([
@@ -87,8 +88,7 @@ defmodule Kantoku.Instance do
       {Degradation.Watch, config.name},
       Life.warming(config.name, Enum.map(config.pools, & &1.name))
     ])
-    |> Enum.concat(standing)
-    |> Enum.concat([{Drain.Server, {config.name, config.drain.timeout}}])
+    |> Enum.concat(drain)
     |> Enum.map(&Supervisor.child_spec(&1, []))
   end
 

@@ -23,6 +23,8 @@ defmodule Kantoku.Exporters.OtherVMTest do
   end
 
   test "goes on over an upgrade of the library, and is started anew after it" do
+    # Built before, as that may take longer than a connection may say nothing.
+    for which <- [:variant, :plain], do: Variants.path(which)
     vm = OtherVM.start()
     port = exported(vm, header_timeout: 120_000, connection_lifetime: 120_000)
     socket = RawHTTP.connect(port)

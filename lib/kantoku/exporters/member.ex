@@ -6,10 +6,15 @@ defmodule Kantoku.Exporters.Member do
 
   alias Kantoku.Exporters.{Config, Keeper, Members, Standing}
 
-  @doc "The children of an instance: this one, before all that is to be seen, and one between that and the drain."
-  @spec children(atom, Config.t()) :: {[Supervisor.child_spec()], [Supervisor.child_spec()]}
-  def children(_instance, %{http: nil, exporters: []}), do: {[], []}
-  def children(instance, config), do: {[child_spec({instance, config})], [Standing.child_spec(instance)]}
+  @doc "The children of an instance: this one, before all that is to be seen, and those right before and after the drain."
+  @spec children(atom, Config.t(), drain :: Supervisor.child_spec()) ::
+          {before :: [Supervisor.child_spec()], drain :: [Supervisor.child_spec()]}
+  def children(_instance, %{http: nil, exporters: []}, drain), do: {[], [drain]}
+
+  def children(instance, config, drain) do
+    [drained, draining] = for which <- [:drained, :draining], do: Standing.child_spec({instance, which})
+    {[child_spec({instance, config})], [drained, drain, draining]}
+  end
 
   @spec start_link({atom, Config.t()}) :: GenServer.on_start()
   def start_link(wish), do: GenServer.start_link(__MODULE__, wish)

@@ -8,8 +8,9 @@ defmodule Kantoku.Exporters.Native do
   @typedoc "An exporter, by the library's number."
   @type id :: non_neg_integer
 
-  # Ms for the end of anything.
+  # Ms for the end of anything, and for one round in between.
   @bound 2_000
+  @flush 1_000
 
   @doc "Has exporters for the calling process, and none that were there before."
   @spec start(patience :: pos_integer) :: :ok | {:error, Error.t()}
@@ -83,7 +84,7 @@ defmodule Kantoku.Exporters.Native do
   @doc "Has all exporters send now."
   @spec flush() :: :ok
   def flush do
-    _ = Native.exporters_flush(@bound)
+    _ = Native.exporters_flush(@flush)
     :ok
   end
 
