@@ -2,6 +2,7 @@
 
 pub mod agenda;
 pub mod checked;
+pub mod figures;
 #[cfg(kantoku_loom)]
 pub mod orders;
 pub mod reference;

@@ -1,5 +1,6 @@
 //! What exporters send, as its receivers read it: over real sockets of the loopback.
 #![cfg(not(kantoku_loom))]
+#![allow(clippy::unwrap_used, reason = "what fails here says where")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -9,11 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kantoku_core::metrics::{Distribution, Exemplar, Family, Kind, Series, Source, Value};
+use kantoku_core::metrics::{Family, Source};
 use kantoku_exporters::figures::Note;
 use kantoku_exporters::push::otlp::{Options, Secret};
-use kantoku_exporters::push::{DATAGRAM, Deltas, Dialect, Plan, StatsDOptions, Target, datagrams};
+use kantoku_exporters::push::{DATAGRAM, Dialect, Plan, StatsDOptions, Target};
 use kantoku_exporters::service::{Service, StartError};
+use kantoku_rust_tests::figures::{counter, gauge, histogram};
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
@@ -22,148 +24,6 @@ use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, metric, nu
 use prost::Message;
 
 const BOUND: Duration = Duration::from_secs(5);
-
-fn family(
-    name: &str,
-    kind: Kind,
-    unit: Option<&'static str>,
-    labels: &[(&str, &str)],
-    value: Value,
-) -> Family {
-    let labels = labels
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.to_string()));
-    let series = vec![Series {
-        labels: labels.collect(),
-        value,
-    }];
-    Family {
-        name: name.into(),
-        help: format!("What {name} is."),
-        unit,
-        kind,
-        series,
-    }
-}
-
-fn counter(name: &str, labels: &[(&str, &str)], value: f64) -> Family {
-    family(name, Kind::Counter, None, labels, Value::Counter(value))
-}
-
-fn gauge(name: &str, labels: &[(&str, &str)], value: f64) -> Family {
-    family(name, Kind::Gauge, None, labels, Value::Gauge(value))
-}
-
-fn histogram(name: &str, unit: Option<&'static str>, counts: [u64; 3]) -> Family {
-    let distribution = Distribution {
-        buckets: vec![(0.1, counts[0]), (0.3, counts[1])],
-        above: counts[2],
-        sum: 1.5,
-        count: counts.iter().sum(),
-        exemplars: vec![Exemplar {
-            value: 0.2,
-            at: 2.5,
-            labels: vec![
-                ("trace_id".into(), "0af7651916cd43dd8448eb211c80319c".into()),
-                ("span_id".into(), "b7ad6b7169203331".into()),
-                ("kind".into(), "slow".into()),
-            ],
-        }],
-    };
-    family(
-        name,
-        Kind::Histogram,
-        unit,
-        &[("pool", "w")],
-        Value::Histogram(distribution),
-    )
-}
-
-// Lines of StatsD ---------------------------------------------------------------------------------------------------------
-
-fn lines(before: &[Family], now: &[Family], dialect: Dialect) -> Vec<String> {
-    let mut deltas = Deltas::begin(before);
-    let (datagrams, _) = datagrams(now, &mut deltas, dialect, "k.");
-    let texts = datagrams.iter().flat_map(|datagram| datagram.text.lines());
-    texts.map(str::to_owned).collect()
-}
-
-#[test]
-fn plain_lines_have_labels_in_their_names_and_timings_in_ms() {
-    let before = [
-        counter("calls", &[("pool", "w")], 3.0),
-        histogram("took_seconds", Some("seconds"), [1, 1, 0]),
-    ];
-    let now = [
-        counter("calls", &[("pool", "w")], 10.0),
-        counter("calls", &[("pool", "a:b|c\n")], 2.0),
-        counter("calls", &[("pool", "still")], 0.0),
-        gauge("size", &[("instance", "My.App"), ("pool", "w")], 2.5),
-        gauge("change", &[], -2.0),
-        gauge("nothing", &[], f64::NAN),
-        histogram("took_seconds", Some("seconds"), [2, 5, 1]),
-    ];
-    assert_eq!(
-        lines(&before, &now, Dialect::StatsD),
-        [
-            "k.calls.w:7|c",
-            "k.calls.a_b_c_:2|c",
-            "k.size.My_App.w:2.5|g",
-            "k.change:0|g",
-            "k.change:-2|g",
-            "k.took_seconds.w:50|ms",
-            "k.took_seconds.w:200|ms|@0.25",
-            "k.took_seconds.w:300|ms",
-        ]
-    );
-}
-
-#[test]
-fn datadogs_lines_have_tags_and_distributions_in_the_unit_of_their_name() {
-    let now = [
-        counter("calls", &[("instance", "My.App"), ("pool", "a|b,c#d")], 2.0),
-        gauge("change", &[], -2.0),
-        histogram("took_seconds", Some("seconds"), [0, 4, 0]),
-    ];
-    assert_eq!(
-        lines(&[], &now, Dialect::DogStatsD),
-        [
-            "k.calls:2|c|#instance:My.App,pool:a_b_c_d",
-            "k.change:-2|g",
-            "k.took_seconds:0.2|d|@0.25|#pool:w",
-        ]
-    );
-}
-
-#[test]
-fn what_fell_began_anew_and_what_is_gone_is_forgotten() {
-    let mut deltas = Deltas::begin(&[counter("calls", &[], 10.0)]);
-    let mut told = |now: &[Family]| datagrams(now, &mut deltas, Dialect::StatsD, "").0;
-    assert_eq!(told(&[counter("calls", &[], 4.0)])[0].text, "calls:4|c");
-    assert_eq!(told(&[]), []);
-    assert_eq!(told(&[counter("calls", &[], 5.0)])[0].text, "calls:5|c");
-}
-
-#[test]
-fn no_datagram_is_longer_than_may_be_and_no_line_is_lost() {
-    let now: Vec<Family> = (0..500)
-        .map(|n| counter(&format!("calls_{n}_{}", "x".repeat(n % 90)), &[], 1.0))
-        .chain([counter(&"y".repeat(2 * DATAGRAM), &[], 1.0)])
-        .collect();
-    let (datagrams, too_long) = datagrams(&now, &mut Deltas::default(), Dialect::StatsD, "");
-    assert!(datagrams.iter().all(|datagram| datagram.text.len() <= DATAGRAM));
-    assert_eq!(datagrams.iter().map(|datagram| datagram.lines).sum::<u64>(), 500);
-    assert_eq!(
-        datagrams
-            .iter()
-            .map(|datagram| datagram.text.lines().count())
-            .sum::<usize>(),
-        500
-    );
-    assert_eq!(too_long, 1);
-}
-
-// Services ----------------------------------------------------------------------------------------------------------------
 
 #[derive(Default)]
 struct Counting(AtomicU64);
