@@ -86,6 +86,7 @@ defmodule Kantoku.Exporters.LifeTest do
       assert address == "127.0.0.1:#{port}"
       assert {200, _, _} = RawHTTP.get(port, "/livez")
       stop_supervised!({Kantoku, :taken})
+      assert_receive {:kantoku_event, _, [:kantoku, :exporter, :stopped], %{}, %{exporter: :http}}
     end
   end
 
@@ -164,8 +165,12 @@ defmodule Kantoku.Exporters.LifeTest do
       instance = start!(http: [port: 0, token: fn -> RawHTTP.token() end])
       assert {200, _, _} = RawHTTP.get(RawHTTP.port(), "/metrics")
       stop_supervised!(instance)
-      start!(http: [port: 0, token: fn -> :none end])
-      assert {:error, %Error{details: %{cause: :token}}} = Exporters.status().http
+
+      for bad <- [fn -> :none end, fn -> raise "no vault" end, fn -> throw(:no_vault) end, fn -> exit(:no_vault) end] do
+        instance = start!(http: [port: 0, token: bad])
+        assert {:error, %Error{details: %{cause: :token}}} = Exporters.status().http
+        stop_supervised!(instance)
+      end
     end
   end
 end

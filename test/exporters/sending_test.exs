@@ -149,6 +149,14 @@ defmodule Kantoku.Exporters.SendingTest do
     assert {:ok, _} = Kantoku.status(instance)
   end
 
+  test "headers come from a function, whatever it does" do
+    for bad <- [fn -> :none end, fn -> raise "no vault" end] do
+      instance = start!(exporters: [otlp: [headers: bad]])
+      assert [%{kind: :otlp, error: %Error{details: %{cause: :headers}}}] = Exporters.status().exporters
+      stop_supervised!(instance)
+    end
+  end
+
   describe "the variables of OpenTelemetry" do
     test "say what options did not" do
       alias Kantoku.Exporters.Config

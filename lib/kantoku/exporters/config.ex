@@ -75,7 +75,8 @@ defmodule Kantoku.Exporters.Config do
     headers: [
       kind: :any,
       default: [],
-      doc: "pairs of strings said with each request, besides those of `OTEL_EXPORTER_OTLP_HEADERS`; never shown."
+      doc:
+        "pairs of strings, or a function that returns them, said with each request besides those of `OTEL_EXPORTER_OTLP_HEADERS`; never shown."
     ],
     resource: [
       kind: {:like, "pairs of strings", &__MODULE__.pairs?/1},
@@ -141,6 +142,22 @@ defmodule Kantoku.Exporters.Config do
   end
 
   defp hide(value), do: fn -> value end
+
+  @doc "What a secret is. Of a function that is not ours nothing is expected."
+  @spec reveal(secret(term)) :: {:ok, term} | :error
+  def reveal(secret) do
+    {:ok, secret.()}
+  rescue
+    _error -> :error
+  catch
+    _kind, _reason -> :error
+  end
+
+  @doc "As `reveal/1`, of pairs of strings."
+  @spec reveal_pairs(secret(term)) :: {:ok, [{String.t(), String.t()}]} | :error
+  def reveal_pairs(secret) do
+    with {:ok, pairs} <- reveal(secret), do: if(pairs?(pairs), do: {:ok, pairs}, else: :error)
+  end
 
   defp token!(nil, nil, _where), do: {:file, Path.join(:filename.basedir(:user_config, "kantoku"), "token")}
   defp token!(nil, file, _where), do: {:file, Path.expand(file)}

@@ -20,7 +20,7 @@ defmodule Kantoku.Exporters.Keeper do
   # For an instance that ends.
   @parting 4_500
 
-  defstruct timer: nil, serving: nil, http: nil, exporters: %{}, failed: %{}
+  defstruct timer: nil, serving: nil, http: nil, exporters: %{}, failed: %{}, told: []
 
   @type t :: %__MODULE__{
           timer: reference | nil,
@@ -92,7 +92,7 @@ defmodule Kantoku.Exporters.Keeper do
 
   def handle_info({:kantoku_exporters, {:dropped, exporter, why, dropped}}, state) do
     Logger.warning("Kantoku's exporter #{exporter} dropped #{dropped} figures: #{why}")
-    tell([:exporter, :dropped], %{points: dropped}, %{exporter: exporter, reason: why})
+    tell(state, [:exporter, :dropped], %{points: dropped}, %{exporter: exporter, reason: why})
     {:noreply, state}
   end
 
@@ -112,9 +112,13 @@ defmodule Kantoku.Exporters.Keeper do
 
   defp reconcile(state) do
     members = living()
+    instances = for {instance, _, _, _, _} <- members, do: instance
+    # Who has just left hears of what ends with it.
+    state = %{state | told: Enum.uniq(state.told ++ instances)}
     http = Enum.find_value(members, fn {_instance, _pid, _number, config, _started?} -> config.http end)
     exporters = for {_, _, _, config, _} <- members, exporter <- config.exporters, uniq: true, do: exporter
-    state |> without_unwanted(http, exporters) |> with_runtime(http, exporters) |> beat(members)
+    state = state |> without_unwanted(http, exporters) |> with_runtime(http, exporters) |> beat(members)
+    %{state | told: instances}
   end
 
   # Who was killed could not leave.
@@ -128,19 +132,19 @@ defmodule Kantoku.Exporters.Keeper do
     wanted = if http, do: [:http | exporters], else: exporters
     state = if state.http && elem(state.http, 0) != http, do: hang_up(state), else: state
     {kept, ended} = Map.split(state.exporters, exporters)
-    for {{kind, _config}, id} <- ended, do: finish(kind, id)
+    for {{kind, _config}, id} <- ended, do: finish(state, kind, id)
     %{state | exporters: kept, failed: Map.take(state.failed, wanted)}
   end
 
   defp hang_up(state) do
     Native.hang_up()
-    tell([:exporter, :stopped], %{}, %{exporter: :http})
+    tell(state, [:exporter, :stopped], %{}, %{exporter: :http})
     %{state | http: nil}
   end
 
-  defp finish(kind, id) do
+  defp finish(state, kind, id) do
     Native.finish(id)
-    tell([:exporter, :stopped], %{}, %{exporter: kind})
+    tell(state, [:exporter, :stopped], %{}, %{exporter: kind})
   end
 
   defp with_runtime(%{serving: nil} = state, nil, []), do: state
@@ -197,7 +201,7 @@ defmodule Kantoku.Exporters.Keeper do
   end
 
   defp started(state, part, kind, address) do
-    tell([:exporter, :started], %{}, %{exporter: kind, address: address})
+    tell(state, [:exporter, :started], %{}, %{exporter: kind, address: address})
     %{state | failed: Map.delete(state.failed, part)}
   end
 
@@ -205,7 +209,7 @@ defmodule Kantoku.Exporters.Keeper do
   defp fail(state, part, error) do
     unless match?(%{^part => {^error, _at}}, state.failed) do
       Logger.warning("Kantoku: " <> Exception.message(error))
-      tell([:exporter, :refused], %{}, %{exporter: error.details.what, reason: error})
+      tell(state, [:exporter, :refused], %{}, %{exporter: error.details.what, reason: error})
     end
 
     %{state | failed: Map.put(state.failed, part, {error, now()})}
@@ -237,10 +241,8 @@ defmodule Kantoku.Exporters.Keeper do
     %{state | timer: nil}
   end
 
-  defp tell(event, measurements, metadata) do
-    for {instance, _, _, _, _} <- Members.all(), do: Telemetry.emit(instance, event, measurements, metadata)
-    :ok
-  end
+  defp tell(state, event, measurements, metadata),
+    do: Enum.each(state.told, &Telemetry.emit(&1, event, measurements, metadata))
 
   defp now, do: System.monotonic_time(:millisecond)
 end

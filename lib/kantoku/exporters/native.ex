@@ -36,17 +36,19 @@ defmodule Kantoku.Exporters.Native do
     limits =
       {http.max_connections, http.max_header_bytes, http.header_timeout, http.request_timeout, http.connection_lifetime}
 
-    answer = Native.exporters_listen(address(http), token(http.token), http.hosts, limits)
-    said(answer, :http)
-  rescue
-    # Of a function that is not ours nothing is expected.
-    ArgumentError -> {:error, Error.new(:unavailable, what: :http, cause: :token, why: "its token is no string")}
+    case token(http.token) do
+      :none -> {:error, Error.new(:unavailable, what: :http, cause: :token, why: "its :token did not return a string")}
+      token -> http |> address() |> Native.exporters_listen(token, http.hosts, limits) |> said(:http)
+    end
   end
 
   defp address(%{ip: ip, port: port}) when tuple_size(ip) == 4, do: "#{:inet.ntoa(ip)}:#{port}"
   defp address(%{ip: ip, port: port}), do: "[#{:inet.ntoa(ip)}]:#{port}"
 
-  defp token({:token, secret}), do: {:token, secret.()}
+  defp token({:token, secret}) do
+    with {:ok, token} when is_binary(token) <- Config.reveal(secret), do: {:token, token}, else: (_other -> :none)
+  end
+
   defp token({:file, path}), do: {:file, path, Base.encode16(:crypto.strong_rand_bytes(32), case: :lower)}
 
   @spec hang_up() :: :ok
@@ -58,12 +60,25 @@ defmodule Kantoku.Exporters.Native do
   @doc "Starts an exporter that sends by itself."
   @spec push(Config.exporter()) :: {:ok, id} | {:error, Error.t()}
   def push({kind, config} = exporter) do
-    kind |> Atom.to_string() |> Native.exporters_push(config.interval, target(exporter)) |> said(kind)
+    case target(exporter) do
+      :none ->
+        why = "its :headers did not return pairs of strings"
+        {:error, Error.new(:unavailable, what: kind, cause: :headers, why: why)}
+
+      target ->
+        kind |> Atom.to_string() |> Native.exporters_push(config.interval, target) |> said(kind)
+    end
   end
 
   defp target({:otlp, config}) do
-    headers = Environment.headers() ++ config.headers.()
-    {:otlp, config.endpoint, headers, config.resource, vm_start(), config.timeout}
+    case Config.reveal_pairs(config.headers) do
+      {:ok, pairs} ->
+        headers = Environment.headers() ++ pairs
+        {:otlp, config.endpoint, headers, config.resource, vm_start(), config.timeout}
+
+      :error ->
+        :none
+    end
   end
 
   defp target({kind, config}), do: {kind, config.host, config.port, config.prefix}
