@@ -197,7 +197,6 @@ rustler::atoms! {
     counter,
     different,
     drained,
-    dropped,
     failed,
     gauge,
     given_up,
