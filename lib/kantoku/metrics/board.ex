@@ -44,10 +44,15 @@ defmodule Kantoku.Metrics.Board do
     %{kind: kind, help: help, unit: unit, labels: labels, ticks: ticks} = definition
 
     case Engine.declare(collection, name, help, {kind, unit, ticks}, Enum.map(labels, &Atom.to_string/1)) do
-      :ok -> :ets.insert(found, {{:metric, name}, definition}) && :ok
+      :ok -> noted(found, {{:metric, name}, definition}, :ok)
       {:error, {:limit, bytes}} -> {:error, full(name, bytes)}
       {:error, {:different, kind, labels}} -> raise ArgumentError, different(name, kind, labels)
     end
+  end
+
+  defp noted(found, row, answer) do
+    :ets.insert(found, row)
+    answer
   end
 
   defp different(name, kind, labels) do
@@ -68,7 +73,7 @@ defmodule Kantoku.Metrics.Board do
   defp find(instance, {collection, found}, name, labels) do
     with {:ok, definition} <- definition(instance, found, name) do
       case Engine.series(collection, name, Definition.values!(definition, labels)) do
-        {:ok, series} -> :ets.insert(found, {{:series, name, labels}, series}) && {:ok, series}
+        {:ok, series} -> noted(found, {{:series, name, labels}, series}, {:ok, series})
         {:other, series} -> {:ok, series}
         {:error, {:limit, bytes}} -> {:error, full(name, bytes)}
         {:error, _bound} -> {:error, absent(instance, name)}

@@ -86,7 +86,7 @@ defmodule Kantoku.Engine.Elixir.Metrics do
   defp bind(%{table: table} = metrics, name, values, reading) do
     if take_place(metrics, name),
       do: with({:ok, _bound} <- insert(metrics, name, values, fn -> {:read, reading} end, 0), do: :ok),
-      else: fold(table, name) && :other
+      else: folded(table, name, :other)
   end
 
   defp family(%{table: table}, name, values) do
@@ -108,7 +108,7 @@ defmodule Kantoku.Engine.Elixir.Metrics do
   defp enter(metrics, name, values, new, bytes) do
     cond do
       values == [] or take_place(metrics, name) -> insert(metrics, name, values, new, bytes)
-      found = at(metrics, name, others(values)) -> fold(metrics.table, name) && {:other, found}
+      found = at(metrics, name, others(values)) -> folded(metrics.table, name, {:other, found})
       true -> enter_others(metrics, name, others(values), new, bytes)
     end
   end
@@ -145,13 +145,21 @@ defmodule Kantoku.Engine.Elixir.Metrics do
 
   # E1
   defp take_place(%{table: table, series: limit}, name) do
-    count(table, name, 1) <= limit or (count(table, name, -1) && false)
+    taken? = count(table, name, 1) <= limit
+    unless taken?, do: count(table, name, -1)
+    taken?
   end
 
   defp give_place(_table, _name, []), do: :ok
   defp give_place(table, name, _values), do: count(table, name, -1)
 
   defp count(table, name, by), do: :ets.update_counter(table, {:count, name}, by, {{:count, name}, 0})
+
+  defp folded(table, name, answer) do
+    fold(table, name)
+    answer
+  end
+
   defp fold(table, name), do: :ets.update_counter(table, {:folded, name}, 1, {{:folded, name}, 0})
   defp number(table), do: :ets.update_counter(table, :number, 1)
 
