@@ -29,9 +29,9 @@ defmodule Kantoku.DrainTest do
     assert {:error, %Error{reason: :draining}} = Kantoku.start_agent(instance, {TestWorker, []}, id: "new")
 
     assert {:ok, %{agents: 2, stopped: 2, cut_off: []}} = Task.await(drain)
-    assert_received {:answer, "busy", {:ok, _}}
-    assert_received {:terminated, "busy"}
-    assert_received {:terminated, "idle"}
+    assert_receive {:answer, "busy", {:ok, _}}
+    assert_receive {:terminated, "busy"}
+    assert_receive {:terminated, "idle"}
     assert {:ok, %{agents: 0, draining: true}} = Kantoku.status(instance)
   end
 
@@ -50,7 +50,7 @@ defmodule Kantoku.DrainTest do
     parent = self()
     for n <- 1..5, do: GenServer.cast(pid, {:run, fn -> Process.sleep(20) && send(parent, {:done, n}) end})
     assert {:ok, %{cut_off: []}} = Kantoku.drain(instance, 5_000)
-    for n <- 1..5, do: assert_received({:done, ^n})
+    for n <- 1..5, do: assert_receive({:done, ^n})
   end
 
   test "an agent of the instance may still ask another one, to finish its own work" do
@@ -106,8 +106,8 @@ defmodule Kantoku.DrainTest do
     worker!(instance, "busy", trap: true)
     working(instance, "busy", 300)
     stop_supervised!(instance)
-    assert_received {:answer, "busy", {:ok, _}}
-    assert_received {:terminated, "busy"}
+    assert_receive {:answer, "busy", {:ok, _}}
+    assert_receive {:terminated, "busy"}
   end
 
   test "an agent that crashes during a drain is not brought back" do
