@@ -55,7 +55,9 @@ each_engine Kantoku.SLOTest do
     assert {:ok, :fine} = Pool.call(pool, {:run, fn -> :fine end})
     assert {:ok, :fine} = Pool.run(pool, fn _worker -> :fine end)
     assert {:error, %Error{reason: :crashed}} = Pool.call(pool, {:run, fn -> Process.exit(self(), :kill) end})
-    assert {:error, %Error{reason: :timeout}} = Pool.call(pool, {:run, fn -> Process.sleep(30) end}, timeout: 1)
+    {ref, held} = PoolCase.hold()
+    assert {:error, %Error{reason: :timeout}} = Pool.call(pool, held, timeout: 1)
+    PoolCase.release(PoolCase.begun(ref), ref)
     assert catch_throw(Pool.run(pool, fn _worker -> throw(:ball) end)) == :ball
     assert counts(instance, :p) == {2, 3}
     assert_raise ArgumentError, fn -> Pool.call(pool, :any, timeout: -1) end

@@ -23,8 +23,8 @@ pools_on_each_engine Kantoku.Pool.BreakerTest do
     pool = guarded!()
     assert {:ok, :fine} = Pool.call(pool, {:run, fn -> :fine end})
     assert {:error, %Error{reason: :crashed}} = Pool.call(pool, {:run, fn -> Process.exit(self(), :kill) end})
-    slow = {:run, fn -> Process.sleep(30) end}
-    assert {:error, %Error{reason: :timeout}} = Pool.call(pool, slow, timeout: 1)
+    {ref, held} = hold()
+    assert {:error, %Error{reason: :timeout}} = Pool.call(pool, held, timeout: 1)
 
     for refused <- [
           Pool.call(pool, {:run, fn -> :fine end}),
@@ -37,6 +37,7 @@ pools_on_each_engine Kantoku.Pool.BreakerTest do
       assert Exception.message(error) =~ "the breaker of pool :workers of"
     end
 
+    release(begun(ref), ref)
     settled(pool, 2)
     assert :ok = Pool.update(pool, breaker: [wait_duration_in_open_state: 1])
     assert eventually(fn -> Pool.call(pool, {:run, fn -> :back end}) == {:ok, :back} end)
