@@ -8,7 +8,5 @@ without_telemetry = if Code.ensure_loaded?(:telemetry), do: [], else: [:telemetr
 ExUnit.start(
   capture_log: true,
   assert_receive_timeout: 5_000,
-  # Most tests wait for something more than they compute.
-  max_cases: 4 * System.schedulers_online(),
   exclude: [:property, :chaos, :cluster, :soak, :alertmanager, :promtool] ++ without_jido ++ without_telemetry
 )
