@@ -45,9 +45,7 @@ defmodule Kantoku.Migration.Mover do
 
   # Once at a time: what is sent twice by who moved it and who came after that, one usher sees to.
   def handle_cast({:see_out, key}, state) do
-    if at_work?(state, {:out, key}),
-      do: {:noreply, state},
-      else: {:noreply, work(state, {:out, key}, fn -> Usher.run(key) end)}
+    if at_work?(state, {:out, key}), do: {:noreply, state}, else: {:noreply, see_out(state, key)}
   end
 
   @impl true
@@ -65,13 +63,16 @@ defmodule Kantoku.Migration.Mover do
       else: work(state, {:subject, subject}, fn -> exit({:shutdown, bring(subject)}) end)
   end
 
+  defp see_out(state, key), do: work(state, {:out, key}, fn -> Usher.run(key) end)
   defp at_work?(state, what), do: MapSet.member?(state.busy, what)
 
   defp work(state, what, fun),
     do: %{state | workers: Map.put(state.workers, spawn_link(fun), what), busy: MapSet.put(state.busy, what)}
 
   defp ended(nil, _reason, state), do: state
-  defp ended({:out, _key}, :normal, state), do: state
+
+  # It may have moved and left again before the end of its usher was heard of here.
+  defp ended({:out, key}, :normal, state), do: if(Roster.left?(key), do: see_out(state, key), else: state)
 
   defp ended({:out, key}, _reason, state),
     do: tap(state, fn _ -> Process.send_after(self(), {:"$gen_cast", {:see_out, key}}, @again) end)
