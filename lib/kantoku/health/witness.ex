@@ -5,8 +5,12 @@ defmodule Kantoku.Health.Witness do
 
   alias Kantoku.Health.{Action, Board}
 
-  # Ms between two looks at most; and how long one may take.
+  # Ms between two looks at most.
   @pause 250
+
+  # Ms that an answer may take. One who runs Elixir or Erlang answers at its next turn, which on a busy machine is no proof of anything yet:
+  # only code that is not the VM's own keeps quiet for longer.
+  @patience 1_000
 
   # What a process that waits spends on messages that are not the one it waits for is less than this.
   @reductions 1_000
@@ -38,7 +42,7 @@ defmodule Kantoku.Health.Witness do
   def seen(pid, pause) do
     witness = self()
     {looker, ref} = spawn_monitor(fn -> exit({:seen, witness, look(pid, pause)}) end)
-    awaited(looker, ref, 2 * pause)
+    awaited(looker, ref, pause + @patience)
   end
 
   defp awaited(looker, ref, patience) do
