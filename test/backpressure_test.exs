@@ -172,7 +172,7 @@ pools_on_each_engine Kantoku.BackpressureTest do
     end
 
     test "sends again what is refused as too much, or returns it" do
-      pool = pool!(@engine, target: 1, quotas: [{{:tenant, "b"}, requests: 600, burst: 1}])
+      pool = pool!(@engine, target: 1, quotas: [{{:tenant, "b"}, requests: 60, burst: 1}])
       # Uses up the quota between the credit and the call.
       spoilt = fn _n ->
         {:ok, _} = Pool.call(pool, :pid, tenant: "b")

@@ -14,7 +14,8 @@ each_engine Demo.FaultsTest do
 
     # One fault a second, the third of which is a hang, and nobody is killed before it is found.
     argv = [dir, "--faults", "--agents", "30", "--kill-rate", "0", "--seconds", "4", "--json", "--engine", "#{@engine}"]
-    {0, output} = run(argv)
+    {status, output} = run(argv)
+    assert status == 0, output
     assert output =~ "identical: nothing lost, nothing counted twice"
     assert output =~ "healthy agents restarted: 0"
     assert output =~ ~r/health +\d+ healthy, \d+ unhealthy, \d+ found stuck and restarted/

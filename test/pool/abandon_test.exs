@@ -18,12 +18,16 @@ defmodule Kantoku.Pool.AbandonTest do
       settled(pool, 1)
     end
 
-    test "the one who waits next for a sleeping worker gets it when it has slept, not before" do
+    test "a worker of a caller that gave up is handed out when it is done, not before" do
       pool = pool!(@engine)
-      assert {:error, %Error{reason: :timeout}} = Pool.call(pool, {:sleep, 100}, timeout: 10)
-      asked = System.monotonic_time(:millisecond)
-      assert {:ok, {begun, _worker}} = Pool.call(pool, {:run, fn -> {System.monotonic_time(:millisecond), self()} end})
-      assert begun - asked >= 50
+      {ref, request} = hold()
+      assert {:error, %Error{reason: :timeout}} = Pool.call(pool, request, timeout: 10)
+      worker = begun(ref)
+      next = call_async(pool, :pid)
+      until(pool, abandoned: 1, queue: 1)
+      release(worker, ref)
+      assert {:ok, ^worker} = Task.await(next)
+      settled(pool, 1)
     end
 
     test "with on_abandon: :replace a cast that takes long costs no worker" do

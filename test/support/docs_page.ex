@@ -32,9 +32,16 @@ defmodule Kantoku.DocsPage do
   """
   def run(page) do
     Enum.reduce(snippets(page), [], fn {line, code}, binding ->
-      {_value, binding} = code |> renamed(page) |> Code.eval_string(binding, file: page.path, line: line)
+      {_value, binding} = evaluated(renamed(code, page), binding, page.path, line)
       binding
     end)
+  end
+
+  # What fails in evaluated code has no line of its own.
+  defp evaluated(code, binding, path, line) do
+    Code.eval_string(code, binding, file: path, line: line)
+  rescue
+    error in MatchError -> reraise "#{path}, block at line #{line}: #{Exception.message(error)}", __STACKTRACE__
   end
 
   defp renamed(code, %{path: path}) do

@@ -130,11 +130,25 @@ defmodule Kantoku.Health.Board do
   @spec put_condition(:ets.tid(), term, condition) :: boolean
   def put_condition(board, id, condition), do: :ets.update_element(board, {:agent, id}, {4, condition})
 
+  @doc "Says who looks at an agent that was found stuck."
+  @spec put_witness(:ets.tid(), term, pid) :: true
+  def put_witness(board, id, witness), do: :ets.insert(board, {{:witness, id}, witness})
+
+  @doc "Whether somebody is still at that."
+  @spec witnessed?(:ets.tid(), term) :: boolean
+  def witnessed?(board, id) do
+    case :ets.lookup(board, {:witness, id}) do
+      [{_key, witness}] -> Process.alive?(witness)
+      [] -> false
+    end
+  end
+
   @doc "Takes an agent off the board."
   @spec forget(:ets.tid(), term) :: true
   def forget(board, id) do
     # By key: a look for all of them would be one at every row, for each agent that is restarted.
     for probe <- [0 | Enum.map(config(board).probes, & &1.id)], do: :ets.delete(board, {:evidence, id, probe})
+    :ets.delete(board, {:witness, id})
     :ets.delete(board, {:agent, id})
   end
 

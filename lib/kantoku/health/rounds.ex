@@ -281,9 +281,14 @@ defmodule Kantoku.Health.Rounds do
     end
   end
 
-  # Who is found beyond its limit is looked at first; a circle, or who stands still as samplers saw, tells all by itself.
-  defp act(instance, board, agent, %{over: _over} = evidence, true),
-    do: Witness.examine(instance, board, agent, {@passive, :passive}, evidence, Board.config(board).period)
+  # Who is found beyond its limit is looked at first; a circle, or who stands still as samplers saw, tells all by itself. Once more only
+  # if something is still to be done about it.
+  defp act(instance, board, agent, %{over: _over} = evidence, new?) do
+    config = Board.config(board)
+
+    if new? or config.restart,
+      do: Witness.examine(instance, board, agent, {@passive, :passive}, evidence, config.period)
+  end
 
   defp act(instance, board, agent, evidence, _new?), do: Action.restart(instance, board, agent, :passive, evidence)
 

@@ -17,14 +17,18 @@ defmodule Kantoku.Health.Witness do
 
   @doc """
   Looks at an agent that was found stuck, adds what it saw to the evidence, and then does what is to be done. `doing`: `:runs` if it spends
-  reductions, or does not even answer; `:stands` if it waits all the time, and `at` where.
+  reductions, or does not even answer; `:stands` if it waits all the time, and `at` where. One at a time looks at an agent: the next would
+  have it restarted for what the first is still about to tell.
   """
   @spec examine(atom, :ets.tid(), {term, non_neg_integer, pid}, probe :: {non_neg_integer, term}, map, pos_integer) ::
           :ok
-  def examine(instance, board, {_id, _node, pid} = agent, probe, evidence, period) do
-    spawn(fn ->
-      told(instance, board, agent, probe, Map.merge(evidence, seen(pid, min(@pause, div(period, 4) + 1))))
-    end)
+  def examine(instance, board, {id, _node, pid} = agent, probe, evidence, period) do
+    pause = min(@pause, div(period, 4) + 1)
+
+    unless Board.witnessed?(board, id) do
+      look = fn -> told(instance, board, agent, probe, Map.merge(evidence, seen(pid, pause))) end
+      Board.put_witness(board, id, spawn(look))
+    end
 
     :ok
   end
