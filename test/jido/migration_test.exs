@@ -121,7 +121,7 @@ if Kantoku.Jido.compiled?() do
       assert {:ok, %{state: %{total: total}}} = Task.await(caller)
       assert waiting |> Task.await_many() |> Enum.max() == 6
       assert total >= 1
-      assert Migration.await(context.instance, Counter) == :ok
+      assert Migration.await(context.instance, Counter, 30_000) == :ok
       assert add!(context, "ada") == 7
     end
 
@@ -139,7 +139,7 @@ if Kantoku.Jido.compiled?() do
       Clerk.look()
       assert %Reversal{measure: :latency} = why = eventually(fn -> entry(context, :supervision, Sluggish).reversal end)
       assert why.canary >= 20_000 and why.control < 20_000
-      assert Migration.await(context.instance, Sluggish) == :ok
+      assert Migration.await(context.instance, Sluggish, 30_000) == :ok
       for id <- @ids, do: assert(context |> find(id) |> total() == 8)
     end
 
@@ -192,7 +192,7 @@ if Kantoku.Jido.compiled?() do
       {:ok, first} = app.start_agent(Counter, id: "ada")
       assert add(app.whereis("ada"), 2) == 2
       :ok = Migration.set(:kantoku_jido_migration_app, :supervision, Counter, :enforce)
-      :ok = Migration.await(:kantoku_jido_migration_app, Counter)
+      :ok = Migration.await(:kantoku_jido_migration_app, Counter, 30_000)
       assert app.whereis("ada") == Kantoku.whereis(:kantoku_jido_migration_app, "ada")
       assert app.whereis("ada") != first
       assert [{"ada", _pid}] = app.list_agents()

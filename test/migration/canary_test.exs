@@ -29,7 +29,7 @@ defmodule Kantoku.Migration.CanaryTest do
     assert why.canary_samples >= 100 and why.control_samples >= 100
     assert %{mode: :off, by: :canary} = entry(context, :supervision)
     assert [{_, _, _, %{canary_samples: _}, %{reason: ^why, to: :off}}] = Kantoku.Telemetry.take(events, 1, 5_000)
-    assert Migration.await(context.instance, TestSession) == :ok
+    assert Migration.await(context.instance, TestSession, 30_000) == :ok
     eventually(fn -> old_children(context) == length(@ids) end)
     assert {:ok, table} = Migration.table(context.instance)
     assert table =~ ~r/supervision +Kantoku.TestSession +off +:canary .*went back: 50.0 % of \d+ calls took up to/
@@ -43,7 +43,7 @@ defmodule Kantoku.Migration.CanaryTest do
     assert why.control == 0
     assert why.canary == 1.0
     assert %{mode: :shadow} = entry(context, :supervision)
-    assert Migration.await(context.instance, TestSession) == :ok
+    assert Migration.await(context.instance, TestSession, 30_000) == :ok
     assert Kantoku.whereis(context.instance, hd(@ids)) == nil
   end
 

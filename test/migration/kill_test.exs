@@ -57,13 +57,13 @@ defmodule Kantoku.Migration.KillTest do
     end
 
     old = %{start: slow, stop: &DynamicSupervisor.terminate_child(supervisor, &1)}
-    session!(%{context | old: old}, "ada")
+    session!(%{context | old: old}, "ada", linger: 20)
     supervise!(context, :enforce)
     :ok = Migration.set(context.instance, :supervision, TestSession, :off)
     assert_receive {:asked, mover, spec}
     :ok = Migration.set(context.instance, :supervision, TestSession, :enforce)
     Process.exit(mover, :kill)
-    assert Migration.await(context.instance, TestSession) == :ok
+    assert Migration.await(context.instance, TestSession, 30_000) == :ok
 
     assert DynamicSupervisor.start_child(supervisor, spec) == :ignore
     assert old_children(context) == 0
@@ -85,7 +85,7 @@ defmodule Kantoku.Migration.KillTest do
 
     assert Roster.left?(key)
     Mover.settle(context.instance, TestSession)
-    assert Migration.await(context.instance, TestSession) == :ok
+    assert Migration.await(context.instance, TestSession, 30_000) == :ok
     assert {:old, _pid} = Roster.locate(key, 0)
   end
 

@@ -36,14 +36,16 @@ defmodule Kantoku.MigrationCase do
     {own, opts} = Keyword.split(opts, [:trap, :slow, :fails])
     {Registry, registry} = context.registry
     spec = {TestSession, [id: id, registry: registry] ++ own}
-    {:ok, pid} = Migration.start_child(context.subject, id, spec, context.old, [registry: context.registry] ++ opts)
+    # Who goes back may do so when nothing late is waited for any more.
+    opts = Keyword.put_new([registry: context.registry] ++ opts, :linger, 20)
+    {:ok, pid} = Migration.start_child(context.subject, id, spec, context.old, opts)
     pid
   end
 
   @doc "Sets the mode of who supervises sessions, and waits until all are where they belong."
   def supervise!(context, mode, opts \\ []) do
     :ok = Migration.set(context.instance, :supervision, TestSession, mode, opts)
-    :ok = Migration.await(context.instance, TestSession)
+    :ok = Migration.await(context.instance, TestSession, 30_000)
   end
 
   @doc "What is said of one feature of sessions."
