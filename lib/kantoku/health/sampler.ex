@@ -7,6 +7,9 @@ defmodule Kantoku.Health.Sampler do
 
   alias Kantoku.Agent.Loop
 
+  # Reductions that a look at where a process is may cost it: one, and one more for each other who looks; to handle a message takes ten.
+  @looks 4
+
   defstruct seen: %{}
 
   @typedoc "A node, its process, and how long that may take for one message."
@@ -76,7 +79,7 @@ defmodule Kantoku.Health.Sampler do
 
   # To be asked where it is costs a process reductions, so they are read again after that.
   defp stands(node, pid, {reductions, since, told}, limit, period, found, seen) do
-    case where(pid) do
+    case where(pid, reductions) do
       {:idle, after_it} ->
         found = if told, do: [{node, pid, :success, nil} | found], else: found
         {found, Map.put(seen, node, {pid, after_it, :idle, false})}
@@ -89,10 +92,13 @@ defmodule Kantoku.Health.Sampler do
     end
   end
 
-  defp where(pid) do
-    with {:current_function, function} <- Process.info(pid, :current_function),
-         [status: :waiting, reductions: reductions] <- Process.info(pid, [:status, :reductions]) do
-      {if(Loop.idle?(function), do: :idle, else: :middle), reductions}
+  # The answer is of one moment, and comes late on a busy machine: what was sent to the process until then it has begun with by now, and
+  # what it may be stuck in is not to count as the rest that it was found at.
+  defp where(pid, reductions) do
+    with [current_function: function, reductions: ^reductions] <- Process.info(pid, [:current_function, :reductions]),
+         [status: :waiting, reductions: after_it] when after_it - reductions <= @looks <-
+           Process.info(pid, [:status, :reductions]) do
+      {if(Loop.idle?(function), do: :idle, else: :middle), after_it}
     else
       _runs_or_is_dead -> :moved
     end
