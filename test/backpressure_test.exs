@@ -48,9 +48,9 @@ pools_on_each_engine Kantoku.BackpressureTest do
       assert Backpressure.available(pool) == {:ok, 0}
       release(worker, held)
       Task.await(call)
-      assert_receive {:kantoku_pool, ^ref, {:credits, 1}}, 5_000
+      assert_receive {:kantoku_pool, ^ref, {:credits, 1}}
       assert {:ok, 1} = Backpressure.give_back(credits, 5)
-      assert_receive {:kantoku_pool, ^ref, {:credits, 1}}, 5_000
+      assert_receive {:kantoku_pool, ^ref, {:credits, 1}}
       assert :ok = Backpressure.cancel(credits)
       assert {:error, %Error{reason: :not_held}} = Backpressure.take(credits)
       assert %{credits: 0, wishes: 0} = status(pool)
@@ -70,7 +70,7 @@ pools_on_each_engine Kantoku.BackpressureTest do
       pool = pool!(@engine, target: 1, codel: false, max_queue: 0)
       {:ok, _slow, 1} = Backpressure.request(pool, 1, ttl: 50)
       {:ok, %{ref: ref}, 0} = Backpressure.request(pool, 1, [])
-      assert_receive {:kantoku_pool, ^ref, {:credits, 1}}, 5_000
+      assert_receive {:kantoku_pool, ^ref, {:credits, 1}}
     end
 
     test "are not granted while the pool drains, and not at all when it is stopped" do
@@ -84,7 +84,7 @@ pools_on_each_engine Kantoku.BackpressureTest do
       release(worker, held)
       assert {:ok, _held} = Task.await(call)
       assert {:ok, %{cut_off: []}} = Task.await(stop)
-      assert_receive {:kantoku_pool, ^ref, {:refused, :closed, 0}}, 5_000
+      assert_receive {:kantoku_pool, ^ref, {:refused, :closed, 0}}
     end
   end
 
@@ -241,13 +241,13 @@ pools_on_each_engine Kantoku.BackpressureTest do
     test "dies of what its function raises, and takes its calls along when its reader is killed" do
       pool = pool!(@engine, target: 2)
       {reader, monitor} = spawn_monitor(fn -> Enum.to_list(Backpressure.stream(pool, [1], fn _ -> raise "bad" end)) end)
-      assert_receive {:DOWN, ^monitor, :process, ^reader, {%RuntimeError{message: "bad"}, _}}, 5_000
+      assert_receive {:DOWN, ^monitor, :process, ^reader, {%RuntimeError{message: "bad"}, _}}
 
       {held, request} = hold()
       {reader, monitor} = spawn_monitor(fn -> Enum.to_list(Backpressure.stream(pool, [1], fn _ -> request end)) end)
       worker = begun(held)
       Process.exit(reader, :kill)
-      assert_receive {:DOWN, ^monitor, :process, _, :killed}, 5_000
+      assert_receive {:DOWN, ^monitor, :process, _, :killed}
       until(pool, abandoned: 1)
       release(worker, held)
       settled(pool, 2)

@@ -77,7 +77,7 @@ each_engine Kantoku.HealthTest do
 
   defp rounds(instance, count) do
     {:ok, subscription} = Telemetry.subscribe(instance, events: [[:health, :round]])
-    for _ <- 1..count, do: assert_receive({:kantoku_event, _, [:kantoku, :health, :round], _, _}, 5_000)
+    for _ <- 1..count, do: assert_receive({:kantoku_event, _, [:kantoku, :health, :round], _, _})
     Telemetry.unsubscribe(subscription)
   end
 

@@ -76,7 +76,7 @@ each_engine Kantoku.RegistryTest do
         owner = owner(registry, :a, round)
         ref = Process.monitor(owner)
         registry |> Process.whereis() |> TestOwner.kill()
-        assert_receive {:DOWN, ^ref, :process, ^owner, _reason}, 5_000
+        assert_receive {:DOWN, ^ref, :process, ^owner, _reason}
         TestOwner.eventually(fn -> Process.whereis(registry) && registered?(registry, round) end)
         assert Registry.lookup(registry, {:round, round}) == [{self(), round}]
         assert Registry.count(registry) == 1
@@ -204,7 +204,7 @@ each_engine Kantoku.RegistryTest do
       owner = owner(registry, :a)
       ref = Process.monitor(owner)
       stop_supervised!(registry)
-      assert_receive {:DOWN, ^ref, :process, ^owner, :shutdown}, 1_000
+      assert_receive {:DOWN, ^ref, :process, ^owner, :shutdown}
     end
 
     test "are neither made nor cut by a refused registration", %{registry: registry} do
@@ -282,7 +282,7 @@ each_engine Kantoku.RegistryTest do
       first = owner(registry, :a, 1)
       ref = Process.monitor(first)
       assert {:ok, partition} = Registry.register(registry, :a, 2)
-      assert_receive {:DOWN, ^ref, :process, ^first, {:shutdown, {:name_taken_over, :a}}}, 1_000
+      assert_receive {:DOWN, ^ref, :process, ^first, {:shutdown, {:name_taken_over, :a}}}
       assert Registry.lookup(registry, :a) == [{self(), 2}]
       assert partition in (self() |> Process.info(:links) |> elem(1))
       assert Registry.register(registry, :a, 3) == {:error, {:already_registered, self()}}

@@ -38,7 +38,7 @@ defmodule Demo.PoolsTest do
 
         {:ok, _ref, _now} = Kantoku.watch(instance, capability: :index)
         Process.exit(pid, :kill)
-        assert_receive {:kantoku_watch, _ref, :join, _entry}, 5_000
+        assert_receive {:kantoku_watch, _ref, :join, _entry}
         assert Fleet.lend(fleet, :index, [], & &1) == {:ok, id}
         assert Kantoku.whereis(instance, id) not in [nil, pid]
       end

@@ -10,7 +10,7 @@ defmodule Kantoku.Domain.EventsTest do
   end
 
   defp next(ref) do
-    assert_receive {:kantoku_event, ^ref, [:kantoku | name], measurements, metadata}, 5_000
+    assert_receive {:kantoku_event, ^ref, [:kantoku | name], measurements, metadata}
     Telemetry.ack(ref)
     {name, measurements, metadata}
   end

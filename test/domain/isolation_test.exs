@@ -20,7 +20,7 @@ defmodule Kantoku.Domain.IsolationTest do
     before = trees(instance)
 
     crash(instance, "a1", 3)
-    assert_receive {:terminated, "a2"}, 5_000
+    assert_receive {:terminated, "a2"}
     assert back!(instance, "a2", mate)
     assert eventually(fn -> Kantoku.whereis(instance, "a1") end)
     assert Kantoku.whereis(instance, "b") == other
@@ -62,7 +62,7 @@ defmodule Kantoku.Domain.IsolationTest do
     top = GenServer.whereis(Kantoku.Instance.address(instance))
     ref = Process.monitor(top)
     crash(instance, "a", 3)
-    assert_receive {:DOWN, ^ref, :process, ^top, :shutdown}, 5_000
+    assert_receive {:DOWN, ^ref, :process, ^top, :shutdown}
     assert eventually(fn -> (new = GenServer.whereis(Kantoku.Instance.address(instance))) && new != top end)
   end
 

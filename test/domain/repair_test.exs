@@ -7,12 +7,12 @@ defmodule Kantoku.Domain.RepairTest do
 
   # What K1 promises: when the second process begins, the first one is dead.
   defp assert_only_one_at_a_time(id) do
-    assert_receive {:started, ^id, first}, 5_000
+    assert_receive {:started, ^id, first}
     fn -> assert_second(id, first) end
   end
 
   defp assert_second(id, first) do
-    assert_receive {:started, ^id, second}, 5_000
+    assert_receive {:started, ^id, second}
     refute Process.alive?(first)
     second
   end

@@ -85,7 +85,7 @@ defmodule Kantoku.Migration.MoveTest do
   end
 
   test "what was sent to the process that leaves is handled once, by the one that comes", context do
-    pid = session!(context, "ada")
+    pid = session!(context, "ada", linger: 60_000)
     busy = Task.async(fn -> GenServer.call(pid, {:sleep, 200}) end)
 
     eventually(fn ->

@@ -81,7 +81,7 @@ defmodule Kantoku.NativeTest do
     assert_receive :registered, 30_000
     ref = Process.monitor(owner)
     Process.exit(owner, :kill)
-    assert_receive {:DOWN, ^ref, _, _, _}, 5_000
+    assert_receive {:DOWN, ^ref, _, _, _}
     assert Native.whereis(instance, 77_777) == :undefined
     assert Native.lookup(instance, 3) == []
     assert eventually(fn -> Native.stats(instance).entries == 0 end)

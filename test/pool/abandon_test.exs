@@ -55,7 +55,7 @@ defmodule Kantoku.Pool.AbandonTest do
         assert {:ok, successor} = Pool.call(pool, :pid)
         assert successor != worker
         refute Process.alive?(worker)
-        assert_receive {:kantoku_event, ^events, _, _, %{reason: :abandoned, pid: ^worker}}, 5_000
+        assert_receive {:kantoku_event, ^events, _, _, %{reason: :abandoned, pid: ^worker}}
         Telemetry.ack(events)
       end
 
@@ -70,7 +70,7 @@ defmodule Kantoku.Pool.AbandonTest do
       worker = begun(ref)
       assert {:ok, successor} = Pool.call(pool, :pid)
       assert successor != worker
-      assert_receive {:kantoku_event, ^events, _, _, %{reason: :silent, pid: ^worker}}, 5_000
+      assert_receive {:kantoku_event, ^events, _, _, %{reason: :silent, pid: ^worker}}
       settled(pool, 1)
     end
 
@@ -81,7 +81,7 @@ defmodule Kantoku.Pool.AbandonTest do
 
       for pid <- [server, event, supervisor] do
         asked = Pool.Abandoned.ask(%{}, 7, pid, :cast, 0)
-        assert_receive {ref, _answer} when is_map_key(asked, ref), 5_000
+        assert_receive {ref, _answer} when is_map_key(asked, ref)
         assert {7, %{}} = Pool.Abandoned.answered(asked, ref)
       end
 

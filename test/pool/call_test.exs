@@ -162,7 +162,7 @@ defmodule Kantoku.Pool.CallTest do
       assert :ok = Pool.cast(pool, {:run, fn -> send(test, :second) end})
       until(pool, queue: 1)
       release(worker, ref)
-      assert_receive :second, 5_000
+      assert_receive :second
       settled(pool, 1)
     end
 

@@ -25,7 +25,7 @@ pools_on_each_engine Kantoku.Pool.EjectionTest do
   end
 
   defp heard(subscription, event) do
-    assert_receive {:kantoku_event, ^subscription, [:kantoku, :pool, ^event], measurements, metadata}, 5_000
+    assert_receive {:kantoku_event, ^subscription, [:kantoku, :pool, ^event], measurements, metadata}
     {measurements, metadata}
   end
 

@@ -251,7 +251,7 @@ defmodule Kantoku.RegistryCommands do
 
   # What watches tell of deaths may come a little later.
   defp settled(world, expected) do
-    TestOwner.eventually(fn -> told(world) === expected end, 100)
+    TestOwner.eventually(fn -> told(world) === expected end, 1_000)
     expected
   rescue
     _not_in_time in RuntimeError -> told(world)

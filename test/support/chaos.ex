@@ -120,7 +120,7 @@ defmodule Kantoku.Chaos do
 
   @doc "Living agents that are not registered, or not children of a supervisor in office (C3); waits for what is being stopped."
   def orphans(instance, census) do
-    eventually(fn -> orphans_now(instance, census) == [] end, 500)
+    eventually(fn -> orphans_now(instance, census) == [] end)
     []
   rescue
     RuntimeError -> orphans_now(instance, census)

@@ -54,7 +54,7 @@ defmodule Kantoku.TestOwner do
 
   @doc "Waits until `fun` answers something true, and returns it; raises after 5 seconds."
   @spec eventually((... -> result)) :: result when result: term
-  def eventually(fun, tries \\ 500) do
+  def eventually(fun, tries \\ 3_000) do
     case fun.() do
       wrong when wrong in [nil, false] and tries == 0 -> raise "what was waited for did not happen"
       wrong when wrong in [nil, false] -> Process.sleep(10) && eventually(fun, tries - 1)

@@ -14,8 +14,9 @@ defmodule Kantoku.Telemetry.Handlers do
   @failed 2
   @lost 3
 
-  # In ms.
+  # In ms; and how often, which is longer than any part of this VM takes to be started again.
   @again 5
+  @tries 2_000
 
   @type status :: :attached | :waiting | :left | :given_up
 
@@ -34,19 +35,24 @@ defmodule Kantoku.Telemetry.Handlers do
   end
 
   @spec attach(Attachment.t()) :: :ok | {:error, :already_exists}
-  def attach(attachment) do
+  def attach(attachment), do: attach(attachment, @tries)
+
+  defp attach(attachment, tries) do
     case Supervisor.start_child(__MODULE__, Handler.child_spec(attachment)) do
       {:ok, _pid} -> :ok
       {:error, {:already_started, _pid}} -> {:error, :already_exists}
       {:error, :already_present} -> {:error, :already_exists}
-      {:error, _gone} -> attach_later(attachment)
+      {:error, reason} -> attach_later(attachment, reason, tries)
     end
   end
 
   # Who takes subscriptions in is being started again.
-  defp attach_later(attachment) do
+  defp attach_later(%{id: id}, reason, 0),
+    do: raise("the handler #{inspect(id)} cannot be started: #{Exception.format_exit(reason)}")
+
+  defp attach_later(attachment, _reason, tries) do
     Process.sleep(@again)
-    attach(attachment)
+    attach(attachment, tries - 1)
   end
 
   # Whoever has it in hand is ended in the middle of that, as it may take for ever.
