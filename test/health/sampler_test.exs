@@ -58,6 +58,20 @@ defmodule Kantoku.Health.SamplerTest do
     end
   end
 
+  test "who hangs is found while all processes are looked at, and code is loaded", %{sampler: sampler} do
+    target = start_supervised!({Target, nil})
+    until_waiting(target)
+    GenServer.cast(target, :hang)
+
+    assert eventually(fn ->
+             for _ <- 1..5, do: Enum.each(Process.list(), &Process.info(&1, [:memory, :current_function]))
+             Code.eval_string("defmodule Kantoku.Health.SamplerLoaded, do: nil")
+             :code.delete(Kantoku.Health.SamplerLoaded)
+             :code.purge(Kantoku.Health.SamplerLoaded)
+             match?([{1, ^target, :failure, _}], look(sampler, [{1, target, @limit}]))
+           end)
+  end
+
   defp until_waiting(target), do: assert(eventually(fn -> Process.info(target, :status) == {:status, :waiting} end))
 
   defp look(sampler, agents) do

@@ -9,7 +9,7 @@ defmodule Kantoku.Chaos do
   use GenServer
 
   import Kantoku.InstanceCase, only: [tables: 1, processes: 1]
-  import Kantoku.TestOwner, only: [eventually: 2]
+  import Kantoku.TestOwner, only: [eventually: 1, eventually: 2]
 
   alias Kantoku.Domain.Resting
 
