@@ -114,7 +114,7 @@ each_engine Kantoku.ResourcesTest do
     assert eventually(fn -> match?({:ok, %{reductions: n}} when n != nil, Resources.of(instance, "a")) end)
 
     assert {:ok, %{memory: memory, process: process, references: references, mailbox: 0, io: io}} =
-             Resources.of(instance, "a")
+             Resources.of(instance, "a", 30_000)
 
     assert process > 0 and memory > 0 and references >= 3
     assert io == %{ports: 0, input: 0, output: 0}
@@ -145,7 +145,7 @@ each_engine Kantoku.ResourcesTest do
 
     io = %{ports: 1, input: 5, output: 5}
     assert eventually(fn -> match?({%{"own" => ^io, "linked" => ^io}, %{output: bytes}} when bytes >= 5, found.()) end)
-    assert {:ok, %{io: %{ports: 1, input: 5}}} = Resources.of(instance, "linked")
+    assert {:ok, %{io: %{ports: 1, input: 5}}} = Resources.of(instance, "linked", 30_000)
   end
 
   test "it may be off, or health may be, and nothing is kept" do
@@ -155,7 +155,7 @@ each_engine Kantoku.ResourcesTest do
       assert Exception.message(error) =~ "are not looked at"
       assert {:error, %{reason: :not_found}} = Resources.families(instance)
       worker!(instance, "a")
-      assert {:ok, %{memory: _, reductions: nil}} = Resources.of(instance, "a")
+      assert {:ok, %{memory: _, reductions: nil}} = Resources.of(instance, "a", 30_000)
     end
 
     assert {:error, %{reason: :not_running}} = Resources.sums(:nobody_runs_this)

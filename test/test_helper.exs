@@ -8,5 +8,6 @@ without_telemetry = if Code.ensure_loaded?(:telemetry), do: [], else: [:telemetr
 ExUnit.start(
   capture_log: true,
   assert_receive_timeout: 30_000,
+  timeout: 300_000,
   exclude: [:property, :chaos, :cluster, :soak, :alertmanager, :promtool] ++ without_jido ++ without_telemetry
 )
