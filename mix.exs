@@ -133,6 +133,7 @@ defmodule Kantoku.MixProject do
         "Metrics, events and errors": [
           Kantoku.Metrics,
           Kantoku.Exporters,
+          Kantoku.Api,
           Kantoku.Resources,
           Kantoku.Telemetry,
           Kantoku.Error

@@ -3,6 +3,7 @@ defmodule Kantoku.Application do
   @moduledoc false
   use Application
 
+  alias Kantoku.Api.Recent
   alias Kantoku.Exporters.Members
   alias Kantoku.Migration.{Crowd, Journal, Roster, Settings}
   alias Kantoku.Trace.Cuts
@@ -12,7 +13,7 @@ defmodule Kantoku.Application do
   @impl true
   def start(_type, _args) do
     Kantoku.Instances.new_table()
-    for table <- [Settings, Journal, Crowd, Roster, Cuts, Members], do: table.new_table()
+    for table <- [Settings, Journal, Crowd, Roster, Cuts, Members, Recent], do: table.new_table()
 
     children = [
       Kantoku.Native.FaultLog,

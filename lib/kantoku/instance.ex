@@ -49,6 +49,7 @@ defmodule Kantoku.Instance do
     Remains.await(Instances.core(config.name), @patience)
     rows = Rows.new_table()
     book = Book.new_table()
+    Book.put_started_at(book)
     store = open(config)
     Book.put_agent_options(book, Options.new!([store: store] ++ config.agents))
     Migration.Settings.open(config.name, config.migration, store)

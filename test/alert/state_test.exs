@@ -1,7 +1,8 @@
 defmodule Kantoku.Alert.StateTest do
   use ExUnit.Case, async: true
 
-  alias Kantoku.Alert.{Condition, Defaults, JSON, Rule, State}
+  alias Kantoku.Alert.{Condition, Defaults, Rule, State}
+  alias Kantoku.JSON
 
   defp rule(opts \\ []), do: Rule.new!([name: :r, condition: :burn_rates] ++ opts)
   defp look(alert, found, rule, time), do: State.step(alert, found, rule, %{time: time, at: 1_000_000 + time})

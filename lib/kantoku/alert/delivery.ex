@@ -3,7 +3,8 @@ defmodule Kantoku.Alert.Delivery do
   @moduledoc false
 
   alias Kantoku.Alert
-  alias Kantoku.Alert.{HTTP, JSON, Sink}
+  alias Kantoku.Alert.{HTTP, Sink}
+  alias Kantoku.JSON
 
   require Logger
 

@@ -24,6 +24,14 @@ defmodule Kantoku.Domain.Book do
   @spec new_table() :: :ets.tid()
   def new_table, do: :ets.new(__MODULE__, [:public, read_concurrency: true])
 
+  @doc "Says that the instance begins to start now."
+  @spec put_started_at(:ets.tid()) :: true
+  def put_started_at(book), do: :ets.insert(book, {:started_at, System.system_time(:millisecond)})
+
+  @doc "Ms of system time when the instance began to start."
+  @spec started_at(:ets.tid()) :: integer
+  def started_at(book), do: :ets.lookup_element(book, :started_at, 2)
+
   @doc "A newer epoch below that of the level above."
   @spec next_epoch(epoch | []) :: epoch
   def next_epoch(above), do: above ++ [:erlang.unique_integer([:monotonic])]

@@ -138,19 +138,30 @@ defmodule Kantoku.Domain.Rows do
     rows |> :ets.select(spec) |> Enum.frequencies()
   end
 
+  @doc "How many rows there are of a phase, by domain."
+  @spec by_domain(:ets.tid(), phase) :: %{Kantoku.Domain.name() => pos_integer}
+  def by_domain(rows, phase) do
+    spec = [{pattern(:_, [{phase_at(), phase}, {domain_at(), :"$1"}]), [], [:"$1"]}]
+    count = fn domains, counts -> Enum.reduce(domains, counts, &Map.update(&2, &1, 1, fn count -> count + 1 end)) end
+    fold_slices(rows, spec, 500, %{}, count)
+  end
+
   @doc "Folds over all rows in slices, so that no slice holds a scheduler for long. Rows may come and go meanwhile."
   @spec fold(:ets.tid(), pos_integer, acc, (row, acc -> acc)) :: acc when acc: term
-  def fold(rows, slice, acc, fun) do
+  def fold(rows, slice, acc, fun),
+    do: fold_slices(rows, [{pattern(:_, []), [], [:"$_"]}], slice, acc, &Enum.reduce(&1, &2, fun))
+
+  @doc "As `fold/4`, over what a match specification makes of the rows, a list of up to `slice` at a time."
+  @spec fold_slices(:ets.tid(), :ets.match_spec(), pos_integer, acc, (list, acc -> acc)) :: acc when acc: term
+  def fold_slices(rows, spec, slice, acc, fun) do
     :ets.safe_fixtable(rows, true)
-    slices(:ets.match_object(rows, pattern(:_, []), slice), acc, fun)
+    slices(:ets.select(rows, spec, slice), acc, fun)
   after
     :ets.safe_fixtable(rows, false)
   end
 
   defp slices(:"$end_of_table", acc, _fun), do: acc
-
-  defp slices({found, continuation}, acc, fun),
-    do: slices(:ets.match_object(continuation), Enum.reduce(found, acc, fun), fun)
+  defp slices({found, continuation}, acc, fun), do: slices(:ets.select(continuation), fun.(found, acc), fun)
 
   # A compare and swap: `seen` and `fields` are {position, value}.
   defp replace(rows, id, seen, fields) do

@@ -1,11 +1,12 @@
-defmodule Kantoku.Alert.JSON do
-  # Writes JSON (RFC 8259): maps, lists, strings, numbers, `true`, `false` and `nil`. Reads none.
+defmodule Kantoku.JSON do
+  # Writes JSON (RFC 8259): maps, lists, strings, numbers, `true`, `false` and `nil`; atoms as strings. Reads none.
   @moduledoc false
 
   @spec encode(term) :: iodata
   def encode(nil), do: "null"
   def encode(value) when is_boolean(value) or is_integer(value), do: to_string(value)
   def encode(value) when is_float(value), do: :erlang.float_to_binary(value, [:short])
+  def encode(value) when is_atom(value), do: value |> Atom.to_string() |> encode()
   def encode(value) when is_binary(value), do: [?", escape(value), ?"]
   def encode(values) when is_list(values), do: [?[, values |> Enum.map(&encode/1) |> Enum.intersperse(?,), ?]]
 
