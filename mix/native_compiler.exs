@@ -11,7 +11,8 @@ defmodule Mix.Tasks.Compile.KantokuNative do
   use Mix.Task.Compiler
 
   @root Path.expand("..", __DIR__)
-  @sources ~w(Cargo.toml Cargo.lock .cargo/config.toml native/*/Cargo.toml native/nif/build.rs native/*/src/**/*.rs)
+  @sources ~w(Cargo.toml Cargo.lock .cargo/config.toml native/*/Cargo.toml native/*/build.rs native/*/src/**/*.rs
+              native/exporters/assets/**/*)
 
   @impl true
   def run(args) do

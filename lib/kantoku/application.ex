@@ -22,6 +22,7 @@ defmodule Kantoku.Application do
       Kantoku.Engine.Elixir.Supervisor,
       Kantoku.Instances,
       Kantoku.Exporters.Keeper,
+      Kantoku.Api.Server,
       Kantoku.Fuse.Events,
       Kantoku.Fuse.Server,
       Kantoku.Migration.Tree

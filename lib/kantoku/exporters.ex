@@ -25,7 +25,11 @@ defmodule Kantoku.Exporters do
   | `/readyz` | 200 while all instances with these options have started and none drains, else 503 |
   | `/startupz` | 200 since they have started, else 503 |
 
-  The last three need no token and say no more than that. All others need `authorization: Bearer` and the token; it is taken from nowhere else.
+  | `/api/v1/...` | what is known of all instances, as JSON: `Kantoku.Api`. 503 where the VM does not answer within two seconds, or 64 questions wait |
+  | `/`, `/assets/...` | the dashboard |
+
+  The probes need no token and say no more than that; nor does the page, which knows nothing by itself. All others need `authorization: Bearer` and
+  the token; it is taken from nowhere else. Only the API asks the VM: all else is answered while every scheduler is busy.
 
   #{Kantoku.Exporters.Config.docs(:http)}
 

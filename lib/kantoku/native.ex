@@ -336,6 +336,10 @@ defmodule Kantoku.Native do
   @doc false
   def exporters_beat(_ready, _started), do: without_library()
   @doc false
+  def exporters_answer(_id, _status, _kind, _body), do: without_library()
+  @doc false
+  def exporters_attach, do: without_library()
+  @doc false
   def exporters_listen(_address, _token, _hosts, _limits), do: without_library()
   @doc false
   def exporters_hang_up(_bound), do: without_library()

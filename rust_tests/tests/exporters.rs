@@ -53,7 +53,11 @@ fn service(source: Arc<dyn Source>) -> (Service, Notes) {
     let notes = Notes::default();
     let heard = notes.clone();
     let voice = Arc::new(move |note| heard.lock().unwrap().push(note));
-    (Service::new(source, voice, Duration::from_secs(30)), notes)
+    let nobody = Arc::new(|_| false);
+    (
+        Service::new(source, voice, nobody, Duration::from_secs(30)),
+        notes,
+    )
 }
 
 fn plan(interval: u64, target: Target) -> Plan {

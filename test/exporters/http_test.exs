@@ -99,7 +99,8 @@ defmodule Kantoku.Exporters.HTTPTest do
     end
 
     test "is asked for before it is told which paths there are", %{port: port} do
-      for path <- ~w(/nothing / /api /metrics/), do: assert({401, _, ""} = RawHTTP.get(port, path, token: false))
+      for path <- ~w(/nothing //assets/ /api /metrics/),
+          do: assert({401, _, ""} = RawHTTP.get(port, path, token: false))
     end
 
     test "stands nowhere to be seen" do

@@ -16,6 +16,8 @@ defmodule Kantoku.Exporters.OtherVMTest do
     eventually(fn -> match?({503, _, _}, RawHTTP.get(port, "/livez", token: false)) end)
     assert {200, _, page} = RawHTTP.get(port, "/metrics")
     assert page =~ "kantoku_native_bytes"
+    assert {200, _, _} = RawHTTP.get(port, "/", token: false)
+    assert {503, _, _} = RawHTTP.get(port, "/api/v1/instances")
     assert {200, _, _} = RawHTTP.get(port, "/startupz", token: false)
     # And lives on.
     eventually(fn -> match?({200, _, _}, RawHTTP.get(port, "/livez", token: false)) end, 1_500)

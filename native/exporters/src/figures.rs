@@ -10,6 +10,7 @@ use kantoku_core::metrics::{Family, Kind, Series, Source, Value};
 use tokio::task::JoinError;
 
 use crate::pulse::Pulse;
+use crate::questions::{Ask, Questions};
 
 /// Something that somebody should know of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub struct Figures {
     voice: Voice,
     pub pulse: Pulse,
     pub http: Http,
+    pub questions: Questions,
     accounts: Mutex<Vec<Arc<Account>>>,
 }
 
@@ -45,12 +47,13 @@ impl std::fmt::Debug for Figures {
 }
 
 impl Figures {
-    pub fn new(source: Arc<dyn Source>, voice: Voice, pulse: Pulse) -> Self {
+    pub fn new(source: Arc<dyn Source>, voice: Voice, ask: Ask, pulse: Pulse) -> Self {
         Self {
             source,
             voice,
             pulse,
             http: Http::default(),
+            questions: Questions::new(ask),
             accounts: Mutex::default(),
         }
     }

@@ -9,4 +9,5 @@ pub mod figures;
 pub mod http;
 pub mod pulse;
 pub mod push;
+pub mod questions;
 pub mod service;

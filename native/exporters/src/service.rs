@@ -18,7 +18,8 @@ use tokio::time::timeout;
 use crate::figures::{Account, Figures, Voice};
 use crate::http;
 use crate::pulse::{Beat, Pulse};
-use crate::push::{Ask, Failure, Plan, Push};
+use crate::push::{self, Failure, Plan, Push};
+use crate::questions::{Answer, Ask};
 
 /// Why something could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +76,7 @@ struct Listener {
 struct Pushing {
     id: u64,
     account: Arc<Account>,
-    ask: mpsc::Sender<Ask>,
+    ask: mpsc::Sender<push::Ask>,
     task: JoinHandle<()>,
 }
 
@@ -100,11 +101,21 @@ pub struct ExporterStatus {
 
 impl Service {
     /// A service with nothing in it. A VM that says nothing for `patience` is taken for dead.
-    pub fn new(source: Arc<dyn Source>, voice: Voice, patience: Duration) -> Self {
+    pub fn new(source: Arc<dyn Source>, voice: Voice, ask: Ask, patience: Duration) -> Self {
         Self {
-            figures: Arc::new(Figures::new(source, voice, Pulse::new(patience))),
+            figures: Arc::new(Figures::new(source, voice, ask, Pulse::new(patience))),
             running: Mutex::default(),
         }
+    }
+
+    /// The VM's answer to a question.
+    pub fn answer(&self, id: u64, answer: Answer) {
+        self.figures.questions.answer(id, answer);
+    }
+
+    /// Who answers was started anew, and knows of no question.
+    pub fn attach(&self) {
+        self.figures.questions.forget();
     }
 
     pub fn beat(&self, beat: Beat) {
@@ -274,12 +285,12 @@ impl Listener {
 impl Pushing {
     fn now(&self) -> Option<oneshot::Receiver<()>> {
         let (done, wait) = oneshot::channel();
-        self.ask.try_send(Ask::Now(done)).ok().map(|()| wait)
+        self.ask.try_send(push::Ask::Now(done)).ok().map(|()| wait)
     }
 
     // One that is asked by too many is ended by its abort.
     fn end(&self) {
-        let _ = self.ask.try_send(Ask::End);
+        let _ = self.ask.try_send(push::Ask::End);
     }
 
     fn status(&self) -> ExporterStatus {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use kantoku_exporters::http::{Limits, Options, Token, TokenError};
 use kantoku_exporters::pulse::Beat;
 use kantoku_exporters::push::{Dialect, Plan, StatsDOptions, Target, otlp};
+use kantoku_exporters::questions;
 use kantoku_exporters::service::{ExporterStatus, Status};
-use rustler::{Decoder, Encoder, Env, Term};
+use rustler::{Binary, Decoder, Encoder, Env, Term};
 
 use crate::atoms;
 use crate::beam::{Pid, atom};
@@ -65,6 +66,29 @@ pub fn beat<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     };
     if let Some(exports) = exporting::running() {
         exports.beat(beat);
+    }
+    ok(env)
+}
+
+/// `exporters_answer(id, status, kind, body)`
+pub fn answer<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let id: u64 = decoded(args[0])?;
+    let body: Binary<'_> = decoded(args[3])?;
+    let answer = questions::Answer {
+        status: decoded(args[1])?,
+        kind: decoded(args[2])?,
+        body: body.to_vec(),
+    };
+    if let Some(exports) = exporting::running() {
+        exports.answer(id, answer);
+    }
+    ok(env)
+}
+
+/// `exporters_attach()`: for who answers, when it begins to.
+pub fn attach<'a>(env: Env<'a>, _args: &[Term<'a>]) -> Answer<'a> {
+    if let Some(exports) = exporting::running() {
+        exports.attach();
     }
     ok(env)
 }

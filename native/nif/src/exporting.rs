@@ -15,9 +15,10 @@ use kantoku_exporters::figures::{Note, Voice};
 use kantoku_exporters::http;
 use kantoku_exporters::pulse::Beat;
 use kantoku_exporters::push::Plan;
+use kantoku_exporters::questions::{Answer, Ask, Question};
 use kantoku_exporters::service::{Service, StartError, Status};
 use rustler::sys::ErlNifEnv;
-use rustler::{Encoder, Env, Term};
+use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
 use crate::beam::{self, Message, Pid};
@@ -47,6 +48,8 @@ pub trait Exports: fmt::Debug + Send + Sync {
     fn flush(&self, bound: Duration);
     fn stop(&self, bound: Duration);
     fn status(&self) -> Status;
+    fn answer(&self, id: u64, answer: Answer);
+    fn attach(&self);
 }
 
 #[derive(Debug)]
@@ -96,6 +99,14 @@ impl Exports for Guarded {
     fn status(&self) -> Status {
         guarded(|| self.0.status()).unwrap_or_default()
     }
+
+    fn answer(&self, id: u64, answer: Answer) {
+        guarded(|| self.0.answer(id, answer));
+    }
+
+    fn attach(&self) {
+        guarded(|| self.0.attach());
+    }
 }
 
 /// Starts them for a process, after those that may still be there for a predecessor of it have stopped.
@@ -111,7 +122,12 @@ pub fn start(env: *mut ErlNifEnv, owner: Pid, patience: Duration) -> bool {
     let Some(monitor) = owner::watch(env, watching) else {
         return false;
     };
-    let exports = Arc::new(Guarded(Service::new(Arc::new(Everything), voice(), patience)));
+    let exports = Arc::new(Guarded(Service::new(
+        Arc::new(Everything),
+        voice(),
+        ask(),
+        patience,
+    )));
     let exporting = Exporting {
         id,
         exports,
@@ -153,8 +169,7 @@ pub fn owner_died(id: u64) {
 // To the process that keeps them, as `{:kantoku_exporters, what}`.
 fn voice() -> Voice {
     Arc::new(|note| {
-        let keeper = atoms::exporters_keeper();
-        let Some(pid) = beam::registered(std::ptr::null_mut(), beam::word(keeper.as_c_arg())) else {
+        let Some(pid) = registered(atoms::exporters_keeper()) else {
             return;
         };
         Message::build(|env| (atoms::kantoku_exporters(), said(env, &note)).encode(env)).send(pid);
@@ -170,4 +185,19 @@ fn said<'a>(env: Env<'a>, note: &Note) -> Term<'a> {
             dropped,
         } => (atoms::dropped(), exporter, why, dropped).encode(env),
     }
+}
+
+// To the process that answers, as `{:kantoku_api, id, path, query}`.
+fn ask() -> Ask {
+    Arc::new(|Question { id, path, query }| {
+        let Some(pid) = registered(atoms::api_server()) else {
+            return false;
+        };
+        Message::build(|env| (atoms::kantoku_api(), id, path, query).encode(env)).send(pid);
+        true
+    })
+}
+
+fn registered(name: Atom) -> Option<Pid> {
+    beam::registered(std::ptr::null_mut(), beam::word(name.as_c_arg()))
 }

@@ -150,6 +150,8 @@ functions! {
     hot "entry" / 2 => entries::entry;
     cold "find" / 2 => entries::find;
     cold "find_pids" / 2 => entries::find_pids;
+    cold "exporters_answer" / 4 => exporters::answer;
+    hot "exporters_attach" / 0 => exporters::attach;
     hot "exporters_beat" / 2 => exporters::beat;
     disk "exporters_end" / 2 => exporters::end;
     disk "exporters_flush" / 1 => exporters::flush;

@@ -49,12 +49,17 @@ defmodule Kantoku.Api.Route.Breakers do
       state: status.state,
       failures: status.failed,
       slow: status.slow,
+      failure_rate: share(status.failure_rate),
+      slow_rate: share(status.slow_call_rate),
       calls: status.calls,
       refused: status.refused,
       open_for: if(kind(status.state) == :open, do: Shown.seconds(status.since)),
       trips: Map.get(trips, name, 0)
     }
   end
+
+  defp share(nil), do: nil
+  defp share(percent), do: percent / 100
 
   defp trips(instance) do
     with {:ok, families} <- Metrics.snapshot(instance),

@@ -2,7 +2,8 @@
 //!
 //! D1. Only to names and addresses that are ours: a page of somewhere else whose name leads to us asks under its own (DNS rebinding).
 //! D2. Nothing but GET and HEAD, so nothing is changed.
-//! D3. Whatever says more than yes and no, unknown paths among it, wants the token, which comes in no other way than in its header.
+//! D3. Whatever says more of the VM than yes and no, unknown paths among it, wants the token, which comes in no other way than in its
+//!     header. The files of the page say nothing of it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,6 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use super::assets;
 use super::token::Token;
 
 /// What opens it.
@@ -51,7 +53,8 @@ impl Door {
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Err(Refusal::Method);
         }
-        let open = PROBES.contains(&request.uri.path()) || self.has_token(&request.headers);
+        let path = request.uri.path();
+        let open = PROBES.contains(&path) || assets::is_public(path) || self.has_token(&request.headers);
         open.then_some(()).ok_or(Refusal::Token)
     }
 

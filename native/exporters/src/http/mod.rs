@@ -5,6 +5,8 @@
 //!     `life`, however slowly the other side reads.
 //! L3. When its task is dropped, the port is free and each of its connections is closed.
 
+mod api;
+mod assets;
 mod door;
 mod pages;
 mod token;

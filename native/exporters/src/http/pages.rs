@@ -13,8 +13,8 @@ use axum::{Extension, Router};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::Local;
 use super::door::Door;
+use super::{Local, api, assets};
 use crate::exposition::{negotiate, render};
 use crate::figures::Figures;
 
@@ -25,6 +25,9 @@ pub fn router(figures: Arc<Figures>, door: Door) -> Router {
         .route("/livez", get(live))
         .route("/readyz", get(ready))
         .route("/startupz", get(started))
+        .route("/", get(assets::page))
+        .route("/assets/{*name}", get(assets::asset))
+        .route("/api/{*path}", get(api::ask))
         .with_state(figures)
         .layer(middleware::from_fn_with_state(Arc::new(door), admit))
         .layer(middleware::map_response(careful))
@@ -61,9 +64,11 @@ const CAREFUL: [(HeaderName, &str); 6] = [
 
 async fn careful(mut response: Response) -> Response {
     for (name, value) in CAREFUL {
+        // The page has a policy of its own.
         response
             .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
     response
 }

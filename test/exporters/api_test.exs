@@ -1,0 +1,93 @@
+defmodule Kantoku.Exporters.ApiTest do
+  # There is one listener for the VM.
+  use Kantoku.InstanceCase, async: false
+
+  alias Kantoku.{Api, JSONReader, OpenAPI, RawHTTP}
+  alias Kantoku.Api.Shown
+
+  setup context do
+    instance = start!(http: RawHTTP.options(context[:http] || []), health: [period: 50])
+    %{instance: instance, port: RawHTTP.port()}
+  end
+
+  describe "the API" do
+    test "answers as its description says, and keeps nothing", %{instance: instance, port: port} do
+      worker!(instance, "ada", tags: ["gpu"])
+      document = OpenAPI.document()
+
+      for path <- Api.paths() do
+        key = Shown.key("ada")
+
+        assert {200, headers, body} =
+                 RawHTTP.get(port, "#{path}?instance=#{instance}&key=#{key}&q=tag%3Agpu+-%22a%20b%22")
+
+        assert headers["content-type"] == "application/json" and headers["cache-control"] == "no-store"
+        assert OpenAPI.misfits(document, OpenAPI.schema(document, path, 200), JSONReader.read!(body)) == []
+      end
+    end
+
+    test "wants the token before all else", %{port: port} do
+      for path <- ["/api/v1/instances", "/api/v1/nothing", "/api"],
+          do: assert({401, %{"www-authenticate" => "Bearer"}, ""} = RawHTTP.get(port, path, token: false))
+    end
+
+    test "names what was wrong", %{port: port} do
+      for {path, status} <- [
+            {"/api/v1/nothing", 404},
+            {"/api/v1/agents/", 404},
+            {"/api/v1//agents", 404},
+            {"/api/v1/agents?limit=many", 400},
+            {"/api/v1/agents?q=%ff", 400},
+            {"/api/v1/agents?instance=nobody", 404}
+          ] do
+        assert {^status, %{"content-type" => "application/json"}, body} = RawHTTP.get(port, path)
+        assert %{"error" => %{"reason" => _, "message" => _}} = JSONReader.read!(body)
+      end
+    end
+
+    test "is answered again when who answers was killed", %{port: port} do
+      kill(Process.whereis(Api.Server))
+      eventually(fn -> match?({200, _, _}, RawHTTP.get(port, "/api/v1/instances")) end)
+    end
+
+    test "is refused in time while nobody answers, and what waits is bounded", %{port: port} do
+      :sys.suspend(Api.Server)
+      asked = for _ <- 1..60, do: Task.async(fn -> RawHTTP.get(port, "/api/v1/instances") end)
+      for {503, _, body} <- Task.await_many(asked, 30_000), do: assert(body =~ ~s("reason":"unavailable"))
+      asked = for _ <- 1..60, do: Task.async(fn -> RawHTTP.get(port, "/api/v1/instances") end)
+      for answer <- Task.await_many(asked, 30_000), do: assert({503, _, _} = answer)
+      {:message_queue_len, waiting} = Process.info(Process.whereis(Api.Server), :message_queue_len)
+      assert waiting <= 64 + 2
+      assert {200, _, _} = RawHTTP.get(port, "/livez")
+      :sys.resume(Api.Server)
+      eventually(fn -> match?({200, _, _}, RawHTTP.get(port, "/api/v1/instances")) end)
+    end
+  end
+
+  describe "the page" do
+    test "is there for everybody, and may do no more than it has to", %{port: port} do
+      assert {200, headers, page} = RawHTTP.get(port, "/", token: false)
+      assert headers["content-type"] == "text/html; charset=utf-8" and page =~ "<html"
+
+      assert headers["content-security-policy"] =~
+               "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'"
+
+      assert headers["x-content-type-options"] == "nosniff"
+      assert {421, _, _} = RawHTTP.get(port, "/", token: false, host: "evil.example")
+    end
+
+    test "has no files but its own", %{port: port} do
+      for name <- [
+            "nothing.js",
+            "../Cargo.toml",
+            "%2e%2e/Cargo.toml",
+            "..%2fCargo.toml",
+            "index.html",
+            "/etc/passwd",
+            "vendor/",
+            "%00"
+          ],
+          do: assert({name, elem(RawHTTP.get(port, "/assets/#{name}", token: false), 0)} in [{name, 400}, {name, 404}])
+    end
+  end
+end
