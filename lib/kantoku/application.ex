@@ -3,7 +3,7 @@ defmodule Kantoku.Application do
   @moduledoc false
   use Application
 
-  alias Kantoku.Api.Recent
+  alias Kantoku.Api.{Recent, Timeline}
   alias Kantoku.Exporters.Members
   alias Kantoku.Migration.{Crowd, Journal, Roster, Settings}
   alias Kantoku.Trace.Cuts
@@ -13,7 +13,7 @@ defmodule Kantoku.Application do
   @impl true
   def start(_type, _args) do
     Kantoku.Instances.new_table()
-    for table <- [Settings, Journal, Crowd, Roster, Cuts, Members, Recent], do: table.new_table()
+    for table <- [Settings, Journal, Crowd, Roster, Cuts, Members, Recent, Timeline], do: table.new_table()
 
     children = [
       Kantoku.Native.FaultLog,
@@ -22,7 +22,7 @@ defmodule Kantoku.Application do
       Kantoku.Engine.Elixir.Supervisor,
       Kantoku.Instances,
       Kantoku.Exporters.Keeper,
-      Kantoku.Api.Server,
+      Kantoku.Api.Supervisor,
       Kantoku.Fuse.Events,
       Kantoku.Fuse.Server,
       Kantoku.Migration.Tree

@@ -26,6 +26,8 @@ defmodule Kantoku.Exporters do
   | `/startupz` | 200 since they have started, else 503 |
 
   | `/api/v1/...` | what is known of all instances, as JSON: `Kantoku.Api`. 503 where the VM does not answer within two seconds, or 64 questions wait |
+  | `/api/v1/history` | what figures were, for a week: in points 10 s apart for an hour, 60 s for a day, 600 s for a week |
+  | `/events` | events as they come (`text/event-stream`), for up to 32 readers |
   | `/`, `/assets/...` | the dashboard |
 
   The probes need no token and say no more than that; nor does the page, which knows nothing by itself. All others need `authorization: Bearer` and

@@ -340,6 +340,14 @@ defmodule Kantoku.Native do
   @doc false
   def exporters_attach, do: without_library()
   @doc false
+  def exporters_event(_instance, _name, _data), do: without_library()
+  @doc false
+  def exporters_events_dropped(_count), do: without_library()
+  @doc false
+  def exporters_readers, do: without_library()
+  @doc false
+  def exporters_note(_instance, _name, _value), do: without_library()
+  @doc false
   def exporters_listen(_address, _token, _hosts, _limits), do: without_library()
   @doc false
   def exporters_hang_up(_bound), do: without_library()

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kantoku_core::metrics::{Family, Source};
-use kantoku_exporters::figures::Note;
+use kantoku_exporters::figures::{Note, Vm};
 use kantoku_exporters::push::otlp::{Options, Secret};
 use kantoku_exporters::push::{DATAGRAM, Dialect, Plan, StatsDOptions, Target};
 use kantoku_exporters::service::{Service, StartError};

@@ -64,6 +64,51 @@ defmodule Kantoku.Exporters.ApiTest do
     end
   end
 
+  describe "history" do
+    test "tells what is found, as its description says, without the VM", %{instance: instance, port: port} do
+      {:ok, _} = Kantoku.Pool.start(instance, name: :writers, worker: {TestWorker, []}, target: 2)
+      :sys.suspend(Api.Server)
+      asked = "/api/v1/history?instance=#{instance}&series=size%2Cagents,memory&range=60"
+
+      [%{"name" => "agents"}, %{"name" => "memory"}] =
+        eventually(fn ->
+          history(port, "/api/v1/history", asked)["series"] |> Enum.reject(&(&1["name"] == "size")) |> two()
+        end)
+
+      assert %{"step" => 10, "from" => from, "series" => series} = history(port, "/api/v1/history", asked)
+      for %{"points" => points} <- series, do: assert(length(points) == 6)
+      assert_in_delta from, System.os_time(:second) - 60, 30
+
+      assert "memory" in history(port, "/api/v1/history/series", "/api/v1/history/series?instance=#{instance}")[
+               "series"
+             ]
+
+      :sys.resume(Api.Server)
+    end
+
+    defp two([_, _] = both), do: both
+    defp two(_fewer), do: nil
+
+    defp history(port, path, asked) do
+      assert {200, %{"content-type" => "application/json"}, body} = RawHTTP.get(port, asked)
+      body = JSONReader.read!(body)
+      document = OpenAPI.document()
+      assert OpenAPI.misfits(document, OpenAPI.schema(document, path, 200), body) == []
+      body
+    end
+
+    test "says what is wrong with a question", %{port: port} do
+      for query <- ["", "?series=", "?series=p99&range=0", "?series=p99&range=604801", "?series=p99&range=week"] do
+        assert {400, _, body} = RawHTTP.get(port, "/api/v1/history" <> query)
+        assert %{"error" => %{"reason" => "bad_request"}} = JSONReader.read!(body)
+      end
+
+      assert {200, _, body} = RawHTTP.get(port, "/api/v1/history?series=nobody,%22&instance=nobody")
+      assert %{"series" => []} = JSONReader.read!(body)
+      assert {401, _, _} = RawHTTP.get(port, "/api/v1/history?series=p99", token: false)
+    end
+  end
+
   describe "the page" do
     test "is there for everybody, and may do no more than it has to", %{port: port} do
       assert {200, headers, page} = RawHTTP.get(port, "/", token: false)

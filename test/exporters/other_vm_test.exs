@@ -18,6 +18,8 @@ defmodule Kantoku.Exporters.OtherVMTest do
     assert page =~ "kantoku_native_bytes"
     assert {200, _, _} = RawHTTP.get(port, "/", token: false)
     assert {503, _, _} = RawHTTP.get(port, "/api/v1/instances")
+    assert {200, _, history} = RawHTTP.get(port, "/api/v1/history?series=agents&instance=exported")
+    assert history =~ ~s("name":"agents")
     assert {200, _, _} = RawHTTP.get(port, "/startupz", token: false)
     # And lives on.
     eventually(fn -> match?({200, _, _}, RawHTTP.get(port, "/livez", token: false)) end, 1_500)
@@ -54,7 +56,9 @@ defmodule Kantoku.Exporters.OtherVMTest do
     vm = OtherVM.start()
     port = exported(vm)
     open = RawHTTP.connect(port)
+    stream = stream(port)
     :ok = OtherVM.run(vm, {Application, :stop, [:kantoku]})
+    assert RawHTTP.read(stream, 5_000) != :timeout
     assert RawHTTP.threads(os_pid(vm)) == []
     assert {:error, :econnrefused} = :gen_tcp.connect({127, 0, 0, 1}, port, [])
     assert RawHTTP.read(open, 5_000) == ""
@@ -94,11 +98,13 @@ defmodule Kantoku.Exporters.OtherVMTest do
       port = exported(vm)
       sockets = for _ <- 1..5, do: RawHTTP.connect(port)
       for socket <- tl(sockets), do: :ok = :gen_tcp.send(socket, "GET /metrics HTTP/1.1\r\nhost: localhost\r\n")
+      streams = for _ <- 1..3, do: stream(port)
       pid = os_pid(vm)
       Process.unlink(vm)
       finish(vm, pid, ending)
       eventually(fn -> not File.exists?("/proc/#{pid}") end, 2_000)
       for socket <- sockets, do: assert(RawHTTP.read(socket, 5_000) == "")
+      for socket <- streams, do: assert(RawHTTP.read(socket, 5_000) != :timeout)
       assert {:ok, listener} = :gen_tcp.listen(port, ip: {127, 0, 0, 1}, reuseaddr: true)
       :gen_tcp.close(listener)
     end
@@ -132,6 +138,15 @@ defmodule Kantoku.Exporters.OtherVMTest do
   defp exported(vm, options \\ []) do
     start(vm, options)
     OtherVM.run(vm, {RawHTTP, :port, []})
+  end
+
+  # A stream of events that is open.
+  defp stream(port) do
+    socket = RawHTTP.connect(port)
+    request = "GET /events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer #{RawHTTP.token()}\r\n\r\n"
+    :ok = :gen_tcp.send(socket, request)
+    assert {:ok, "HTTP/1.1 200 OK" <> _} = :gen_tcp.recv(socket, 0, 10_000)
+    socket
   end
 
   defp os_pid(vm), do: OtherVM.run(vm, {System, :pid, []})

@@ -11,7 +11,7 @@ defmodule Kantoku.Exporters.Keeper do
 
   alias Kantoku.Domain.Gauges
   alias Kantoku.Exporters.{Config, Members, Native}
-  alias Kantoku.{Error, Instances, Telemetry}
+  alias Kantoku.{Api, Error, Instances, Telemetry}
 
   @beat 1_000
   @again 5_000
@@ -138,6 +138,7 @@ defmodule Kantoku.Exporters.Keeper do
 
   defp hang_up(state) do
     Native.hang_up()
+    Api.Supervisor.look()
     tell(state, [:exporter, :stopped], %{}, %{exporter: :http})
     %{state | http: nil}
   end
@@ -188,8 +189,12 @@ defmodule Kantoku.Exporters.Keeper do
 
   defp start({:http, http}, state) do
     case Native.listen(http) do
-      {:ok, address} -> started(%{state | http: {http, address}}, :http, :http, address)
-      {:error, error} -> fail(state, :http, error)
+      {:ok, address} ->
+        Api.Supervisor.look()
+        started(%{state | http: {http, address}}, :http, :http, address)
+
+      {:error, error} ->
+        fail(state, :http, error)
     end
   end
 

@@ -35,6 +35,12 @@ defmodule Kantoku.Exporters.Members do
     true
   end
 
+  @doc "Whether anybody wants to be served over HTTP."
+  @spec http?() :: boolean
+  def http?,
+    do:
+      Enum.any?(all(), fn {_instance, pid, _number, config, _started?} -> config.http != nil and Process.alive?(pid) end)
+
   @doc "All, who came first first."
   @spec all() :: [member]
   def all, do: @table |> :ets.tab2list() |> Enum.sort_by(&elem(&1, 2))

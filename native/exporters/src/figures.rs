@@ -9,6 +9,8 @@ use axum::http::StatusCode;
 use kantoku_core::metrics::{Family, Kind, Series, Source, Value};
 use tokio::task::JoinError;
 
+use crate::events::{Heed, Hub};
+use crate::history::History;
 use crate::pulse::Pulse;
 use crate::questions::{Ask, Questions};
 
@@ -28,6 +30,22 @@ pub enum Note {
 /// Who is told.
 pub type Voice = Arc<dyn Fn(Note) + Send + Sync>;
 
+/// What a VM lends to those that export for it.
+pub struct Vm {
+    pub source: Arc<dyn Source>,
+    pub voice: Voice,
+    pub ask: Ask,
+    pub heed: Heed,
+    /// It outlives them.
+    pub history: Arc<History>,
+}
+
+impl std::fmt::Debug for Vm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vm").finish_non_exhaustive()
+    }
+}
+
 /// What all exporters share.
 pub struct Figures {
     source: Arc<dyn Source>,
@@ -35,6 +53,8 @@ pub struct Figures {
     pub pulse: Pulse,
     pub http: Http,
     pub questions: Questions,
+    pub events: Arc<Hub>,
+    pub history: Arc<History>,
     accounts: Mutex<Vec<Arc<Account>>>,
 }
 
@@ -47,13 +67,15 @@ impl std::fmt::Debug for Figures {
 }
 
 impl Figures {
-    pub fn new(source: Arc<dyn Source>, voice: Voice, ask: Ask, pulse: Pulse) -> Self {
+    pub fn new(vm: Vm, pulse: Pulse) -> Self {
         Self {
-            source,
-            voice,
+            source: vm.source,
+            voice: vm.voice,
             pulse,
             http: Http::default(),
-            questions: Questions::new(ask),
+            questions: Questions::new(vm.ask),
+            events: Arc::new(Hub::new(vm.heed)),
+            history: vm.history,
             accounts: Mutex::default(),
         }
     }
@@ -133,6 +155,18 @@ impl Figures {
             self.http.requests(),
             self.http.refusals(),
             self.http.connections(),
+            gauge(
+                "kantoku_exporter_event_readers",
+                "Who reads events as a stream.",
+                None,
+                self.events.readers(),
+            ),
+            gauge(
+                "kantoku_exporter_history_bytes",
+                "Memory of what figures were.",
+                Some("bytes"),
+                self.history.bytes(),
+            ),
         ]
     }
 }
@@ -144,6 +178,16 @@ fn counter(name: &str, help: &str, series: Vec<Series>) -> Family {
         unit: None,
         kind: Kind::Counter,
         series,
+    }
+}
+
+fn gauge(name: &str, help: &str, unit: Option<&'static str>, value: usize) -> Family {
+    Family {
+        name: name.to_owned(),
+        help: help.to_owned(),
+        unit,
+        kind: Kind::Gauge,
+        series: vec![labelled(&[], Value::Gauge(value as f64))],
     }
 }
 
@@ -234,12 +278,7 @@ impl Http {
     }
 
     fn connections(&self) -> Family {
-        Family {
-            name: "kantoku_exporter_http_connections".to_owned(),
-            help: "Connections that are open.".to_owned(),
-            unit: None,
-            kind: Kind::Gauge,
-            series: vec![labelled(&[], Value::Gauge(self.opened() as f64))],
-        }
+        let name = "kantoku_exporter_http_connections";
+        gauge(name, "Connections that are open.", None, self.opened() as usize)
     }
 }

@@ -4,8 +4,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod events;
 pub mod exposition;
 pub mod figures;
+pub mod history;
 pub mod http;
 pub mod pulse;
 pub mod push;

@@ -9,17 +9,17 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use kantoku_core::metrics::Source;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::figures::{Account, Figures, Voice};
+use crate::events::Event;
+use crate::figures::{Account, Figures, Vm};
 use crate::http;
 use crate::pulse::{Beat, Pulse};
 use crate::push::{self, Failure, Plan, Push};
-use crate::questions::{Answer, Ask};
+use crate::questions::Answer;
 
 /// Why something could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -101,9 +101,9 @@ pub struct ExporterStatus {
 
 impl Service {
     /// A service with nothing in it. A VM that says nothing for `patience` is taken for dead.
-    pub fn new(source: Arc<dyn Source>, voice: Voice, ask: Ask, patience: Duration) -> Self {
+    pub fn new(vm: Vm, patience: Duration) -> Self {
         Self {
-            figures: Arc::new(Figures::new(source, voice, ask, Pulse::new(patience))),
+            figures: Arc::new(Figures::new(vm, Pulse::new(patience))),
             running: Mutex::default(),
         }
     }
@@ -120,6 +120,20 @@ impl Service {
 
     pub fn beat(&self, beat: Beat) {
         self.figures.pulse.beat(beat);
+    }
+
+    /// Hands an event to who reads; whether anybody does.
+    pub fn publish(&self, event: Event) -> bool {
+        self.figures.events.publish(event)
+    }
+
+    /// Tells who reads that there was no room for so many.
+    pub fn publish_dropped(&self, count: u64) -> bool {
+        self.figures.events.publish_dropped(count)
+    }
+
+    pub fn readers(&self) -> usize {
+        self.figures.events.readers()
     }
 
     /// Starts the listener; the address that it got.

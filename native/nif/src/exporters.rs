@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use kantoku_exporters::events::Event;
+use kantoku_exporters::history;
 use kantoku_exporters::http::{Limits, Options, Token, TokenError};
 use kantoku_exporters::pulse::Beat;
 use kantoku_exporters::push::{Dialect, Plan, StatsDOptions, Target, otlp};
@@ -15,6 +17,7 @@ use crate::atoms;
 use crate::beam::{Pid, atom};
 use crate::exporting::{self, Failed};
 use crate::guard::{Answer, Refusal};
+use crate::state::state;
 
 // Nobody waits longer than this for the end of anything.
 const MOST_BOUND: u64 = 10_000;
@@ -90,6 +93,40 @@ pub fn attach<'a>(env: Env<'a>, _args: &[Term<'a>]) -> Answer<'a> {
     if let Some(exports) = exporting::running() {
         exports.attach();
     }
+    ok(env)
+}
+
+/// `exporters_event(instance, name, data)`: whether anybody reads.
+pub fn event<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let event = Event {
+        instance: decoded(args[0])?,
+        name: decoded(args[1])?,
+        data: decoded(args[2])?,
+    };
+    let read = exporting::running().is_some_and(|exports| exports.publish(event));
+    Ok(read.encode(env))
+}
+
+/// `exporters_events_dropped(count)`: whether anybody reads.
+pub fn events_dropped<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let count = decoded(args[0])?;
+    let read = exporting::running().is_some_and(|exports| exports.publish_dropped(count));
+    Ok(read.encode(env))
+}
+
+/// `exporters_readers()`: how many read events.
+pub fn readers<'a>(env: Env<'a>, _args: &[Term<'a>]) -> Answer<'a> {
+    let readers = exporting::running().map_or(0, |exports| exports.readers());
+    Ok(readers.encode(env))
+}
+
+/// `exporters_note(instance, name, value)`: for the history.
+pub fn note<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let (instance, name): (&str, &str) = (decoded(args[0])?, decoded(args[1])?);
+    let key = history::Key::of(instance, name, None);
+    state()
+        .history
+        .record(history::now(), [(key, decoded::<f64>(args[2])?)]);
     ok(env)
 }
 

@@ -11,7 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use kantoku_core::sync::atomic::Ordering;
-use kantoku_exporters::figures::{Note, Voice};
+use kantoku_exporters::events::{Event, Heed};
+use kantoku_exporters::figures::{Note, Vm, Voice};
 use kantoku_exporters::http;
 use kantoku_exporters::pulse::Beat;
 use kantoku_exporters::push::Plan;
@@ -50,6 +51,9 @@ pub trait Exports: fmt::Debug + Send + Sync {
     fn status(&self) -> Status;
     fn answer(&self, id: u64, answer: Answer);
     fn attach(&self);
+    fn publish(&self, event: Event) -> bool;
+    fn publish_dropped(&self, count: u64) -> bool;
+    fn readers(&self) -> usize;
 }
 
 #[derive(Debug)]
@@ -107,6 +111,18 @@ impl Exports for Guarded {
     fn attach(&self) {
         guarded(|| self.0.attach());
     }
+
+    fn publish(&self, event: Event) -> bool {
+        guarded(|| self.0.publish(event)).unwrap_or_default()
+    }
+
+    fn publish_dropped(&self, count: u64) -> bool {
+        guarded(|| self.0.publish_dropped(count)).unwrap_or_default()
+    }
+
+    fn readers(&self) -> usize {
+        guarded(|| self.0.readers()).unwrap_or_default()
+    }
 }
 
 /// Starts them for a process, after those that may still be there for a predecessor of it have stopped.
@@ -122,12 +138,7 @@ pub fn start(env: *mut ErlNifEnv, owner: Pid, patience: Duration) -> bool {
     let Some(monitor) = owner::watch(env, watching) else {
         return false;
     };
-    let exports = Arc::new(Guarded(Service::new(
-        Arc::new(Everything),
-        voice(),
-        ask(),
-        patience,
-    )));
+    let exports = Arc::new(Guarded(Service::new(vm(), patience)));
     let exporting = Exporting {
         id,
         exports,
@@ -185,6 +196,25 @@ fn said<'a>(env: Env<'a>, note: &Note) -> Term<'a> {
             dropped,
         } => (atoms::dropped(), exporter, why, dropped).encode(env),
     }
+}
+
+fn vm() -> Vm {
+    Vm {
+        source: Arc::new(Everything),
+        voice: voice(),
+        ask: ask(),
+        heed: heed(),
+        history: state().history.clone(),
+    }
+}
+
+// To the process that hands events in, as `{:kantoku_events, whether}`. Where there is none, its successor asks.
+fn heed() -> Heed {
+    Arc::new(|whether| {
+        if let Some(pid) = registered(atoms::api_feed()) {
+            Message::build(|env| (atoms::kantoku_events(), whether).encode(env)).send(pid);
+        }
+    })
 }
 
 // To the process that answers, as `{:kantoku_api, id, path, query}`.

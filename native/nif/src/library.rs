@@ -154,10 +154,14 @@ functions! {
     hot "exporters_attach" / 0 => exporters::attach;
     hot "exporters_beat" / 2 => exporters::beat;
     disk "exporters_end" / 2 => exporters::end;
+    cold "exporters_event" / 3 => exporters::event;
+    hot "exporters_events_dropped" / 1 => exporters::events_dropped;
     disk "exporters_flush" / 1 => exporters::flush;
     disk "exporters_hang_up" / 1 => exporters::hang_up;
     disk "exporters_listen" / 4 => exporters::listen;
+    cold "exporters_note" / 3 => exporters::note;
     disk "exporters_push" / 3 => exporters::push;
+    hot "exporters_readers" / 0 => exporters::readers;
     disk "exporters_start" / 1 => exporters::start;
     disk "exporters_status" / 0 => exporters::status;
     disk "exporters_stop" / 1 => exporters::stop;

@@ -7,7 +7,7 @@
 
 use std::os::raw::c_void;
 use std::ptr;
-use std::sync::{OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use crossbeam_channel::{Receiver, Sender};
 use kantoku_core::breaker::Clock;
@@ -17,6 +17,7 @@ use kantoku_core::registry::Registry;
 use kantoku_core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use kantoku_core::sync::{Mutex, RwLock};
 use kantoku_core::trace::Ring;
+use kantoku_exporters::history::History;
 use rustler::Term;
 use rustler::types::atom::Atom;
 
@@ -92,6 +93,8 @@ pub struct State {
     pub thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     pub files: Mutex<Vec<File>>,
     pub exporting: Mutex<Option<Exporting>>,
+    /// What figures were, for whoever exports them.
+    pub history: Arc<History>,
     pub cells: Cells,
     pub breakers: breakers::Cells,
     /// Of all instances, those that are gone as well until the next one comes.
@@ -133,6 +136,7 @@ impl State {
             thread: Mutex::new(None),
             files: Mutex::new(Vec::new()),
             exporting: Mutex::new(None),
+            history: Arc::default(),
             cells: Cells::default(),
             breakers: breakers::Cells::default(),
             metrics: Mutex::new(Vec::new()),

@@ -4,7 +4,7 @@ defmodule Kantoku.Api.Route.Agent do
   @behaviour Kantoku.Api.Route
   import Kantoku.Domain.Rows, only: [row: 1]
 
-  alias Kantoku.Api.{Described, Params, Shown}
+  alias Kantoku.Api.{Described, Params, Shown, Timeline}
   alias Kantoku.{Agents, Entry, Registry, Resources}
 
   # For what its process has to say itself, in ms.
@@ -26,7 +26,7 @@ defmodule Kantoku.Api.Route.Agent do
          agent: Map.merge(row(instance, row), entry(instance, id)),
          why: Enum.map(reasons, &reason/1),
          resources: resources(instance, id),
-         timeline: []
+         timeline: Timeline.of(Shown.text(instance), Shown.key(id) || "")
        }}
     end
   end

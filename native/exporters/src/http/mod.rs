@@ -2,13 +2,16 @@
 //!
 //! L1. There are never more connections than `connections`; one more is closed at once.
 //! L2. A connection says its request within `header_time` and `header_bytes`, has its answer within `request_time`, and ends within
-//!     `life`, however slowly the other side reads.
+//!     `life`, however slowly the other side reads; or, with a stream of events, when the other side has taken nothing for `life`.
 //! L3. When its task is dropped, the port is free and each of its connections is closed.
 
 mod api;
 mod assets;
 mod door;
+mod history;
 mod pages;
+mod query;
+mod stream;
 mod token;
 
 use std::convert::Infallible;
@@ -35,6 +38,7 @@ use tower_service::Service;
 
 use crate::figures::Figures;
 use door::Door;
+use stream::Pace;
 pub use token::{Token, TokenError};
 
 /// Where to listen, and to whom.
@@ -95,6 +99,7 @@ pub async fn serve(listener: TcpListener, options: Options, figures: Arc<Figures
     let room = Arc::new(Semaphore::new(options.limits.connections));
     let router = pages::router(figures.clone(), Door::new(options.token, &options.hosts));
     let mut connections = JoinSet::new();
+    connections.spawn(crate::history::watch(figures.clone()));
     loop {
         match listener.accept().await {
             Ok((stream, _from)) => match room.clone().try_acquire_owned() {
@@ -124,7 +129,8 @@ async fn connection(
 ) {
     let Ok(local) = stream.local_addr() else { return };
     let open = figures.http.open();
-    let answer = service_fn(|request| respond(request, router.clone(), local, limits, &figures));
+    let pace = Pace::new(limits.life);
+    let answer = service_fn(|request| respond(request, router.clone(), (local, &pace), limits, &figures));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_time)
@@ -132,10 +138,16 @@ async fn connection(
         .max_headers(MOST_HEADERS)
         .serve_connection(TokioIo::new(stream), answer);
     let mut connection = pin!(connection);
-    // L2: what is left after its life gets no more than the time of one request.
-    if timeout(limits.life, connection.as_mut()).await.is_err() {
+    let mut taken = 0;
+    while timeout(limits.life, connection.as_mut()).await.is_err() {
+        if pace.taken() > taken {
+            taken = pace.taken();
+            continue;
+        }
+        // L2: what is left after its life gets no more than the time of one request.
         connection.as_mut().graceful_shutdown();
         let _ = timeout(limits.request_time, connection).await;
+        break;
     }
     drop(open);
 }
@@ -143,12 +155,13 @@ async fn connection(
 async fn respond(
     request: Request<Incoming>,
     mut router: Router,
-    local: SocketAddr,
+    (local, pace): (SocketAddr, &Pace),
     limits: Limits,
     figures: &Figures,
 ) -> Result<Response, Infallible> {
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(Local(local));
+    request.extensions_mut().insert(pace.clone());
     let answered = timeout(limits.request_time, router.call(request)).await;
     let response = match answered {
         Ok(Ok(response)) => response,

@@ -14,7 +14,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::door::Door;
-use super::{Local, api, assets};
+use super::{Local, api, assets, history, stream};
 use crate::exposition::{negotiate, render};
 use crate::figures::Figures;
 
@@ -27,6 +27,9 @@ pub fn router(figures: Arc<Figures>, door: Door) -> Router {
         .route("/startupz", get(started))
         .route("/", get(assets::page))
         .route("/assets/{*name}", get(assets::asset))
+        .route("/events", get(stream::events))
+        .route("/api/v1/history", get(history::courses))
+        .route("/api/v1/history/series", get(history::names))
         .route("/api/{*path}", get(api::ask))
         .with_state(figures)
         .layer(middleware::from_fn_with_state(Arc::new(door), admit))

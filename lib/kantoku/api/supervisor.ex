@@ -1,0 +1,17 @@
+defmodule Kantoku.Api.Supervisor do
+  # Who serves the listener's questions, hands events to it, and remembers for it; none keeps anything that the others need. Knows no request.
+  @moduledoc false
+  use Supervisor
+
+  alias Kantoku.Api.{Feed, Recorder, Sampler, Server}
+
+  @spec start_link(term) :: Supervisor.on_start()
+  def start_link(_arg), do: Supervisor.start_link(__MODULE__, nil)
+
+  @doc "Has those who remember look whether that is wanted."
+  @spec look() :: :ok
+  def look, do: Enum.each([Recorder, Sampler], &GenServer.cast(&1, :look))
+
+  @impl true
+  def init(nil), do: Supervisor.init([Server, Feed, Recorder, Sampler], strategy: :one_for_one)
+end

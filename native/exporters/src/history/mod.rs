@@ -1,0 +1,174 @@
+//! What figures were, for a week, in bounded memory: who looks later sees how it came to this.
+//!
+//! H1. There are never more than [`MOST`] courses, each of as many bytes from its first point on: of those that no look has found since,
+//!     the oldest makes room for a new one; where all are found, the new one is not kept.
+//! H2. A point is what was found in its span, or nothing: the mean of all, or of quantiles the greatest.
+//! H3. Courses are named after their instance, and go on when that is there again.
+
+mod looks;
+mod ring;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use looks::Looks;
+use ring::{Book, Course};
+pub use ring::{Join, LEVELS, Level};
+pub use watch::watch;
+
+/// Courses that are kept: 5.8 MB at most.
+pub const MOST: usize = 512;
+
+/// Of one answer.
+pub const MOST_ANSWERED: usize = 200;
+
+/// Between two looks.
+pub const INTERVAL: Duration = Duration::from_secs(LEVELS[0].step);
+
+/// What a course is of: a figure of an instance, as a whole or of one of its pools.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    pub instance: String,
+    pub name: String,
+    pub pool: Option<String>,
+}
+
+impl Key {
+    pub fn of(instance: &str, name: &str, pool: Option<&str>) -> Self {
+        Self {
+            instance: instance.to_owned(),
+            name: name.to_owned(),
+            pool: pool.map(str::to_owned),
+        }
+    }
+
+    fn join(&self) -> Join {
+        if self.name.starts_with('p') && self.name[1..].parse::<u8>().is_ok() {
+            Join::Max
+        } else {
+            Join::Mean
+        }
+    }
+}
+
+/// Courses over one stretch of time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stretch {
+    /// Seconds between two points.
+    pub step: u64,
+    /// When the first point's span begins, in seconds since 1970.
+    pub from: u64,
+    pub courses: Vec<(Key, Vec<Option<f32>>)>,
+}
+
+/// The courses of a VM.
+#[derive(Debug, Default)]
+pub struct History {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    book: Book,
+    courses: BTreeMap<Key, Course>,
+}
+
+impl History {
+    /// Takes in what was found at a time, in seconds since 1970.
+    pub fn record(&self, now: u64, found: impl IntoIterator<Item = (Key, f64)>) {
+        let mut inner = self.inner();
+        let Inner { book, courses } = &mut *inner;
+        if !book.advance(now, courses.values_mut()) {
+            return;
+        }
+        for (key, value) in found {
+            if !courses.contains_key(&key) && !make_room(courses, book) {
+                continue;
+            }
+            let join = key.join();
+            courses.entry(key).or_default().put(book, value, join);
+        }
+    }
+
+    /// Courses of an instance by their names, up to now; the finest that go back so far.
+    pub fn read(&self, now: u64, instance: &str, names: &[&str], range: u64) -> Stretch {
+        let inner = self.inner();
+        let (at, count) = ring::level(range);
+        let (step, last) = (LEVELS[at].step, now / LEVELS[at].step);
+        let wanted = inner
+            .courses
+            .iter()
+            .filter(|(key, _)| key.instance == instance && names.contains(&key.name.as_str()));
+        let points = |course: &Course| course.points(&inner.book, at, last, count);
+        Stretch {
+            step,
+            from: (last + 1).saturating_sub(count as u64) * step,
+            courses: wanted
+                .take(MOST_ANSWERED)
+                .map(|(key, course)| (key.clone(), points(course)))
+                .collect(),
+        }
+    }
+
+    /// The names of an instance's courses.
+    pub fn names(&self, instance: &str) -> Vec<String> {
+        let inner = self.inner();
+        let of_it = inner.courses.keys().filter(|key| key.instance == instance);
+        let mut names: Vec<String> = of_it.map(|key| key.name.clone()).collect();
+        names.dedup();
+        names
+    }
+
+    /// The first of the instances that were found last.
+    pub fn first_instance(&self) -> Option<String> {
+        let inner = self.inner();
+        let latest = inner.courses.values().map(|course| course.written).max()?;
+        let found = inner.courses.iter().find(|(_, course)| course.written == latest);
+        found.map(|(key, _)| key.instance.clone())
+    }
+
+    pub fn bytes(&self) -> usize {
+        let inner = self.inner();
+        let names: usize = inner.courses.keys().map(key_bytes).sum();
+        names + inner.courses.len() * Course::BYTES
+    }
+
+    pub fn len(&self) -> usize {
+        self.inner().courses.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("nothing panics under it")
+    }
+}
+
+fn key_bytes(key: &Key) -> usize {
+    size_of::<Key>() + key.instance.len() + key.name.len() + key.pool.as_ref().map_or(0, String::len)
+}
+
+// H1
+fn make_room(courses: &mut BTreeMap<Key, Course>, book: &Book) -> bool {
+    if courses.len() < MOST {
+        return true;
+    }
+    let oldest = courses.iter().min_by_key(|(_, course)| course.written);
+    let gone = oldest.filter(|(_, course)| course.written + 1 < book.slot());
+    let Some(key) = gone.map(|(key, _)| key.clone()) else {
+        return false;
+    };
+    courses.remove(&key);
+    true
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

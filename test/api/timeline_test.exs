@@ -1,0 +1,41 @@
+defmodule Kantoku.Api.TimelineTest do
+  # There is one for the VM.
+  use Kantoku.InstanceCase, async: false
+  import Kantoku.Asking
+
+  alias Kantoku.Api.{Recorder, Shown, Timeline}
+
+  setup do
+    Recorder.asked()
+    _ = :sys.get_state(Recorder)
+    %{instance: start!()}
+  end
+
+  defp timeline(instance, id), do: ask!("agent", instance: instance, key: Shown.key(id))["timeline"]
+
+  test "tells what became of an agent, the newest first", %{instance: instance} do
+    :ok = Kantoku.Domain.update(instance, :default, budget: [crashes: 1])
+    worker!(instance, "ada")
+    worker!(instance, "bob")
+    for _ <- 1..2, do: kill(eventually(fn -> Kantoku.whereis(instance, "ada") end))
+    eventually_error(instance, "ada", :parked)
+    eventually(fn -> Enum.any?(timeline(instance, "ada"), &(&1["text"] =~ "agent.parked")) end)
+    seen = timeline(instance, "ada")
+    assert Enum.map(seen, & &1["at"]) == seen |> Enum.map(& &1["at"]) |> Enum.sort(:desc)
+    assert Enum.any?(seen, &(&1["kind"] == "restart" and &1["text"] =~ "agent.crashed, crashes: 1"))
+    assert timeline(instance, "bob") == []
+  end
+
+  test "keeps the newest of one, and so much of all" do
+    entry = &%{at: &1 / 1, kind: :restart, text: String.duplicate("x", 200), took: nil}
+    for number <- 1..1_000, do: Timeline.put("timeline", "loops", entry.(number))
+    assert Enum.map(Timeline.of("timeline", "loops"), & &1.at) == Enum.map(1_000..901//-1, &(&1 / 1))
+    Timeline.put("timeline", "rests", entry.(1))
+    for number <- 1..30_000, do: Timeline.put("timeline", "#{number}", entry.(number))
+    assert Timeline.bytes() <= 8_000_000
+    assert Timeline.of("timeline", "loops") == [] and Timeline.of("timeline", "rests") == []
+    assert [%{at: 30_000.0}] = Timeline.of("timeline", "30000")
+    # Nothing is left of those that are gone.
+    assert :ets.info(Timeline, :size) <= 3 * 20_000 + 1
+  end
+end
