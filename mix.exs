@@ -134,6 +134,7 @@ defmodule Kantoku.MixProject do
           Kantoku.Metrics,
           Kantoku.Exporters,
           Kantoku.Api,
+          Kantoku.Discovery,
           Kantoku.Resources,
           Kantoku.Telemetry,
           Kantoku.Error

@@ -53,11 +53,14 @@ fn service(source: Arc<dyn Source>) -> (Service, Notes) {
     let notes = Notes::default();
     let heard = notes.clone();
     let voice = Arc::new(move |note| heard.lock().unwrap().push(note));
-    let nobody = Arc::new(|_| false);
-    (
-        Service::new(source, voice, nobody, Duration::from_secs(30)),
-        notes,
-    )
+    let vm = Vm {
+        source,
+        voice,
+        ask: Arc::new(|_| false),
+        heed: Arc::new(|_| ()),
+        history: Arc::default(),
+    };
+    (Service::new(vm, Duration::from_secs(30)), notes)
 }
 
 fn plan(interval: u64, target: Target) -> Plan {

@@ -1,9 +1,10 @@
 defmodule Kantoku.Api.Supervisor do
-  # Who serves the listener's questions, hands events to it, and remembers for it; none keeps anything that the others need. Knows no request.
+  # Who serves the listener's questions, hands events to it, remembers for it, and tells where it is; none keeps anything that the others need. Knows no request.
   @moduledoc false
   use Supervisor
 
   alias Kantoku.Api.{Feed, Recorder, Sampler, Server}
+  alias Kantoku.Discovery.Announcer
 
   @spec start_link(term) :: Supervisor.on_start()
   def start_link(_arg), do: Supervisor.start_link(__MODULE__, nil)
@@ -13,5 +14,5 @@ defmodule Kantoku.Api.Supervisor do
   def look, do: Enum.each([Recorder, Sampler], &GenServer.cast(&1, :look))
 
   @impl true
-  def init(nil), do: Supervisor.init([Server, Feed, Recorder, Sampler], strategy: :one_for_one)
+  def init(nil), do: Supervisor.init([Server, Feed, Recorder, Sampler, Announcer], strategy: :one_for_one)
 end

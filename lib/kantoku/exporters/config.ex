@@ -37,6 +37,16 @@ defmodule Kantoku.Exporters.Config do
       doc:
         "names under which requests come besides `localhost` and the address itself; others are refused (DNS rebinding)."
     ],
+    advertise: [
+      kind: {:like, "host:port as a string, or nil", &__MODULE__.path?/1},
+      default: nil,
+      doc: "where others reach it, as `Kantoku.Discovery` tells; else the address that it listens at."
+    ],
+    discovery: [
+      kind: {:list, :atom},
+      default: [],
+      doc: "modules that are told where it is (`Kantoku.Discovery`)."
+    ],
     max_connections: [kind: :positive, default: 64, doc: "one more is closed at once."],
     max_header_bytes: [kind: :positive, default: 16_384, doc: "bytes of a request's head; 8192 at least."],
     header_timeout: [kind: :positive, default: 5_000, doc: "ms in which a request's head is here."],
@@ -102,6 +112,8 @@ defmodule Kantoku.Exporters.Config do
           ip: :inet.ip_address(),
           token: {:token, secret(String.t())} | {:file, Path.t()},
           hosts: [String.t()],
+          advertise: String.t() | nil,
+          discovery: [module],
           max_connections: pos_integer,
           max_header_bytes: pos_integer,
           header_timeout: pos_integer,

@@ -11,7 +11,8 @@ defmodule Kantoku.Exporters.Keeper do
 
   alias Kantoku.Domain.Gauges
   alias Kantoku.Exporters.{Config, Members, Native}
-  alias Kantoku.{Api, Error, Instances, Telemetry}
+  alias Kantoku.{Api, Discovery, Error, Instances, Telemetry}
+  alias Kantoku.Discovery.Announcer
 
   @beat 1_000
   @again 5_000
@@ -118,8 +119,14 @@ defmodule Kantoku.Exporters.Keeper do
     http = Enum.find_value(members, fn {_instance, _pid, _number, config, _started?} -> config.http end)
     exporters = for {_, _, _, config, _} <- members, exporter <- config.exporters, uniq: true, do: exporter
     state = state |> without_unwanted(http, exporters) |> with_runtime(http, exporters) |> beat(members)
+    announce(state.http, instances)
     %{state | told: instances}
   end
+
+  defp announce(nil, _instances), do: Announcer.announce(nil, [])
+
+  defp announce({config, address}, instances),
+    do: Announcer.announce(Discovery.endpoint(config.advertise || address, instances), config.discovery)
 
   # Who was killed could not leave.
   defp living do
