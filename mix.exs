@@ -38,6 +38,7 @@ defmodule Kantoku.MixProject do
       telemetry: "~> 1.0",
       telemetry_metrics: {"~> 1.0", optional: true},
       jido: {"~> 2.3", optional: true},
+      plug: {"~> 1.14", optional: true},
       ex_doc: {"~> 0.34", only: :dev, runtime: false}
     ]
 
@@ -135,6 +136,7 @@ defmodule Kantoku.MixProject do
           Kantoku.Exporters,
           Kantoku.Api,
           Kantoku.Discovery,
+          Kantoku.Plug,
           Kantoku.Resources,
           Kantoku.Telemetry,
           Kantoku.Error

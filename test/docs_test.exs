@@ -64,7 +64,9 @@ defmodule Kantoku.DocsTest do
       Code.ensure_loaded?(module) or left_out?(module) or
         Enum.any?(modules(), &List.starts_with?(&1, Module.split(module)))
 
-  # Compiled only with Jido.
+  # Compiled only with Jido, or with Plug.
+  defp left_out?(Kantoku.Plug), do: not Code.ensure_loaded?(Plug.Conn)
+
   defp left_out?(module),
     do: match?(["Kantoku", "Jido" | _], Module.split(module)) and not Code.ensure_loaded?(Kantoku.Jido.Server)
 

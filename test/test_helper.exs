@@ -3,11 +3,15 @@
 without_jido = if Kantoku.Jido.compiled?(), do: [], else: [:jido]
 if without_jido == [], do: {:ok, _} = Application.ensure_all_started(:jido)
 
+without_plug = if Code.ensure_loaded?(Plug.Conn), do: [], else: [:plug]
+if without_plug == [], do: {:ok, _} = Application.ensure_all_started(:plug)
+
 without_telemetry = if Code.ensure_loaded?(:telemetry), do: [], else: [:telemetry]
 
 ExUnit.start(
   capture_log: true,
   assert_receive_timeout: 30_000,
   timeout: 300_000,
-  exclude: [:property, :chaos, :cluster, :soak, :alertmanager, :promtool] ++ without_jido ++ without_telemetry
+  exclude:
+    [:property, :chaos, :cluster, :soak, :alertmanager, :promtool] ++ without_jido ++ without_plug ++ without_telemetry
 )

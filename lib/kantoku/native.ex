@@ -346,6 +346,10 @@ defmodule Kantoku.Native do
   @doc false
   def exporters_readers, do: without_library()
   @doc false
+  def exporters_history(_which, _query), do: without_library()
+  @doc false
+  def exporters_metrics(_accept), do: without_library()
+  @doc false
   def exporters_note(_instance, _name, _value), do: without_library()
   @doc false
   def exporters_listen(_address, _token, _hosts, _limits), do: without_library()

@@ -85,6 +85,59 @@ defmodule Kantoku.Exporters.AbuseTest do
     assert {200, _, _} = RawHTTP.get(port, "/metrics")
   end
 
+  @paths ~w(/api/v1/agents /api/v1/agent /api/v1/top /api/v1/history /api/v1/history/series /api/v1/overview /api/v1/pools /api /events/x
+            /assets/ /api/v1/ /api/v2/agents //api/v1/agents)
+  @names ~w(q key after sort limit by instance series range match x)
+
+  test "whatever is asked of the API has an answer that is no failure, and makes no atom", %{
+    instance: instance,
+    port: port
+  } do
+    worker!(instance, "ada")
+    :rand.seed(:exsss, 43)
+    for _ <- 1..200, do: asked(port, instance)
+    before = :erlang.system_info(:atom_count)
+    for _ <- 1..600, do: assert(asked(port, instance) in [200, 400, 404, 414, 431])
+    # Of these questions; somebody else may make one meanwhile.
+    assert :erlang.system_info(:atom_count) - before < 50
+    eventually(fn -> Exporters.status().connections == 0 end)
+    assert {200, _, _} = RawHTTP.get(port, "/api/v1/agents")
+  end
+
+  defp asked(port, instance) do
+    own = if :rand.uniform(3) > 1, do: "instance=#{instance}&", else: ""
+    pairs = for _ <- 1..:rand.uniform(4), do: "#{Enum.random(@names)}=#{URI.encode_www_form(value())}"
+    {status, _headers, _body} = RawHTTP.get(port, "#{Enum.random(@paths)}?#{own}#{Enum.join(pairs, "&")}")
+    status
+  end
+
+  # A key that means something, one that does not, and what is none.
+  defp value do
+    atom = <<131, 100, 0, 16, "unheard_of_", Base.encode16(:rand.bytes(2))::binary, "x">>
+
+    Enum.random([
+      :rand.bytes(:rand.uniform(30)),
+      Base.url_encode64(:rand.bytes(:rand.uniform(60)), padding: false),
+      Base.url_encode64(atom, padding: false),
+      Kantoku.Api.Shown.key(Enum.random(["ada", {:a, 1}, self(), %{1 => [2]}, 1.5])),
+      Enum.random(
+        ~w(tag: type:Unheard.Of -status:unheard_of meta.unheard:of|so id:a phase:up|down domain:default "x y" 1 -1 99999999999999999999)
+      ),
+      "unheard_of_#{:rand.uniform(1_000_000)}",
+      String.duplicate("%", 2_000)
+    ])
+  end
+
+  test "thousands who ask the API at once have an answer, and calls do not feel it", %{instance: instance, port: port} do
+    worker!(instance, :served)
+    path = "/api/v1/agents?instance=#{instance}"
+    asked = for _ <- 1..40, do: Task.async(fn -> for _ <- 1..50, do: elem(RawHTTP.get(port, path), 0) end)
+    for _ <- 1..100, do: assert({:ok, _} = Kantoku.call(instance, :served, :pid))
+    # One connection too many is closed without a word.
+    assert asked |> Task.await_many(60_000) |> List.flatten() |> Enum.uniq() |> Enum.all?(&(&1 in [200, 503, :closed]))
+    eventually(fn -> match?({200, _, _}, RawHTTP.get(port, path)) end)
+  end
+
   defp send_and_close(port, bytes) do
     socket = RawHTTP.connect(port)
     _ = :gen_tcp.send(socket, bytes)

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use kantoku_exporters::events::Event;
-use kantoku_exporters::history;
-use kantoku_exporters::http::{Limits, Options, Token, TokenError};
+use kantoku_exporters::exposition::{negotiate, render};
+use kantoku_exporters::history::{Key, now};
+use kantoku_exporters::http::{self, Limits, Options, Token, TokenError};
 use kantoku_exporters::pulse::Beat;
 use kantoku_exporters::push::{Dialect, Plan, StatsDOptions, Target, otlp};
 use kantoku_exporters::questions;
@@ -17,6 +18,7 @@ use crate::atoms;
 use crate::beam::{Pid, atom};
 use crate::exporting::{self, Failed};
 use crate::guard::{Answer, Refusal};
+use crate::metrics_reading::all_families;
 use crate::state::state;
 
 // Nobody waits longer than this for the end of anything.
@@ -120,13 +122,32 @@ pub fn readers<'a>(env: Env<'a>, _args: &[Term<'a>]) -> Answer<'a> {
     Ok(readers.encode(env))
 }
 
+/// `exporters_history(which, query)`: of `:names` or `:courses` the JSON that the listener serves, or what was expected.
+pub fn history<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let (which, query): (rustler::Atom, &str) = (decoded(args[0])?, decoded(args[1])?);
+    let told = if which == atoms::names() {
+        http::names_of(&state().history, Some(query))
+    } else {
+        http::courses_of(&state().history, Some(query))
+    };
+    Ok(match told {
+        Ok(body) => (atoms::ok(), body).encode(env),
+        Err(expected) => (atoms::error(), expected).encode(env),
+    })
+}
+
+/// `exporters_metrics(accept)`: the type and the page that the listener serves.
+pub fn metrics<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let format = negotiate(Some(decoded(args[0])?));
+    let page = render(&all_families(), format);
+    Ok((format.content_type(), page).encode(env))
+}
+
 /// `exporters_note(instance, name, value)`: for the history.
 pub fn note<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let (instance, name): (&str, &str) = (decoded(args[0])?, decoded(args[1])?);
-    let key = history::Key::of(instance, name, None);
-    state()
-        .history
-        .record(history::now(), [(key, decoded::<f64>(args[2])?)]);
+    let key = Key::of(instance, name, None);
+    state().history.record(now(), [(key, decoded::<f64>(args[2])?)]);
     ok(env)
 }
 

@@ -11,55 +11,57 @@ use axum::response::{IntoResponse, Response};
 use super::api::{JSON, refusal};
 use super::query;
 use crate::figures::Figures;
-use crate::history::{self, Key, LEVELS, Stretch};
+use crate::history::{History, Key, LEVELS, Stretch, now};
 
 const RANGE: u64 = 3600;
 const MOST_RANGE: u64 = LEVELS[2].step * LEVELS[2].points as u64;
 
-/// The names of an instance's courses.
 pub async fn names(State(figures): State<Arc<Figures>>, uri: Uri) -> Response {
-    let names = instance(&figures, &uri).map(|instance| figures.history.names(&instance));
+    said(names_of(&figures.history, uri.query()))
+}
+
+pub async fn courses(State(figures): State<Arc<Figures>>, uri: Uri) -> Response {
+    said(courses_of(&figures.history, uri.query()))
+}
+
+fn said(answer: Result<String, &'static str>) -> Response {
+    match answer {
+        Ok(body) => ([(CONTENT_TYPE, JSON)], body).into_response(),
+        Err(message) => refusal(StatusCode::BAD_REQUEST, "bad_request", message),
+    }
+}
+
+/// The names of an instance's courses, as JSON.
+pub fn names_of(history: &History, query: Option<&str>) -> Result<String, &'static str> {
+    let names = instance(history, query).map(|instance| history.names(&instance));
     let mut body = r#"{"series":["#.to_owned();
     join(&mut body, names.unwrap_or_default(), |body, name| {
         text(body, &name)
     });
     body.push_str("]}");
-    answer(body)
+    Ok(body)
 }
 
-/// Courses by their names.
-pub async fn courses(State(figures): State<Arc<Figures>>, uri: Uri) -> Response {
-    let range = match query::value(uri.query(), "range").filter(|range| !range.is_empty()) {
+/// Courses by their names, as JSON; or what was expected.
+pub fn courses_of(history: &History, query: Option<&str>) -> Result<String, &'static str> {
+    let range = match query::value(query, "range").filter(|range| !range.is_empty()) {
         None => RANGE,
         Some(range) => match range.parse() {
             Ok(range) if (1..=MOST_RANGE).contains(&range) => range,
-            _ => return refused("range: expected seconds, from 1 to 604800"),
+            _ => return Err("range: expected seconds, from 1 to 604800"),
         },
     };
-    let Some(names) = query::value(uri.query(), "series").filter(|names| !names.is_empty()) else {
-        return refused("series: expected names as /api/v1/history/series has them, with commas between");
+    let Some(names) = query::value(query, "series").filter(|names| !names.is_empty()) else {
+        return Err("series: expected names as /api/v1/history/series has them, with commas between");
     };
     let names: Vec<&str> = names.split(',').collect();
-    let instance = instance(&figures, &uri).unwrap_or_default();
-    answer(written(&figures.history.read(
-        history::now(),
-        &instance,
-        &names,
-        range,
-    )))
+    let instance = instance(history, query).unwrap_or_default();
+    Ok(written(&history.read(now(), &instance, &names, range)))
 }
 
-fn refused(message: &str) -> Response {
-    refusal(StatusCode::BAD_REQUEST, "bad_request", message)
-}
-
-fn instance(figures: &Figures, uri: &Uri) -> Option<String> {
-    let named = query::value(uri.query(), "instance").filter(|name| !name.is_empty());
-    named.or_else(|| figures.history.first_instance())
-}
-
-fn answer(body: String) -> Response {
-    ([(CONTENT_TYPE, JSON)], body).into_response()
+fn instance(history: &History, query: Option<&str>) -> Option<String> {
+    let named = query::value(query, "instance").filter(|name| !name.is_empty());
+    named.or_else(|| history.first_instance())
 }
 
 fn written(stretch: &Stretch) -> String {

@@ -38,6 +38,7 @@ use tower_service::Service;
 
 use crate::figures::Figures;
 use door::Door;
+pub use history::{courses_of, names_of};
 use stream::Pace;
 pub use token::{Token, TokenError};
 

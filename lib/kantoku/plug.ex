@@ -1,0 +1,222 @@
+if Code.ensure_loaded?(Plug.Conn) do
+  defmodule Kantoku.Plug do
+    @moduledoc """
+    The dashboard, the API, the events and the metrics of this VM's instances in an application of [Plug](https://hexdocs.pm/plug)'s, without a
+    listener of our own.
+
+        forward "/kantoku", to: Kantoku.Plug, init_opts: [token: {MyApp.Secrets, :kantoku_token, []}]
+
+    In Phoenix: `forward "/kantoku", Kantoku.Plug, token: {MyApp.Secrets, :kantoku_token, []}`.
+
+    It answers the paths that `Kantoku.Exporters` serves, but for the probes, and only reads. Who may ask is said by the required option:
+
+      * `:token` - what requests bring as `authorization: Bearer`, 16 characters or more, or `{module, function, arguments}` that returns that; the
+        page's own files need none. Or `:none`: the plugs before this one have decided it.
+
+    The host's server decides by which names it is found, and what a connection may cost. All of it is answered by the VM, so not while it is busy; and
+    history grows only while an instance of the VM has the option `:http`. Without the native library there are neither history nor metrics.
+    """
+
+    @behaviour Plug
+
+    import Plug.Conn
+
+    alias Kantoku.{Api, JSON, Native, Telemetry}
+    alias Kantoku.Api.{Happening, Recorder}
+
+    @assets Path.expand("../../native/exporters/assets", __DIR__)
+    @names for path <- Path.wildcard(@assets <> "/**/*"), File.regular?(path), do: Path.relative_to(path, @assets)
+    for name <- @names, do: @external_resource(Path.join(@assets, name))
+    @files Map.new(@names, &{&1, File.read!(Path.join(@assets, &1))})
+
+    # As the listener's: see `native/exporters/src/http`.
+    @page_policy "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " <>
+                   "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    @careful [
+      {"content-security-policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
+      {"x-content-type-options", "nosniff"},
+      {"x-frame-options", "DENY"},
+      {"referrer-policy", "no-referrer"},
+      {"cache-control", "no-store"},
+      {"cross-origin-resource-policy", "same-origin"}
+    ]
+
+    @types %{
+      ".html" => "text/html; charset=utf-8",
+      ".css" => "text/css; charset=utf-8",
+      ".js" => "text/javascript; charset=utf-8",
+      ".svg" => "image/svg+xml"
+    }
+
+    # A word on a stream at least so often, in ms.
+    @quiet 15_000
+    @least 16
+
+    @doc "Checks the options; raises `ArgumentError` on a bad one, without the token."
+    @impl Plug
+    @spec init(keyword) :: %{token: String.t() | mfa | :none}
+    def init(options) do
+      case Keyword.fetch(options, :token) do
+        {:ok, :none} ->
+          %{token: :none}
+
+        {:ok, {module, function, arguments} = mfa} when is_atom(module) and is_atom(function) and is_list(arguments) ->
+          %{token: mfa}
+
+        {:ok, token} when is_binary(token) and byte_size(token) >= @least ->
+          %{token: token}
+
+        _other ->
+          raise ArgumentError,
+                "Kantoku.Plug, option :token: expected #{@least} characters or more, {module, function, arguments} or :none"
+      end
+    end
+
+    @impl Plug
+    @spec call(Plug.Conn.t(), map) :: Plug.Conn.t()
+    def call(conn, options) do
+      conn = merge_resp_headers(conn, @careful)
+
+      cond do
+        conn.method not in ["GET", "HEAD"] -> conn |> put_resp_header("allow", "GET, HEAD") |> finish(405, nil, "")
+        public?(conn.path_info) or allowed?(conn, options.token) -> conn |> answer(conn.path_info) |> halt()
+        true -> conn |> put_resp_header("www-authenticate", "Bearer") |> finish(401, nil, "")
+      end
+    end
+
+    # Who may ask --------------------------------------------------------------------------------------------------------
+
+    defp public?([]), do: true
+    defp public?(["assets" | _name]), do: true
+    defp public?(_path), do: false
+
+    defp allowed?(_conn, :none), do: true
+    defp allowed?(conn, {module, function, arguments}), do: brings?(conn, apply(module, function, arguments))
+    defp allowed?(conn, token), do: brings?(conn, token)
+
+    defp brings?(conn, token) when is_binary(token) and byte_size(token) >= @least do
+      with [header] <- get_req_header(conn, "authorization"),
+           [scheme, given] <- String.split(header, " ", parts: 2) do
+        String.downcase(scheme) == "bearer" and Plug.Crypto.secure_compare(String.trim(given), token)
+      else
+        _missing -> false
+      end
+    end
+
+    defp brings?(_conn, _no_token), do: false
+
+    # What there is --------------------------------------------------------------------------------------------------------
+
+    # The page asks by addresses relative to its own.
+    defp answer(conn, []) do
+      if String.ends_with?(conn.request_path, "/"),
+        do: file(conn, "index.html"),
+        else: conn |> put_resp_header("location", conn.request_path <> "/") |> finish(308, nil, "")
+    end
+
+    defp answer(conn, ["assets" | name]) when name != ["index.html"], do: file(conn, Enum.join(name, "/"))
+
+    defp answer(conn, ["metrics"]),
+      do: metrics(conn, conn |> get_req_header("accept") |> Enum.join(",") |> Native.exporters_metrics())
+
+    defp answer(conn, ["api", "v1", "history"]), do: history(conn, :courses)
+    defp answer(conn, ["api", "v1", "history", "series"]), do: history(conn, :names)
+    defp answer(conn, ["events"]), do: events(conn)
+
+    defp answer(conn, path) do
+      Recorder.asked()
+      said(conn, Api.get(path, params(conn)))
+    end
+
+    defp params(conn), do: fetch_query_params(conn).query_params
+
+    defp file(conn, name) do
+      case @files do
+        %{^name => bytes} ->
+          conn |> put_resp_header("content-security-policy", @page_policy) |> finish(200, type(name), bytes)
+
+        _none ->
+          finish(conn, 404, nil, "")
+      end
+    end
+
+    defp type(name), do: Map.get(@types, Path.extname(name), "application/octet-stream")
+
+    defp metrics(conn, {type, page}), do: finish(conn, 200, type, page)
+    defp metrics(conn, :unknown), do: no_library(conn)
+
+    defp history(conn, which) do
+      case Native.exporters_history(which, conn.query_string) do
+        {:ok, body} -> finish(conn, 200, "application/json", body)
+        {:error, expected} -> said(conn, Api.refuse({400, :bad_request, expected}))
+        :unknown -> no_library(conn)
+      end
+    end
+
+    defp no_library(conn),
+      do: said(conn, Api.refuse({503, :unavailable, "this needs the native library, and none serves here"}))
+
+    defp said(conn, {status, type, body}), do: finish(conn, status, type, body)
+
+    defp finish(conn, status, nil, body), do: conn |> send_resp(status, body) |> halt()
+
+    defp finish(conn, status, type, body),
+      do: conn |> put_resp_header("content-type", type) |> send_resp(status, body) |> halt()
+
+    # Events -----------------------------------------------------------------------------------------------------------------
+
+    # Until the other side goes, or Kantoku stops.
+    defp events(conn) do
+      wanted = params(conn)
+      {:ok, ref} = Telemetry.subscribe(nil)
+      alive = Process.monitor(Kantoku.Api.Feed)
+      conn = conn |> put_resp_header("content-type", "text/event-stream") |> send_chunked(200)
+
+      try do
+        conn
+        |> chunk(": events\n\n")
+        |> told(conn)
+        |> stream({ref, alive, wanted["instance"], wanted["match"] || ""}, 0)
+      after
+        Process.demonitor(alive, [:flush])
+        Telemetry.unsubscribe(ref)
+      end
+    end
+
+    defp stream({:ok, conn}, {ref, alive, _instance, _prefix} = reader, dropped) do
+      receive do
+        {:kantoku_event, ^ref, name, measurements, metadata} ->
+          Telemetry.ack(ref)
+          name |> Happening.map(measurements, metadata) |> tell(conn, reader) |> tell_dropped(reader, dropped)
+
+        {:DOWN, ^alive, :process, _feed, _reason} ->
+          conn
+      after
+        @quiet -> conn |> chunk(":\n\n") |> told(conn) |> stream(reader, dropped)
+      end
+    end
+
+    defp stream({:error, _closed, conn}, _reader, _dropped), do: conn
+
+    defp tell(event, conn, {_ref, _alive, instance, prefix}) do
+      wanted? = instance in [nil, "", event.instance] and is_binary(prefix) and String.starts_with?(event.event, prefix)
+      text = ["event: ", event.event, "\ndata: ", JSON.encode(event), "\n\n"]
+      if wanted?, do: told(chunk(conn, text), conn), else: {:ok, conn}
+    end
+
+    defp tell_dropped({:ok, conn}, {ref, _, _, _} = reader, dropped) do
+      case Telemetry.dropped(ref) do
+        ^dropped ->
+          stream({:ok, conn}, reader, dropped)
+
+        now ->
+          conn |> chunk("event: dropped\ndata: {\"count\":#{now - dropped}}\n\n") |> told(conn) |> stream(reader, now)
+      end
+    end
+
+    defp tell_dropped(closed, reader, dropped), do: stream(closed, reader, dropped)
+
+    defp told({:ok, conn}, _before), do: {:ok, conn}
+    defp told({:error, reason}, conn), do: {:error, reason, conn}
+  end
+end

@@ -1,0 +1,96 @@
+if Code.ensure_loaded?(Plug.Conn) do
+  defmodule Kantoku.PlugTest do
+    use Kantoku.InstanceCase, async: false
+
+    import Plug.Conn, only: [get_resp_header: 2, put_req_header: 3]
+    import Plug.Test, only: [conn: 2]
+
+    alias Kantoku.Api.Feed
+    alias Kantoku.{JSONReader, OpenAPI, Telemetry}
+
+    @moduletag :plug
+    @token "a-token-of-the-tests-0123456789"
+
+    defp ask(method \\ :get, path, options) do
+      conn = conn(method, path)
+      conn = if options[:bring], do: put_req_header(conn, "authorization", "Bearer #{options[:bring]}"), else: conn
+      Kantoku.Plug.call(conn, Kantoku.Plug.init(token: Keyword.get(options, :token, :none)))
+    end
+
+    test "serves the API as its description says, and what the library keeps" do
+      instance = start!()
+      document = OpenAPI.document()
+
+      for path <- ~w(/api/v1/instances /api/v1/overview /api/v1/history/series /api/v1/openapi.json) do
+        conn = ask("#{path}?instance=#{instance}", [])
+        assert conn.status == 200 and conn.halted
+        assert OpenAPI.misfits(document, OpenAPI.schema(document, path, 200), JSONReader.read!(conn.resp_body)) == []
+      end
+
+      assert %{status: 200, resp_body: page} = conn = ask("/metrics", [])
+      assert page =~ "# TYPE kantoku_native_bytes gauge"
+      assert ["text/plain; version=0.0.4" <> _] = get_resp_header(conn, "content-type")
+      assert %{status: 400} = ask("/api/v1/history", [])
+      assert %{status: 400} = ask("/api/v1/agents?q[nested]=1&instance=#{instance}", [])
+      assert %{status: 404} = ask("/nothing", [])
+    end
+
+    test "serves the page, which asks relative to where it is" do
+      assert %{status: 200, resp_body: "<!doctype html>" <> _} = conn = ask("/", token: @token)
+      assert [policy] = get_resp_header(conn, "content-security-policy")
+      assert policy =~ "script-src 'self'"
+      mounted = %{conn(:get, "/kantoku") | path_info: []}
+      assert %{status: 308} = conn = Kantoku.Plug.call(mounted, Kantoku.Plug.init(token: :none))
+      assert get_resp_header(conn, "location") == ["/kantoku/"]
+
+      for name <- ~w(nothing.js ../Cargo.toml index.html),
+          do: assert(%{status: 404} = ask("/assets/#{name}", token: @token))
+    end
+
+    test "lets in who brings the token, for what is not the page, and changes nothing" do
+      for {bring, status} <- [{nil, 401}, {"another-token-0123456789", 401}, {@token, 200}],
+          path <- ~w(/api/v1/instances /metrics),
+          do: assert(%{status: ^status} = ask(path, token: @token, bring: bring))
+
+      assert %{status: 200} = ask("/metrics", token: {String, :trim, [" #{@token}"]}, bring: @token)
+      assert %{status: 401} = ask("/metrics", token: {String, :trim, [" "]}, bring: "")
+      assert %{status: 405} = ask(:post, "/api/v1/instances", [])
+      for bad <- [[], [token: "short"], [token: nil]], do: assert_raise(ArgumentError, fn -> Kantoku.Plug.init(bad) end)
+    end
+
+    test "streams events until Kantoku stops" do
+      instance = start!()
+      test = self()
+
+      streaming =
+        Task.async(fn ->
+          conn = conn(:get, "/events?instance=#{instance}&match=agent.pa")
+          conn = Kantoku.Plug.call(conn, Kantoku.Plug.init(token: :none))
+          send(test, :ended)
+          {Plug.Adapters.Test.Conn, %{chunks: body}} = conn.adapter
+          body
+        end)
+
+      eventually(fn -> match?({:monitors, [_ | _]}, Process.info(streaming.pid, :monitors)) end)
+
+      Telemetry.emit(instance, [:agent, :parked], %{crashes: 3, retry_in: 1_500}, %{
+        domain: :default,
+        id: "lovelace",
+        reason: :crashed
+      })
+
+      Telemetry.emit(instance, [:agent, :unparked], %{parked_for: 7}, %{id: "hopper", by: :timer})
+
+      eventually(fn ->
+        {:messages, waiting} = Process.info(streaming.pid, :messages)
+        not Enum.any?(waiting, &(elem(&1, 0) == :kantoku_event))
+      end)
+
+      refute_received :ended
+      kill(Process.whereis(Feed))
+      body = Task.await(streaming, 10_000)
+      assert body =~ ": events\n\n" and body =~ ~s(event: agent.parked\ndata: ) and body =~ "lovelace"
+      refute body =~ "hopper"
+    end
+  end
+end
