@@ -44,7 +44,7 @@ defmodule Kantoku.PackageTest do
   test "the package has every page of the documentation, and nothing that was built" do
     files = Package.files()
     assert Enum.map(Mix.Project.config()[:docs][:extras], &page/1) -- files == []
-    assert Enum.filter(files, &(&1 =~ ~r{(^|/)(_build|target|priv|deps)/|\.(so|beam)$})) == []
+    assert Enum.filter(files, &(&1 =~ ~r{(^|/)(_build|target|priv/native|deps)/|\.(so|beam)$})) == []
   end
 
   defp page({path, _options}), do: Atom.to_string(path)
