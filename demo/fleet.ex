@@ -11,6 +11,12 @@ defmodule Demo.Fleet do
   # A large fleet on a small machine takes a while to start.
   @warm_up 300_000
 
+  # Killed with whoever had them, some requests are lost, and asked again.
+  @objectives [
+    [name: "files read", pool: :read, target: 99],
+    [name: "files read in 1 s", pool: :read, target: 95, latency: 1_000]
+  ]
+
   @enforce_keys [:instance, :supervisor, :crew, :sizes]
   defstruct @enforce_keys
 
@@ -36,9 +42,12 @@ defmodule Demo.Fleet do
     more = if options.faults, do: Fault.options(), else: []
     # Its alerts are in the view, and in nobody's log.
     more = Keyword.update(more, :alerts, [sinks: []], &([sinks: []] ++ &1))
-    {:ok, supervisor} = Kantoku.start_link([name: instance, engine: options.engine, pools: pools] ++ more)
+    {:ok, supervisor} = Kantoku.start_link(own(instance, options) ++ [pools: pools] ++ more)
     %__MODULE__{instance: instance, supervisor: supervisor, crew: crew, sizes: sizes}
   end
+
+  defp own(instance, %{engine: engine, http: http}),
+    do: [name: instance, engine: engine, objectives: @objectives, http: http && [port: http]]
 
   # Half extract, which is most of the work.
   defp sizes(agents) do

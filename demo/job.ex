@@ -16,6 +16,7 @@ defmodule Demo.Job do
     Report,
     Schedule,
     Screen,
+    Served,
     Walk
   }
 
@@ -26,6 +27,7 @@ defmodule Demo.Job do
   def run(instance, options, dir, walk, screen) do
     Screen.say(screen, [heading(options, dir, walk)])
     fleet = Fleet.start(instance, options)
+    Screen.say(screen, Served.lines(options, Kantoku.Exporters.status().http))
     done = work(fleet, options, walk.files, screen)
     {took, reference} = :timer.tc(fn -> reference(walk.files, screen) end)
 

@@ -12,6 +12,7 @@ defmodule Demo.Options do
             crew: :kantoku,
             surge: false,
             faults: false,
+            http: 9464,
             json: false
 
   @type t :: %__MODULE__{
@@ -23,15 +24,19 @@ defmodule Demo.Options do
           crew: :kantoku | :jido,
           surge: boolean,
           faults: boolean,
+          http: :inet.port_number() | false,
           json: boolean
         }
 
   @switches [agents: :integer, kill_rate: :integer, seconds: :integer, engine: :string] ++
-              [jido: :boolean, surge: :boolean, faults: :boolean, json: :boolean, help: :boolean]
-  @least [agents: 3, kill_rate: 0, seconds: 1]
+              [jido: :boolean, surge: :boolean, faults: :boolean, json: :boolean, help: :boolean] ++
+              [http: :integer, no_http: :boolean]
+  @least [agents: 3, kill_rate: 0, seconds: 1, http: 0]
+  @most_http 65_535
 
   @usage """
   bin/demo [DIR] [--agents N] [--kill-rate R] [--seconds S] [--engine native|elixir] [--jido] [--surge] [--faults] [--json]
+           [--http PORT | --no-http]
 
   N supervised agents (2000) in three pools work through every file below DIR, pass after pass for S seconds (30), while R of them
   a second (20) are killed. What they counted is compared with a plain computation. DIR is the system's own documentation if not
@@ -42,6 +47,8 @@ defmodule Demo.Options do
            is less: pools grow, requests wait, some are refused and asked again
   --faults besides the kills, a quarter as often, agents hang, slow down and leak memory. Health has to find those that hang, and
            to leave the others alone
+  --http   the port of the loopback that metrics and the dashboard are served at while this runs (9464; 0 takes a free one). What
+           they are asked with is printed with the address. A port that is taken stops nothing. --no-http serves none
   --json   the last line is the result as an object
 
   Exit code: 0 identical, 1 not identical, or health restarted one that was well or missed one that hung, 2 the job could not be begun.
@@ -60,12 +67,18 @@ defmodule Demo.Options do
          false <- Keyword.get(given, :help, false),
          {:ok, dir} <- dir(names),
          :ok <- large_enough(given),
+         {:ok, http} <- http(given),
          {:ok, engine} <- engine(Keyword.get(given, :engine, "native")),
          crew = if(given[:jido], do: :jido, else: :kantoku),
          {:ok, _module} <- Crew.named(crew),
          :ok <- fit(given, crew) do
       {:ok,
-       struct!(__MODULE__, given |> Keyword.drop([:help, :jido]) |> Keyword.merge(dir: dir, engine: engine, crew: crew))}
+       struct!(
+         __MODULE__,
+         given
+         |> Keyword.drop([:help, :jido, :no_http])
+         |> Keyword.merge(dir: dir, engine: engine, crew: crew, http: http)
+       )}
     else
       true -> :help
       {:error, _sentence} = error -> error
@@ -84,6 +97,16 @@ defmodule Demo.Options do
     case Enum.find(@least, fn {name, least} -> Keyword.get(given, name, least) < least end) do
       nil -> :ok
       {name, least} -> {:error, "#{switch(name)} is at least #{least}, got #{given[name]}"}
+    end
+  end
+
+  defp http(given) do
+    port = Keyword.get(given, :http, 9464)
+
+    cond do
+      given[:no_http] -> {:ok, false}
+      port > @most_http -> {:error, "--http is at most #{@most_http}, got #{port}"}
+      true -> {:ok, port}
     end
   end
 

@@ -94,10 +94,10 @@ defmodule Kantoku.BinTest do
 
   test "a folder given to bin/demo is meant from where its caller stands", %{path: path, tmp_dir: root} do
     stand_in(path, "mix", ~s(echo "mix $*"))
-    {output, 0} = run(path, "bin/demo", ["texts", "--engine", "native", "--json", "more", "--surge", "less", "/abs"])
+    {output, 0} = run(path, "bin/demo", ["texts", "--engine", "native", "--json", "more", "--no-http", "less", "/abs"])
 
     assert output =~
-             "mix run demo/run.exs -- #{root}/texts --engine native --json #{root}/more --surge #{root}/less /abs"
+             "mix run demo/run.exs -- #{root}/texts --engine native --json #{root}/more --no-http #{root}/less /abs"
   end
 
   test "every step is named with the time it began at, and counted", %{path: path} do

@@ -152,6 +152,14 @@ defmodule Demo.TextTest do
                Options.parse(argv)
     end
 
+    test "have it serve where it is told to, or nowhere" do
+      assert {:ok, %Options{http: 9464}} = Options.parse([])
+      assert {:ok, %Options{http: 0}} = Options.parse(~w(--http 0))
+      assert {:ok, %Options{http: false}} = Options.parse(~w(--no-http))
+      assert {:error, "--http is at most 65535, got 70000"} = Options.parse(~w(--http 70000))
+      assert {:error, "--http is at least 0, got -1"} = Options.parse(~w(--http=-1))
+    end
+
     test "that make no sense are refused in a sentence" do
       assert Options.parse(["--agents", "2"]) == {:error, "--agents is at least 3, got 2"}
       assert Options.parse(["--agents", "many"]) == {:error, ~s(--agents takes a whole number, got "many")}
