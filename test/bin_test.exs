@@ -4,7 +4,7 @@ defmodule Kantoku.BinTest do
 
   @moduletag :tmp_dir
   @commands ~w(bin/test bin/demo bin/bench bin/soak)
-  @borrowed ~w(bash env dirname basename sed cut sort head tail grep cat cksum find mktemp mkdir touch rm timeout chmod)
+  @borrowed ~w(bash env dirname basename sed cut sort head tail grep cat cksum find mktemp mkdir touch rm timeout chmod cp cmp mv)
   @everything_there ~s(echo "99.0.0 99 /usr/lib/erlang")
   @oldest_rust File.read!("Cargo.toml") |> then(&Regex.run(~r/^rust-version = "(.+)"/m, &1)) |> List.last()
 
@@ -140,6 +140,32 @@ defmodule Kantoku.BinTest do
     {output, 0} = run(path, "bin/demo", [], [])
     assert output =~ "Hex cannot be reached"
     assert output =~ ~r"run without /.*/_build/no-packages"
+  end
+
+  test "without npm the dashboard goes without charts, and says how they come", %{path: path, tmp_dir: root} do
+    File.mkdir_p!(Path.join(root, "native/exporters/assets"))
+    for file <- ~w(package.json package-lock.json), do: File.write!(Path.join(root, "native/exporters/#{file}"), "{}")
+    assert {output, 0} = run(path, "bin/assets")
+    assert output =~ "tables in place of charts (install npm and run bin/assets"
+    stand_in(path, "npm", "exit 1")
+    assert {output, 0} = run(path, "bin/assets")
+    assert output =~ "npm fetched nothing"
+  end
+
+  test "npm is asked for what draws the charts once", %{path: path, tmp_dir: root} do
+    File.mkdir_p!(Path.join(root, "native/exporters/assets"))
+    for file <- ~w(package.json package-lock.json), do: File.write!(Path.join(root, "native/exporters/#{file}"), "{}")
+
+    stand_in(
+      path,
+      "npm",
+      "mkdir -p node_modules/uplot/dist && cd node_modules/uplot && echo MIT > LICENSE && echo js > dist/uPlot.iife.min.js && echo css > dist/uPlot.min.css"
+    )
+
+    assert {"", 0} = run(path, "bin/assets")
+    assert File.read!(Path.join(root, "native/exporters/assets/vendor/uPlot.iife.min.js")) == "/*\nMIT\n*/\njs\n"
+    stand_in(path, "npm", "exit 1")
+    assert {"", 0} = run(path, "bin/assets")
   end
 
   test "with Hex they are fetched", %{path: path} do
