@@ -13,5 +13,6 @@ ExUnit.start(
   assert_receive_timeout: 30_000,
   timeout: 300_000,
   exclude:
-    [:property, :chaos, :cluster, :soak, :alertmanager, :promtool] ++ without_jido ++ without_plug ++ without_telemetry
+    [:property, :chaos, :cluster, :soak, :alertmanager, :promtool, :browser] ++
+      without_jido ++ without_plug ++ without_telemetry
 )

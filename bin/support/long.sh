@@ -68,6 +68,15 @@ promtool_tests() {
   fi
 }
 
+# The dashboard, in a real browser, where there is one or apt has it.
+browser_tests() {
+  if has chromium || (miss chromium "opens the dashboard" fonts-dejavu-core "has it write there" && install_missing); then
+    step "the dashboard in Chromium" mix test --only browser test/browser
+  else
+    say "no chromium is to be had: leaving out test/browser"
+  fi
+}
+
 # The tests that look for KANTOKU_SOAK do more of the same, those tagged so run only here.
 soak_tests() {
   mix test --only soak --only chaos --trace
