@@ -2,6 +2,8 @@
 
 pub mod agenda;
 pub mod checked;
+#[cfg(not(kantoku_loom))]
+pub mod collector;
 pub mod figures;
 #[cfg(kantoku_loom)]
 pub mod orders;

@@ -1,6 +1,7 @@
 defmodule Kantoku.Exporters do
   @moduledoc """
-  Metrics and probes out of the VM: served over HTTP to Prometheus and to who looks whether the VM lives, and sent to StatsD and OpenTelemetry.
+  Metrics, traces and probes out of the VM: served over HTTP to Prometheus and to who looks whether the VM lives, and sent to StatsD and
+  OpenTelemetry.
 
   Nothing is served or sent unless an instance is started with `http:` or `exporters:`:
 
@@ -45,8 +46,10 @@ defmodule Kantoku.Exporters do
 
   ## OTLP
 
-  `exporters: [otlp: options]` sends metrics by http/protobuf, cumulative, in three tries with a growing pause. `OTEL_SDK_DISABLED` turns all off that
-  is sent. TLS is not spoken: send to a collector beside the VM.
+  `exporters: [otlp: options]` sends by http/protobuf, in three tries with a growing pause: metrics, cumulative, and the spans of an instance that
+  traces (option `:trace`; `Kantoku.Trace`) and runs on the native engine. Spans are taken out of its buffer 512 at a time, as soon as so many are there,
+  so `Kantoku.Trace.take/2` has none left. When the instance ends, its last spans are sent. `OTEL_SDK_DISABLED` turns all off that is sent. TLS is not
+  spoken: send to a collector beside the VM.
 
   #{Kantoku.Exporters.Config.docs(:otlp)}
   """
@@ -55,12 +58,14 @@ defmodule Kantoku.Exporters do
   alias Kantoku.Exporters.{Keeper, Native}
 
   @typedoc """
-  What an exporter that sends by itself did: rounds in which all was sent (`exports`) or not (`failures`), and how many figures were `dropped`;
-  or why it could not be started.
+  What an exporter that sends by itself did: rounds in which all was sent (`exports`) or not (`failures`), and how many figures or spans were `dropped`;
+  or why it could not be started. `:otlp_traces` are the spans of one instance.
   """
   @type exporter ::
-          %{kind: :statsd | :dogstatsd | :otlp, exports: integer, failures: integer, dropped: integer}
-          | %{kind: :statsd | :dogstatsd | :otlp, error: Error.t()}
+          %{kind: kind, exports: integer, failures: integer, dropped: integer}
+          | %{kind: kind, error: Error.t()}
+
+  @type kind :: :statsd | :dogstatsd | :otlp | :otlp_traces
 
   @typedoc """
   `http` is `:off`, where it listens and whose token it asks for, or why it does not: an error of reason `:unavailable`, whose `cause` is

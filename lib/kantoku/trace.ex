@@ -28,7 +28,7 @@ defmodule Kantoku.Trace do
   meanwhile: who waited for a slow one was slow as well, and who called what failed mostly fails. So what is kept is a whole path
   from the root, save where a caller made good for a failure; such a span's parent was not recorded.
 
-  Finished spans go to a buffer of bounded size in the instance's engine, from which an exporter or `take/2` takes them. When it is full,
+  Finished spans go to a buffer of bounded size in the instance's engine, from which `exporters: [otlp: ...]` (`Kantoku.Exporters`) or `take/2` takes them. When it is full,
   further ones are dropped, and counted (`status/1`).
 
   An agent that dies in a span that is recorded: the next one of its id ends it, with `error.type` `cut_off`, and the first recorded span of

@@ -2,19 +2,18 @@
 #![cfg(not(kantoku_loom))]
 #![allow(clippy::unwrap_used, reason = "what fails here says where")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use kantoku_core::metrics::{Family, Source};
-use kantoku_exporters::figures::{Note, Vm};
-use kantoku_exporters::push::otlp::{Options, Secret};
-use kantoku_exporters::push::{DATAGRAM, Dialect, Plan, StatsDOptions, Target};
+use kantoku_exporters::figures::Note;
+use kantoku_exporters::push::otlp::Options;
+use kantoku_exporters::push::{Address, DATAGRAM, Dialect, Plan, Secret, StatsDOptions, Target};
 use kantoku_exporters::service::{Service, StartError};
+use kantoku_rust_tests::collector::{self, Notes, answer, collector, eventually};
 use kantoku_rust_tests::figures::{counter, gauge, histogram};
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
@@ -47,20 +46,8 @@ impl Source for Panicking {
     }
 }
 
-type Notes = Arc<Mutex<Vec<Note>>>;
-
 fn service(source: Arc<dyn Source>) -> (Service, Notes) {
-    let notes = Notes::default();
-    let heard = notes.clone();
-    let voice = Arc::new(move |note| heard.lock().unwrap().push(note));
-    let vm = Vm {
-        source,
-        voice,
-        ask: Arc::new(|_| false),
-        heed: Arc::new(|_| ()),
-        history: Arc::default(),
-    };
-    (Service::new(vm, Duration::from_secs(30)), notes)
+    collector::service(source, Duration::from_secs(30))
 }
 
 fn plan(interval: u64, target: Target) -> Plan {
@@ -82,19 +69,17 @@ fn statsd(port: u16) -> Target {
 
 fn otlp(endpoint: String) -> Target {
     Target::Otlp(Options {
-        endpoint,
-        headers: vec![("x-key".into(), Secret("hidden".into()))],
+        address: address(endpoint),
         resource: vec![("service.name".into(), "tests".into())],
         since: 1_000,
-        timeout: Duration::from_millis(500),
     })
 }
 
-fn eventually(condition: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < until, "what was waited for did not happen");
-        thread::sleep(Duration::from_millis(5));
+fn address(endpoint: String) -> Address {
+    Address {
+        endpoint,
+        headers: vec![("x-key".into(), Secret("hidden".into()))],
+        timeout: Duration::from_millis(500),
     }
 }
 
@@ -167,51 +152,6 @@ fn a_statsd_that_is_gone_costs_what_was_to_be_sent_and_one_note() {
         matches!(&heard[..], [Note::Dropped { exporter, .. }] if exporter == "one"),
         "{heard:?}"
     );
-}
-
-// A collector that answers each request with what it is told to, and hands on what it read.
-fn collector(answers: impl Fn(usize) -> Vec<u8> + Send + 'static) -> (String, Receiver<(String, Vec<u8>)>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        for (number, stream) in listener.incoming().enumerate() {
-            let mut stream = stream.unwrap();
-            let Some(request) = read(&mut stream) else {
-                continue;
-            };
-            let _ = stream.write_all(&answers(number));
-            if sender.send(request).is_err() {
-                return;
-            }
-        }
-    });
-    (endpoint, receiver)
-}
-
-fn read(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
-    let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut head).ok()? == 0 {
-            return None;
-        }
-    }
-    let lower = head.to_ascii_lowercase();
-    let length = lower.split("content-length: ").nth(1)?.lines().next()?;
-    let mut body = vec![0; length.parse().ok()?];
-    reader.read_exact(&mut body).ok()?;
-    Some((head, body))
-}
-
-fn answer(status: &str, body: &[u8]) -> Vec<u8> {
-    let mut answer = format!(
-        "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    )
-    .into_bytes();
-    answer.extend_from_slice(body);
-    answer
 }
 
 fn text(attributes: &[KeyValue]) -> Vec<(String, String)> {

@@ -36,7 +36,7 @@ fn span(number: u64, text: usize) -> Span {
 #[derive(Clone, Debug)]
 enum Step {
     Offer { text: usize, generation: u32 },
-    Drain(usize),
+    Drain { most: usize, generation: u32 },
     Open { spans: usize, bytes: usize },
     Close,
 }
@@ -45,7 +45,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         12 => (0_usize..400, prop_oneof![9 => Just(7_u32), 1 => 0_u32..9])
             .prop_map(|(text, generation)| Step::Offer { text, generation }),
-        4 => (0_usize..6).prop_map(Step::Drain),
+        4 => (0_usize..6, prop_oneof![9 => Just(7_u32), 1 => 1_u32..7])
+            .prop_map(|(most, generation)| Step::Drain { most, generation }),
         1 => (1_usize..8, 0_usize..4_000).prop_map(|(spans, bytes)| Step::Open { spans, bytes }),
         1 => Just(Step::Close),
     ];
@@ -72,7 +73,7 @@ impl Model {
         }
         self.counts.kept += 1;
         self.held.push_back(span);
-        Offered::Kept
+        Offered::Kept(self.held.len())
     }
 
     fn drain(&mut self, most: usize) -> Vec<Span> {
@@ -101,7 +102,10 @@ proptest! {
                     let expected = if generation == 7 { model.offer(same) } else { Offered::Closed };
                     prop_assert_eq!(ring.offer(generation, offered), expected);
                 }
-                Step::Drain(most) => prop_assert_eq!(ring.drain(most), model.drain(most)),
+                Step::Drain { most, generation } => {
+                    let expected = if generation == 7 { model.drain(most) } else { Vec::new() };
+                    prop_assert_eq!(ring.drain(generation, most), expected);
+                }
                 Step::Open { spans, bytes } => {
                     let limits = Limits { spans, bytes };
                     ring.open(7, limits);
@@ -136,7 +140,7 @@ fn every_span_is_kept_and_drained_once_or_dropped_and_counted() {
             while !done.load(SeqCst) {
                 let counts = ring.counts();
                 assert!(counts.held <= limits.spans && counts.bytes <= limits.bytes);
-                all.extend(ring.drain(9));
+                all.extend(ring.drain(3, 9));
             }
             all
         };
@@ -144,7 +148,7 @@ fn every_span_is_kept_and_drained_once_or_dropped_and_counted() {
         let write = |writer: u64| {
             for number in 0..EACH {
                 match ring.offer(3, span(writer * EACH + number, (number % 300) as usize)) {
-                    Offered::Kept => {}
+                    Offered::Kept(_) => {}
                     Offered::Dropped => {
                         dropped.fetch_add(1, SeqCst);
                     }
@@ -161,7 +165,7 @@ fn every_span_is_kept_and_drained_once_or_dropped_and_counted() {
         done.store(true, SeqCst);
         readers.map(|reader| reader.join().expect("reads")).into()
     });
-    let rest = ring.drain(usize::MAX);
+    let rest = ring.drain(3, usize::MAX);
     let all: Vec<u64> = drained
         .iter()
         .flatten()

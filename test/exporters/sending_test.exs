@@ -91,10 +91,7 @@ defmodule Kantoku.Exporters.SendingTest do
     assert RawHTTP.value(page, told) == 250
     stop_supervised!(instance)
     tags = "|c|#instance:#{instance},pool:shouts,outcome:ok"
-    all = lines(dogs)
-    File.write!("/tmp/w/exp-lines.txt", Enum.join(all, "
-"))
-    lines = for line <- all, String.ends_with?(line, tags), do: line
+    lines = for line <- lines(dogs), String.ends_with?(line, tags), do: line
     assert sum(lines, "kantoku_pool_requests") == 250
   end
 
@@ -164,22 +161,43 @@ defmodule Kantoku.Exporters.SendingTest do
       with_variables(
         [{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1/base/"}, {"OTEL_METRIC_EXPORT_INTERVAL", "123"}],
         fn ->
-          assert %{exporters: [otlp: %{endpoint: "http://c:1/base/v1/metrics", interval: 123}]} =
+          assert %{exporters: [{:otlp, %{endpoint: "http://c:1/base/v1/metrics", interval: 123}} | _]} =
                    Config.new!(false, otlp: [])
 
           given = [otlp: [endpoint: "http://d:2", interval: 5]]
-          assert %{exporters: [otlp: %{endpoint: "http://d:2", interval: 5}]} = Config.new!(false, given)
+          assert %{exporters: [{:otlp, %{endpoint: "http://d:2", interval: 5}} | _]} = Config.new!(false, given)
         end
       )
 
       with_variables(
         [{"OTEL_SERVICE_NAME", "mine"}, {"OTEL_RESOURCE_ATTRIBUTES", "service.name=other,a=b%20c,junk"}],
         fn ->
-          %{exporters: [otlp: %{resource: resource}]} = Config.new!(false, otlp: [])
+          %{exporters: [{:otlp, %{resource: resource}} | _]} = Config.new!(false, otlp: [])
           assert {"service.name", "mine"} in resource and {"a", "b c"} in resource
           assert length(resource) == length(Enum.uniq_by(resource, &elem(&1, 0)))
         end
       )
+
+      with_variables(
+        [
+          {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1/base/"},
+          {"OTEL_BSP_SCHEDULE_DELAY", "77"},
+          {"OTEL_METRICS_EXPORTER", "none"}
+        ],
+        fn ->
+          sent = [otlp_traces: "http://c:1/base/v1/traces"]
+          assert for({kind, config} <- Config.new!(false, otlp: []).exporters, do: {kind, config.endpoint}) == sent
+          assert [{:otlp_traces, %{interval: 77}}] = Config.new!(false, otlp: []).exporters
+          assert [{:otlp, _}] = Config.new!(false, otlp: [signals: [:metrics]]).exporters
+          given = [otlp: [endpoint: "http://d:2", traces_interval: 5, signals: [:metrics, :traces]]]
+          assert [{:otlp, _}, {:otlp_traces, given}] = Config.new!(false, given).exporters
+          assert %{endpoint: "http://d:2", interval: 5} = given
+        end
+      )
+
+      with_variables([{"OTEL_TRACES_EXPORTER", "none"}], fn ->
+        assert [{:otlp, _}] = Config.new!(false, otlp: []).exporters
+      end)
 
       with_variables([{"OTEL_SDK_DISABLED", "TRUE"}], fn ->
         assert %{exporters: [], http: %{}} = Config.new!(RawHTTP.options(), otlp: [], statsd: [])

@@ -10,6 +10,10 @@ defmodule Kantoku.ExportingVM do
     end
   end
 
+  @doc "Calls an agent below the context in the headers of a request."
+  def serve(instance, id, headers, request),
+    do: Kantoku.call(instance, id, request, trace: Kantoku.Trace.extract(headers))
+
   @doc "Holds every scheduler for so many ms."
   def keep_busy(ms) do
     until = System.monotonic_time(:millisecond) + ms

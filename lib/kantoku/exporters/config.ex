@@ -79,25 +79,43 @@ defmodule Kantoku.Exporters.Config do
       kind: {:like, "an http:// URL or nil", &__MODULE__.path?/1},
       default: nil,
       doc:
-        "`http://host:port`, to which `/v1/metrics` is added, or with a path. Else `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`, " <>
-          "`OTEL_EXPORTER_OTLP_ENDPOINT`, `http://localhost:4318`."
+        "`http://host:port`, to which `/v1/metrics` and `/v1/traces` are added, or with a path, of metrics alone. Else " <>
+          "`OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`, `OTEL_EXPORTER_OTLP_ENDPOINT`, `http://localhost:4318`."
+    ],
+    traces_endpoint: [
+      kind: {:like, "an http:// URL or nil", &__MODULE__.path?/1},
+      default: nil,
+      doc:
+        "where spans are sent, if not to `:endpoint`. Else `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, and as there; nowhere if that has a path of its own."
+    ],
+    signals: [
+      kind: {:like, "a list of :metrics and :traces, or nil", &__MODULE__.signals?/1},
+      default: nil,
+      doc:
+        "what is sent; else `[:metrics, :traces]` without those of which `OTEL_METRICS_EXPORTER` or `OTEL_TRACES_EXPORTER` says `none`."
     ],
     headers: [
       kind: :any,
       default: [],
       doc:
-        "pairs of strings, or a function that returns them, said with each request besides those of `OTEL_EXPORTER_OTLP_HEADERS`; never shown."
+        "pairs of strings, or a function that returns them, said with each request besides those of `OTEL_EXPORTER_OTLP_HEADERS`, " <>
+          "`OTEL_EXPORTER_OTLP_METRICS_HEADERS` and `OTEL_EXPORTER_OTLP_TRACES_HEADERS`; never shown."
     ],
     resource: [
       kind: {:like, "pairs of strings", &__MODULE__.pairs?/1},
       default: [],
       doc:
-        "what the figures are of, besides `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME` and what is known of this VM."
+        "what figures and spans are of, besides `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME` and what is known of this VM."
     ],
     interval: [
       kind: {:positive_or, [nil]},
       default: nil,
-      doc: "ms between two rounds; else `OTEL_METRIC_EXPORT_INTERVAL`, 60000."
+      doc: "ms between two rounds of metrics; else `OTEL_METRIC_EXPORT_INTERVAL`, 60000."
+    ],
+    traces_interval: [
+      kind: {:positive_or, [nil]},
+      default: nil,
+      doc: "ms that a span waits at most to be sent; 512 are sent at once. Else `OTEL_BSP_SCHEDULE_DELAY`, 5000."
     ],
     timeout: [kind: :positive, default: 10_000, doc: "ms for one try of three; as in OpenTelemetry."]
   ]
@@ -122,8 +140,9 @@ defmodule Kantoku.Exporters.Config do
           live_within: pos_integer
         }
 
-  @typedoc "An exporter that sends by itself."
-  @type exporter :: {:statsd | :dogstatsd | :otlp, map}
+  @typedoc "An exporter that sends by itself. `otlp_traces` is of one instance, which it gets where it is started."
+  @type exporter :: {kind, map}
+  @type kind :: :statsd | :dogstatsd | :otlp | :otlp_traces
 
   @typedoc "What an instance wants of the VM."
   @type t :: %{http: http | nil, exporters: [exporter]}
@@ -131,7 +150,7 @@ defmodule Kantoku.Exporters.Config do
   @doc "Checks both options; raises `ArgumentError` on a bad one, without what must not be seen."
   @spec new!(keyword | false, keyword) :: t
   def new!(http, exporters) do
-    exporters = exporters |> Enum.map(&exporter!/1) |> Enum.uniq()
+    exporters = exporters |> Enum.flat_map(&exporter!/1) |> Enum.uniq()
     %{http: http!(http), exporters: if(Environment.disabled?(), do: [], else: exporters)}
   end
 
@@ -185,7 +204,7 @@ defmodule Kantoku.Exporters.Config do
     where = "Kantoku, option :exporters, #{inspect(kind)}"
 
     case Keyword.fetch(@kinds, kind) do
-      {:ok, schema} -> {kind, finished(kind, checked!(options, schema, where), where)}
+      {:ok, schema} -> finished(kind, checked!(options, schema, where), where)
       :error -> raise ArgumentError, "#{where}: expected one of #{inspect(Keyword.keys(@kinds))}"
     end
   end
@@ -199,23 +218,38 @@ defmodule Kantoku.Exporters.Config do
   end
 
   defp finished(:otlp, checked, where) do
-    endpoint = checked.endpoint || Environment.endpoint()
-
-    unless http?(endpoint),
-      do: raise(ArgumentError, "#{where}, option :endpoint: expected an http:// URL, got: #{inspect(endpoint)}")
-
     headers = checked.headers
+    shared = Map.take(checked, [:timeout])
 
-    %{
-      checked
-      | endpoint: endpoint,
+    shared =
+      Map.merge(shared, %{
         headers: if(is_function(headers), do: headers, else: hide(headers)),
-        resource: Environment.resource(checked.resource),
-        interval: checked.interval || Environment.interval()
-    }
+        resource: Environment.resource(checked.resource)
+      })
+
+    for signal <- checked.signals || Environment.signals(),
+        {kind, endpoint, interval} <- List.wrap(sent(signal, checked)) do
+      http?(endpoint) ||
+        raise ArgumentError, "#{where}, option :endpoint: expected an http:// URL, got: #{inspect(endpoint)}"
+
+      {kind, Map.merge(shared, %{endpoint: endpoint, interval: interval})}
+    end
   end
 
-  defp finished(_statsd, checked, _where), do: checked
+  defp finished(kind, checked, _where), do: [{kind, checked}]
+
+  defp sent(:metrics, given) do
+    {:otlp, given.endpoint || Environment.endpoint(:metrics), given.interval || Environment.interval(:metrics)}
+  end
+
+  defp sent(:traces, given) do
+    endpoint = given.traces_endpoint || beside(given.endpoint)
+    if endpoint, do: {:otlp_traces, endpoint, given.traces_interval || Environment.interval(:traces)}
+  end
+
+  # Where metrics go by a path of their own, no spans do.
+  defp beside(nil), do: Environment.endpoint(:traces)
+  defp beside(endpoint), do: if(URI.parse(endpoint).path in [nil, "", "/"], do: endpoint)
 
   # What else is not an endpoint of ours is told when it is started.
   defp http?(endpoint), do: String.starts_with?(endpoint, ["http://", "https://"])
@@ -236,6 +270,9 @@ defmodule Kantoku.Exporters.Config do
 
   @doc false
   def path?(path), do: path == nil or is_binary(path)
+
+  @doc false
+  def signals?(signals), do: signals == nil or (is_list(signals) and Enum.all?(signals, &(&1 in [:metrics, :traces])))
 
   @doc false
   def strings?(strings), do: is_list(strings) and Enum.all?(strings, &is_binary/1)

@@ -6,30 +6,53 @@ defmodule Kantoku.Exporters.Environment do
   @spec disabled?() :: boolean
   def disabled?, do: "OTEL_SDK_DISABLED" |> System.get_env("") |> String.downcase() == "true"
 
-  @doc "Where the collector is."
-  @spec endpoint() :: String.t()
-  def endpoint, do: given("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") || given_base() || "http://localhost:4318"
+  @typedoc "What is sent."
+  @type signal :: :metrics | :traces
 
-  # The general one is a base, whatever path it has; the one for metrics is taken as it is.
-  defp given_base do
-    with base when is_binary(base) <- given("OTEL_EXPORTER_OTLP_ENDPOINT"),
-         do: String.trim_trailing(base, "/") <> "/v1/metrics"
+  # For each, what its variables begin with, its path, and how often it is sent unless told otherwise.
+  @signals [
+    metrics: {"METRICS", "/v1/metrics", "OTEL_METRIC_EXPORT_INTERVAL", 60_000},
+    traces: {"TRACES", "/v1/traces", "OTEL_BSP_SCHEDULE_DELAY", 5_000}
+  ]
+
+  @doc "What is sent: all of which no variable says that it goes nowhere."
+  @spec signals() :: [signal]
+  def signals do
+    for {signal, {name, _path, _variable, _ms}} <- @signals, given("OTEL_#{name}_EXPORTER") != "none", do: signal
   end
 
-  @doc "Headers, as `name=value,...` with what is special in values percent-encoded."
-  @spec headers() :: [{String.t(), String.t()}]
-  def headers, do: pairs("OTEL_EXPORTER_OTLP_HEADERS")
+  @doc "Where the collector is."
+  @spec endpoint(signal) :: String.t()
+  def endpoint(signal) do
+    {name, path, _variable, _ms} = @signals[signal]
+    given("OTEL_EXPORTER_OTLP_#{name}_ENDPOINT") || given_base(path) || "http://localhost:4318"
+  end
+
+  # The general one is a base, whatever path it has; the others are taken as they are.
+  defp given_base(path) do
+    with base when is_binary(base) <- given("OTEL_EXPORTER_OTLP_ENDPOINT"), do: String.trim_trailing(base, "/") <> path
+  end
+
+  @doc "Headers, as `name=value,...` with what is special in values percent-encoded; those of the signal win."
+  @spec headers(signal) :: [{String.t(), String.t()}]
+  def headers(signal) do
+    {name, _path, _variable, _ms} = @signals[signal]
+    own = pairs("OTEL_EXPORTER_OTLP_#{name}_HEADERS")
+    Enum.uniq_by(own ++ pairs("OTEL_EXPORTER_OTLP_HEADERS"), fn {name, _value} -> String.downcase(name) end)
+  end
 
   @doc "Ms between two rounds."
-  @spec interval() :: pos_integer
-  def interval do
-    case Integer.parse(given("OTEL_METRIC_EXPORT_INTERVAL") || "") do
+  @spec interval(signal) :: pos_integer
+  def interval(signal) do
+    {_name, _path, variable, otherwise} = @signals[signal]
+
+    case Integer.parse(given(variable) || "") do
       {ms, ""} when ms > 0 -> ms
-      _none -> 60_000
+      _none -> otherwise
     end
   end
 
-  @doc "What the figures are of; what is `given` comes first, then the variables."
+  @doc "What figures and spans are of; what is `given` comes first, then the variables."
   @spec resource([{String.t(), String.t()}]) :: [{String.t(), String.t()}]
   def resource(given) do
     known = [

@@ -4,14 +4,15 @@ defmodule Kantoku.Exporters.Keeper do
   #
   # K1. There is at most one listener: that of the member who came first. What others want of it besides is not looked at.
   # K2. An exporter that several want alike is one.
-  # K3. What cannot be started is told once, tried again, and nobody's failure.
+  # K3. Spans are sent of an instance for as long as it traces: who says that it does, or does no more, has this look.
+  # K4. What cannot be started is told once, tried again, and nobody's failure.
   @moduledoc false
   use GenServer
   require Logger
 
   alias Kantoku.Domain.Gauges
   alias Kantoku.Exporters.{Config, Members, Native}
-  alias Kantoku.{Api, Discovery, Error, Instances, Telemetry}
+  alias Kantoku.{Api, Discovery, Error, Instances, Telemetry, Trace}
   alias Kantoku.Discovery.Announcer
 
   @beat 1_000
@@ -92,7 +93,8 @@ defmodule Kantoku.Exporters.Keeper do
   def handle_info({:kantoku_exporters, {:panic, text}}, state), do: {:noreply, panicked(state, text)}
 
   def handle_info({:kantoku_exporters, {:dropped, exporter, why, dropped}}, state) do
-    Logger.warning("Kantoku's exporter #{exporter} dropped #{dropped} figures: #{why}")
+    what = if exporter == "otlp_traces", do: "spans", else: "figures"
+    Logger.warning("Kantoku's exporter #{exporter} dropped #{dropped} #{what}: #{why}")
     tell(state, [:exporter, :dropped], %{points: dropped}, %{exporter: exporter, reason: why})
     {:noreply, state}
   end
@@ -117,7 +119,7 @@ defmodule Kantoku.Exporters.Keeper do
     # Who has just left hears of what ends with it.
     state = %{state | told: Enum.uniq(state.told ++ instances)}
     http = Enum.find_value(members, fn {_instance, _pid, _number, config, _started?} -> config.http end)
-    exporters = for {_, _, _, config, _} <- members, exporter <- config.exporters, uniq: true, do: exporter
+    exporters = for {instance, _, _, config, _} <- members, wish <- wishes(instance, config), uniq: true, do: wish
     state = state |> without_unwanted(http, exporters) |> with_runtime(http, exporters) |> beat(members)
     announce(state.http, instances)
     %{state | told: instances}
@@ -127,6 +129,17 @@ defmodule Kantoku.Exporters.Keeper do
 
   defp announce({config, address}, instances),
     do: Announcer.announce(Discovery.endpoint(config.advertise || address, instances), config.discovery)
+
+  # K2, K3
+  defp wishes(instance, %{exporters: exporters}) do
+    for exporter <- exporters, wish = wish(exporter, instance), do: wish
+  end
+
+  defp wish({:otlp_traces, config}, instance) do
+    if Trace.Config.of(instance), do: {:otlp_traces, Map.put(config, :instance, instance)}
+  end
+
+  defp wish(exporter, _instance), do: exporter
 
   # Who was killed could not leave.
   defp living do
@@ -217,7 +230,7 @@ defmodule Kantoku.Exporters.Keeper do
     %{state | failed: Map.delete(state.failed, part)}
   end
 
-  # K3
+  # K4
   defp fail(state, part, error) do
     unless match?(%{^part => {^error, _at}}, state.failed) do
       Logger.warning("Kantoku: " <> Exception.message(error))

@@ -41,6 +41,15 @@ defmodule Kantoku.Exporters.Members do
     do:
       Enum.any?(all(), fn {_instance, pid, _number, config, _started?} -> config.http != nil and Process.alive?(pid) end)
 
+  @doc "Whether an instance wants its spans sent."
+  @spec traced?(atom) :: boolean
+  def traced?(instance) do
+    case :ets.lookup(@table, instance) do
+      [{_instance, _pid, _number, %{exporters: exporters}, _started?}] -> List.keymember?(exporters, :otlp_traces, 0)
+      [] -> false
+    end
+  end
+
   @doc "All, who came first first."
   @spec all() :: [member]
   def all, do: @table |> :ets.tab2list() |> Enum.sort_by(&elem(&1, 2))

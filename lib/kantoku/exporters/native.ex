@@ -70,18 +70,18 @@ defmodule Kantoku.Exporters.Native do
     end
   end
 
-  defp target({:otlp, config}) do
-    case Config.reveal_pairs(config.headers) do
-      {:ok, pairs} ->
-        headers = Environment.headers() ++ pairs
-        {:otlp, config.endpoint, headers, config.resource, vm_start(), config.timeout}
+  defp target({:otlp, config}), do: target(:otlp, :metrics, config, vm_start())
+  defp target({:otlp_traces, config}), do: target(:otlp_traces, :traces, config, config.instance)
+  defp target({kind, config}), do: {kind, config.host, config.port, config.prefix}
 
-      :error ->
-        :none
+  defp target(kind, signal, config, last) do
+    with {:ok, pairs} <- Config.reveal_pairs(config.headers) do
+      address = {config.endpoint, Environment.headers(signal) ++ pairs, config.timeout}
+      {kind, address, config.resource, last}
+    else
+      :error -> :none
     end
   end
-
-  defp target({kind, config}), do: {kind, config.host, config.port, config.prefix}
 
   # Unix nanoseconds.
   defp vm_start do

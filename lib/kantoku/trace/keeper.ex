@@ -5,6 +5,7 @@ defmodule Kantoku.Trace.Keeper do
   use GenServer
 
   alias Kantoku.Engine.Traces
+  alias Kantoku.Exporters
   alias Kantoku.Trace.{Clock, Config, Cuts}
 
   # Between two looks, and how long who died is waited for, in ms.
@@ -26,6 +27,7 @@ defmodule Kantoku.Trace.Keeper do
     with :ok <- Traces.trace_open(instance, config.max_queue_size, config.max_queue_bytes) do
       clock = Clock.new()
       Config.publish(instance, config, clock)
+      if Exporters.Members.traced?(instance), do: Exporters.Keeper.look()
       {:ok, {instance, clock}, @look}
     else
       :unknown -> {:stop, :registry_not_running}
@@ -41,6 +43,10 @@ defmodule Kantoku.Trace.Keeper do
 
   def handle_info(_other, state), do: {:noreply, state, @look}
 
+  # All who made spans have ended, and the buffer is still there: what it holds is sent now.
   @impl true
-  def terminate(_reason, {instance, _clock}), do: Config.withdraw(instance)
+  def terminate(_reason, {instance, _clock}) do
+    Config.withdraw(instance)
+    if Exporters.Members.traced?(instance), do: Exporters.Keeper.await()
+  end
 end

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::http::StatusCode;
 use kantoku_core::metrics::{Family, Kind, Series, Source, Value};
+use tokio::sync::Notify;
 use tokio::task::JoinError;
 
 use crate::events::{Heed, Hub};
@@ -19,7 +20,7 @@ use crate::questions::{Ask, Questions};
 pub enum Note {
     /// A panic, caught.
     Panicked(String),
-    /// An exporter could not send: why, and how many figures it has dropped since the last note.
+    /// An exporter could not send: why, and how many figures or spans it has dropped since the last note.
     Dropped {
         exporter: String,
         why: String,
@@ -55,6 +56,8 @@ pub struct Figures {
     pub questions: Questions,
     pub events: Arc<Hub>,
     pub history: Arc<History>,
+    /// That somewhere there may be more spans than one request takes.
+    pub ready: Notify,
     accounts: Mutex<Vec<Arc<Account>>>,
 }
 
@@ -76,6 +79,7 @@ impl Figures {
             questions: Questions::new(vm.ask),
             events: Arc::new(Hub::new(vm.heed)),
             history: vm.history,
+            ready: Notify::new(),
             accounts: Mutex::default(),
         }
     }
@@ -128,9 +132,15 @@ impl Figures {
 
     fn own(&self) -> Vec<Family> {
         let accounts = self.accounts.lock().expect("nothing panics under it");
+        // Several of one name, as there may be, are one series.
         let of = |value: fn(&Account) -> &AtomicU64| -> Vec<Series> {
-            let shown = accounts.iter().filter(|account| Arc::strong_count(account) > 1);
-            shown.map(|account| account.series(value(account))).collect()
+            let mut sums = BTreeMap::<&str, u64>::new();
+            for account in accounts.iter().filter(|account| Arc::strong_count(account) > 1) {
+                *sums.entry(&account.exporter).or_default() += value(account).load(Ordering::Relaxed);
+            }
+            let sums = sums.into_iter();
+            sums.map(|(exporter, sum)| labelled(&[("exporter", exporter)], Value::Counter(sum as f64)))
+                .collect()
         };
         let exports = of(|account| &account.exports);
         let failures = of(|account| &account.failures);
@@ -149,7 +159,7 @@ impl Figures {
             ),
             counter(
                 "kantoku_exporter_dropped_points",
-                "Figures that an exporter could not send, and did not keep.",
+                "Figures or spans that an exporter could not send, and did not keep.",
                 dropped,
             ),
             self.http.requests(),
@@ -208,6 +218,8 @@ pub struct Account {
     pub exports: AtomicU64,
     pub failures: AtomicU64,
     pub dropped: AtomicU64,
+    // Of the dropped, those that a note has told of.
+    told: AtomicU64,
 }
 
 impl Account {
@@ -215,9 +227,17 @@ impl Account {
         &self.exporter
     }
 
-    fn series(&self, value: &AtomicU64) -> Series {
-        let value = Value::Counter(value.load(Ordering::Relaxed) as f64);
-        labelled(&[("exporter", &self.exporter)], value)
+    /// Tells of what was dropped and not told of yet, if anything was.
+    pub fn tell(&self, why: &str, figures: &Figures) {
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        let untold = dropped - self.told.swap(dropped, Ordering::Relaxed);
+        if untold > 0 {
+            figures.say(Note::Dropped {
+                exporter: self.exporter.clone(),
+                why: why.to_owned(),
+                dropped: untold,
+            });
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use kantoku_core::trace::{BATCH, Supply};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -77,6 +78,8 @@ struct Pushing {
     id: u64,
     account: Arc<Account>,
     ask: mpsc::Sender<push::Ask>,
+    // Who has the spans that it sends.
+    supply: Option<Arc<dyn Supply>>,
     task: JoinHandle<()>,
 }
 
@@ -158,7 +161,7 @@ impl Service {
     pub fn push(&self, plan: Plan) -> Result<u64, StartError> {
         let mut running = self.running();
         let push = running.begin(plan, self.figures.clone())?;
-        let (account, ask) = (push.account(), push.ask());
+        let (account, ask, supply) = (push.account(), push.ask(), push.supply());
         let task = running.runtime()?.spawn(push.run(self.figures.clone()));
         running.last_id += 1;
         let id = running.last_id;
@@ -166,9 +169,15 @@ impl Service {
             id,
             account,
             ask,
+            supply,
             task,
         });
         Ok(id)
+    }
+
+    /// Has those look who send spans: somewhere are more than one request takes. Waits for nobody.
+    pub fn wake(&self) {
+        self.figures.ready.notify_waiters();
     }
 
     /// Ends the listener, and answers when its port is free.
@@ -181,13 +190,17 @@ impl Service {
         }
     }
 
-    /// Ends an exporter, which sends once more if that takes no longer than `bound`.
+    /// Ends an exporter, which sends once more if that takes no longer than `bound`. Spans that it has not sent by then nobody will:
+    /// they count as dropped.
     pub fn end(&self, id: u64, bound: Duration) {
         let mut running = self.running();
         if let Some(at) = running.pushing.iter().position(|pushing| pushing.id == id) {
             let pushing = running.pushing.swap_remove(at);
             pushing.end();
             running.wait(pushing.task, bound);
+            if let Some(supply) = pushing.supply {
+                running.settle(supply, pushing.account, self.figures.clone());
+            }
             running.rest(bound);
         }
     }
@@ -237,6 +250,12 @@ impl Service {
     }
 }
 
+// Takes what is left, and counts it.
+fn left(supply: &dyn Supply) -> u64 {
+    let taken = std::iter::repeat_with(|| supply.take(BATCH).len()).take_while(|count| *count > 0);
+    taken.sum::<usize>() as u64
+}
+
 // For threads to end when nothing is left to do.
 const LEAST: Duration = Duration::from_millis(100);
 
@@ -271,12 +290,25 @@ impl Running {
         }
     }
 
+    // What nobody will send counts as dropped. Told where all notes are: who hears them need not know other threads.
+    fn settle(&self, supply: Arc<dyn Supply>, account: Arc<Account>, figures: Arc<Figures>) {
+        let Some(runtime) = &self.runtime else { return };
+        let settled = runtime.spawn(async move {
+            account.dropped.fetch_add(left(&*supply), Ordering::Relaxed);
+            account.tell("it ended before they were sent", &figures);
+        });
+        // A panic leaves it as it is, and has been told by its hook.
+        let _ = runtime.block_on(settled);
+    }
+
     // S2
     fn wait(&self, mut task: JoinHandle<()>, bound: Duration) {
         let Some(runtime) = &self.runtime else { return };
         let ended = runtime.block_on(async { timeout(bound, &mut task).await.is_ok() });
         if !ended {
             task.abort();
+            // What it had under way is counted then.
+            let _ = runtime.block_on(async { timeout(LEAST, &mut task).await });
         }
     }
 

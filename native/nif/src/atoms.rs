@@ -121,6 +121,7 @@ rustler::atoms! {
     ongoing,
     open,
     otlp,
+    otlp_traces,
     over_quota,
     overloaded,
     owners,

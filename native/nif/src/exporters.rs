@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kantoku_exporters::events::Event;
@@ -9,17 +10,18 @@ use kantoku_exporters::exposition::{negotiate, render};
 use kantoku_exporters::history::{Key, now};
 use kantoku_exporters::http::{self, Limits, Options, Token, TokenError};
 use kantoku_exporters::pulse::Beat;
-use kantoku_exporters::push::{Dialect, Plan, StatsDOptions, Target, otlp};
+use kantoku_exporters::push::{Address, Dialect, Plan, Secret, StatsDOptions, Target, otlp, traces};
 use kantoku_exporters::questions;
 use kantoku_exporters::service::{ExporterStatus, Status};
 use rustler::{Binary, Decoder, Encoder, Env, Term};
 
 use crate::atoms;
-use crate::beam::{Pid, atom};
+use crate::beam::{self, Pid, atom};
 use crate::exporting::{self, Failed};
 use crate::guard::{Answer, Refusal};
 use crate::metrics_reading::all_families;
 use crate::state::state;
+use crate::trace::Spans;
 
 // Nobody waits longer than this for the end of anything.
 const MOST_BOUND: u64 = 10_000;
@@ -217,10 +219,14 @@ pub fn hang_up<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 
 /// `exporters_push(name, interval, target)`
 pub fn push<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let (name, interval) = (decoded(args[0])?, ms(args[1])?.max(LEAST_INTERVAL));
+    let Some(target) = target(args[2])? else {
+        return failed(env, &not_kept());
+    };
     let plan = Plan {
-        name: decoded(args[0])?,
-        interval: ms(args[1])?.max(LEAST_INTERVAL),
-        target: target(args[2])?,
+        name,
+        interval,
+        target,
     };
     match exporting::running() {
         None => failed(env, &not_started()),
@@ -233,14 +239,15 @@ pub fn push<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 
 const LEAST_INTERVAL: Duration = Duration::from_millis(10);
 
-fn target(term: Term<'_>) -> Result<Target, Refusal> {
+// `None` where spans are kept by somebody else.
+fn target(term: Term<'_>) -> Result<Option<Target>, Refusal> {
     match term.decode::<(rustler::Atom, String, u16, String)>() {
-        Ok((kind, host, port, prefix)) => Ok(Target::StatsD(StatsDOptions {
+        Ok((kind, host, port, prefix)) => Ok(Some(Target::StatsD(StatsDOptions {
             host,
             port,
             dialect: dialect(kind)?,
             prefix,
-        })),
+        }))),
         Err(_) => otlp_target(term),
     }
 }
@@ -253,30 +260,46 @@ fn dialect(kind: rustler::Atom) -> Result<Dialect, Refusal> {
     }
 }
 
-// `{:otlp, endpoint, headers, resource, since, timeout}`
-fn otlp_target(term: Term<'_>) -> Result<Target, Refusal> {
-    type Pairs = Vec<(String, String)>;
-    let (kind, endpoint, headers, resource, since, timeout): (
-        rustler::Atom,
-        String,
-        Pairs,
-        Pairs,
-        u64,
-        Term<'_>,
-    ) = decoded(term)?;
-    if kind != atoms::otlp() {
+type Pairs = Vec<(String, String)>;
+
+// `{:otlp, {endpoint, headers, timeout}, resource, since}` or `{:otlp_traces, {..}, resource, instance}`
+fn otlp_target(term: Term<'_>) -> Result<Option<Target>, Refusal> {
+    if let Ok((kind, address, resource, since)) = term.decode::<(rustler::Atom, Term<'_>, Pairs, u64)>() {
+        if kind != atoms::otlp() {
+            return Err(Refusal::BadArgument);
+        }
+        return Ok(Some(Target::Otlp(otlp::Options {
+            address: self::address(address)?,
+            resource,
+            since,
+        })));
+    }
+    traces_target(term)
+}
+
+fn traces_target(term: Term<'_>) -> Result<Option<Target>, Refusal> {
+    let (kind, address, resource, instance): (rustler::Atom, Term<'_>, Pairs, Term<'_>) = decoded(term)?;
+    if kind != atoms::otlp_traces() || !beam::is_atom(instance) {
         return Err(Refusal::BadArgument);
     }
-    let headers = headers
-        .into_iter()
-        .map(|(name, value)| (name, otlp::Secret(value)));
-    Ok(Target::Otlp(otlp::Options {
+    let Some(supply) = Spans::of(instance) else {
+        return Ok(None);
+    };
+    Ok(Some(Target::Traces(traces::Options {
+        address: self::address(address)?,
+        resource,
+        supply: Arc::new(supply),
+    })))
+}
+
+fn address(term: Term<'_>) -> Result<Address, Refusal> {
+    let (endpoint, headers, timeout): (String, Pairs, Term<'_>) = decoded(term)?;
+    let headers = headers.into_iter().map(|(name, value)| (name, Secret(value)));
+    Ok(Address {
         endpoint,
         headers: headers.collect(),
-        resource,
-        since,
         timeout: ms(timeout)?,
-    }))
+    })
 }
 
 /// `exporters_end(exporter, bound)`
@@ -329,6 +352,14 @@ fn shown<'a>(env: Env<'a>, status: &ExporterStatus) -> Term<'a> {
 
 fn not_started() -> Failed {
     ("stopped".to_owned(), "the exporters are stopped".to_owned())
+}
+
+fn not_kept() -> Failed {
+    (
+        "engine".to_owned(),
+        "only spans that the native engine keeps are sent; Kantoku.Trace.take/2 has those of the other"
+            .to_owned(),
+    )
 }
 
 // `{:error, {kind, sentence}}`

@@ -47,6 +47,7 @@ pub trait Exports: fmt::Debug + Send + Sync {
     fn hang_up(&self, bound: Duration);
     fn end(&self, id: u64, bound: Duration);
     fn flush(&self, bound: Duration);
+    fn wake(&self);
     fn stop(&self, bound: Duration);
     fn status(&self) -> Status;
     fn answer(&self, id: u64, answer: Answer);
@@ -94,6 +95,10 @@ impl Exports for Guarded {
 
     fn flush(&self, bound: Duration) {
         guarded(|| self.0.flush(bound));
+    }
+
+    fn wake(&self) {
+        guarded(|| self.0.wake());
     }
 
     fn stop(&self, bound: Duration) {

@@ -1,10 +1,13 @@
-//! What is asked of finished spans: decodes, makes one core call, encodes.
+//! What is asked of finished spans: decodes, makes one core call, encodes. And from where exporters take them.
 
-use kantoku_core::trace::{Event, Kind, Limits, Link, Offered, Pair, Span, Status, TraceId, Value};
+use kantoku_core::trace::{
+    BATCH, Event, Kind, Limits, Link, Offered, Pair, Span, Status, Supply, TraceId, Value,
+};
 use rustler::{Encoder, Env, Term};
 
 use crate::atoms;
 use crate::beam::{self, atom};
+use crate::exporting;
 use crate::guard::{Answer, Refusal};
 use crate::instance::unknown;
 use crate::state::{Opened, state};
@@ -36,7 +39,10 @@ pub fn put<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         }
         let offered = shell.spans.offer(generation, span(args[1])?);
         let answer = match offered {
-            Offered::Kept => atoms::ok(),
+            Offered::Kept(held) => {
+                tell_of(held);
+                atoms::ok()
+            }
             Offered::Dropped => atoms::dropped(),
             Offered::Closed => atoms::closed(),
         };
@@ -44,11 +50,20 @@ pub fn put<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     })
 }
 
+// Once in so many, and again if nobody took them by then.
+fn tell_of(held: usize) {
+    if held.is_multiple_of(BATCH)
+        && let Some(exports) = exporting::running()
+    {
+        exports.wake();
+    }
+}
+
 /// `trace_take(instance, most)`
 pub fn take<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let most = positive(args[1])?.min(MOST_TAKEN);
     on(env, args[0], |opened| {
-        let taken = opened.shell.spans.drain(most);
+        let taken = opened.shell.spans.drain(opened.generation, most);
         let shown: Vec<Term<'a>> = taken.iter().map(|span| show(env, span)).collect();
         Ok(shown.encode(env))
     })
@@ -75,6 +90,32 @@ pub fn counts<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 
 fn on<'a>(env: Env<'a>, instance: Term<'a>, act: impl FnOnce(Opened) -> Answer<'a>) -> Answer<'a> {
     state().find(instance).map_or_else(|| Ok(unknown(env)), act)
+}
+
+/// The spans of the instance of a name (an atom's word), whichever has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Spans(u64);
+
+impl Spans {
+    /// Those of an instance that is kept here.
+    pub fn of(instance: Term<'_>) -> Option<Self> {
+        state().find(instance)?;
+        Some(Self(beam::word(instance.as_c_arg())))
+    }
+}
+
+impl Supply for Spans {
+    fn held(&self) -> usize {
+        let opened = state().find_word(self.0);
+        opened.map_or(0, |opened| opened.shell.spans.counts().held)
+    }
+
+    fn take(&self, most: usize) -> Vec<Span> {
+        let opened = state().find_word(self.0);
+        opened.map_or_else(Vec::new, |Opened { shell, generation }| {
+            shell.spans.drain(generation, most)
+        })
+    }
 }
 
 // In ------------------------------------------------------------------------------------------------------------------

@@ -187,7 +187,7 @@ defmodule Kantoku.Telemetry.Catalogue.Guards do
       },
       %{
         name: [:exporter, :dropped],
-        doc: "An exporter could not send `points` figures since this was told last, once a minute at most.",
+        doc: "An exporter could not send `points` figures or spans since this was told last, once a minute at most.",
         measurements: [points: :count],
         metadata: [:exporter, :reason]
       }

@@ -2,6 +2,8 @@
 
 mod ring;
 mod span;
+mod supply;
 
 pub use ring::{Counts, Limits, Offered, Ring};
 pub use span::{Event, Kind, Link, Pair, Span, Status, TraceId, Value};
+pub use supply::{BATCH, Supply};

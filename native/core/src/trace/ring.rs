@@ -5,7 +5,7 @@
 //! S2. A span that is offered is kept, or dropped and counted: `offered = kept + dropped`, and `kept = held + taken + lost` where
 //!     `lost` is what was held as the ring was opened anew or closed. Nobody waits for room.
 //! S3. What is kept is taken once, in the order in which it came.
-//! S4. What is offered for another generation changes nothing.
+//! S4. What is offered or asked for another generation changes nothing.
 
 use std::collections::VecDeque;
 
@@ -23,7 +23,8 @@ pub struct Limits {
 /// What became of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offered {
-    Kept,
+    /// And so many are held now.
+    Kept(usize),
     Dropped,
     /// The ring is not open for that generation.
     Closed,
@@ -98,7 +99,7 @@ impl Ring {
         inner.counts.bytes += bytes;
         inner.counts.kept += 1;
         inner.spans.push_back(Held { bytes, span });
-        Offered::Kept
+        Offered::Kept(inner.counts.held)
     }
 
     /// Whether it may be open for a generation.
@@ -107,8 +108,11 @@ impl Ring {
     }
 
     /// The oldest spans, `most` at most. For whoever sends them on, from any thread.
-    pub fn drain(&self, most: usize) -> Vec<Span> {
+    pub fn drain(&self, generation: u32, most: usize) -> Vec<Span> {
         let mut inner = self.inner.lock();
+        if inner.generation != generation {
+            return Vec::new();
+        }
         let count = most.min(inner.spans.len());
         let mut bytes = 0;
         let taken = inner.spans.drain(..count).map(|held| {

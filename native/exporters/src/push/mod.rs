@@ -4,27 +4,38 @@
 //! P2. It is told of at most once a minute, with how much was dropped since.
 //! P3. Who ends an exporter has it send once more what has risen since, within a bound; whoever asks has it send at once.
 
+mod attributes;
+mod collector;
 mod deltas;
 mod lines;
 pub mod otlp;
 mod protocol;
+mod spans;
 mod statsd;
+pub mod traces;
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use kantoku_core::metrics::Family;
+use kantoku_core::trace::{BATCH, Supply};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use crate::figures::{Account, Figures, Note};
+use crate::figures::{Account, Figures};
+use attributes::PartialSuccess;
+pub use collector::{Address, Secret};
 pub use deltas::{Deltas, Rise};
 pub use lines::{DATAGRAM, Datagram, Dialect, datagrams};
 use otlp::Otlp;
 pub use protocol::{ExportMetricsServiceRequest, encode};
 pub use statsd::Options as StatsDOptions;
 use statsd::StatsD;
+use traces::Traces;
 
 /// An exporter to be.
 #[derive(Clone, Debug)]
@@ -39,6 +50,7 @@ pub struct Plan {
 pub enum Target {
     StatsD(StatsDOptions),
     Otlp(otlp::Options),
+    Traces(traces::Options),
 }
 
 /// Why an exporter cannot be, or cannot send.
@@ -70,26 +82,53 @@ impl Outcome {
             self.why.get_or_insert_with(why);
         }
     }
+
+    fn drop_rejected(&mut self, rejected: PartialSuccess, what: &str) {
+        let count = u64::try_from(rejected.rejected).unwrap_or(0);
+        self.drop_points(count, || {
+            format!("the collector rejected {what}: {}", rejected.error_message)
+        });
+    }
 }
 
 #[derive(Debug)]
 enum Exporter {
     StatsD(StatsD),
     Otlp(Otlp),
+    Traces(Traces),
 }
 
 impl Exporter {
-    fn new(target: Target, families: &[Family]) -> Result<Self, Failure> {
+    fn new(target: Target, figures: &Figures, account: &Arc<Account>) -> Result<Self, Failure> {
         match target {
-            Target::StatsD(options) => Ok(Exporter::StatsD(StatsD::new(options, families))),
+            Target::StatsD(options) => {
+                let families = figures.families().unwrap_or_default();
+                Ok(Exporter::StatsD(StatsD::new(options, &families)))
+            }
             Target::Otlp(options) => Otlp::new(options).map(Exporter::Otlp),
+            Target::Traces(options) => Traces::new(options, account.clone()).map(Exporter::Traces),
         }
     }
 
-    async fn export(&mut self, families: Vec<Family>) -> Outcome {
+    // `None` where nothing could be measured, or is to be sent.
+    async fn export(&mut self, figures: &Figures) -> Option<Outcome> {
         match self {
-            Exporter::StatsD(exporter) => exporter.export(&families).await,
-            Exporter::Otlp(exporter) => exporter.export(&families).await,
+            Exporter::StatsD(exporter) => {
+                let families: Vec<Family> = figures.families()?;
+                Some(exporter.export(&families).await)
+            }
+            Exporter::Otlp(exporter) => {
+                let families = figures.families()?;
+                Some(exporter.export(&families).await)
+            }
+            Exporter::Traces(exporter) => exporter.export().await,
+        }
+    }
+
+    fn supply(&self) -> Option<Arc<dyn Supply>> {
+        match self {
+            Exporter::Traces(exporter) => Some(exporter.supply()),
+            Exporter::StatsD(_) | Exporter::Otlp(_) => None,
         }
     }
 }
@@ -101,6 +140,15 @@ pub enum Ask {
     Now(oneshot::Sender<()>),
     /// Send once more, and end.
     End,
+}
+
+// Why a round begins.
+#[derive(Debug)]
+enum Cause {
+    Due,
+    // More waits than one request takes.
+    Ready,
+    Asked(Option<Ask>),
 }
 
 // As many may ask at the same moment; who comes later waits for its interval.
@@ -118,12 +166,12 @@ pub struct Push {
 
 impl Push {
     pub fn new(plan: Plan, figures: &Figures) -> Result<Self, Failure> {
-        let families = figures.families().unwrap_or_default();
         let (ask, asked) = mpsc::channel(ASKING);
+        let account = figures.open_account(&plan.name);
         Ok(Self {
-            exporter: Exporter::new(plan.target, &families)?,
+            exporter: Exporter::new(plan.target, figures, &account)?,
             interval: plan.interval,
-            account: figures.open_account(&plan.name),
+            account,
             asked,
             ask,
         })
@@ -138,21 +186,50 @@ impl Push {
         self.account.clone()
     }
 
+    /// Who has the spans that it sends.
+    pub fn supply(&self) -> Option<Arc<dyn Supply>> {
+        self.exporter.supply()
+    }
+
     /// Sends until it is told to end, and then once more.
     pub async fn run(mut self, figures: Arc<Figures>) {
         let mut complaint = Complaint::default();
         let mut due = Instant::now() + self.interval;
         loop {
-            let asked = timeout_at(due, self.asked.recv()).await;
-            if let Some(families) = figures.families() {
-                let outcome = self.exporter.export(families).await;
+            let cause = self.next(due, &figures).await;
+            if let Some(outcome) = self.exporter.export(&figures).await {
                 complaint.enter(&outcome, &self.account, &figures);
             }
-            match asked {
-                Ok(Some(Ask::Now(done))) => drop(done.send(())),
-                Ok(Some(Ask::End) | None) => return,
+            match cause {
+                Cause::Asked(Some(Ask::Now(done))) => drop(done.send(())),
+                Cause::Asked(Some(Ask::End) | None) => return,
                 // Where a round took longer than the interval, the next ones are left out.
-                Err(_due) => due = (due + self.interval).max(Instant::now()),
+                Cause::Due => due = (due + self.interval).max(Instant::now()),
+                Cause::Ready => {}
+            }
+        }
+    }
+
+    async fn next(&mut self, due: Instant, figures: &Figures) -> Cause {
+        let supply = self.exporter.supply();
+        let full = || supply.as_ref().is_some_and(|supply| supply.held() >= BATCH);
+        loop {
+            let mut called = pin!(figures.ready.notified());
+            // From here on no call is missed.
+            called.as_mut().enable();
+            match self.asked.try_recv() {
+                Ok(asked) => return Cause::Asked(Some(asked)),
+                Err(_) if full() => return Cause::Ready,
+                Err(_) => {}
+            }
+            let either = poll_fn(|context| match self.asked.poll_recv(context) {
+                Poll::Ready(asked) => Poll::Ready(Some(asked)),
+                Poll::Pending => called.as_mut().poll(context).map(|()| None),
+            });
+            match timeout_at(due, either).await {
+                Ok(Some(asked)) => return Cause::Asked(asked),
+                Ok(None) => {}
+                Err(_) => return Cause::Due,
             }
         }
     }
@@ -162,7 +239,6 @@ impl Push {
 #[derive(Debug, Default)]
 struct Complaint {
     said: Option<Instant>,
-    dropped: u64,
 }
 
 const SILENCE: Duration = Duration::from_secs(60);
@@ -170,7 +246,6 @@ const SILENCE: Duration = Duration::from_secs(60);
 impl Complaint {
     fn enter(&mut self, outcome: &Outcome, account: &Account, figures: &Figures) {
         account.dropped.fetch_add(outcome.dropped, Ordering::Relaxed);
-        self.dropped += outcome.dropped;
         let Some(why) = &outcome.why else {
             account.exports.fetch_add(1, Ordering::Relaxed);
             return;
@@ -178,11 +253,7 @@ impl Complaint {
         account.failures.fetch_add(1, Ordering::Relaxed);
         if self.said.is_none_or(|said| said.elapsed() >= SILENCE) {
             self.said = Some(Instant::now());
-            figures.say(Note::Dropped {
-                exporter: account.exporter().to_owned(),
-                why: why.clone(),
-                dropped: std::mem::take(&mut self.dropped),
-            });
+            account.tell(why, figures);
         }
     }
 }

@@ -1,197 +1,57 @@
-//! To an OTLP collector by http/protobuf: a new connection for each round, three tries, each with a bound.
+//! Metrics to an OTLP collector, all of them in each round.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
-use hyper::{Request, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
 use kantoku_core::metrics::Family;
-use prost::Message;
-use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
 
-use super::protocol::{ExportMetricsServiceResponse, PartialSuccess, Span, encode};
+use super::collector::{Address, Collector};
+use super::protocol::{Span, encode};
 use super::{Failure, Outcome};
 
-/// Where it is, and what is said with each request.
+pub use super::collector::Secret;
+
+/// Where they are sent, and of what they are.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `http://host:port`; `/v1/metrics` is added where it has no path.
-    pub endpoint: String,
-    pub headers: Vec<(String, Secret)>,
+    /// `/v1/metrics` is added where it has no path.
+    pub address: Address,
     /// What the figures are of: `service.name` and the like.
     pub resource: Vec<(String, String)>,
     /// Since when counters count, in Unix nanoseconds.
     pub since: u64,
-    /// For one try.
-    pub timeout: Duration,
-}
-
-/// A header's value: mostly a key.
-#[derive(Clone)]
-pub struct Secret(pub String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(..)")
-    }
 }
 
 #[derive(Debug)]
 pub struct Otlp {
-    host: String,
-    port: u16,
-    authority: String,
-    path: String,
-    headers: Vec<(HeaderName, HeaderValue)>,
-    options: Options,
+    collector: Collector,
+    resource: Vec<(String, String)>,
+    since: u64,
 }
 
 const PATH: &str = "/v1/metrics";
-const TRIES: u32 = 3;
-// Before the second try; twice as long before the third.
-const BACK_OFF: Duration = Duration::from_millis(500);
-const MOST_ANSWER: usize = 64 * 1024;
-
-// Why a try failed, and whether another may do better: as OTLP 1.x says of statuses.
-#[derive(Debug)]
-struct Miss {
-    why: String,
-    again: bool,
-}
 
 impl Otlp {
     pub fn new(options: Options) -> Result<Self, Failure> {
-        let no_endpoint = || Failure::Endpoint(options.endpoint.clone());
-        let uri: Uri = options.endpoint.parse().map_err(|_| no_endpoint())?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(Failure::Tls(options.endpoint.clone())),
-            _ => return Err(no_endpoint()),
-        }
-        let authority = uri.authority().ok_or_else(no_endpoint)?;
-        let path = match uri.path() {
-            "" | "/" => PATH.to_owned(),
-            path => path.to_owned(),
-        };
         Ok(Self {
-            host: authority.host().trim_matches(['[', ']']).to_owned(),
-            port: authority.port_u16().unwrap_or(4318),
-            authority: without_user(authority.as_str()).to_owned(),
-            path,
-            headers: headers(&options)?,
-            options,
+            collector: Collector::new(&options.address, PATH)?,
+            resource: options.resource,
+            since: options.since,
         })
     }
 
     pub async fn export(&mut self, families: &[Family]) -> Outcome {
         let span = Span {
-            since: self.options.since,
+            since: self.since,
             now: unix_nanos(),
         };
-        let (request, points) = encode(families, &self.options.resource, span);
-        let body = Bytes::from(request.encode_to_vec());
+        let (request, points) = encode(families, &self.resource, span);
         let mut outcome = Outcome::default();
-        match self.persist(body).await {
-            Ok(rejected) => {
-                let points = u64::try_from(rejected.rejected_data_points).unwrap_or(0);
-                outcome.drop_points(points, || {
-                    format!("the collector rejected points: {}", rejected.error_message)
-                });
-            }
-            Err(why) => outcome.drop_points(points, || format!("{}: {why}", self.authority)),
+        match self.collector.send(&request).await {
+            Ok(rejected) => outcome.drop_rejected(rejected, "points"),
+            Err(why) => outcome.drop_points(points, || why),
         }
         outcome
     }
-
-    async fn persist(&self, body: Bytes) -> Result<PartialSuccess, String> {
-        let mut back_off = BACK_OFF;
-        for tried in 1.. {
-            let answer = timeout(self.options.timeout, self.post(body.clone())).await;
-            let miss = match answer {
-                Ok(Ok(accepted)) => return Ok(accepted),
-                Ok(Err(miss)) => miss,
-                Err(_) => Miss {
-                    why: format!("no answer within {} ms", self.options.timeout.as_millis()),
-                    again: true,
-                },
-            };
-            if tried == TRIES || !miss.again {
-                return Err(miss.why);
-            }
-            sleep(back_off).await;
-            back_off *= 2;
-        }
-        unreachable!("it returns at the last try")
-    }
-
-    async fn post(&self, body: Bytes) -> Result<PartialSuccess, Miss> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port))
-            .await
-            .map_err(again)?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(again)?;
-        // It ends with the sender, at the end of this function.
-        tokio::spawn(connection);
-        let response = sender.send_request(self.request(body)?).await.map_err(again)?;
-        let status = response.status();
-        let answer = Limited::new(response.into_body(), MOST_ANSWER).collect().await;
-        if status.is_success() {
-            let answer = answer.map(|answer| answer.to_bytes()).unwrap_or_default();
-            return Ok(accepted(answer));
-        }
-        Err(Miss {
-            why: format!("it answered {status}"),
-            again: may_try_again(status),
-        })
-    }
-
-    fn request(&self, body: Bytes) -> Result<Request<Full<Bytes>>, Miss> {
-        let mut request = Request::post(&self.path)
-            .header(HOST, &self.authority)
-            .header(CONTENT_TYPE, "application/x-protobuf")
-            .header(USER_AGENT, concat!("kantoku/", env!("CARGO_PKG_VERSION")));
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        request.body(Full::new(body)).map_err(|error| Miss {
-            why: error.to_string(),
-            again: false,
-        })
-    }
-}
-
-fn headers(options: &Options) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
-    let header = |(name, value): &(String, Secret)| {
-        let bad = || Failure::Header(name.clone());
-        let mut value = HeaderValue::from_str(&value.0).map_err(|_| bad())?;
-        value.set_sensitive(true);
-        Ok((name.parse().map_err(|_| bad())?, value))
-    };
-    options.headers.iter().map(header).collect()
-}
-
-fn without_user(authority: &str) -> &str {
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
-}
-
-fn again(error: impl std::fmt::Display) -> Miss {
-    Miss {
-        why: error.to_string(),
-        again: true,
-    }
-}
-
-fn may_try_again(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 429 | 502 | 503 | 504)
-}
-
-// An answer that cannot be read was a yes all the same.
-fn accepted(answer: Bytes) -> PartialSuccess {
-    let answer = ExportMetricsServiceResponse::decode(answer).unwrap_or_default();
-    answer.partial_success.unwrap_or_default()
 }
 
 fn unix_nanos() -> u64 {

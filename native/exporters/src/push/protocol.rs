@@ -5,24 +5,12 @@
 use kantoku_core::metrics::{Distribution, Exemplar, Family, Kind, Series, Value};
 use prost::Message;
 
+use super::attributes::{KeyValue, Resource, Scope, text};
+
 #[derive(Clone, PartialEq, Message)]
 pub struct ExportMetricsServiceRequest {
     #[prost(message, repeated, tag = "1")]
     pub resource_metrics: Vec<ResourceMetrics>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct ExportMetricsServiceResponse {
-    #[prost(message, optional, tag = "1")]
-    pub partial_success: Option<PartialSuccess>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct PartialSuccess {
-    #[prost(int64, tag = "1")]
-    pub rejected_data_points: i64,
-    #[prost(string, tag = "2")]
-    pub error_message: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -34,39 +22,11 @@ pub struct ResourceMetrics {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Resource {
-    #[prost(message, repeated, tag = "1")]
-    pub attributes: Vec<KeyValue>,
-}
-
-#[derive(Clone, PartialEq, Message)]
 pub struct ScopeMetrics {
     #[prost(message, optional, tag = "1")]
     pub scope: Option<Scope>,
     #[prost(message, repeated, tag = "2")]
     pub metrics: Vec<Metric>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct Scope {
-    #[prost(string, tag = "1")]
-    pub name: String,
-    #[prost(string, tag = "2")]
-    pub version: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct KeyValue {
-    #[prost(string, tag = "1")]
-    pub key: String,
-    #[prost(message, optional, tag = "2")]
-    pub value: Option<AnyValue>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct AnyValue {
-    #[prost(string, optional, tag = "1")]
-    pub string_value: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -178,19 +138,12 @@ pub fn encode(
 ) -> (ExportMetricsServiceRequest, u64) {
     let metrics: Vec<Metric> = families.iter().map(|family| metric(family, span)).collect();
     let points = families.iter().map(|family| family.series.len() as u64).sum();
-    let scope = Scope {
-        name: "kantoku".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
     let scope_metrics = ScopeMetrics {
-        scope: Some(scope),
+        scope: Some(Scope::ours()),
         metrics,
     };
-    let resource = Resource {
-        attributes: attributes(resource),
-    };
     let of_resource = ResourceMetrics {
-        resource: Some(resource),
+        resource: Some(Resource::of(resource)),
         scope_metrics: vec![scope_metrics],
     };
     let request = ExportMetricsServiceRequest {
@@ -284,7 +237,7 @@ fn exemplar(found: &Exemplar) -> ExemplarPoint {
         as_double: Some(found.value),
         span_id: id("span_id"),
         trace_id: id("trace_id"),
-        filtered_attributes: others.map(attribute).collect(),
+        filtered_attributes: others.map(text).collect(),
     }
 }
 
@@ -296,14 +249,5 @@ fn bytes(hex: &str) -> Option<Vec<u8>> {
 }
 
 fn attributes(labels: &[(String, String)]) -> Vec<KeyValue> {
-    labels.iter().map(attribute).collect()
-}
-
-fn attribute((key, value): &(String, String)) -> KeyValue {
-    KeyValue {
-        key: key.clone(),
-        value: Some(AnyValue {
-            string_value: Some(value.clone()),
-        }),
-    }
+    labels.iter().map(text).collect()
 }

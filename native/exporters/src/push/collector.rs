@@ -1,0 +1,176 @@
+//! An OTLP collector by http/protobuf: a new connection for each request, three tries, each with a bound. Knows no message but the answer.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use prost::Message;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::Failure;
+use super::attributes::{PartialSuccess, Response};
+
+/// Where it is, and what is said with each request.
+#[derive(Clone, Debug)]
+pub struct Address {
+    /// `http://host:port`, or with a path.
+    pub endpoint: String,
+    pub headers: Vec<(String, Secret)>,
+    /// For one try.
+    pub timeout: Duration,
+}
+
+/// A header's value: mostly a key.
+#[derive(Clone)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+#[derive(Debug)]
+pub struct Collector {
+    host: String,
+    port: u16,
+    authority: String,
+    path: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    timeout: Duration,
+}
+
+const TRIES: u32 = 3;
+// Before the second try; twice as long before the third.
+const BACK_OFF: Duration = Duration::from_millis(500);
+const MOST_ANSWER: usize = 64 * 1024;
+
+// Why a try failed, and whether another may do better: as OTLP 1.x says of statuses.
+#[derive(Debug)]
+struct Miss {
+    why: String,
+    again: bool,
+}
+
+impl Collector {
+    /// One at this address, at `path` if that has none.
+    pub fn new(address: &Address, path: &str) -> Result<Self, Failure> {
+        let no_endpoint = || Failure::Endpoint(address.endpoint.clone());
+        let uri: Uri = address.endpoint.parse().map_err(|_| no_endpoint())?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => return Err(Failure::Tls(address.endpoint.clone())),
+            _ => return Err(no_endpoint()),
+        }
+        let authority = uri.authority().ok_or_else(no_endpoint)?;
+        let path = match uri.path() {
+            "" | "/" => path,
+            path => path,
+        };
+        Ok(Self {
+            host: authority.host().trim_matches(['[', ']']).to_owned(),
+            port: authority.port_u16().unwrap_or(4318),
+            authority: without_user(authority.as_str()).to_owned(),
+            path: path.to_owned(),
+            headers: headers(address)?,
+            timeout: address.timeout,
+        })
+    }
+
+    /// Has it take a request; what it would not take of it, or why it took none.
+    pub async fn send(&self, message: &impl Message) -> Result<PartialSuccess, String> {
+        let taken = self.persist(Bytes::from(message.encode_to_vec())).await;
+        taken.map_err(|why| format!("{}: {why}", self.authority))
+    }
+
+    async fn persist(&self, body: Bytes) -> Result<PartialSuccess, String> {
+        let mut back_off = BACK_OFF;
+        for tried in 1.. {
+            let answer = timeout(self.timeout, self.post(body.clone())).await;
+            let miss = match answer {
+                Ok(Ok(accepted)) => return Ok(accepted),
+                Ok(Err(miss)) => miss,
+                Err(_) => Miss {
+                    why: format!("no answer within {} ms", self.timeout.as_millis()),
+                    again: true,
+                },
+            };
+            if tried == TRIES || !miss.again {
+                return Err(miss.why);
+            }
+            sleep(back_off).await;
+            back_off *= 2;
+        }
+        unreachable!("it returns at the last try")
+    }
+
+    async fn post(&self, body: Bytes) -> Result<PartialSuccess, Miss> {
+        let stream = TcpStream::connect((self.host.as_str(), self.port))
+            .await
+            .map_err(again)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(again)?;
+        // It ends with the sender, at the end of this function.
+        tokio::spawn(connection);
+        let response = sender.send_request(self.request(body)?).await.map_err(again)?;
+        let status = response.status();
+        let answer = Limited::new(response.into_body(), MOST_ANSWER).collect().await;
+        if status.is_success() {
+            let answer = answer.map(|answer| answer.to_bytes()).unwrap_or_default();
+            return Ok(accepted(answer));
+        }
+        Err(Miss {
+            why: format!("it answered {status}"),
+            again: may_try_again(status),
+        })
+    }
+
+    fn request(&self, body: Bytes) -> Result<Request<Full<Bytes>>, Miss> {
+        let mut request = Request::post(&self.path)
+            .header(HOST, &self.authority)
+            .header(CONTENT_TYPE, "application/x-protobuf")
+            .header(USER_AGENT, concat!("kantoku/", env!("CARGO_PKG_VERSION")));
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        request.body(Full::new(body)).map_err(|error| Miss {
+            why: error.to_string(),
+            again: false,
+        })
+    }
+}
+
+fn headers(address: &Address) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
+    let header = |(name, value): &(String, Secret)| {
+        let bad = || Failure::Header(name.clone());
+        let mut value = HeaderValue::from_str(&value.0).map_err(|_| bad())?;
+        value.set_sensitive(true);
+        Ok((name.parse().map_err(|_| bad())?, value))
+    };
+    address.headers.iter().map(header).collect()
+}
+
+fn without_user(authority: &str) -> &str {
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
+fn again(error: impl std::fmt::Display) -> Miss {
+    Miss {
+        why: error.to_string(),
+        again: true,
+    }
+}
+
+fn may_try_again(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 502 | 503 | 504)
+}
+
+// An answer that cannot be read was a yes all the same.
+fn accepted(answer: Bytes) -> PartialSuccess {
+    let answer = Response::decode(answer).unwrap_or_default();
+    answer.partial_success.unwrap_or_default()
+}
