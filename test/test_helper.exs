@@ -8,11 +8,14 @@ if without_plug == [], do: {:ok, _} = Application.ensure_all_started(:plug)
 
 without_telemetry = if Code.ensure_loaded?(:telemetry), do: [], else: [:telemetry]
 
+opentelemetry = Path.join(System.get_env("KANTOKU_DEPS_DIR", ""), "opentelemetry_api")
+without_opentelemetry = if File.dir?(opentelemetry), do: [], else: [:opentelemetry]
+
 ExUnit.start(
   capture_log: true,
   assert_receive_timeout: 30_000,
   timeout: 300_000,
   exclude:
     [:property, :chaos, :cluster, :soak, :alertmanager, :promtool, :browser] ++
-      without_jido ++ without_plug ++ without_telemetry
+      without_jido ++ without_plug ++ without_telemetry ++ without_opentelemetry
 )

@@ -170,6 +170,33 @@ each_engine Kantoku.TraceTest do
       assert [_] = for(%{attributes: %{"error.type" => "queue_full"}} = span <- spans, do: span)
     end
 
+    test "for a worker of one's own last until it is handed in, and are around nothing else" do
+      {instance, _} = pool = pooled!(worker: {Plain, []})
+      {:ok, lease} = Pool.checkout(pool)
+      assert Trace.context() == nil
+      test = self()
+
+      other =
+        Task.async(fn ->
+          {:ok, lease} = Pool.checkout(pool, timeout: 60_000)
+          send(test, :taken)
+          :ok = Pool.checkin(lease, :error)
+          Pool.checkin(lease)
+        end)
+
+      eventually(fn -> match?({:ok, %{queue: 1}}, Pool.status(pool)) end)
+      assert {:error, %{reason: :timeout}} = Pool.checkout(pool, timeout: 1)
+      assert Pool.checkin(lease) == :ok
+      assert_receive :taken
+      assert {:error, %{reason: :not_held}} = Task.await(other)
+      assert [first, second, late] = spans(instance, 3)
+      assert Enum.map([first, second, late], & &1.attributes["error.type"]) == [nil, "error", "timeout"]
+      assert [{_, "kantoku.taken_up", _}] = first.events
+      assert [{_, "kantoku.queued", _}, {_, "kantoku.taken_up", %{"kantoku.wait" => wait}}] = second.events
+      assert wait > 0 and first.ended_at >= late.ended_at
+      assert [{_, "kantoku.queued", _}] = late.events
+    end
+
     test "of a pool with a breaker and an objective are traced around these" do
       {instance, _} = pool = pooled!(worker: {Plain, []}, breaker: [])
       :ok = Kantoku.SLO.put(instance, name: :calls, pool: :workers, target: 99)
@@ -178,7 +205,8 @@ each_engine Kantoku.TraceTest do
       assert Pool.run(pool, &GenServer.call(&1, :hello), trace: context) == {:ok, :hello}
       assert {:ok, lease} = Pool.checkout(pool)
       assert Pool.checkin(lease) == :ok
-      assert [one, other] = spans(instance, 2)
+      assert [one, other, held] = spans(instance, 3)
+      assert held.parent_id == nil and held.name == "invoke_agent workers"
       assert one.parent_id == "b7ad6b7169203331" and other.parent_id == one.parent_id
       assert_raise ArgumentError, ~r/:trace/, fn -> Pool.call(pool, :hello, trace: "no context") end
       assert_raise ArgumentError, ~r/keyword list/, fn -> Pool.call(pool, :hello, :no_options) end
@@ -303,6 +331,17 @@ each_engine Kantoku.TraceTest do
       assert linked.links == [{cut.trace_id, cut.span_id}] and linked.kind == :internal
       {:ok, :hello} = Kantoku.call(instance, "ada", :hello)
       assert Enum.all?(spans(instance, 2), &(&1.links == []))
+    end
+
+    test "in a pool: the worker that takes its place links to where it was" do
+      instance = traced!(pools: [[name: :workers, worker: {Relay, []}, target: 1]])
+      test = self()
+      caller = Task.async(fn -> Pool.call({instance, :workers}, {:hold, test}) end)
+      assert_receive {:held, worker}
+      kill(worker)
+      assert {:error, %{reason: :crashed}} = Task.await(caller)
+      eventually(fn -> match?({:ok, :hello}, Pool.call({instance, :workers}, :hello)) end)
+      eventually(fn -> instance |> Trace.take() |> Enum.any?(&match?(%{links: [_]}, &1)) end)
     end
 
     test "by an exception is linked to as well, also if only its failure was kept" do

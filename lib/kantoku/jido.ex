@@ -60,4 +60,25 @@ defmodule Kantoku.Jido do
   """
   @spec compiled?() :: boolean
   def compiled?, do: unquote(Code.ensure_loaded?(Jido.AgentServer))
+
+  @doc """
+  The trace of a signal of Jido's as a context, or `nil`. Jido's own ids, which are UUIDs, are read as W3C's.
+
+      Kantoku.call(MyApp.Agents, "planner-1", signal, trace: Kantoku.Jido.context(signal))
+  """
+  @spec context(signal :: struct) :: Kantoku.Trace.Context.t() | nil
+  def context(signal), do: if(compiled?(), do: traced().context(signal))
+
+  @doc """
+  A signal of Jido's with a context for its trace, by default the current one; without a context it stays as it is.
+
+  A signal that is sent by `Kantoku.call/4` and has none is given the trace of the call, if that is recorded.
+  """
+  @spec put_context(signal, Kantoku.Trace.Context.t() | nil) :: signal when signal: struct
+  def put_context(signal, context \\ Kantoku.Trace.context())
+  def put_context(signal, nil), do: signal
+  def put_context(signal, context), do: if(compiled?(), do: traced().put_context(signal, context), else: signal)
+
+  # Known by name only, as it is compiled with Jido.
+  defp traced, do: Module.concat(__MODULE__, "Traced")
 end

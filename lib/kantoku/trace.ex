@@ -10,7 +10,7 @@ defmodule Kantoku.Trace do
 
   Nothing is traced unless the option says so, or the variable `OTEL_TRACES_SAMPLER` of the system does. Then there is a span
   `invoke_agent {name}` around each `Kantoku.call/4`, `Kantoku.cast/4`, `Kantoku.Pool.call/3`, `Kantoku.Pool.cast/3` and
-  `Kantoku.Pool.run/3`, and below it one for what an agent (`Kantoku.Agent`) does with it. Names and attributes are those of
+  `Kantoku.Pool.run/3`, one from `Kantoku.Pool.checkout/2` to `Kantoku.Pool.checkin/2`, and below it one for what an agent (`Kantoku.Agent`) does with it. Names and attributes are those of
   OpenTelemetry's conventions for agents: `gen_ai.operation.name`, `gen_ai.agent.name`, `gen_ai.agent.id`, `error.type`.
 
   ## Where the context goes
@@ -19,6 +19,8 @@ defmodule Kantoku.Trace do
       other processes by itself; `context/0` and `with_context/2` take it there.
     * With a call to an agent it goes in the tag of the `from`, and with a cast, or through a pool, in a wrapping that our own server takes
       off. A plain GenServer sees what it always saw. It may read `carried/1` of its `from` in a call by `Kantoku.call/4`.
+    * Where a process has no span of ours, and OpenTelemetry's own library (`opentelemetry_api`) is there as the instance starts, what is current
+      there is what a span comes below.
     * From and to other services it goes in the headers of W3C's Trace Context: `extract/2`, `inject/3`.
 
   ## What is recorded
@@ -37,7 +39,7 @@ defmodule Kantoku.Trace do
   ## Events
 
     * `kantoku.queued` - a request to a pool found no free worker;
-    * `kantoku.taken_up` - its turn came; `kantoku.wait` is how long that took, in seconds. In the span of `Kantoku.Pool.run/3`, and for calls and
+    * `kantoku.taken_up` - its turn came; `kantoku.wait` is how long that took, in seconds. In the spans of `Kantoku.Pool.run/3` and `Kantoku.Pool.checkout/2`, and for calls and
       casts in the span of the agent that serves them, where it includes the time in its mailbox. A worker that is no agent of ours says
       nothing of when it began;
     * `exception` - `exception.type` is the exception's module. What it said is left out, as it may be what an agent holds.

@@ -70,6 +70,32 @@ if Kantoku.Jido.compiled?() do
       assert third not in [id, first.jido_trace_id]
     end
 
+    test "a signal goes on in the trace of who calls, and a trace of Jido's in ours", %{jido: jido} do
+      instance = kantoku!(trace: [sampler: :parentbased_always_on])
+      agent!(instance, jido, "followed")
+      assert Traced.learn()
+      handler = {__MODULE__, :follows, self()}
+      test = self()
+      began = fn _event, _measured, metadata, nil -> send(test, {:began, metadata.agent_id, metadata}) end
+      :telemetry.attach(handler, [:jido, :agent_server, :signal, :start], began, nil)
+      on_exit(fn -> :telemetry.detach(handler) end)
+
+      assert {:ok, {:ok, _agent}} = Kantoku.call(instance, "followed", signal("add"))
+      assert_receive {:began, "followed", %{jido_trace_id: trace, jido_span_id: span}}
+      assert [%{trace_id: ^trace, span_id: ^span}] = Kantoku.Tracing.spans(instance, 1)
+
+      root = Jido.Tracing.Trace.new_root()
+      {:ok, signal} = Jido.Tracing.Trace.put(signal("add"), root)
+      context = Kantoku.Jido.context(signal)
+      assert {:ok, {:ok, _agent}} = Kantoku.call(instance, "followed", signal, trace: context)
+      assert [%{trace_id: id}] = Kantoku.Tracing.spans(instance, 1)
+      assert id == String.replace(root.trace_id, "-", "")
+
+      assert "add" |> signal() |> Kantoku.Jido.put_context(context) |> Kantoku.Jido.context() == context
+      assert Kantoku.Jido.context(signal("add")) == nil
+      assert Kantoku.Jido.put_context(signal("add"), nil).extensions == %{}
+    end
+
     test "its entry says what its module says", %{instance: instance, jido: jido} do
       pid = agent!(instance, jido, "a")
       assert {:ok, entry} = Kantoku.Registry.entry(instance, "a")

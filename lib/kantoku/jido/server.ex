@@ -130,7 +130,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     end
 
     def handle_call({:signal, %Jido.Signal{} = signal}, from, state),
-      do: follow(AgentServer.handle_call({:signal, Traced.trace(signal)}, from, state))
+      do: follow(AgentServer.handle_call({:signal, Traced.trace(signal, from)}, from, state))
 
     def handle_call(request, from, state), do: follow(AgentServer.handle_call(request, from, state))
 
@@ -222,7 +222,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     defp queued(nil, state), do: state
 
     defp queued({from, signal}, state) do
-      {:noreply, state} = AgentServer.handle_call({:signal, Traced.trace(signal)}, from, state)
+      {:noreply, state} = AgentServer.handle_call({:signal, Traced.trace(signal, from)}, from, state)
       state
     end
 

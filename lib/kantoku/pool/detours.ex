@@ -40,10 +40,6 @@ defmodule Kantoku.Pool.Detours do
     end
   end
 
-  @doc "As `way/2`, of what is never traced."
-  @spec leased(Kantoku.Pool.t(), keyword) :: further
-  def leased(pool, opts), do: if(:persistent_term.get(@any, false), do: untraced(pool, opts))
-
   @doc "As `way/2`, of a request that is counted, or that nobody counts."
   @spec beyond(Kantoku.Pool.t(), keyword) :: :breaker | :choice | nil | {:error, Error.t()}
   def beyond(pool, opts), do: with(:ok <- Shed.let(pool, opts), do: kind(pool))

@@ -5,13 +5,14 @@ defmodule Kantoku.Pool.Lease do
   """
 
   @enforce_keys [:pool, :pid, :ticket]
-  defstruct @enforce_keys ++ [permit: nil, begun: nil]
+  defstruct @enforce_keys ++ [permit: nil, begun: nil, span: nil]
 
   @type t :: %__MODULE__{
           pool: Kantoku.Pool.t(),
           pid: pid,
           ticket: Kantoku.Engine.Pools.ticket(),
           permit: nil | {Kantoku.Breaker.ticket(), begun_ns :: integer},
-          begun: nil | (begun_ns :: integer)
+          begun: nil | (begun_ns :: integer),
+          span: nil | Kantoku.Trace.Open.t()
         }
 end

@@ -5,6 +5,7 @@ defmodule Kantoku.Pool.Leases do
   alias Kantoku.Engine.Pools
   alias Kantoku.Error
   alias Kantoku.Pool.{Calls, Lease, Request, Strategy}
+  alias Kantoku.Trace.Open
 
   @doc "See `Kantoku.Pool.checkout/2`."
   @spec checkout(Kantoku.Pool.t(), keyword) :: {:ok, Lease.t()} | {:error, Error.t()}
@@ -34,9 +35,14 @@ defmodule Kantoku.Pool.Leases do
 
     case Pools.pool_checkout(instance, pool, ref, params) do
       {:granted, ticket, pid} -> {:ok, ticket, pid}
-      {:queued, ticket} -> await(instance, pool, ticket, ref, timeout)
+      {:queued, ticket} -> queued(instance, pool, ticket, ref, timeout)
       refusal -> Calls.refused(instance, pool, refusal)
     end
+  end
+
+  defp queued(instance, pool, ticket, ref, timeout) do
+    Open.event("kantoku.queued", [])
+    await(instance, pool, ticket, ref, timeout)
   end
 
   defp await(instance, pool, ticket, ref, timeout) do

@@ -35,29 +35,39 @@ defmodule Kantoku.Pool.Ways do
   # made by updating a literal map, which costs a tenth of all that is done: so the name comes as an argument.
   defp take(module, {instance, pool} = whose, opts) do
     case Pools.pool_take(instance, pool) do
-      [ticket | pid] -> {:ok, %{__struct__: module, pool: whose, ticket: ticket, pid: pid, permit: nil, begun: nil}}
-      _none -> checkout_past(whose, opts)
+      [ticket | pid] ->
+        {:ok, %{__struct__: module, pool: whose, ticket: ticket, pid: pid, permit: nil, begun: nil, span: nil}}
+
+      _none ->
+        checkout_past(whose, opts)
     end
   end
 
   defp checkout_past(pool, opts) do
-    case Detours.leased(pool, opts) do
-      nil -> Leases.checkout(pool, opts)
-      :choice -> Leases.routed(pool, opts)
-      :breaker -> Guard.checkout(pool, opts)
-      :objective -> Measured.checkout(pool, opts)
-      {:error, _shed} = refused -> refused
+    case Detours.way(pool, opts) do
+      :trace -> Trace.Pools.checkout(pool, opts)
+      way -> checkout(way, pool, opts)
     end
   end
 
+  @doc "A check-out that goes that way."
+  @spec checkout(Detours.further(), Kantoku.Pool.t(), keyword) :: {:ok, Lease.t()} | {:error, Error.t()}
+  def checkout(nil, pool, opts), do: Leases.checkout(pool, opts)
+  def checkout(:choice, pool, opts), do: Leases.routed(pool, opts)
+  def checkout(:breaker, pool, opts), do: Guard.checkout(pool, opts)
+  def checkout(:objective, pool, opts), do: Measured.checkout(pool, opts)
+  def checkout({:error, _shed} = refused, _pool, _opts), do: refused
+
   @doc "See `Kantoku.Pool.checkin/2`."
   @spec checkin(Lease.t(), Pools.outcome()) :: :ok | {:error, Error.t()}
-  def checkin(%Lease{permit: nil, begun: nil, pool: {instance, pool}, ticket: ticket}, :ok) do
+  def checkin(%Lease{permit: nil, begun: nil, span: nil, pool: {instance, pool}, ticket: ticket}, :ok) do
     case Pools.pool_checkin(instance, pool, ticket, :ok) do
       :ok -> :ok
       not_done -> Leases.kept({instance, pool}, not_done)
     end
   end
+
+  def checkin(%Lease{span: span} = lease, outcome) when span != nil, do: Trace.Pools.checkin(lease, outcome)
 
   def checkin(%Lease{begun: nil, permit: nil, pool: pool, ticket: ticket}, outcome),
     do: Leases.checkin(pool, ticket, outcome)

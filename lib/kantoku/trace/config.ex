@@ -4,7 +4,7 @@ defmodule Kantoku.Trace.Config do
   @moduledoc false
 
   alias Kantoku.Options
-  alias Kantoku.Trace.{Clock, Environment, Sampler}
+  alias Kantoku.Trace.{Clock, Environment, Outside, Sampler}
 
   @schema [
     disabled: [kind: :boolean, default: false, doc: "nothing is recorded nor handed on (`OTEL_SDK_DISABLED`)."],
@@ -52,12 +52,13 @@ defmodule Kantoku.Trace.Config do
 
   @fields [:sampler, :keep_errors, :slow, :propagators, :max_queue_size, :max_queue_bytes]
   @enforce_keys @fields
-  defstruct @fields ++ [instance: nil, clock: nil]
+  defstruct @fields ++ [instance: nil, clock: nil, outside: false]
 
-  @typedoc "`slow` in units of the clock."
+  @typedoc "`slow` in units of the clock. `outside`: whether others may have a trace in this VM."
   @type t :: %__MODULE__{
           instance: atom,
           clock: Clock.t() | nil,
+          outside: boolean,
           sampler: Sampler.t(),
           keep_errors: boolean,
           slow: pos_integer | nil,
@@ -119,7 +120,7 @@ defmodule Kantoku.Trace.Config do
   @doc "From now on the instance traces so, by this clock."
   @spec publish(atom, t, Clock.t()) :: :ok
   def publish(instance, config, clock),
-    do: change(&Map.put(&1, instance, %{config | instance: instance, clock: clock}))
+    do: change(&Map.put(&1, instance, %{config | instance: instance, clock: clock, outside: Outside.there?()}))
 
   @doc "From now on it does not trace."
   @spec withdraw(atom) :: :ok

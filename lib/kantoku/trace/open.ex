@@ -13,9 +13,9 @@ defmodule Kantoku.Trace.Open do
   require Record
 
   # A call of a function is a part of what a span costs that is thrown away. So are those of `Process`, hence `:erlang` here.
-  @compile {:inline, here: 1, mine: 0, made: 7, enter: 3}
+  @compile {:inline, here: 1, mine: 0, outside: 1, made: 7, enter: 3}
 
-  alias Kantoku.Trace.{Clock, Config, Context, Finished, Ids, Metadata, Sampler}
+  alias Kantoku.Trace.{Clock, Config, Context, Finished, Ids, Metadata, Outside, Sampler}
 
   @key :"$kantoku_trace"
 
@@ -102,8 +102,11 @@ defmodule Kantoku.Trace.Open do
   @spec begin(Config.t(), subject, kind, place | nil, [{atom | String.t(), term}]) :: t
   def begin(config, subject, kind, parent \\ nil, attributes \\ []) do
     {outer, source} = mine()
-    begin(config, subject, kind, parent || here(outer), attributes, outer, source)
+    begin(config, subject, kind, parent || here(outer) || outside(config), attributes, outer, source)
   end
+
+  defp outside(%{outside: false}), do: nil
+  defp outside(_other_api), do: Outside.place()
 
   defp mine do
     case :erlang.get(@key) do
@@ -156,6 +159,25 @@ defmodule Kantoku.Trace.Open do
     Metadata.begun(place)
     open
   end
+
+  @doc "Takes the current span, which `begin/5` gave, out of what is current, as it is now: its end is no bracket around what a process does."
+  @spec lift(t) :: t
+  def lift(open(place: place(span: span)) = begun) do
+    case :erlang.get(@key) do
+      {open(place: place(span: ^span, sampled: sampled), outer: outer) = open, source} ->
+        :erlang.put(@key, {outer, source})
+        if sampled, do: Metadata.ended(outer)
+        open
+
+      _other ->
+        begun
+    end
+  end
+
+  @doc "Ends one that was lifted."
+  @spec over(t, error :: String.t() | nil) :: :ok
+  def over(open(place: place(sampled: true)) = open, error), do: Finished.hand_in(open, Clock.now(), error, nil)
+  def over(open, error), do: ended(open, error)
 
   @doc "Ends the current span, which `begin/5` gave, as it is now."
   @spec finish(t, error :: String.t() | nil) :: :ok

@@ -4,7 +4,7 @@ defmodule Kantoku.Trace.Pools do
   @moduledoc false
 
   alias Kantoku.Domain.{Launch, Rows}
-  alias Kantoku.Pool.{Detours, Ways, Worker}
+  alias Kantoku.Pool.{Detours, Lease, Ways, Worker}
   alias Kantoku.Trace.{Agents, Clock, Config, Context, Open}
 
   require Rows
@@ -50,12 +50,52 @@ defmodule Kantoku.Trace.Pools do
       asked = Clock.now()
 
       granted = fn worker ->
-        Open.event("kantoku.taken_up", "kantoku.wait": Clock.seconds(Clock.now() - asked))
+        taken_up(asked)
         fun.(worker)
       end
 
       Ways.run(Detours.untraced(pool, opts), pool, granted, opts)
     end)
+  end
+
+  defp taken_up(asked), do: Open.event("kantoku.taken_up", "kantoku.wait": Clock.seconds(Clock.now() - asked))
+
+  @doc "As `Kantoku.Pool.checkout/2`; the lease has the span, which lasts until it is handed in, and is current nowhere meanwhile."
+  @spec checkout(Kantoku.Pool.t(), keyword) :: {:ok, Lease.t()} | {:error, Kantoku.Error.t()}
+  def checkout({instance, _name} = pool, opts) do
+    case Config.of(instance) do
+      nil -> Ways.checkout(Detours.untraced(pool, opts), pool, opts)
+      config -> checkout(config, pool, opts)
+    end
+  end
+
+  defp checkout(config, {_instance, name} = pool, opts) do
+    span = Open.begin(config, {:pool, name}, :client, parent(opts))
+    asked = Clock.now()
+
+    try do
+      Ways.checkout(Detours.untraced(pool, opts), pool, opts)
+    catch
+      kind, reason ->
+        Open.fail(span, kind, reason, __STACKTRACE__)
+        :erlang.raise(kind, reason, __STACKTRACE__)
+    else
+      {:ok, lease} ->
+        taken_up(asked)
+        {:ok, %{lease | span: Open.lift(span)}}
+
+      {:error, %{reason: reason}} = refused ->
+        Open.finish(span, Atom.to_string(reason))
+        refused
+    end
+  end
+
+  @doc "As `Kantoku.Pool.checkin/2`; the span ends, as one that failed if the lease did."
+  @spec checkin(Lease.t(), Kantoku.Pool.outcome()) :: :ok | {:error, Kantoku.Error.t()}
+  def checkin(%Lease{span: span} = lease, outcome) do
+    answer = Ways.checkin(%{lease | span: nil}, outcome)
+    if answer == :ok, do: Open.over(span, if(outcome != :ok, do: Atom.to_string(outcome)))
+    answer
   end
 
   # The pool may have been opened by an instance that traced, which this one does not.
