@@ -10,7 +10,8 @@ defmodule Kantoku.Exporters do
       ]
 
   All of it is done by two threads of the native library, beside the schedulers, so that it goes on while those are busy. An instance may run
-  on either engine; without the library there are no exporters, and `status/0` says so.
+  on either engine; without the library there are no exporters, and `status/0` says so. What those threads cannot read, resources (`Kantoku.Resources`) and the
+  metrics of instances on the Elixir engine, is as old as the VM's last beat, a second.
 
   What is exported is the VM's, with the instance as a label. So there is one listener, as the first instance that gave `http:` wants it, and
   what several instances want alike of `exporters:` is sent once. It ends with the last instance that wants it. What cannot be started,

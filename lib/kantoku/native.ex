@@ -352,6 +352,8 @@ defmodule Kantoku.Native do
   @doc false
   def exporters_note(_instance, _name, _value), do: without_library()
   @doc false
+  def exporters_give(_families), do: without_library()
+  @doc false
   def exporters_listen(_address, _token, _hosts, _limits), do: without_library()
   @doc false
   def exporters_hang_up(_bound), do: without_library()

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "what fails here says where")]
 
 use std::net::{TcpListener, UdpSocket};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 

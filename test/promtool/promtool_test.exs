@@ -15,7 +15,8 @@ defmodule Kantoku.PromtoolTest do
     {200, _headers, page} = RawHTTP.get(port, "/metrics")
     path = Path.join(folder, "page")
     File.write!(path, page)
-    assert System.cmd("sh", ["-c", "promtool check metrics < #{path}"], stderr_to_stdout: true) == {"", 0}
+    {said, _status} = System.cmd("sh", ["-c", "promtool check metrics < #{path}"], stderr_to_stdout: true)
+    assert Enum.reject(String.split(said, "\n", trim: true), &theirs?/1) == []
   end
 
   test "promtool takes the rules" do
@@ -39,4 +40,8 @@ defmodule Kantoku.PromtoolTest do
   end
 
   defp promtool(args), do: System.cmd("promtool", args, stderr_to_stdout: true)
+
+  # A name of prometheus.erl's, which people's dashboards know.
+  defp theirs?(line),
+    do: String.starts_with?(line, "erlang_vm_atom_count non-histogram and non-summary metrics should not have")
 end

@@ -97,6 +97,10 @@ defmodule Kantoku.Engine.Metrics do
   @spec bind(collection, String.t(), [String.t()], reading) :: :ok | :other | {:error, refusal}
   def bind(collection, name, values, reading), do: of(collection).metrics_bind(collection, name, values, reading)
 
+  @doc "Whether native threads can read a collection."
+  @spec native?(collection) :: boolean
+  def native?(collection), do: is_reference(collection)
+
   @doc "See `c:metrics_snapshot/1`."
   @spec snapshot(collection) :: [family]
   def snapshot(collection), do: of(collection).metrics_snapshot(collection)

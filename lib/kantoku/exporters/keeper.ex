@@ -11,7 +11,7 @@ defmodule Kantoku.Exporters.Keeper do
   require Logger
 
   alias Kantoku.Domain.Gauges
-  alias Kantoku.Exporters.{Config, Members, Native}
+  alias Kantoku.Exporters.{Config, Given, Members, Native}
   alias Kantoku.{Api, Discovery, Error, Instances, Telemetry, Trace}
   alias Kantoku.Discovery.Announcer
 
@@ -29,7 +29,7 @@ defmodule Kantoku.Exporters.Keeper do
           serving: pos_integer | nil,
           http: {Config.http(), address :: String.t()} | nil,
           exporters: %{Config.exporter() => Native.id()},
-          failed: %{optional(:http | Config.exporter()) => {Error.t(), at :: integer}}
+          failed: %{optional(:given | :http | Config.exporter()) => {Error.t(), at :: integer}}
         }
 
   @spec start_link(term) :: GenServer.on_start()
@@ -79,6 +79,7 @@ defmodule Kantoku.Exporters.Keeper do
   def handle_call(:look, _from, state), do: {:reply, :ok, reconcile(state)}
 
   def handle_call(:flush, _from, state) do
+    state = given(state)
     if state.exporters != %{}, do: Native.flush()
     {:reply, :ok, state}
   end
@@ -120,7 +121,7 @@ defmodule Kantoku.Exporters.Keeper do
     state = %{state | told: Enum.uniq(state.told ++ instances)}
     http = Enum.find_value(members, fn {_instance, _pid, _number, config, _started?} -> config.http end)
     exporters = for {instance, _, _, config, _} <- members, wish <- wishes(instance, config), uniq: true, do: wish
-    state = state |> without_unwanted(http, exporters) |> with_runtime(http, exporters) |> beat(members)
+    state = state |> without_unwanted(http, exporters) |> with_runtime(http, exporters) |> given() |> beat(members)
     announce(state.http, instances)
     %{state | told: instances}
   end
@@ -149,7 +150,7 @@ defmodule Kantoku.Exporters.Keeper do
   end
 
   defp without_unwanted(state, http, exporters) do
-    wanted = if http, do: [:http | exporters], else: exporters
+    wanted = if http, do: [:given, :http | exporters], else: [:given | exporters]
     state = if state.http && elem(state.http, 0) != http, do: hang_up(state), else: state
     {kept, ended} = Map.split(state.exporters, exporters)
     for {{kind, _config}, id} <- ended, do: finish(state, kind, id)
@@ -238,6 +239,16 @@ defmodule Kantoku.Exporters.Keeper do
     end
 
     %{state | failed: Map.put(state.failed, part, {error, now()})}
+  end
+
+  # What the library cannot measure, as it is now; it is given again with each beat.
+  defp given(%{serving: nil} = state), do: state
+
+  defp given(state) do
+    case Native.give(Given.families()) do
+      :ok -> %{state | failed: Map.delete(state.failed, :given)}
+      {:error, error} -> fail(state, :given, error)
+    end
   end
 
   # Beating ---------------------------------------------------------------------------------------------------------------

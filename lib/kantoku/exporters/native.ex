@@ -30,6 +30,17 @@ defmodule Kantoku.Exporters.Native do
     :ok
   end
 
+  @doc "Has these told besides what is measured natively; those before are not told any more."
+  @spec give([Kantoku.Engine.Metrics.family()]) :: :ok | {:error, Error.t()}
+  def give(families) do
+    case Native.exporters_give(families) do
+      {:limit, bytes} -> {:error, Error.new(:unavailable, what: :resources, cause: :limit, why: too_much(bytes))}
+      _given_or_unknown -> :ok
+    end
+  end
+
+  defp too_much(bytes), do: "figures of resources and Elixir engines are more than #{bytes} bytes, and are left out"
+
   @doc "Listens; the address that it got."
   @spec listen(Config.http()) :: {:ok, String.t()} | {:error, Error.t()}
   def listen(http) do

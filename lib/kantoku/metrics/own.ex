@@ -83,7 +83,7 @@ defmodule Kantoku.Metrics.Own do
      for(state <- ~w(closed open half_open disabled forced_open metrics_only)a, do: {state, [Atom.to_string(state)]})}
   ]
 
-  @bytes ~w(breakers health index metrics names owners pools spare watches)a
+  @bytes ~w(breakers health index metrics names owners pools spare traces watches)a
 
   @doc "Declares all of them, and binds what is the instance's."
   @spec enter(book :: :ets.tid(), atom) :: :ok

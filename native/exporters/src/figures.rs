@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::http::StatusCode;
-use kantoku_core::metrics::{Family, Kind, Series, Source, Value};
+use kantoku_core::metrics::{Family, Kind, Series, Source, Value, join};
 use tokio::sync::Notify;
 use tokio::task::JoinError;
 
@@ -58,8 +58,13 @@ pub struct Figures {
     pub history: Arc<History>,
     /// That somewhere there may be more spans than one request takes.
     pub ready: Notify,
+    // What is not measured here, as it was told last.
+    given: Mutex<Vec<Family>>,
     accounts: Mutex<Vec<Arc<Account>>>,
 }
+
+/// What may be given, in bytes.
+pub const MOST_GIVEN: usize = 16 << 20;
 
 impl std::fmt::Debug for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -80,8 +85,21 @@ impl Figures {
             events: Arc::new(Hub::new(vm.heed)),
             history: vm.history,
             ready: Notify::new(),
+            given: Mutex::default(),
             accounts: Mutex::default(),
         }
+    }
+
+    /// Takes what is not measured here, in place of what was given before; the limit, if it is more. Then there is none.
+    pub fn give(&self, families: Vec<Family>) -> Result<(), usize> {
+        let fits = families.iter().map(Family::bytes).sum::<usize>() <= MOST_GIVEN;
+        let given = if fits { families } else { Vec::new() };
+        drop(std::mem::replace(&mut *self.given(), given));
+        if fits { Ok(()) } else { Err(MOST_GIVEN) }
+    }
+
+    fn given(&self) -> MutexGuard<'_, Vec<Family>> {
+        self.given.lock().expect("nothing panics under it")
     }
 
     /// All families now; `None` if who measures panicked.
@@ -89,7 +107,10 @@ impl Figures {
         let measured = catch_unwind(AssertUnwindSafe(|| self.source.families()));
         match measured {
             Ok(mut families) => {
-                families.extend(self.own());
+                let given = self.given().clone();
+                for family in given.into_iter().chain(self.own()) {
+                    join(&mut families, family);
+                }
                 Some(families)
             }
             Err(payload) => {
@@ -162,6 +183,7 @@ impl Figures {
                 "Figures or spans that an exporter could not send, and did not keep.",
                 dropped,
             ),
+            self.bytes(),
             self.http.requests(),
             self.http.refusals(),
             self.http.connections(),
@@ -178,6 +200,19 @@ impl Figures {
                 self.history.bytes(),
             ),
         ]
+    }
+}
+
+impl Figures {
+    fn bytes(&self) -> Family {
+        let bytes: usize = self.given().iter().map(Family::bytes).sum();
+        Family {
+            name: "kantoku_native_bytes".to_owned(),
+            help: "Memory of the native core.".to_owned(),
+            unit: Some("bytes"),
+            kind: Kind::Gauge,
+            series: vec![labelled(&[("owner", "exporters")], Value::Gauge(bytes as f64))],
+        }
     }
 }
 

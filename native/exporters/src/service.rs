@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use kantoku_core::metrics::Family;
 use kantoku_core::trace::{BATCH, Supply};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
@@ -137,6 +138,11 @@ impl Service {
 
     pub fn readers(&self) -> usize {
         self.figures.events.readers()
+    }
+
+    /// Takes what is told besides what is measured here, in place of what was given before.
+    pub fn give(&self, families: Vec<Family>) -> Result<(), usize> {
+        self.figures.give(families)
     }
 
     /// Starts the listener; the address that it got.

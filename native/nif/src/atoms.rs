@@ -191,6 +191,7 @@ rustler::atoms! {
     unlink,
     wait,
     wait_duration_in_open_state,
+    traces,
     watches,
     weights,
     wishes,

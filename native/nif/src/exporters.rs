@@ -19,6 +19,7 @@ use crate::atoms;
 use crate::beam::{self, Pid, atom};
 use crate::exporting::{self, Failed};
 use crate::guard::{Answer, Refusal};
+use crate::metrics_giving;
 use crate::metrics_reading::all_families;
 use crate::state::state;
 use crate::trace::Spans;
@@ -151,6 +152,15 @@ pub fn note<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let key = Key::of(instance, name, None);
     state().history.record(now(), [(key, decoded::<f64>(args[2])?)]);
     ok(env)
+}
+
+/// `exporters_give(families)`: what is told besides, until the next are given. `{:limit, bytes}` if that is too much: then those before go too.
+pub fn give<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let families = metrics_giving::families(args[0])?;
+    match exporting::running().map(|exports| exports.give(families)) {
+        Some(Err(limit)) => Ok((atoms::limit(), limit).encode(env)),
+        Some(Ok(())) | None => ok(env),
+    }
 }
 
 /// `exporters_listen(address, token, hosts, limits)`

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use kantoku_core::metrics::Family;
 use kantoku_core::sync::atomic::Ordering;
 use kantoku_exporters::events::{Event, Heed};
 use kantoku_exporters::figures::{Note, Vm, Voice};
@@ -48,6 +49,7 @@ pub trait Exports: fmt::Debug + Send + Sync {
     fn end(&self, id: u64, bound: Duration);
     fn flush(&self, bound: Duration);
     fn wake(&self);
+    fn give(&self, families: Vec<Family>) -> Result<(), usize>;
     fn stop(&self, bound: Duration);
     fn status(&self) -> Status;
     fn answer(&self, id: u64, answer: Answer);
@@ -99,6 +101,10 @@ impl Exports for Guarded {
 
     fn wake(&self) {
         guarded(|| self.0.wake());
+    }
+
+    fn give(&self, families: Vec<Family>) -> Result<(), usize> {
+        guarded(|| self.0.give(families)).unwrap_or(Ok(()))
     }
 
     fn stop(&self, bound: Duration) {

@@ -24,6 +24,7 @@ mod key;
 mod lending;
 mod library;
 mod metrics;
+mod metrics_giving;
 mod metrics_reading;
 mod metrics_resource;
 mod metrics_telling;

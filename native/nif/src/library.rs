@@ -157,6 +157,7 @@ functions! {
     cold "exporters_event" / 3 => exporters::event;
     hot "exporters_events_dropped" / 1 => exporters::events_dropped;
     disk "exporters_flush" / 1 => exporters::flush;
+    long "exporters_give" / 1 => exporters::give;
     disk "exporters_hang_up" / 1 => exporters::hang_up;
     disk "exporters_listen" / 4 => exporters::listen;
     long "exporters_history" / 2 => exporters::history;

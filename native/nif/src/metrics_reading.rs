@@ -1,7 +1,7 @@
 //! What is not recorded but read when somebody looks: counts of pools and breakers, and native bytes. From any thread, without a scheduler.
 
 use kantoku_core::breaker::State;
-use kantoku_core::metrics::{Distribution, Family, Source, Value};
+use kantoku_core::metrics::{Distribution, Family, Source, Value, join};
 use kantoku_core::pool::Status;
 use kantoku_core::sync::Arc;
 use rustler::{Atom, Term};
@@ -81,6 +81,7 @@ pub enum Of {
     Owners,
     Pools,
     Spare,
+    Traces,
     Watches,
 }
 
@@ -110,7 +111,7 @@ fn figures() -> [(Atom, Figure); 21] {
     ]
 }
 
-fn owners() -> [(Atom, Of); 9] {
+fn owners() -> [(Atom, Of); 10] {
     [
         (atoms::breakers(), Of::Breakers),
         (atoms::health(), Of::Health),
@@ -120,6 +121,7 @@ fn owners() -> [(Atom, Of); 9] {
         (atoms::owners(), Of::Owners),
         (atoms::pools(), Of::Pools),
         (atoms::spare(), Of::Spare),
+        (atoms::traces(), Of::Traces),
         (atoms::watches(), Of::Watches),
     ]
 }
@@ -263,6 +265,7 @@ fn bytes(opened: Opened, of: Of) -> Option<usize> {
             pools.iter().map(|open| open.cell.pool.bytes()).sum()
         }
         Of::Spare => registry().spare,
+        Of::Traces => shell.spans.bytes(),
         Of::Watches => registry().watches,
     };
     Some(bytes)
@@ -278,7 +281,8 @@ impl Source for Everything {
     }
 }
 
-/// What all instances say, each family once. Those of the Elixir engine are not among them: their numbers are terms.
+/// What all instances say, each family once. Those of the Elixir engine are not among them: their numbers are terms, and given to exporters by
+/// who reads them.
 pub fn all_families() -> Vec<Family> {
     let kept: Vec<Arc<Collection>> = {
         let all = state().metrics.lock();
@@ -286,11 +290,7 @@ pub fn all_families() -> Vec<Family> {
     };
     let mut together: Vec<Family> = Vec::new();
     for family in kept.iter().flat_map(|metrics| families(metrics)) {
-        let like = |known: &&mut Family| known.name == family.name && known.kind == family.kind;
-        match together.iter_mut().find(like) {
-            Some(known) => known.series.extend(family.series),
-            None => together.push(family),
-        }
+        join(&mut together, family);
     }
     together
 }

@@ -16,4 +16,4 @@ pub use family::{Description, Owned, Series as Recorder};
 pub use histogram::{Histogram, Reading};
 pub use number::{Counter, Gauge};
 pub use scale::LEAST;
-pub use snapshot::{Distribution, Exemplar, Family, Kind, Series, Source, Value};
+pub use snapshot::{Distribution, Exemplar, Family, Kind, Series, Source, Value, join};

@@ -57,3 +57,38 @@ pub struct Exemplar {
 pub trait Source: Send + Sync {
     fn families(&self) -> Vec<Family>;
 }
+
+impl Family {
+    /// What it takes, with all that it points to.
+    pub fn bytes(&self) -> usize {
+        let series = self.series.iter().map(Series::heap).sum::<usize>();
+        size_of::<Self>()
+            + self.name.capacity()
+            + self.help.capacity()
+            + self.series.capacity() * size_of::<Series>()
+            + series
+    }
+}
+
+impl Series {
+    fn heap(&self) -> usize {
+        let texts = self
+            .labels
+            .iter()
+            .map(|(name, value)| name.capacity() + value.capacity());
+        let value = match &self.value {
+            Value::Counter(_) | Value::Gauge(_) => 0,
+            Value::Histogram(found) => found.buckets.capacity() * size_of::<(f64, u64)>(),
+        };
+        self.labels.capacity() * size_of::<(String, String)>() + texts.sum::<usize>() + value
+    }
+}
+
+/// Adds the series of a family to the one of its name and kind, or the family where there is none.
+pub fn join(together: &mut Vec<Family>, family: Family) {
+    let like = |known: &&mut Family| known.name == family.name && known.kind == family.kind;
+    match together.iter_mut().find(like) {
+        Some(known) => known.series.extend(family.series),
+        None => together.push(family),
+    }
+}

@@ -104,7 +104,8 @@ fn name(dialect: Dialect, prefix: &str, family: &Family, series: &Series) -> Str
     if dialect == Dialect::StatsD {
         for (_, value) in &series.labels {
             name.push('.');
-            push_word(&mut name, value);
+            // As many dots whatever the values are.
+            push_word(&mut name, if value.is_empty() { "_" } else { value });
         }
     }
     name
@@ -113,7 +114,8 @@ fn name(dialect: Dialect, prefix: &str, family: &Family, series: &Series) -> Str
 fn tags(dialect: Dialect, series: &Series) -> String {
     let mut tags = String::new();
     if dialect == Dialect::DogStatsD {
-        for (at, (label, value)) in series.labels.iter().enumerate() {
+        let said = series.labels.iter().filter(|(_, value)| !value.is_empty());
+        for (at, (label, value)) in said.enumerate() {
             tags.push_str(if at == 0 { "|#" } else { "," });
             push_word(&mut tags, label);
             tags.push(':');
