@@ -4,11 +4,10 @@ defmodule Kantoku.TestAlertmanager do
   the program where it is not on the PATH. It ends with the test, and with the VM.
   """
 
-  # Ends the program when nobody holds the other end of its input any more.
-  @keeper ~S("$@" >"$LOG" 2>&1 & read -r _; kill -9 $!)
+  alias Kantoku.TestProgram
 
   @doc "The program, or `nil`."
-  def program, do: System.get_env("KANTOKU_ALERTMANAGER") || System.find_executable("prometheus-alertmanager")
+  def program, do: TestProgram.find("KANTOKU_ALERTMANAGER", "prometheus-alertmanager")
 
   @doc "Starts one on a port; answers when it is ready."
   def start(dir, port, webhook) do
@@ -22,11 +21,7 @@ defmodule Kantoku.TestAlertmanager do
       "--cluster.listen-address="
     ]
 
-    log = Path.join(dir, "alertmanager.log")
-    options = [:binary, args: ["-c", @keeper, "sh", program() | arguments], env: [{~c"LOG", String.to_charlist(log)}]]
-    keeper = Port.open({:spawn_executable, System.find_executable("sh")}, options)
-    Kantoku.TestOwner.eventually(fn -> ready?(port) end, 3_000)
-    keeper
+    TestProgram.start(program(), arguments, Path.join(dir, "alertmanager.log"), fn -> ready?(port) end)
   end
 
   # Each alert for itself, told at once, and once.

@@ -6,7 +6,9 @@ defmodule Kantoku.OTLPSpans do
 
   import Bitwise
 
-  @doc "All spans of a request, with the attributes of its resource: ids as hexadecimal digits, `\"\"` for none."
+  @doc "All spans of a request, with the attributes of its resource: ids as hexadecimal digits, `\"\"` for none. Packed by gzip or not."
+  def decode(<<0x1F, 0x8B, _rest::binary>> = packed), do: packed |> :zlib.gunzip() |> decode()
+
   def decode(body) do
     for {1, of_resource} <- fields(body),
         of_resource = fields(of_resource),
