@@ -19,6 +19,8 @@ Kantoku.EachEngine.each_engine Kantoku.Metrics.PoolsTest do
     end
 
     def handle_call(request, _from, state), do: {:reply, request, state}
+    @impl true
+    def handle_cast(_request, state), do: {:noreply, state}
   end
 
   defp start!(pool) do
@@ -53,6 +55,41 @@ Kantoku.EachEngine.each_engine Kantoku.Metrics.PoolsTest do
     {:error, %{reason: :crashed}} = Pool.call(pool, :die)
     eventually(fn -> outcome(pool, "lost") == 1.0 end)
     assert outcome(pool, "ok") == 40.0
+  end
+
+  defp of_tenants({instance, _pool}) do
+    {:ok, families} = Metrics.snapshot(instance)
+    name = "kantoku_pool_tenant_requests"
+
+    for %{name: ^name, series: series} <- families,
+        %{labels: %{"tenant" => tenant, "outcome" => outcome}, value: value} <- series,
+        into: %{},
+        do: {{tenant, outcome}, value}
+  end
+
+  test "requests that say whose they are are counted by that, too" do
+    pool = start!([])
+    for _ <- 1..3, do: {:ok, :hello} = Pool.call(pool, :hello, tenant: "acme")
+    {:ok, :hello} = Pool.call(pool, :hello, tenant: :house)
+    {:ok, :hello} = Pool.call(pool, :hello)
+    :ok = Pool.cast(pool, :hello, tenant: "acme")
+    {:ok, :done} = Pool.run(pool, fn _worker -> :done end, tenant: 7)
+    {:error, %{reason: :timeout}} = Pool.call(pool, {:wait_for, self()}, timeout: 1, tenant: "acme")
+
+    assert of_tenants(pool) == %{
+             {"acme", "ok"} => 4.0,
+             {"acme", "timeout"} => 1.0,
+             {"house", "ok"} => 1.0,
+             {"7", "ok"} => 1.0
+           }
+  end
+
+  test "of more tenants than there may be series the rest is one" do
+    pool = [name: :sleepers, worker: Sleeper, target: 1, warm_up: 1]
+    pool = {Kantoku.InstanceCase.start!(engine: @engine, pools: [pool], metrics: [max_series: 50]), :sleepers}
+    for n <- 1..120, do: {:ok, :hello} = Pool.call(pool, :hello, tenant: n)
+    counted = of_tenants(pool)
+    assert map_size(counted) == 51 and counted[{"other", "other"}] == 70.0
   end
 
   test "what nobody waits for any more is counted when its worker is done with it" do

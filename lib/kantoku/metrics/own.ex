@@ -28,6 +28,11 @@ defmodule Kantoku.Metrics.Own do
      [labels: [:domain, :type, :probe], help: "Agents that were killed, as they failed their liveness."]},
     {:counter, "kantoku_pool_replaced",
      [labels: [:pool, :reason], help: "Workers that were killed, to be started again."]},
+    {:counter, "kantoku_pool_tenant_requests",
+     [
+       labels: [:pool, :tenant, :outcome],
+       help: "Requests that name a tenant, by how they ended for who made them: ok, or the reason of Kantoku.Error."
+     ]},
     {:counter, "kantoku_pool_ejections",
      [labels: [:pool, :cause], help: "Workers that were given nothing new for a time."]}
   ]

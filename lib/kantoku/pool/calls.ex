@@ -10,7 +10,7 @@ defmodule Kantoku.Pool.Calls do
 
   alias Kantoku.Engine.Pools
   alias Kantoku.Error
-  alias Kantoku.Pool.{Detours, Notes, Request, Strategy}
+  alias Kantoku.Pool.{Detours, Notes, Request, Strategy, Tenants}
   alias Kantoku.Trace.Open
 
   # The message that a ticket is over is on its way when we are told so; this is only against waiting for ever, in ms.
@@ -31,10 +31,13 @@ defmodule Kantoku.Pool.Calls do
     %{timeout: timeout} = options = Request.new!(opts)
     params = Request.params(options, Strategy.route(whose, options))
 
-    case options.replies do
-      :strict -> strict(instance, pool, request, params, timeout)
-      :fast -> fast(instance, pool, request, params, timeout)
-    end
+    answer =
+      case options.replies do
+        :strict -> strict(instance, pool, request, params, timeout)
+        :fast -> fast(instance, pool, request, params, timeout)
+      end
+
+    Tenants.count(whose, options.tenant, answer)
   end
 
   # Strict: an answer that comes late finds no alias, and never arrives ------------------------------------------------------
@@ -192,11 +195,14 @@ defmodule Kantoku.Pool.Calls do
   @doc "See `Kantoku.Pool.cast/3`."
   @spec cast(Kantoku.Pool.t(), term, keyword) :: :ok | {:error, Error.t()}
   def cast({instance, pool}, request, opts) do
-    case Pools.pool_cast(instance, pool, request, params({instance, pool}, opts)) do
-      {:sent, _worker} -> :ok
-      :queued -> :ok
-      refusal -> refused(instance, pool, refusal)
-    end
+    answer =
+      case Pools.pool_cast(instance, pool, request, params({instance, pool}, opts)) do
+        {:sent, _worker} -> :ok
+        :queued -> :ok
+        refusal -> refused(instance, pool, refusal)
+      end
+
+    Tenants.count({instance, pool}, opts[:tenant], answer)
   end
 
   @doc "What the engine is told of a request with these options; `nil` where there is nothing to tell."

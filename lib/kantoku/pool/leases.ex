@@ -4,7 +4,7 @@ defmodule Kantoku.Pool.Leases do
 
   alias Kantoku.Engine.Pools
   alias Kantoku.Error
-  alias Kantoku.Pool.{Calls, Lease, Request, Strategy}
+  alias Kantoku.Pool.{Calls, Lease, Request, Strategy, Tenants}
   alias Kantoku.Trace.Open
 
   @doc "See `Kantoku.Pool.checkout/2`."
@@ -27,7 +27,7 @@ defmodule Kantoku.Pool.Leases do
   defp take_routed(instance, pool, opts) do
     request = Request.new!(opts)
     params = Request.params(request, Strategy.route({instance, pool}, request))
-    take(instance, pool, params, request.timeout)
+    Tenants.count({instance, pool}, request.tenant, take(instance, pool, params, request.timeout))
   end
 
   defp take(instance, pool, params, timeout) do
