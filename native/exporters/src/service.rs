@@ -140,6 +140,11 @@ impl Service {
         self.figures.events.readers()
     }
 
+    /// All that is told; `None` if who measures panicked.
+    pub fn families(&self) -> Option<Vec<Family>> {
+        self.figures.families()
+    }
+
     /// Takes what is told besides what is measured here, in place of what was given before.
     pub fn give(&self, families: Vec<Family>) -> Result<(), usize> {
         self.figures.give(families)

@@ -139,10 +139,11 @@ pub fn history<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     })
 }
 
-/// `exporters_metrics(accept)`: the type and the page that the listener serves.
+/// `exporters_metrics(accept)`: the type and the page that the listener serves, or would.
 pub fn metrics<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let format = negotiate(Some(decoded(args[0])?));
-    let page = render(&all_families(), format);
+    let families = exporting::running().and_then(|exports| exports.families());
+    let page = render(&families.unwrap_or_else(all_families), format);
     Ok((format.content_type(), page).encode(env))
 }
 

@@ -50,6 +50,7 @@ pub trait Exports: fmt::Debug + Send + Sync {
     fn flush(&self, bound: Duration);
     fn wake(&self);
     fn give(&self, families: Vec<Family>) -> Result<(), usize>;
+    fn families(&self) -> Option<Vec<Family>>;
     fn stop(&self, bound: Duration);
     fn status(&self) -> Status;
     fn answer(&self, id: u64, answer: Answer);
@@ -105,6 +106,10 @@ impl Exports for Guarded {
 
     fn give(&self, families: Vec<Family>) -> Result<(), usize> {
         guarded(|| self.0.give(families)).unwrap_or(Ok(()))
+    }
+
+    fn families(&self) -> Option<Vec<Family>> {
+        guarded(|| self.0.families()).flatten()
     }
 
     fn stop(&self, bound: Duration) {
