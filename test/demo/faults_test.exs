@@ -6,7 +6,7 @@ each_engine Demo.FaultsTest do
   import Kantoku.DemoConsole, only: [run: 1]
 
   @tag :tmp_dir
-  @tag timeout: 180_000
+  @tag timeout: 300_000
   test "whoever hangs is found and restarted, whoever is slow or leaks is not, and the result is the same", %{
     tmp_dir: dir
   } do

@@ -6,7 +6,7 @@ defmodule Kantoku.Exporters.OtherVMTest do
 
   alias Kantoku.{Exporters, ExportingVM, Native, OtherVM, RawHTTP, Variants}
 
-  @moduletag timeout: 180_000
+  @moduletag timeout: 300_000
 
   test "answers while every scheduler is busy, and says then that the VM does not live" do
     vm = OtherVM.start()

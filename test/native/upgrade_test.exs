@@ -3,7 +3,7 @@ defmodule Kantoku.Native.UpgradeTest do
 
   alias Kantoku.{Native, OtherVM, Traffic, Variants}
 
-  @moduletag timeout: 180_000
+  @moduletag timeout: 300_000
 
   test "another build of the same layout takes the state over, under traffic, as often as one likes" do
     vm = OtherVM.start()

@@ -3,12 +3,18 @@ defmodule Kantoku.Variants do
   # in the folder that KANTOKU_VARIANTS names.
   @moduledoc false
 
+  @doc "Builds all that are not there yet, so that no test has to wait for the compiler."
+  def prepare, do: if(Kantoku.Native.loaded?(), do: for(which <- [:plain, :variant, :other_layout], do: path(which)))
+
   @doc "The path of `:plain` (as under test), `:variant` (another build, same layout) or `:other_layout`."
   def path(which) do
     path = Path.join(folder(), "#{which}.so")
-    unless File.exists?(path), do: :global.trans({__MODULE__, self()}, fn -> build(which, path) end)
+    unless File.exists?(path), do: :global.trans({__MODULE__, self()}, fn -> made(which, path) end)
     path
   end
+
+  # Somebody else may have been at it.
+  defp made(which, path), do: if(not File.exists?(path), do: build(which, path))
 
   defp folder do
     {_build, layout} = Kantoku.Native.library()
