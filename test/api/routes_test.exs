@@ -10,19 +10,8 @@ defmodule Kantoku.Api.RoutesTest do
     use Kantoku.InstanceCase, async: true
     import Kantoku.Asking
 
-    @busy [
-      domains: [[name: :default], [name: :tools, limits: [max_agents: 5], domains: [[name: :inner]]]],
-      alerts: [interval: 20, sinks: []],
-      breakers: [[name: :model, minimum_number_of_calls: 1, sliding_window_size: 1]],
-      objectives: [[name: :answers, pool: :writers, target: 99.9]],
-      health: [period: 50],
-      pools: [
-        [name: :writers, worker: {Kantoku.TestWorker, []}, target: 2, min: 1, max: 4, scaling: [metrics: [ongoing: 2]]]
-      ]
-    ]
-
     setup %{engine: engine} do
-      instance = start!([engine: engine] ++ @busy)
+      instance = start!([engine: engine] ++ everything())
       worker!(instance, "ada", domain: :tools, tags: [:gpu, "quick"], metadata: %{tenant: 7})
       worker!(instance, {:odd, [1.5]})
       %{instance: instance}
@@ -47,7 +36,7 @@ defmodule Kantoku.Api.RoutesTest do
       assert seen["breakers"] == %{"open" => 0, "half_open" => 0, "closed" => 1}
       assert [%{"name" => "answers", "target" => 0.999, "kept" => 1.0, "firing" => false}] = seen["objectives"]
       domains = Map.new(seen["domains"], &{&1["name"], &1})
-      assert domains["tools"]["budget"] == %{"used" => 1, "limit" => 5}
+      assert domains["tools"]["budget"] == %{"used" => 1, "limit" => 50}
       assert domains["inner"]["parent"] == "tools"
     end
 

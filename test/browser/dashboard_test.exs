@@ -8,19 +8,8 @@ defmodule Kantoku.DashboardTest do
   @moduletag :browser
   @moduletag timeout: 300_000
 
-  @fleet [
-    domains: [[name: :default], [name: :tools, limits: [max_agents: 50], domains: [[name: :inner]]]],
-    alerts: [interval: 20, sinks: []],
-    breakers: [[name: :model, minimum_number_of_calls: 1, sliding_window_size: 1]],
-    objectives: [[name: :answers, pool: :writers, target: 99.9]],
-    health: [period: 50],
-    pools: [
-      [name: :writers, worker: {Kantoku.TestWorker, []}, target: 2, min: 1, max: 4, scaling: [metrics: [ongoing: 2]]]
-    ]
-  ]
-
   setup_all do
-    instance = start!(@fleet ++ [http: RawHTTP.options()])
+    instance = start!(Kantoku.Asking.everything() ++ [http: RawHTTP.options()])
     browser = start_supervised!(Chromium)
     for n <- 1..120, do: worker!(instance, "bee #{n}", domain: :default)
     worker!(instance, "ada", domain: :tools, tags: [:gpu], metadata: %{tenant: 7})

@@ -6,6 +6,20 @@ defmodule Kantoku.Asking do
 
   alias Kantoku.{Api, JSONReader, OpenAPI}
 
+  @doc "Options of an instance that has something of everything which can be asked for."
+  def everything do
+    [
+      domains: [[name: :default], [name: :tools, limits: [max_agents: 50], domains: [[name: :inner]]]],
+      alerts: [interval: 20, sinks: []],
+      breakers: [[name: :model, minimum_number_of_calls: 1, sliding_window_size: 1]],
+      objectives: [[name: :answers, pool: :writers, target: 99.9]],
+      health: [period: 50],
+      pools: [
+        [name: :writers, worker: {Kantoku.TestWorker, []}, target: 2, min: 1, max: 4, scaling: [metrics: [ongoing: 2]]]
+      ]
+    ]
+  end
+
   @doc "What a path answers with 200."
   def ask!(path, query \\ %{}) do
     assert {200, body} = ask(path, query)
