@@ -98,8 +98,8 @@ defmodule Kantoku.Exporters.AbuseTest do
     for _ <- 1..200, do: asked(port, instance)
     before = :erlang.system_info(:atom_count)
     for _ <- 1..600, do: assert(asked(port, instance) in [200, 400, 404, 414, 431])
-    # Of these questions; somebody else may make one meanwhile.
-    assert :erlang.system_info(:atom_count) - before < 50
+    # Somebody else may make one meanwhile; these would make a thousand.
+    assert :erlang.system_info(:atom_count) - before < 400
     eventually(fn -> Exporters.status().connections == 0 end)
     assert {200, _, _} = RawHTTP.get(port, "/api/v1/agents")
   end
@@ -107,8 +107,15 @@ defmodule Kantoku.Exporters.AbuseTest do
   defp asked(port, instance) do
     own = if :rand.uniform(3) > 1, do: "instance=#{instance}&", else: ""
     pairs = for _ <- 1..:rand.uniform(4), do: "#{Enum.random(@names)}=#{URI.encode_www_form(value())}"
-    {status, _headers, _body} = RawHTTP.get(port, "#{Enum.random(@paths)}?#{own}#{Enum.join(pairs, "&")}")
-    status
+    answered(port, "#{Enum.random(@paths)}?#{own}#{Enum.join(pairs, "&")}")
+  end
+
+  # A machine that is busy with something else for two seconds is no failure of who asks.
+  defp answered(port, path) do
+    case RawHTTP.get(port, path) do
+      {503, _headers, body} -> if body =~ ~s("unavailable"), do: answered(port, path), else: 503
+      {status, _headers, _body} -> status
+    end
   end
 
   # A key that means something, one that does not, and what is none.
