@@ -11,7 +11,7 @@ defmodule Kantoku.JSONReader do
     value
   end
 
-  defp blank(<<char, rest::binary>>) when char in ' \n\r\t', do: blank(rest)
+  defp blank(<<char, rest::binary>>) when char in [?\s, ?\n, ?\r, ?\t], do: blank(rest)
   defp blank(text), do: text
 
   defp value("null" <> rest), do: {nil, rest}

@@ -30,7 +30,7 @@ defmodule Kantoku.Api.Params do
 
   @doc "A whole number of a range."
   @spec integer(t, String.t(), integer, Range.t()) :: {:ok, integer} | {:error, refusal}
-  def integer(params, name, default, first..last) do
+  def integer(params, name, default, first..last//_) do
     with {:ok, text} when text != nil <- text(params, name) do
       case Integer.parse(text) do
         {number, ""} when number >= first and number <= last -> {:ok, number}

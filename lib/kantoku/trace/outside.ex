@@ -9,6 +9,9 @@ defmodule Kantoku.Trace.Outside do
   @current :otel_ctx
   @headers :otel_propagator_trace_context
 
+  # Newer compilers see through that.
+  @compile {:no_warn_undefined, [@current, @headers]}
+
   @doc "Whether that library is there; asked where an instance begins to trace."
   @spec there?() :: boolean
   def there?, do: has?(@current, :get_current, 0) and has?(@headers, :inject, 4)
