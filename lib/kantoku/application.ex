@@ -8,6 +8,9 @@ defmodule Kantoku.Application do
   alias Kantoku.Migration.{Crowd, Journal, Roster, Settings}
   alias Kantoku.Trace.Cuts
 
+  # More often than anybody kills them, and not for ever where one of them cannot start.
+  @patient [max_restarts: 100, max_seconds: 5]
+
   # The process that runs this lives as long as the application, and with it the tables of instances, of what is being moved, of spans
   # under way and of what is exported.
   @impl true
@@ -28,6 +31,7 @@ defmodule Kantoku.Application do
       Kantoku.Migration.Tree
     ]
 
-    Supervisor.start_link(children, strategy: :one_for_one, name: Kantoku.Application)
+    # Each of them is whole again at once, and none is worth the agents of all instances.
+    Supervisor.start_link(children, [strategy: :one_for_one, name: Kantoku.Application] ++ @patient)
   end
 end

@@ -26,6 +26,26 @@ defmodule Kantoku.Api.TimelineTest do
     assert timeline(instance, "bob") == []
   end
 
+  # Each is what its writer may leave when it is killed.
+  test "goes on after a writer that was killed in the middle of a row" do
+    entry = &%{at: &1 / 1, kind: :restart, text: String.duplicate("x", 200), took: nil}
+    for number <- 1..30, do: Timeline.put("killed", "a#{number}", entry.(number))
+    [[row, _number] | _] = :ets.match(Timeline, {{:row, "killed", "a1", :"$1"}, :"$2", :_, :_, :_, :_})
+    :ets.delete(Timeline, {:row, "killed", "a1", row})
+    :ets.insert(Timeline, {:bytes, -1_000_000})
+    # Rows that are gone keep their place in the line; this alone must not stop who makes room.
+    for number <- 1..30_000, do: Timeline.put("killed", "#{number}", entry.(number))
+    recorder = Process.whereis(Recorder)
+    kill(recorder)
+    eventually(fn -> Process.whereis(Recorder) not in [nil, recorder] end)
+    _ = :sys.get_state(Recorder)
+    rows = :ets.select(Timeline, [{{{:row, :_, :"$1", :_}, :_, :_, :_, :"$2", :_}, [], [:"$$"]}])
+    assert Timeline.bytes() == Enum.sum(for [key, text] <- rows, do: 400 + byte_size(key) + byte_size(text))
+    Timeline.put("killed", "last", entry.(1))
+    assert Timeline.bytes() <= 8_000_000
+    assert [%{at: 1.0}] = Timeline.of("killed", "last")
+  end
+
   test "keeps the newest of one, and so much of all" do
     entry = &%{at: &1 / 1, kind: :restart, text: String.duplicate("x", 200), took: nil}
     for number <- 1..1_000, do: Timeline.put("timeline", "loops", entry.(number))

@@ -31,40 +31,42 @@ defmodule Kantoku.Api.Params do
   @doc "A whole number of a range."
   @spec integer(t, String.t(), integer, Range.t()) :: {:ok, integer} | {:error, refusal}
   def integer(params, name, default, first..last//_) do
-    with {:ok, text} when text != nil <- text(params, name) do
+    read(params, name, default, fn text ->
       case Integer.parse(text) do
         {number, ""} when number >= first and number <= last -> {:ok, number}
         _other -> {:error, refusal(name, "a number from #{first} to #{last}")}
       end
-    else
-      {:ok, nil} -> {:ok, default}
-      error -> error
-    end
+    end)
   end
 
   @doc "One of some words, as what it stands for."
   @spec one_of(t, String.t(), default :: value, %{String.t() => value}) :: {:ok, value} | {:error, refusal}
         when value: term
   def one_of(params, name, default, words) do
-    with {:ok, text} when text != nil <- text(params, name) do
+    read(params, name, default, fn text ->
       case words do
         %{^text => value} -> {:ok, value}
         _other -> {:error, refusal(name, "one of " <> Enum.join(Map.keys(words), ", "))}
       end
-    else
-      {:ok, nil} -> {:ok, default}
-      error -> error
-    end
+    end)
   end
 
   @doc "The term of a key, or `nil`."
   @spec key(t, String.t()) :: {:ok, {:term, term} | nil} | {:error, refusal}
   def key(params, name) do
-    with {:ok, text} when text != nil <- text(params, name) do
+    read(params, name, nil, fn text ->
       case Kantoku.Api.Shown.term(text) do
         {:ok, term} -> {:ok, {:term, term}}
         :error -> {:error, refusal(name, "a key as an earlier answer had it")}
       end
+    end)
+  end
+
+  defp read(params, name, default, fun) do
+    case text(params, name) do
+      {:ok, nil} -> {:ok, default}
+      {:ok, text} -> fun.(text)
+      error -> error
     end
   end
 

@@ -5,7 +5,7 @@ defmodule Kantoku.Api.Recent do
   # Row: {instance, readings}, newest first, five seconds apart at least.
   @moduledoc false
 
-  alias Kantoku.Metrics
+  alias Kantoku.{Instances, Metrics}
 
   @table __MODULE__
   @apart 5_000
@@ -53,10 +53,17 @@ defmodule Kantoku.Api.Recent do
     # An instance that was started anew has counted less.
     before = Enum.filter(before, &(at - &1.at <= @longest and &1.restarts <= restarts))
 
-    unless match?([%{at: last} | _] when at - last < @apart, before),
-      do: :ets.insert(@table, {instance, [now | before]})
+    unless match?([%{at: last} | _] when at - last < @apart, before) do
+      :ets.insert(@table, {instance, [now | before]})
+      forget_ended()
+    end
 
     before
+  end
+
+  defp forget_ended do
+    ended = :ets.select(@table, [{{:"$1", :_}, [], [:"$1"]}]) -- Instances.names()
+    for instance <- ended, do: :ets.delete(@table, instance)
   end
 
   defp since(now, nil),

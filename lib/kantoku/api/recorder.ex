@@ -39,7 +39,10 @@ defmodule Kantoku.Api.Recorder do
   def asked, do: GenServer.cast(__MODULE__, :asked)
 
   @impl true
-  def init(nil), do: {:ok, look(%__MODULE__{})}
+  def init(nil) do
+    Timeline.take_over()
+    {:ok, look(%__MODULE__{})}
+  end
 
   @impl true
   def handle_cast(:look, state), do: {:noreply, look(state)}

@@ -5,6 +5,7 @@ defmodule Kantoku.Api.Supervisor do
 
   alias Kantoku.Api.{Feed, Recorder, Sampler, Server}
   alias Kantoku.Discovery.Announcer
+  alias Kantoku.Domain.Pair
 
   @spec start_link(term) :: Supervisor.on_start()
   def start_link(_arg), do: Supervisor.start_link(__MODULE__, nil)
@@ -14,5 +15,7 @@ defmodule Kantoku.Api.Supervisor do
   def look, do: Enum.each([Recorder, Sampler], &GenServer.cast(&1, :look))
 
   @impl true
-  def init(nil), do: Supervisor.init([Server, Feed, Recorder, Sampler, Announcer], strategy: :one_for_one)
+  def init(nil),
+    # Whatever becomes of who tells, those told of go on.
+    do: Supervisor.init([Server, Feed, Recorder, Sampler, Announcer], [strategy: :one_for_one] ++ Pair.unlimited())
 end

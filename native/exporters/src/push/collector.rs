@@ -90,7 +90,8 @@ impl Collector {
 
     async fn persist(&self, body: Bytes) -> Result<PartialSuccess, String> {
         let mut back_off = BACK_OFF;
-        for tried in 1.. {
+        let mut tries = TRIES;
+        loop {
             let answer = timeout(self.timeout, self.post(body.clone())).await;
             let miss = match answer {
                 Ok(Ok(accepted)) => return Ok(accepted),
@@ -100,13 +101,13 @@ impl Collector {
                     again: true,
                 },
             };
-            if tried == TRIES || !miss.again {
+            tries -= 1;
+            if tries == 0 || !miss.again {
                 return Err(miss.why);
             }
             sleep(back_off).await;
             back_off *= 2;
         }
-        unreachable!("it returns at the last try")
     }
 
     async fn post(&self, body: Bytes) -> Result<PartialSuccess, Miss> {
