@@ -103,8 +103,8 @@ defmodule Kantoku.Agents do
   end
 
   # An agent that has ended leaves its row until it is swept; a new wish need not wait for that.
-  defp ended?(row(phase: :up, child: {restart, _, _}, wanted: wanted, pid: pid)),
-    do: restart != :permanent and is_boolean(wanted) and not Process.alive?(pid)
+  defp ended?(row(phase: :up, wanted: wanted, pid: pid) = row),
+    do: Rows.restart(row) != :permanent and is_boolean(wanted) and not Process.alive?(pid)
 
   defp ended?(_row), do: false
 
@@ -290,8 +290,12 @@ defmodule Kantoku.Agents do
 
   defp explain(row(wanted: false, id: id, phase: phase)) when phase != :stopped, do: Error.new(:stopping, id: id)
   defp explain(row(phase: :stopped, id: id)), do: Error.new(:not_found, id: id)
-  defp explain(row(child: {:temporary, _, _}, phase: :up, id: id)), do: Error.new(:not_found, id: id)
-  defp explain(row), do: Start.excuse_for(row)
+
+  defp explain(row(phase: phase, id: id) = row) do
+    if phase == :up and Rows.restart(row) == :temporary,
+      do: Error.new(:not_found, id: id),
+      else: Start.excuse_for(row)
+  end
 
   @doc "All agents with what is known of them."
   @spec list(atom) :: {:ok, [map]} | {:error, Error.t()}
@@ -299,7 +303,7 @@ defmodule Kantoku.Agents do
     Instances.reading(instance, fn rows, _book -> {:ok, Rows.fold(rows, 500, [], &[describe(&1) | &2])} end)
   end
 
-  defp describe(row(id: id, domain: domain, phase: phase, pid: pid, restarts: restarts, child: {restart, _, _}) = row) do
+  defp describe(row(id: id, domain: domain, phase: phase, pid: pid, restarts: restarts) = row) do
     # Its supervisor has not heard of its end yet.
     gone? = phase == :up and not Process.alive?(pid)
 
@@ -308,7 +312,7 @@ defmodule Kantoku.Agents do
       domain: domain,
       status: if(gone?, do: :restarting, else: status(phase)),
       pid: if(phase == :up and not gone?, do: pid),
-      restart: restart,
+      restart: Rows.restart(row),
       restarts: restarts,
       module: Kantoku.Domain.Launch.module(row(row, :what))
     }

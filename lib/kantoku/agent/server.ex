@@ -97,6 +97,8 @@ defmodule Kantoku.Agent.Server do
   @impl true
   def init({arg, started}) do
     Process.flag(:trap_exit, true)
+    # What `:proc_lib` has put there, as a literal that all share: 32 bytes less for each.
+    Process.put(:"$initial_call", {__MODULE__, :init, 1})
     config = Config.shared(arg.instance, arg.module, arg.options)
     holding = Holding.new(config, arg.id, arg.incarnation)
     Handling.born(arg.instance, arg.id)

@@ -71,13 +71,16 @@ defmodule Kantoku.Domain.Repair do
   end
 
   # As in OTP, a temporary agent ends with its supervisor.
-  defp hand_over(%{context: context}, row(wanted: wanted, phase: phase, child: {restart, _, _}) = row)
-       when wanted == false or (restart == :temporary and phase != :new) do
-    Start.forget(context, row)
-    []
+  defp hand_over(%{context: {_, rows, _} = context, agents: agents}, row(id: id, wanted: wanted, phase: phase) = row) do
+    if wanted == false or (Rows.restart(row) == :temporary and phase != :new) do
+      Start.forget(context, row)
+      []
+    else
+      pass_on(rows, agents, id, row)
+    end
   end
 
-  defp hand_over(%{context: {_, rows, _}, agents: agents}, row(id: id) = row) do
+  defp pass_on(rows, agents, id, row) do
     if Rows.hand_over(rows, row, agents, Group.after_settling(row)), do: List.wrap(Rows.get(rows, id)), else: []
   end
 

@@ -15,6 +15,11 @@ defmodule Kantoku.Domain.Rows do
 
   @type phase :: :new | :starting | :up | :resting | :behind | :parked | :recover | :stopped
   @type due :: nil | :never | integer
+  @type restart :: :permanent | :transient | :temporary
+  @type child :: {restart, timeout | :brutal_kill, :worker | :supervisor}
+
+  # Ms; OTP's.
+  @usual_shutdown 5_000
 
   @fields [
     :id,
@@ -26,7 +31,7 @@ defmodule Kantoku.Domain.Rows do
     # {:data, module, args, options}, or the module alone if it was given neither, which most are; {:otp, mfa, modules}; or
     # {:informed, mfa, module} of an adapter
     :what,
-    # {restart, shutdown, type}
+    # {restart, shutdown, type}, or the restart alone of a worker that has the usual time to end, which most are
     :child,
     :entry,
     :pid,
@@ -69,6 +74,20 @@ defmodule Kantoku.Domain.Rows do
     end
   end
 
+  @doc "How a supervisor is to treat the agent."
+  @spec child(row) :: child
+  def child(row(child: restart)) when is_atom(restart), do: {restart, @usual_shutdown, :worker}
+  def child(row(child: child)), do: child
+
+  @doc "The row with this in it."
+  @spec put_child(row, child) :: row
+  def put_child(row, {restart, @usual_shutdown, :worker}), do: row(row, child: restart)
+  def put_child(row, child), do: row(row, child: child)
+
+  @spec restart(row) :: restart
+  def restart(row(child: restart)) when is_atom(restart), do: restart
+  def restart(row(child: {restart, _shutdown, _type})), do: restart
+
   @doc "Inserts a row unless there is one of that id."
   @spec insert_new(:ets.tid(), row) :: boolean
   def insert_new(rows, row), do: :ets.insert_new(rows, row)
@@ -99,8 +118,8 @@ defmodule Kantoku.Domain.Rows do
   does, at a tenth of the price.
   """
   @spec advance(:ets.tid(), row, [{pos_integer, term}]) :: boolean
-  def advance(rows, row(id: id, child: {:permanent, _, _}), fields), do: put(rows, id, fields)
-  def advance(rows, row, fields), do: move(rows, row, fields)
+  def advance(rows, row(id: id) = row, fields),
+    do: if(restart(row) == :permanent, do: put(rows, id, fields), else: move(rows, row, fields))
 
   @doc "Gives a row of a dead supervisor to `sup` in a phase, if it is still as it was seen (R3)."
   @spec hand_over(:ets.tid(), row, pid | nil, phase) :: boolean
@@ -124,8 +143,10 @@ defmodule Kantoku.Domain.Rows do
   @spec patience([row, ...]) :: pos_integer
   def patience(rows), do: Enum.max(Enum.map(rows, &allowed/1)) + 1_000
 
-  defp allowed(row(child: {_restart, shutdown, _type})) when is_integer(shutdown), do: shutdown
-  defp allowed(_row), do: 5_000
+  defp allowed(row) do
+    {_restart, shutdown, _type} = child(row)
+    if is_integer(shutdown), do: shutdown, else: @usual_shutdown
+  end
 
   @doc "All rows of a place: a domain, or one of its partitions."
   @spec of(:ets.tid(), Kantoku.Domain.name(), :_ | non_neg_integer | :group) :: [row]

@@ -17,7 +17,9 @@ defmodule Kantoku.Domain.Start do
 
   @doc "The child spec that starts a row's agent by this module."
   @spec child(atom, Rows.row()) :: :supervisor.child_spec()
-  def child(instance, row(id: id, gen: gen, what: what, child: {restart, shutdown, type})) do
+  def child(instance, row(id: id, gen: gen, what: what) = row) do
+    {restart, shutdown, type} = Rows.child(row)
+
     %{
       id: id,
       start: {__MODULE__, :agent, [instance, id, gen]},

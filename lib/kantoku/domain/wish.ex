@@ -147,7 +147,7 @@ defmodule Kantoku.Domain.Wish do
   @doc "Fills in what the agent leaves to its domain."
   @spec complete(Rows.row(), atom, timeout | :brutal_kill) :: Rows.row()
   def complete(row(child: {restart, shutdown, type}) = row, domain_restart, domain_shutdown),
-    do: row(row, child: {restart || domain_restart, shutdown || domain_shutdown, type})
+    do: Rows.put_child(row, {restart || domain_restart, shutdown || domain_shutdown, type})
 
   defp refuse!(option, expected, given) do
     name = if is_atom(option), do: "option #{inspect(option)}", else: option

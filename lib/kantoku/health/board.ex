@@ -1,12 +1,12 @@
 defmodule Kantoku.Health.Board do
   # The names of the nodes in an instance's tree of health, and what is told of them. One process writes; all read. Rows:
   #
-  #   {{:agent, id}, node, pid, condition}     {{:group, domain}, node}; the instance is the group `nil`
-  #   {node of a group, its domain}            {{:evidence, id, probe}, what was found, its monotonic ms}
-  #   {:config, options}                       {:waits, table}, {:groups, how many}
+  #   {{:group, domain}, node}; the instance is the group `nil`     {node of a group, its domain}
+  #   {{:evidence, id, probe}, what was found, its monotonic ms}    {{:witness, id}, who looks at it}
+  #   {:config, options}    {:waits, table}    {:agents, table}
   #
-  # There are as many rows as agents, so who has the node of an agent has to know its process, too, which knows its name. Judges
-  # nothing.
+  # Agents have a table of their own: {id, node, pid}, and the condition as well if it is not `:up`. There are as many rows as
+  # agents, so who has the node of an agent has to know its process, too, which knows its name. Judges nothing.
   @moduledoc false
 
   alias Kantoku.Domain.Book
@@ -25,7 +25,7 @@ defmodule Kantoku.Health.Board do
     :ets.insert(board, [
       {:config, :ets.lookup_element(book, :health_options, 2)},
       {:waits, Waits.new_table()},
-      {:groups, 0}
+      {:agents, :ets.new(__MODULE__.Agents, [:public, read_concurrency: true])}
     ])
 
     Book.seat(book, :health, Book.next_epoch([]), board)
@@ -103,8 +103,9 @@ defmodule Kantoku.Health.Board do
 
   @spec agent(:ets.tid(), term) :: {Health.node_handle(), pid | nil, condition} | nil
   def agent(board, id) do
-    case :ets.lookup(board, {:agent, id}) do
-      [{_name, node, pid, condition}] -> {node, pid, condition}
+    case :ets.lookup(agents_table(board), id) do
+      [{_id, node, pid}] -> {node, pid, :up}
+      [{_id, node, pid, condition}] -> {node, pid, condition}
       [] -> nil
     end
   end
@@ -119,16 +120,21 @@ defmodule Kantoku.Health.Board do
 
   @spec put_group(:ets.tid(), Kantoku.Domain.name() | nil, Health.node_handle()) :: true
   def put_group(board, domain, node) do
-    :ets.update_counter(board, :groups, 1)
     :ets.insert(board, [{{:group, domain}, node}, {node, domain}])
   end
 
   @spec put_agent(:ets.tid(), term, Health.node_handle(), pid | nil, condition) :: true
-  def put_agent(board, id, node, pid, condition),
-    do: :ets.insert(board, {{:agent, id}, node, pid, condition})
+  def put_agent(board, id, node, pid, :up), do: :ets.insert(agents_table(board), {id, node, pid})
+  def put_agent(board, id, node, pid, condition), do: :ets.insert(agents_table(board), {id, node, pid, condition})
 
+  @doc "Changes the condition of an agent that is there."
   @spec put_condition(:ets.tid(), term, condition) :: boolean
-  def put_condition(board, id, condition), do: :ets.update_element(board, {:agent, id}, {4, condition})
+  def put_condition(board, id, condition) do
+    case agent(board, id) do
+      {node, pid, _before} -> put_agent(board, id, node, pid, condition)
+      nil -> false
+    end
+  end
 
   @doc "Says who looks at an agent that was found stuck."
   @spec put_witness(:ets.tid(), term, pid) :: true
@@ -149,16 +155,21 @@ defmodule Kantoku.Health.Board do
     # By key: a look for all of them would be one at every row, for each agent that is restarted.
     for probe <- [0 | Enum.map(config(board).probes, & &1.id)], do: :ets.delete(board, {:evidence, id, probe})
     :ets.delete(board, {:witness, id})
-    :ets.delete(board, {:agent, id})
+    :ets.delete(agents_table(board), id)
   end
 
-  @doc "How many agents there are at most."
+  @doc "How many agents there are."
   @spec size(:ets.tid()) :: non_neg_integer
-  def size(board), do: :ets.info(board, :size) - 3 - 2 * :ets.lookup_element(board, :groups, 2)
+  def size(board), do: :ets.info(agents_table(board), :size)
 
   @doc "All agents with their nodes."
   @spec agents(:ets.tid()) :: [{id :: term, Health.node_handle()}]
-  def agents(board), do: :ets.select(board, [{{{:agent, :"$1"}, :"$2", :_, :_}, [], [{{:"$1", :"$2"}}]}])
+  def agents(board) do
+    found = [{{:"$1", :"$2"}}]
+    :ets.select(agents_table(board), [{{:"$1", :"$2", :_}, [], found}, {{:"$1", :"$2", :_, :_}, [], found}])
+  end
+
+  defp agents_table(board), do: :ets.lookup_element(board, :agents, 2)
 
   @doc "The domains that have a group."
   @spec groups(:ets.tid()) :: [Kantoku.Domain.name() | nil]

@@ -7,7 +7,8 @@ defmodule Kantoku.Store.Memory do
   """
   @behaviour Kantoku.Store
 
-  # Rows: {key, version, bytes}; {{:aside, key}, version, bytes}.
+  # Rows: {key, incarnation, revision, bytes}; {{:aside, key}, incarnation, revision, bytes}. There are as many as agents: a version in a
+  # tuple of its own would cost each 16 bytes.
 
   @doc "The table for an instance, owned by the calling process."
   @spec new(instance :: atom) :: :ets.tid()
@@ -26,47 +27,51 @@ defmodule Kantoku.Store.Memory do
   # anything to do, something newer is there, or was removed this instant: then the second round writes. Most often what is there is
   # the revision before, and to ask for just that takes half the time.
   @impl true
-  def put(table, key, version, bytes, _reply_ref) do
-    row = {key, version, bytes}
+  def put(table, key, {incarnation, revision} = version, bytes, _reply_ref) do
+    row = {key, incarnation, revision, bytes}
 
     cond do
-      replace(table, row, predecessor(version), []) -> :ok
-      replace(table, row, :"$1", [{:"=<", :"$1", {:const, version}}]) -> :ok
+      replace(table, row, {key, incarnation, revision - 1, :_}, []) -> :ok
+      replace(table, row, {key, :"$1", :"$2", :_}, [not_after(version)]) -> :ok
       :ets.insert_new(table, row) -> :ok
       newer?(table, key, version) -> {:error, :stale}
       true -> put(table, key, version, bytes, nil)
     end
   end
 
-  defp predecessor({incarnation, revision}), do: {incarnation, revision - 1}
+  defp replace(table, row, there, conditions),
+    do: :ets.select_replace(table, [{there, conditions, [{:const, row}]}]) == 1
 
-  defp replace(table, {key, _version, _bytes} = row, there, conditions),
-    do: :ets.select_replace(table, [{{key, there, :_}, conditions, [{:const, row}]}]) == 1
+  # Of `{_key, :"$1", :"$2", _bytes}`.
+  defp not_after({incarnation, revision}) do
+    {:orelse, {:<, :"$1", {:const, incarnation}},
+     {:andalso, {:"=:=", :"$1", {:const, incarnation}}, {:"=<", :"$2", {:const, revision}}}}
+  end
 
   defp newer?(table, key, version) do
-    case :ets.lookup(table, key) do
-      [{_key, there, _bytes}] -> there > version
-      [] -> false
+    case get(table, key) do
+      {:ok, there, _bytes} -> there > version
+      :none -> false
     end
   end
 
   @impl true
   def get(table, key) do
     case :ets.lookup(table, key) do
-      [{_key, version, bytes}] -> {:ok, version, bytes}
+      [{_key, incarnation, revision, bytes}] -> {:ok, {incarnation, revision}, bytes}
       [] -> :none
     end
   end
 
   @impl true
   def delete(table, key, version) do
-    :ets.select_delete(table, [{{key, :"$1", :_}, [{:"=<", :"$1", {:const, version}}], [true]}])
+    :ets.select_delete(table, [{{key, :"$1", :"$2", :_}, [not_after(version)], [true]}])
     :ok
   end
 
   @impl true
   def set_aside(table, key) do
-    for {_key, version, bytes} <- :ets.take(table, key), do: :ets.insert(table, {{:aside, key}, version, bytes})
+    for row <- :ets.take(table, key), do: :ets.insert(table, put_elem(row, 0, {:aside, key}))
 
     :ok
   end
@@ -75,7 +80,7 @@ defmodule Kantoku.Store.Memory do
   def keys(table, nil, limit), do: slice(:ets.select(table, all_keys(), limit))
   def keys(_table, continuation, _limit), do: slice(:ets.select(continuation))
 
-  defp all_keys, do: [{{:"$1", :_, :_}, [{:is_binary, :"$1"}], [:"$1"]}]
+  defp all_keys, do: [{{:"$1", :_, :_, :_}, [{:is_binary, :"$1"}], [:"$1"]}]
 
   defp slice(:"$end_of_table"), do: {[], :done}
   defp slice({keys, continuation}), do: {keys, continuation}

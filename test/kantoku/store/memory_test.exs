@@ -58,7 +58,7 @@ defmodule Kantoku.Store.MemoryTest do
     assert Store.set_aside(store, "a") == :ok
     assert Store.get(store, "a") == :none
     assert Enum.to_list(Store.ids(store)) == []
-    assert [{{:aside, _}, {3, 3}, "bytes"}] = :ets.tab2list(table)
+    assert [{{:aside, _}, 3, 3, "bytes"}] = :ets.tab2list(table)
     assert Store.put(store, "a", {1, 1}, "new", nil) == :ok
   end
 

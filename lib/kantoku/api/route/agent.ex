@@ -5,6 +5,7 @@ defmodule Kantoku.Api.Route.Agent do
   import Kantoku.Domain.Rows, only: [row: 1]
 
   alias Kantoku.Api.{Described, Params, Shown, Timeline}
+  alias Kantoku.Domain.Rows
   alias Kantoku.{Agents, Entry, Registry, Resources}
 
   # For what its process has to say itself, in ms.
@@ -31,10 +32,10 @@ defmodule Kantoku.Api.Route.Agent do
     end
   end
 
-  defp row(instance, row(pid: pid, child: {restart, _shutdown, _type}, incarnation: incarnation) = row) do
+  defp row(instance, row(pid: pid, incarnation: incarnation) = row) do
     instance
     |> Described.one(row, Described.figures(if(is_pid(pid), do: [pid], else: [])))
-    |> Map.merge(%{restart: restart, incarnation: incarnation, pid: Shown.text_or_nil(pid)})
+    |> Map.merge(%{restart: Rows.restart(row), incarnation: incarnation, pid: Shown.text_or_nil(pid)})
   end
 
   @nothing %{tags: [], capabilities: [], metadata: %{}, region: nil, status: nil, load: nil}

@@ -20,35 +20,79 @@ pub struct Change {
     pub to: State,
 }
 
+// Boxed is what few have: there are as many nodes as agents.
 #[derive(Clone, Debug)]
 enum Body {
-    Group(Rule, Counts),
-    Agent(Box<[Probe]>),
+    Nobody,
+    Group(Box<(Rule, Counts)>),
+    Agent(Probes),
 }
 
 impl Body {
     fn state(&self) -> State {
         match self {
-            Self::Group(rule, counts) => rule.of(counts),
-            Self::Agent(probes) => probe::state(probes),
+            Self::Nobody => State::Unknown,
+            Self::Group(group) => group.0.of(&group.1),
+            Self::Agent(probes) => probe::state(probes.all()),
         }
     }
 }
 
+// Most agents have one probe, which lies here.
 #[derive(Clone, Debug)]
-struct Node {
-    parent: Option<u32>,
-    state: State,
-    since: i64,
-    body: Body,
-    /// Whatever stands for the agent's process, for the caller.
-    process: u64,
+enum Probes {
+    One(Probe),
+    Other(Box<[Probe]>),
 }
 
+impl Probes {
+    fn new(mut all: Vec<Probe>) -> Self {
+        match (all.pop(), all.is_empty()) {
+            (Some(one), true) => Self::One(one),
+            (last, _) => Self::Other(all.into_iter().chain(last).collect()),
+        }
+    }
+
+    fn all(&self) -> &[Probe] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Other(all) => all,
+        }
+    }
+
+    fn all_mut(&mut self) -> &mut [Probe] {
+        match self {
+            Self::One(one) => std::slice::from_mut(one),
+            Self::Other(all) => all,
+        }
+    }
+}
+
+const NO_PARENT: u32 = u32::MAX;
+
+// A node, or the place of one. Its state is what its body says, and not kept beside it.
 #[derive(Clone, Debug)]
-struct Place {
+struct Node {
     tag: u32,
-    node: Option<Node>,
+    parent: u32,
+    since: i64,
+    /// Whatever stands for the agent's process, for the caller.
+    process: u64,
+    body: Body,
+}
+
+impl Node {
+    const NOBODY: Self = Self {
+        tag: 1,
+        parent: NO_PARENT,
+        since: 0,
+        process: 0,
+        body: Body::Nobody,
+    };
+
+    fn is_there(&self) -> bool {
+        !matches!(self.body, Body::Nobody)
+    }
 }
 
 /// How a node fares; `since` and those of the probes are times.
@@ -64,24 +108,43 @@ pub struct Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Absent;
 
+// Places are made so many at a time, and never moved.
+const CHUNK: usize = 256;
+
 #[derive(Debug, Default)]
 pub struct Tree {
-    places: Vec<Place>,
+    chunks: Vec<Box<[Node]>>,
     free: Vec<u32>,
     changes: Vec<Change>,
 }
 
 impl Tree {
+    fn at(&self, place: u32) -> Option<&Node> {
+        let chunk = self.chunks.get(place as usize / CHUNK)?;
+        chunk.get(place as usize % CHUNK)
+    }
+
+    fn at_mut(&mut self, place: u32) -> Option<&mut Node> {
+        let chunk = self.chunks.get_mut(place as usize / CHUNK)?;
+        chunk.get_mut(place as usize % CHUNK)
+    }
+
+    fn places(&self) -> u32 {
+        (self.chunks.len() * CHUNK) as u32
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.chunks.iter().flatten().filter(|node| node.is_there())
+    }
+
     fn find(&self, handle: Handle) -> Result<&Node, Absent> {
-        let place = self.places.get(handle.place() as usize).ok_or(Absent)?;
-        let own = place.node.as_ref().filter(|_| place.tag == handle.tag());
-        own.ok_or(Absent)
+        let node = self.at(handle.place()).filter(|node| node.is_there());
+        node.filter(|node| node.tag == handle.tag()).ok_or(Absent)
     }
 
     fn find_mut(&mut self, handle: Handle) -> Result<&mut Node, Absent> {
-        let place = self.places.get_mut(handle.place() as usize).ok_or(Absent)?;
-        let own = place.node.as_mut().filter(|_| place.tag == handle.tag());
-        own.ok_or(Absent)
+        let node = self.at_mut(handle.place()).filter(|node| node.is_there());
+        node.filter(|node| node.tag == handle.tag()).ok_or(Absent)
     }
 
     /// The changes since this was asked last.
@@ -102,74 +165,75 @@ impl Tree {
             };
         }
         let body = match spec {
-            Spec::Group(rule) => Body::Group(rule, Counts::default()),
+            Spec::Group(rule) => Body::Group(Box::new((rule, Counts::default()))),
             Spec::Agent(probes) => Body::Agent(begun(&[], probes, now)),
         };
-        let node = Node {
-            parent: parent.map(Handle::place),
-            state: body.state(),
+        let state = body.state();
+        let parent = parent.map_or(NO_PARENT, Handle::place);
+        let place = self.free.pop().unwrap_or_else(|| self.grow());
+        let node = self.at_mut(place).ok_or(Absent)?;
+        *node = Node {
+            tag: node.tag,
+            parent,
             since: now,
-            body,
             process,
+            body,
         };
-        let state = node.state;
-        let handle = self.settle_down(node);
-        if let Some(parent) = parent {
-            self.count(parent.place(), None, Some(state), now);
-        }
+        let handle = Handle::new(place, node.tag);
+        self.count(parent, None, Some(state), now);
         Ok(handle)
     }
 
-    fn settle_down(&mut self, node: Node) -> Handle {
-        let at = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place { tag: 1, node: None });
-            (self.places.len() - 1) as u32
-        });
-        let place = &mut self.places[at as usize];
-        place.node = Some(node);
-        Handle::new(at, place.tag)
+    // The first of a chunk of places; the others are free.
+    fn grow(&mut self) -> u32 {
+        let first = self.places();
+        self.chunks.push(vec![Node::NOBODY; CHUNK].into_boxed_slice());
+        self.free.extend((first + 1..self.places()).rev());
+        first
     }
 
     /// Another rule, or other probes: what those of the same id and kind have found stays.
     pub fn change(&mut self, handle: Handle, spec: Spec, now: i64) -> Result<(), Absent> {
         let node = self.find_mut(handle)?;
+        let before = node.body.state();
         match (&mut node.body, spec) {
-            (Body::Group(rule, _), Spec::Group(new)) => *rule = new,
-            (Body::Agent(probes), Spec::Agent(new)) => *probes = begun(probes, new, now),
+            (Body::Group(group), Spec::Group(new)) => group.0 = new,
+            (Body::Agent(probes), Spec::Agent(new)) => *probes = begun(probes.all(), new, now),
             _ => return Err(Absent),
         }
-        self.reconsider(handle.place(), now);
+        self.changed(handle.place(), before, now);
         Ok(())
     }
 
     /// Whether it was removed: a group that has members is not.
     pub fn remove(&mut self, handle: Handle, now: i64) -> Result<bool, Absent> {
         let node = self.find(handle)?;
-        if let Body::Group(_, counts) = &node.body
-            && counts.total() > 0
+        if let Body::Group(group) = &node.body
+            && group.1.total() > 0
         {
             return Ok(false);
         }
-        let (parent, state) = (node.parent, node.state);
+        let (parent, state) = (node.parent, node.body.state());
         self.vacate(handle.place());
-        if let Some(parent) = parent {
-            self.count(parent, Some(state), None, now);
-        }
+        self.count(parent, Some(state), None, now);
         Ok(true)
     }
 
-    fn vacate(&mut self, at: u32) {
-        let place = &mut self.places[at as usize];
-        place.node = None;
-        place.tag = next_tag(place.tag);
-        self.free.push(at);
+    fn vacate(&mut self, place: u32) {
+        if let Some(node) = self.at_mut(place) {
+            *node = Node {
+                tag: next_tag(node.tag),
+                ..Node::NOBODY
+            };
+            self.free.push(place);
+        }
     }
 
     /// Nobody has any of these handles any more.
     pub fn clear(&mut self) {
-        for at in 0..self.places.len() as u32 {
-            if self.places[at as usize].node.is_some() {
-                self.vacate(at);
+        for place in 0..self.places() {
+            if self.at(place).is_some_and(Node::is_there) {
+                self.vacate(place);
             }
         }
     }
@@ -183,9 +247,11 @@ impl Tree {
         now: i64,
     ) -> Result<(Verdict, Verdict), Absent> {
         let node = self.find_mut(handle)?;
+        let state = node.body.state();
         let Body::Agent(probes) = &mut node.body else {
             return Err(Absent);
         };
+        let probes = probes.all_mut();
         let at = probes
             .iter()
             .position(|probe| probe.thresholds.id == id)
@@ -196,64 +262,53 @@ impl Tree {
         }
         let after = probes[at].verdict;
         if before != after {
-            self.reconsider(handle.place(), now);
+            self.changed(handle.place(), state, now);
         }
         Ok((before, after))
     }
 
-    // One step for each level: a member's change is a change of two counts (H1).
-    fn reconsider(&mut self, mut at: u32, now: i64) {
-        loop {
-            let place = &mut self.places[at as usize];
-            let Some(node) = &mut place.node else { return };
-            let (from, to) = (node.state, node.body.state());
-            if from == to {
-                return;
-            }
-            (node.state, node.since) = (to, now);
-            let node_handle = Handle::new(at, place.tag);
-            let parent = node.parent;
-            self.changes.push(Change {
-                node: node_handle,
-                from,
-                to,
-            });
-            let Some(parent) = parent else { return };
-            self.tally(parent, Some(from), Some(to));
-            at = parent;
+    // A node's body changed, and it was in state `from` before. One step for each level: a member's change is one of two counts (H1).
+    fn changed(&mut self, place: u32, from: State, now: i64) {
+        let Some(node) = self.at_mut(place) else { return };
+        let to = node.body.state();
+        if from == to {
+            return;
         }
+        node.since = now;
+        let (parent, tag) = (node.parent, node.tag);
+        self.changes.push(Change {
+            node: Handle::new(place, tag),
+            from,
+            to,
+        });
+        self.count(parent, Some(from), Some(to), now);
     }
 
     fn count(&mut self, group: u32, gone: Option<State>, come: Option<State>, now: i64) {
-        self.tally(group, gone, come);
-        self.reconsider(group, now);
-    }
-
-    fn tally(&mut self, group: u32, gone: Option<State>, come: Option<State>) {
-        let node = self.places[group as usize].node.as_mut();
-        if let Some(Node {
-            body: Body::Group(_, counts),
-            ..
-        }) = node
-        {
-            gone.into_iter().for_each(|state| counts.subtract(state));
-            come.into_iter().for_each(|state| counts.add(state));
+        let Some(node) = self.at_mut(group) else { return };
+        let from = node.body.state();
+        if let Body::Group(group) = &mut node.body {
+            gone.into_iter().for_each(|state| group.1.subtract(state));
+            come.into_iter().for_each(|state| group.1.add(state));
         }
+        self.changed(group, from, now);
     }
 
     pub fn status(&self, handle: Handle) -> Result<Status, Absent> {
         let node = self.find(handle)?;
         let (counts, probes) = match &node.body {
-            Body::Group(_, counts) => (*counts, Vec::new()),
+            Body::Nobody => return Err(Absent),
+            Body::Group(group) => (group.1, Vec::new()),
             Body::Agent(probes) => {
                 let found = probes
+                    .all()
                     .iter()
                     .map(|probe| (probe.thresholds, probe.verdict, probe.since));
                 (Counts::default(), found.collect())
             }
         };
         Ok(Status {
-            state: node.state,
+            state: node.body.state(),
             since: node.since,
             counts,
             probes,
@@ -262,48 +317,40 @@ impl Tree {
 
     /// The agents of places from `from` on, no more than `most` places; and where to go on.
     pub fn agents(&self, from: u32, most: u32) -> (impl Iterator<Item = (Handle, u64)>, Option<u32>) {
-        let end = (self.places.len() as u32).min(from.saturating_add(most));
-        let slice = self.places.get(from as usize..end as usize).unwrap_or(&[]);
-        let agents = slice.iter().zip(from..).filter_map(|(place, at)| {
-            let node = place.node.as_ref()?;
-            matches!(node.body, Body::Agent(_)).then_some((Handle::new(at, place.tag), node.process))
+        let end = self.places().min(from.saturating_add(most));
+        let agents = (from..end).filter_map(|place| {
+            let node = self.at(place)?;
+            matches!(node.body, Body::Agent(_)).then_some((Handle::new(place, node.tag), node.process))
         });
-        (agents, (end < self.places.len() as u32).then_some(end))
+        (agents, (end < self.places()).then_some(end))
     }
 
     pub fn bytes(&self) -> usize {
-        let probes: usize = self
-            .places
-            .iter()
-            .flat_map(|place| &place.node)
-            .map(probe_bytes)
-            .sum();
-        self.places.capacity() * size_of::<Place>() + self.free.capacity() * size_of::<u32>() + probes
+        let boxed: usize = self.nodes().map(boxed_bytes).sum();
+        let places = self.places() as usize * size_of::<Node>();
+        places
+            + boxed
+            + self.chunks.capacity() * size_of::<Box<[Node]>>()
+            + self.free.capacity() * size_of::<u32>()
     }
 
     /// Panics where an invariant does not hold. For tests.
     pub fn check(&self) {
-        let mut found = vec![Counts::default(); self.places.len()];
-        for node in self.places.iter().flat_map(|place| &place.node) {
-            if let Some(parent) = node.parent {
-                found[parent as usize].add(node.state);
-            }
-            assert_eq!(node.state, node.body.state());
+        let mut found = vec![Counts::default(); self.places() as usize];
+        for node in self.nodes().filter(|node| node.parent != NO_PARENT) {
+            found[node.parent as usize].add(node.body.state());
         }
-        for (place, found) in self.places.iter().zip(found) {
-            if let Some(Node {
-                body: Body::Group(_, counts),
-                ..
-            }) = &place.node
-            {
-                assert_eq!(*counts, found);
+        for (node, found) in self.chunks.iter().flatten().zip(found) {
+            if let Body::Group(group) = &node.body {
+                assert_eq!(group.1, found);
             }
         }
     }
 }
 
-fn begun(old: &[Probe], new: Vec<Thresholds>, now: i64) -> Box<[Probe]> {
-    new.into_iter()
+fn begun(old: &[Probe], new: Vec<Thresholds>, now: i64) -> Probes {
+    let all = new
+        .into_iter()
         .map(|thresholds| {
             let same = old.iter().find(|probe| {
                 (probe.thresholds.id, probe.thresholds.kind) == (thresholds.id, thresholds.kind)
@@ -313,12 +360,25 @@ fn begun(old: &[Probe], new: Vec<Thresholds>, now: i64) -> Box<[Probe]> {
                 None => Probe::new(thresholds, now),
             }
         })
-        .collect()
+        .collect();
+    Probes::new(all)
 }
 
-fn probe_bytes(node: &Node) -> usize {
+fn boxed_bytes(node: &Node) -> usize {
     match &node.body {
-        Body::Agent(probes) => size_of_val(&**probes),
-        Body::Group(..) => 0,
+        Body::Agent(Probes::Other(probes)) => size_of_val(&**probes),
+        Body::Group(group) => size_of_val(&**group),
+        Body::Agent(Probes::One(_)) | Body::Nobody => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // An idle agent's share of memory (README) counts on it.
+    #[test]
+    fn a_node_is_no_larger_than_a_probe_and_three_words() {
+        assert_eq!(size_of::<Node>(), size_of::<Probe>() + 24);
     }
 }
