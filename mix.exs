@@ -68,7 +68,7 @@ defmodule Kantoku.MixProject do
       links: %{"GitHub" => @source_url, "Changelog" => @source_url <> "/blob/main/CHANGELOG.md"},
       files:
         ~w(lib mix mix.exs .formatter.exs Cargo.toml Cargo.lock .cargo native rust_tests/Cargo.toml rust_tests/lib.rs
-           priv/grafana priv/prometheus README.md ARCHITECTURE.md CHANGELOG.md LICENSE usage-rules.md guides) ++
+           ops/grafana ops/prometheus README.md ARCHITECTURE.md CHANGELOG.md LICENSE usage-rules.md guides) ++
           Enum.flat_map(measured(), &Path.wildcard("bench/results/#{&1}.{md,svg}"))
     ]
   end

@@ -2,8 +2,9 @@ defmodule Mix.Tasks.Compile.KantokuNative do
   # Builds native/nif with cargo and installs the library where Kantoku.Native looks for it.
   #
   # Cargo's target lies beside the environments of the build path (`_build/cargo`), the library in the application's own
-  # `priv` below it, so the source tree stays as it is. It is installed by a temporary file and a rename, under a name that
-  # carries its hash: the system's loader hands back an old library for an old path.
+  # `priv` below it, so the source tree stays as it is. That has no `priv` itself: Mix would make the build's a link to it, and what is
+  # built for tests would take the place of all else. The library is installed by a temporary file and a rename, under a name that carries
+  # its hash: the system's loader hands back an old library for an old path.
   #
   #   KANTOKU_BUILD=0   no native library: the Elixir engine serves
   #   KANTOKU_NIF=PATH  install this library in place of building one
@@ -96,7 +97,7 @@ defmodule Mix.Tasks.Compile.KantokuNative do
     # Only to tell builds apart; :crypto is not at hand where Mix keeps to the project's own applications.
     hash = bytes |> :erlang.md5() |> Base.encode16(case: :lower) |> binary_part(0, 16)
     name = "kantoku_nif-#{hash}.so"
-    File.mkdir_p!(folder())
+    make_folder()
     replaced = replace(name, bytes)
     replace("current", name)
     for old <- File.ls!(folder()), old not in [name, "current"], do: File.rm(Path.join(folder(), old))
@@ -117,6 +118,13 @@ defmodule Mix.Tasks.Compile.KantokuNative do
   end
 
   defp folder, do: Path.join([Mix.Project.app_path(), "priv", "native"])
+
+  # In a build of when the sources had a `priv`, it is a link that leads nowhere now.
+  defp make_folder do
+    priv = Path.dirname(folder())
+    if match?({:ok, _}, File.read_link(priv)) and not File.exists?(priv), do: File.rm!(priv)
+    File.mkdir_p!(folder())
+  end
 
   defp installed? do
     case File.read(Path.join(folder(), "current")) do

@@ -47,6 +47,11 @@ defmodule Kantoku.PackageTest do
     assert Enum.filter(files, &(&1 =~ ~r{(^|/)(_build|target|priv/native|deps)/|\.(so|beam)$})) == []
   end
 
+  test "what is built stays out of the sources" do
+    assert {:error, _not_a_link} = :kantoku |> Application.app_dir("priv") |> File.read_link()
+    assert Path.wildcard("{priv,lib,mix,native,ops,test}/**/*.{so,so.*,beam}") == []
+  end
+
   defp page({path, _options}), do: Atom.to_string(path)
   defp page(path), do: path
 end

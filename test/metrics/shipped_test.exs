@@ -11,7 +11,7 @@ defmodule Kantoku.Metrics.ShippedTest do
   @tag :exporters
   test "the rules and the dashboard name only what is exported", %{rules: rules} do
     exported = MapSet.new(written_out(Metrics.Own.all()) ++ on_the_page())
-    board = File.read!("priv/grafana/kantoku.json")
+    board = File.read!("ops/grafana/kantoku.json")
     assert Shipped.metrics(rules) |> Enum.reject(&(&1 in exported)) == []
     assert Shipped.metrics(board) |> Enum.reject(&(&1 in exported)) == []
   end

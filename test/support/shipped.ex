@@ -6,13 +6,13 @@ defmodule Kantoku.Shipped do
   alias Kantoku.JSONReader
 
   @doc "The file of alert rules."
-  def rules, do: "priv/prometheus/rules.yml"
+  def rules, do: "ops/prometheus/rules.yml"
 
   @doc "What promtool shall find the rules to say."
   def rules_test, do: "test/promtool/rules.yml"
 
   @doc "The dashboard for Grafana."
-  def dashboard, do: "priv/grafana/kantoku.json" |> File.read!() |> JSONReader.read!()
+  def dashboard, do: "ops/grafana/kantoku.json" |> File.read!() |> JSONReader.read!()
 
   @doc "All queries of the dashboard, its variables' among them, with values for Grafana's own variables."
   def queries do
