@@ -232,7 +232,11 @@ impl<W: World> Registry<W> {
             };
             let value = shard.terms.keep(value);
             let holding = Holding::new(pid, held.incarnation, value);
-            self.put(&mut shard, probe, holding, ledger.as_deref_mut(), world);
+            match old {
+                Some(_) => self.swap(&mut shard, probe, holding, ledger.as_deref_mut(), world),
+                None if shard.unique => shard.add_row(probe, holding),
+                None => shard.add(probe, holding),
+            }
             if let (Some(description), Some(ledger), true) = (&description, &mut ledger, shard.unique) {
                 self.set_description(ledger, &mut shard, probe, description, world);
             }
@@ -257,8 +261,8 @@ impl<W: World> Registry<W> {
         Ok(added.map(|added| (held, added == Added::First)))
     }
 
-    // In place of a unique key's holding, if there is one.
-    fn put(
+    // In place of a unique key's holding.
+    fn swap(
         &self,
         shard: &mut Write<'_, W>,
         probe: Probe<'_, W::Terms>,
@@ -266,9 +270,7 @@ impl<W: World> Registry<W> {
         ledger: Option<&mut Ledger<W::Watcher>>,
         world: &mut W,
     ) {
-        let Some(row) = shard.find(probe).filter(|_| shard.unique) else {
-            return shard.add(probe, holding);
-        };
+        let Some(row) = shard.find(probe) else { return };
         self.left(ledger, &shard.terms, &row.key, row.first(), world);
         if let Some(old) = shard.swap(probe, holding) {
             shard.let_go(old);
@@ -284,6 +286,12 @@ impl<W: World> Registry<W> {
         only: Option<&[u64]>,
         world: &mut W,
     ) -> Result<bool, Closed> {
+        // As it most often is: in one step.
+        if only.is_none()
+            && let Some(sole) = self.write(generation, probe.hash)?.take_sole(probe, pid)
+        {
+            return Ok(self.owners.remove(generation, pid, &[sole]));
+        }
         let mut mine = self.incarnations_of(generation, probe, pid)?;
         if let Some(only) = only {
             mine.retain(|incarnation| only.contains(incarnation));

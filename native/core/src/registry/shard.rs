@@ -7,7 +7,7 @@ use super::sight::Sight;
 use super::slab::Slab;
 use super::table::Table;
 use crate::index::Slot;
-use crate::key::{Form, Key, Probe};
+use crate::key::{Key, Probe};
 use crate::sync::Arc;
 use crate::terms::Terms;
 
@@ -159,7 +159,7 @@ impl<T: Terms> Shard<T> {
                     .get_or_insert_default()
                     .insert(holding.incarnation, holding);
             }
-            None => self.add_row(probe.hash, probe.form, holding),
+            None => self.add_row(probe, holding),
         }
     }
 
@@ -192,6 +192,19 @@ impl<T: Terms> Shard<T> {
             Err(()) => self.take_row(hash, place),
         }
         true
+    }
+
+    /// Takes a key's only holding out if it is this process's, and not described; its incarnation.
+    pub fn take_sole(&mut self, probe: Probe<'_, T>, pid: u64) -> Option<u64> {
+        let place = self.place(probe)?;
+        let row = self.rows.get(place)?;
+        let first = row.first();
+        let incarnation = first.incarnation;
+        if first.pid != pid || first.described.is_some() || row.holders() > 1 {
+            return None;
+        }
+        self.take_row(probe.hash, place);
+        Some(incarnation)
     }
 
     pub fn let_go(&mut self, holding: Holding<T>) {
@@ -234,15 +247,16 @@ impl<T: Terms> Shard<T> {
         row.key.heap_bytes() + more + row.holdings().map(described).sum::<usize>()
     }
 
-    fn add_row(&mut self, hash: u64, form: Form<'_, T>, first: Holding<T>) {
-        let key = Key::keep(form, &mut self.terms);
+    /// Adds the first holding of a key that has none.
+    pub fn add_row(&mut self, probe: Probe<'_, T>, first: Holding<T>) {
+        let key = Key::keep(probe.form, &mut self.terms);
         let holder = first.pid;
         let place = self.rows.insert(Row {
             key,
             first,
             more: None,
         });
-        self.table.insert(hash, form, holder, place);
+        self.table.insert(probe.hash, probe.form, holder, place);
     }
 
     fn take_row(&mut self, hash: u64, place: u32) {
