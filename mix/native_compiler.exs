@@ -8,6 +8,7 @@ defmodule Mix.Tasks.Compile.KantokuNative do
   #
   #   KANTOKU_BUILD=0   no native library: the Elixir engine serves
   #   KANTOKU_NIF=PATH  install this library in place of building one
+  #   KANTOKU_FEATURES=tls  build it so that it can send to https:// as well
   @moduledoc false
   use Mix.Task.Compiler
 
@@ -59,7 +60,17 @@ defmodule Mix.Tasks.Compile.KantokuNative do
   defp profile, do: if(Mix.env() == :prod, do: ["--release"], else: [])
 
   # The functions that fail on purpose are for Kantoku's own tests.
-  defp features, do: if(Mix.env() == :test, do: ["--features", "faults"], else: [])
+  defp features do
+    own = if Mix.env() == :test, do: ["faults", "tls"], else: []
+    Enum.flat_map(Enum.uniq(own ++ wanted()), &["--features", &1])
+  end
+
+  defp wanted do
+    for name <- String.split(System.get_env("KANTOKU_FEATURES", ""), ",", trim: true) do
+      name == "tls" || Mix.raise("KANTOKU_FEATURES: expected a list of features, of which there is tls, got: #{name}")
+      name
+    end
+  end
 
   defp no_cargo do
     "Kantoku's native core is built with Rust 1.91 or newer, and no cargo was found on the PATH. Install Rust, or set " <>
@@ -139,7 +150,7 @@ defmodule Mix.Tasks.Compile.KantokuNative do
 
   defp manifest do
     files = @sources |> Enum.flat_map(&Path.wildcard(Path.join(@root, &1), match_dot: true)) |> Enum.sort()
-    {:ok, inspect({Mix.env(), Enum.map(files, &{&1, stamp(&1)})}, limit: :infinity)}
+    {:ok, inspect({Mix.env(), features(), Enum.map(files, &{&1, stamp(&1)})}, limit: :infinity)}
   end
 
   defp stamp(file) do

@@ -15,7 +15,13 @@ const SHAPES: [&str; 5] = [
 
 fn main() {
     let mut stamp = DefaultHasher::new();
-    for variable in ["TARGET", "PROFILE", "OPT_LEVEL", "CARGO_PKG_VERSION"] {
+    for variable in [
+        "TARGET",
+        "PROFILE",
+        "OPT_LEVEL",
+        "CARGO_PKG_VERSION",
+        "CARGO_FEATURE_TLS",
+    ] {
         env::var(variable).unwrap_or_default().hash(&mut stamp);
     }
     compiler().hash(&mut stamp);

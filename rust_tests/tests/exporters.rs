@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use kantoku_core::metrics::{Family, Source};
 use kantoku_exporters::figures::Note;
 use kantoku_exporters::push::otlp::Options;
-use kantoku_exporters::push::{Address, DATAGRAM, Dialect, Plan, Secret, StatsDOptions, Target};
+use kantoku_exporters::push::{Address, DATAGRAM, Dialect, Plan, Secret, StatsDOptions, Target, Tls};
 use kantoku_exporters::service::{Service, StartError};
 use kantoku_rust_tests::collector::{self, Notes, answer, collector, eventually};
 use kantoku_rust_tests::figures::{counter, gauge, histogram};
@@ -80,6 +80,7 @@ fn address(endpoint: String) -> Address {
         endpoint,
         headers: vec![("x-key".into(), Secret("hidden".into()))],
         timeout: Duration::from_millis(500),
+        tls: Tls::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use kantoku_core::trace::{
     Event, Kind, Limits, Link, Offered, Pair, Ring, Span, Status, Supply, TraceId, Value,
 };
 use kantoku_exporters::figures::Note;
-use kantoku_exporters::push::{Address, Plan, Secret, Target, traces};
+use kantoku_exporters::push::{Address, Plan, Secret, Target, Tls, traces};
 use kantoku_exporters::service::Service;
 use kantoku_rust_tests::collector::{self, Notes, answer, collector, eventually};
 use opentelemetry_proto::tonic::collector::trace::v1::{
@@ -66,6 +66,7 @@ fn push(service: &Service, endpoint: String, supply: &Arc<Kept>, interval: u64) 
         endpoint,
         headers: vec![("x-key".into(), Secret("hidden".into()))],
         timeout: Duration::from_millis(300),
+        tls: Tls::default(),
     };
     let options = traces::Options {
         address,

@@ -139,13 +139,6 @@ defmodule Kantoku.Exporters.SendingTest do
     assert RawHTTP.threads() == []
   end
 
-  test "TLS is refused with what to do instead, while the instance runs" do
-    instance = start!(exporters: [otlp: [endpoint: "https://collector:4318"]])
-    assert [%{kind: :otlp, error: %Error{reason: :unavailable} = error}] = Exporters.status().exporters
-    assert Exception.message(error) =~ "speaks TLS"
-    assert {:ok, _} = Kantoku.status(instance)
-  end
-
   test "headers come from a function, whatever it does" do
     for bad <- [fn -> :none end, fn -> raise "no vault" end] do
       instance = start!(exporters: [otlp: [headers: bad]])

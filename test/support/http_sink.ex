@@ -113,8 +113,9 @@ defmodule Kantoku.TestHTTPSink do
   @doc "A certificate for a name, of an authority of its own: options of a TLS server, and the authority's certificate as PEM."
   def certificate(name) do
     san = {:Extension, {2, 5, 29, 17}, false, [{:dNSName, String.to_charlist(name)}]}
-    # Signed by SHA-1, as is the default there, it is refused by newer OTP.
-    signed = [key: {:namedCurve, :secp256r1}, digest: :sha256]
+
+    # Signed by SHA-1, as is the default there, it is refused by newer OTP; signed by a curve of OTP 25's, by all but OTP.
+    signed = [key: {:rsa, 2048, 65_537}, digest: :sha256]
     server = %{root: signed, intermediates: [], peer: [extensions: [san]] ++ signed}
     client = %{root: signed, intermediates: [], peer: signed}
     data = :public_key.pkix_test_data(%{server_chain: server, client_chain: client})

@@ -76,14 +76,14 @@ defmodule Kantoku.Exporters.Config do
 
   @otlp [
     endpoint: [
-      kind: {:like, "an http:// URL or nil", &__MODULE__.path?/1},
+      kind: {:like, "an http:// or https:// URL or nil", &__MODULE__.path?/1},
       default: nil,
       doc:
         "`http://host:port`, to which `/v1/metrics` and `/v1/traces` are added, or with a path, of metrics alone. Else " <>
           "`OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`, `OTEL_EXPORTER_OTLP_ENDPOINT`, `http://localhost:4318`."
     ],
     traces_endpoint: [
-      kind: {:like, "an http:// URL or nil", &__MODULE__.path?/1},
+      kind: {:like, "an http:// or https:// URL or nil", &__MODULE__.path?/1},
       default: nil,
       doc:
         "where spans are sent, if not to `:endpoint`. Else `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, and as there; nowhere if that has a path of its own."
@@ -117,7 +117,26 @@ defmodule Kantoku.Exporters.Config do
       default: nil,
       doc: "ms that a span waits at most to be sent; 512 are sent at once. Else `OTEL_BSP_SCHEDULE_DELAY`, 5000."
     ],
-    timeout: [kind: :positive, default: 10_000, doc: "ms for one try of three; as in OpenTelemetry."]
+    timeout: [kind: :positive, default: 10_000, doc: "ms for one try of three; as in OpenTelemetry."],
+    cacertfile: [
+      kind: {:like, "a path or nil", &__MODULE__.path?/1},
+      default: nil,
+      doc:
+        "a PEM file of the certificate authorities to trust over https://. Else `OTEL_EXPORTER_OTLP_CERTIFICATE`, and else those that " <>
+          "the system trusts."
+    ],
+    certfile: [
+      kind: {:like, "a path or nil", &__MODULE__.path?/1},
+      default: nil,
+      doc:
+        "a PEM file with the certificate to show to a collector that asks for one. Else `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`."
+    ],
+    keyfile: [
+      kind: {:like, "a path or nil", &__MODULE__.path?/1},
+      default: nil,
+      doc:
+        "a PEM file with its key. Else `OTEL_EXPORTER_OTLP_CLIENT_KEY`. These three have variables for one signal, too."
+    ]
   ]
 
   @kinds [statsd: @statsd, dogstatsd: @statsd, otlp: @otlp]
@@ -219,7 +238,10 @@ defmodule Kantoku.Exporters.Config do
 
   defp finished(:otlp, checked, where) do
     headers = checked.headers
-    shared = Map.take(checked, [:timeout])
+    shared = Map.take(checked, [:timeout, :cacertfile, :certfile, :keyfile])
+
+    if checked.certfile == nil != (checked.keyfile == nil),
+      do: raise(ArgumentError, "#{where}: expected both :certfile and :keyfile, or neither")
 
     shared =
       Map.merge(shared, %{
@@ -230,7 +252,8 @@ defmodule Kantoku.Exporters.Config do
     for signal <- checked.signals || Environment.signals(),
         {kind, endpoint, interval} <- List.wrap(sent(signal, checked)) do
       http?(endpoint) ||
-        raise ArgumentError, "#{where}, option :endpoint: expected an http:// URL, got: #{inspect(endpoint)}"
+        raise ArgumentError,
+              "#{where}, option :endpoint: expected an http:// or https:// URL, got: #{inspect(endpoint)}"
 
       {kind, Map.merge(shared, %{endpoint: endpoint, interval: interval})}
     end

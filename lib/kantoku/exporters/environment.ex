@@ -41,6 +41,14 @@ defmodule Kantoku.Exporters.Environment do
     Enum.uniq_by(own ++ pairs("OTEL_EXPORTER_OTLP_HEADERS"), fn {name, _value} -> String.downcase(name) end)
   end
 
+  @doc "Files over TLS: certificate authorities to trust, one's own certificate and its key."
+  @spec tls(signal) :: {Path.t() | nil, Path.t() | nil, Path.t() | nil}
+  def tls(signal) do
+    {name, _path, _variable, _ms} = @signals[signal]
+    file = fn what -> given("OTEL_EXPORTER_OTLP_#{name}_#{what}") || given("OTEL_EXPORTER_OTLP_#{what}") end
+    {file.("CERTIFICATE"), file.("CLIENT_CERTIFICATE"), file.("CLIENT_KEY")}
+  end
+
   @doc "Ms between two rounds."
   @spec interval(signal) :: pos_integer
   def interval(signal) do

@@ -1,7 +1,7 @@
 //! What Elixir has exported: decodes, makes one call, encodes. `lib/kantoku/exporters/native.ex` says what comes in.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,9 @@ use kantoku_exporters::exposition::{negotiate, render};
 use kantoku_exporters::history::{Key, now};
 use kantoku_exporters::http::{self, Limits, Options, Token, TokenError};
 use kantoku_exporters::pulse::Beat;
-use kantoku_exporters::push::{Address, Dialect, Plan, Secret, StatsDOptions, Target, otlp, traces};
+use kantoku_exporters::push::{
+    Address, Dialect, Identity, Plan, Secret, StatsDOptions, Target, Tls, otlp, traces,
+};
 use kantoku_exporters::questions;
 use kantoku_exporters::service::{ExporterStatus, Status};
 use rustler::{Binary, Decoder, Encoder, Env, Term};
@@ -273,7 +275,7 @@ fn dialect(kind: rustler::Atom) -> Result<Dialect, Refusal> {
 
 type Pairs = Vec<(String, String)>;
 
-// `{:otlp, {endpoint, headers, timeout}, resource, since}` or `{:otlp_traces, {..}, resource, instance}`
+// `{:otlp, {endpoint, headers, timeout, {authorities, certificate, key}}, resource, since}` or `{:otlp_traces, {..}, resource, instance}`
 fn otlp_target(term: Term<'_>) -> Result<Option<Target>, Refusal> {
     if let Ok((kind, address, resource, since)) = term.decode::<(rustler::Atom, Term<'_>, Pairs, u64)>() {
         if kind != atoms::otlp() {
@@ -304,12 +306,26 @@ fn traces_target(term: Term<'_>) -> Result<Option<Target>, Refusal> {
 }
 
 fn address(term: Term<'_>) -> Result<Address, Refusal> {
-    let (endpoint, headers, timeout): (String, Pairs, Term<'_>) = decoded(term)?;
+    let (endpoint, headers, timeout, tls): (String, Pairs, Term<'_>, Term<'_>) = decoded(term)?;
     let headers = headers.into_iter().map(|(name, value)| (name, Secret(value)));
     Ok(Address {
         endpoint,
         headers: headers.collect(),
         timeout: ms(timeout)?,
+        tls: self::tls(tls)?,
+    })
+}
+
+// Paths, or `nil`.
+fn tls(term: Term<'_>) -> Result<Tls, Refusal> {
+    let (authorities, certificate, key): (Option<String>, Option<String>, Option<String>) = decoded(term)?;
+    let identity = certificate.zip(key).map(|(certificate, key)| Identity {
+        certificate: certificate.into(),
+        key: key.into(),
+    });
+    Ok(Tls {
+        authorities: authorities.map(PathBuf::from),
+        identity,
     })
 }
 

@@ -1,5 +1,7 @@
 //! An OTLP collector by http/protobuf: a new connection for each request, three tries, each with a bound. Knows no message but the answer.
 
+use std::error::Error;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -9,20 +11,40 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::Failure;
 use super::attributes::{PartialSuccess, Response};
+#[cfg(feature = "tls")]
+use super::tls::{Connector, is_mistrust};
 
 /// Where it is, and what is said with each request.
 #[derive(Clone, Debug)]
 pub struct Address {
-    /// `http://host:port`, or with a path.
+    /// `http://host:port` or `https://host:port`, or with a path.
     pub endpoint: String,
     pub headers: Vec<(String, Secret)>,
     /// For one try.
     pub timeout: Duration,
+    /// Over `https://`.
+    pub tls: Tls,
+}
+
+/// Whom to trust, and who one is. Files are PEM.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    /// Certificate authorities, in place of those that the system trusts.
+    pub authorities: Option<PathBuf>,
+    pub identity: Option<Identity>,
+}
+
+/// What to show to who asks.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// A header's value: mostly a key.
@@ -43,8 +65,13 @@ pub struct Collector {
     path: String,
     headers: Vec<(HeaderName, HeaderValue)>,
     timeout: Duration,
+    #[cfg(feature = "tls")]
+    secured: Option<Connector>,
 }
 
+// OTLP's own; over TLS collectors stand behind what listens where the web does.
+const PORT: u16 = 4318;
+const TLS_PORT: u16 = 443;
 const TRIES: u32 = 3;
 // Before the second try; twice as long before the third.
 const BACK_OFF: Duration = Duration::from_millis(500);
@@ -62,19 +89,25 @@ impl Collector {
     pub fn new(address: &Address, path: &str) -> Result<Self, Failure> {
         let no_endpoint = || Failure::Endpoint(address.endpoint.clone());
         let uri: Uri = address.endpoint.parse().map_err(|_| no_endpoint())?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(Failure::Tls(address.endpoint.clone())),
+        let (secure, port) = match uri.scheme_str() {
+            Some("http") => (false, PORT),
+            Some("https") => (true, TLS_PORT),
             _ => return Err(no_endpoint()),
+        };
+        if secure && !cfg!(feature = "tls") {
+            return Err(Failure::NoTls(address.endpoint.clone()));
         }
         let authority = uri.authority().ok_or_else(no_endpoint)?;
         let path = match uri.path() {
             "" | "/" => path,
             path => path,
         };
+        let host = authority.host().trim_matches(['[', ']']).to_owned();
         Ok(Self {
-            host: authority.host().trim_matches(['[', ']']).to_owned(),
-            port: authority.port_u16().unwrap_or(4318),
+            #[cfg(feature = "tls")]
+            secured: secure.then(|| Connector::new(&host, &address.tls)).transpose()?,
+            host,
+            port: authority.port_u16().unwrap_or(port),
             authority: without_user(authority.as_str()).to_owned(),
             path: path.to_owned(),
             headers: headers(address)?,
@@ -114,6 +147,21 @@ impl Collector {
         let stream = TcpStream::connect((self.host.as_str(), self.port))
             .await
             .map_err(again)?;
+        #[cfg(feature = "tls")]
+        if let Some(connector) = &self.secured {
+            let secured = connector.connect(stream).await.map_err(|error| Miss {
+                why: error.to_string(),
+                again: !is_mistrust(&error),
+            })?;
+            return self.exchange(secured, body).await;
+        }
+        self.exchange(stream, body).await
+    }
+
+    async fn exchange<S>(&self, stream: S, body: Bytes) -> Result<PartialSuccess, Miss>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(again)?;
         // It ends with the sender, at the end of this function.
         tokio::spawn(connection);
@@ -159,11 +207,17 @@ fn without_user(authority: &str) -> &str {
     authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
-fn again(error: impl std::fmt::Display) -> Miss {
+fn again(error: impl Error) -> Miss {
     Miss {
-        why: error.to_string(),
+        why: with_causes(&error),
         again: true,
     }
+}
+
+// What hyper says by itself is that there was an error.
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn may_try_again(status: StatusCode) -> bool {

@@ -12,6 +12,8 @@ pub mod otlp;
 mod protocol;
 mod spans;
 mod statsd;
+#[cfg(feature = "tls")]
+mod tls;
 pub mod traces;
 
 use std::future::{Future, poll_fn};
@@ -28,7 +30,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::figures::{Account, Figures};
 use attributes::PartialSuccess;
-pub use collector::{Address, Secret};
+pub use collector::{Address, Identity, Secret, Tls};
 pub use deltas::{Deltas, Rise};
 pub use lines::{DATAGRAM, Datagram, Dialect, datagrams};
 use otlp::Otlp;
@@ -60,8 +62,13 @@ pub enum Failure {
     NoAddress,
     #[error("{0:?} is no endpoint: one is http://host:port or http://host:port/path")]
     Endpoint(String),
-    #[error("{0} speaks TLS, which this build cannot; send to a collector beside this VM over http://")]
-    Tls(String),
+    #[error(
+        "{0} speaks TLS, which this build cannot; build it with KANTOKU_FEATURES=tls, or send over http:// to a \
+         collector beside this VM"
+    )]
+    NoTls(String),
+    #[error("{0}")]
+    Trust(String),
     #[error("{0:?} is no header")]
     Header(String),
     #[error("{0}")]
