@@ -26,6 +26,20 @@ defmodule Kantoku.Api.TimelineTest do
     assert timeline(instance, "bob") == []
   end
 
+  test "tells of an agent's calls what a trace keeps: how long, and what went wrong", %{instance: instance} do
+    worker!(instance, "untraced")
+    {:ok, _pid} = Kantoku.call(instance, "untraced", :pid)
+    traced = start!(trace: [sampler: :always_off, keep_errors: true])
+    worker!(traced, "ada")
+    {:ok, _pid} = Kantoku.call(traced, "ada", :pid)
+    {:error, _late} = Kantoku.call(traced, "ada", {:sleep, 200}, 20)
+    seen = eventually(fn -> with([] <- timeline(traced, "ada"), do: nil) end)
+    assert [%{"kind" => "call", "text" => text, "took" => took}] = Enum.filter(seen, &(&1["kind"] == "call"))
+    assert text =~ ~r/^agent\.called, error_type: timeout, kind: call, trace_id: [0-9a-f]{32}$/
+    assert took >= 0.02
+    assert Enum.all?(timeline(instance, "untraced"), &(&1["kind"] != "call"))
+  end
+
   # Each is what its writer may leave when it is killed.
   test "goes on after a writer that was killed in the middle of a row" do
     entry = &%{at: &1 / 1, kind: :restart, text: String.duplicate("x", 200), took: nil}

@@ -88,6 +88,12 @@ each_engine Kantoku.Telemetry.CoverageTest do
     AgentCase.live_through_everything(%{instance: name, store: store, id: "a"})
   end
 
+  scenario "an agent is called in a trace that is recorded", name, [[:agent, :called]] do
+    instance!(name, trace: [sampler: :always_on])
+    pid = worker!(name, "a")
+    {:ok, ^pid} = Kantoku.call(name, "a", :pid)
+  end
+
   if Kantoku.Jido.compiled?() do
     scenario "the task of a Jido agent dies in the middle of a call", name, [[:agent, :stuck]] do
       instance!(name)

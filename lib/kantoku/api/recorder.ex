@@ -1,6 +1,6 @@
 defmodule Kantoku.Api.Recorder do
   # Writes down what becomes of agents while somebody may ask for that: while there is a listener, or since `Kantoku.Plug` was asked. It hears of it
-  # by two subscriptions, so that many snapshots crowd out nothing else, and makes room in them at its own pace: so what it costs is bounded,
+  # by three subscriptions, so that many snapshots or calls crowd out nothing else, and makes room in them at its own pace: so what it costs is bounded,
   # and whatever comes faster than that is not written down.
   @moduledoc false
   use GenServer
@@ -13,6 +13,7 @@ defmodule Kantoku.Api.Recorder do
   @pace 100
   @lives 500
   @snapshots 100
+  @calls 100
 
   @transitions [
     [:agent, :ready],
@@ -28,8 +29,9 @@ defmodule Kantoku.Api.Recorder do
   ]
   @restarts [[:agent, :crashed], [:agent, :restarting], [:agent, :stuck], [:health, :restarting]]
   @kept [[:agent, :snapshot]]
+  @called [[:agent, :called]]
 
-  defstruct [:lives, :snapshots, asked?: false, due: %{}]
+  defstruct subscriptions: [], asked?: false, due: %{}
 
   @spec start_link(term) :: GenServer.on_start()
   def start_link(_arg), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
@@ -62,23 +64,24 @@ defmodule Kantoku.Api.Recorder do
 
   def handle_info(_other, state), do: {:noreply, state}
 
-  defp look(%{lives: nil} = state) do
-    if state.asked? or Members.http?() do
-      {:ok, lives} = Telemetry.subscribe(nil, events: @transitions ++ @restarts, buffer: @lives)
-      {:ok, snapshots} = Telemetry.subscribe(nil, events: @kept, buffer: @snapshots)
-      %{state | lives: lives, snapshots: snapshots}
-    else
-      state
+  defp look(state) do
+    case {state.asked? or Members.http?(), state.subscriptions} do
+      {true, []} -> %{state | subscriptions: [heed(@transitions ++ @restarts, @lives) | rest()]}
+      {false, [_ | _] = refs} -> forget(state, refs)
+      _as_it_is -> state
     end
   end
 
-  defp look(state) do
-    if state.asked? or Members.http?() do
-      state
-    else
-      for ref <- [state.lives, state.snapshots], do: Telemetry.unsubscribe(ref)
-      %{state | lives: nil, snapshots: nil, due: %{}}
-    end
+  defp rest, do: [heed(@kept, @snapshots), heed(@called, @calls)]
+
+  defp heed(events, buffer) do
+    {:ok, ref} = Telemetry.subscribe(nil, events: events, buffer: buffer)
+    ref
+  end
+
+  defp forget(state, refs) do
+    Enum.each(refs, &Telemetry.unsubscribe/1)
+    %{state | subscriptions: [], due: %{}}
   end
 
   defp write(name, measurements, %{id: id, instance: instance} = metadata) do
@@ -92,16 +95,18 @@ defmodule Kantoku.Api.Recorder do
 
   defp kind([:kantoku | name]) when name in @restarts, do: :restart
   defp kind([:kantoku, :agent, :snapshot, _what]), do: :snapshot
+  defp kind([:kantoku, :agent, :called]), do: :call
   defp kind(_other), do: :transition
 
   defp took(%{duration: duration}), do: Happening.measured(duration, :native)
   defp took(_other), do: nil
 
-  @told [:reason, :probe, :sign, :crashes, :revision, :by, :action]
+  @told [:reason, :probe, :sign, :crashes, :revision, :by, :action, :kind, :error_type, :trace_id]
 
   # "agent.crashed, reason: killed, crashes: 2"
   defp text(name, measurements, metadata) do
-    told = measurements |> Map.merge(metadata) |> Map.take(@told) |> Shown.texts() |> Enum.sort()
+    said = for {name, value} <- Map.merge(measurements, metadata), value != nil, name in @told, do: {name, value}
+    told = said |> Map.new() |> Shown.texts() |> Enum.sort()
     Shown.text(Enum.join([Happening.name(name) | for({name, value} <- told, do: "#{name}: #{value}")], ", "))
   end
 end

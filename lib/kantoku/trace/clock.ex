@@ -38,6 +38,10 @@ defmodule Kantoku.Trace.Clock do
   @spec unix(t, integer) :: integer
   def unix(clock, at), do: ns(at) + :atomics.get(clock, 1)
 
+  @doc "A length of time in the VM's native unit."
+  @spec native(integer) :: integer
+  def native(length), do: :erlang.convert_time_unit(length, :perf_counter, :native)
+
   @doc "A length of time in seconds."
   @spec seconds(integer) :: float
   def seconds(length), do: ns(length) / 1.0e9

@@ -9,6 +9,7 @@ defmodule Kantoku.Trace.Finished do
   import Kantoku.Trace.Open, only: [open: 1, place: 1, said: 0, said: 1]
 
   alias Kantoku.Engine.Traces
+  alias Kantoku.Telemetry
   alias Kantoku.Trace.{Clock, Context, Open}
 
   # OpenTelemetry's limits of how many; and of the bytes of a text, for which it has none.
@@ -28,8 +29,25 @@ defmodule Kantoku.Trace.Finished do
   @spec hand_in(Open.t(), integer, error :: String.t() | nil, kept :: String.t() | nil) :: :ok
   def hand_in(open(config: %{instance: instance}) = open, ended, error, kept) do
     _kept_dropped_or_unknown = Traces.trace_put(instance, record(open, ended, error, kept))
+    told(open, ended, error)
+  end
+
+  @told [:agent, :called]
+
+  # Of a call there are two spans: it is told by who made it, as that one is there for every kind of agent.
+  defp told(open(subject: {:agent, id}, kind: kind, config: %{instance: instance}) = open, ended, error)
+       when kind in [:client, :producer] do
+    if Telemetry.listening?(@told) do
+      open(begun: begun, place: place) = open
+      kind = if kind == :client, do: :call, else: :cast
+      metadata = %{id: id, kind: kind, error_type: error, trace_id: Context.trace_id(Open.to_context(place))}
+      Telemetry.emit(instance, @told, %{duration: Clock.native(ended - begun)}, metadata)
+    end
+
     :ok
   end
+
+  defp told(_of_no_agent, _ended, _error), do: :ok
 
   defp record(open, ended, error, kept) do
     open(config: config, place: place, parent: parent, subject: subject, kind: kind, begun: begun) = open

@@ -116,6 +116,14 @@ defmodule Kantoku.Telemetry.Catalogue.Lives do
         metadata: @agent ++ [:module, :pid]
       },
       %{
+        name: [:agent, :called],
+        doc:
+          "A call or a cast to an agent is over for who made it, and its span is kept (`Kantoku.Trace`): all of a trace that is " <>
+            "recorded, and what failed or was slow. `kind` is `:call` or `:cast`, `error_type` why it failed (no data of it) or `nil`, `trace_id` as W3C has it.",
+        measurements: [duration: :native],
+        metadata: @agent ++ [:kind, :error_type, :trace_id]
+      },
+      %{
         name: [:agent, :snapshot, :written],
         doc: "A snapshot is kept by the store. `duration` includes encoding and, with a durable store, the commit.",
         measurements: [duration: :native, bytes: :byte, revision: :revision],
