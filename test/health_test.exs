@@ -238,6 +238,40 @@ each_engine Kantoku.HealthTest do
     assert eventually(fn -> match?({:ok, %{members: %{healthy: 1}}}, Health.status(instance)) end)
   end
 
+  test "whoever asks is answered while health is killed, and nothing is left of what was before" do
+    instance = instance!([])
+    for id <- 1..50, do: {:ok, _pid} = Kantoku.start_agent(instance, Agent, id: id)
+    whole = fn -> match?({:ok, %{members: %{healthy: 50}}}, Health.status(instance, {:domain, :default})) end
+    assert eventually(whole)
+    pids = for id <- 1..50, do: Kantoku.whereis(instance, id)
+    asking = for id <- 1..4, do: Task.async(fn -> ask_until_told(instance, id) end)
+
+    for _ <- 1..20 do
+      {:ok, {_rows, book}} = Kantoku.Instances.tables(instance)
+      board = eventually(fn -> Health.Board.of(book) end)
+      Kantoku.TestOwner.kill(:ets.info(board, :owner))
+      assert eventually(fn -> Health.Board.of(book) != board end)
+    end
+
+    assert eventually(whole)
+    assert for(id <- 1..50, do: Kantoku.whereis(instance, id)) == pids
+    for task <- asking, do: send(task.pid, :enough)
+    assert asking |> Task.await_many() |> Enum.all?(&(&1 > 0))
+    # The places of those before were taken again.
+    if @engine == :native, do: assert(Kantoku.Native.stats(instance).health < 50_000)
+  end
+
+  defp ask_until_told(instance, id, asked \\ 0) do
+    answer = Health.status(instance, {:agent, id})
+    assert match?({:ok, %{state: _}}, answer) or match?({:error, %Error{}}, answer)
+
+    receive do
+      :enough -> asked
+    after
+      0 -> ask_until_told(instance, id, asked + 1)
+    end
+  end
+
   test "switched off, nothing is looked at" do
     instance = start!(engine: @engine, health: false)
     {:ok, _pid} = Kantoku.start_agent(instance, Agent, id: "a")

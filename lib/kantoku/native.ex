@@ -250,6 +250,8 @@ defmodule Kantoku.Native do
   @impl Kantoku.Engine.Health
   def health_remove(_instance, _node, _now), do: without_library()
   @impl Kantoku.Engine.Health
+  def health_clear(_instance), do: without_library()
+  @impl Kantoku.Engine.Health
   def health_report(_instance, _node, _probe, _outcome, _now), do: without_library()
   @impl Kantoku.Engine.Health
   def health_status(_instance, _node, _now), do: without_library()

@@ -33,6 +33,7 @@ enum Op {
     Remove {
         node: usize,
     },
+    Clear,
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
@@ -50,13 +51,14 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Outcome::Unknown)
     ];
     prop_oneof![
-        1 => (0..9_usize, rule()).prop_map(|(below, rule)| Op::Group { below, rule }),
-        4 => (0..9_usize, vec((kind, 1..3_u32, 1..4_u32), 0..4))
+        3 => (0..9_usize, rule()).prop_map(|(below, rule)| Op::Group { below, rule }),
+        12 => (0..9_usize, vec((kind, 1..3_u32, 1..4_u32), 0..4))
             .prop_map(|(below, probes)| Op::Agent { below, probes }),
-        30 => (0..20_usize, 0..4_u32, outcome)
+        90 => (0..20_usize, 0..4_u32, outcome)
             .prop_map(|(agent, probe, outcome)| Op::Report { agent, probe, outcome }),
-        1 => (0..9_usize, rule()).prop_map(|(group, rule)| Op::Rule { group, rule }),
-        2 => (0..30_usize).prop_map(|node| Op::Remove { node }),
+        3 => (0..9_usize, rule()).prop_map(|(group, rule)| Op::Rule { group, rule }),
+        6 => (0..30_usize).prop_map(|node| Op::Remove { node }),
+        1 => Just(Op::Clear),
     ]
 }
 
@@ -255,6 +257,7 @@ impl Scene {
                 flat(&told.changes)
             }
             Op::Remove { node } => self.remove(node),
+            Op::Clear => self.clear(),
         }
     }
 
@@ -296,6 +299,14 @@ impl Scene {
             assert!(self.health.status(GENERATION, handle).expect("open").is_err());
         }
         flat(&told.changes)
+    }
+
+    fn clear(&mut self) -> Vec<(Handle, State, State)> {
+        self.health.clear(GENERATION).expect("open");
+        for (_, (handle, _, _)) in std::mem::take(&mut self.model.0) {
+            assert!(self.health.status(GENERATION, handle).expect("open").is_err());
+        }
+        Vec::new()
     }
 
     // H1, and H4: what was told is what changed, members first.

@@ -88,6 +88,18 @@ each_engine Kantoku.EngineHealthTest do
     assert pulse(instance, successor) == :none
   end
 
+  test "cleared, nothing is known of anybody, and new ones come", %{instance: instance} do
+    gone = for _ <- 1..3, do: agent(instance)
+    :ok = Health.health_beat(instance, hd(gone), 60_000)
+    assert Health.health_clear(instance) == :ok
+    for agent <- gone, do: assert(Health.health_status(instance, agent, nil) == :none)
+    assert all_at_work(instance, 0) == []
+    new = for _ <- 1..3, do: agent(instance)
+    assert new -- gone == new
+    assert Enum.map(new, &pulse(instance, &1)) == [:none, :none, :none]
+    assert Health.health_clear(:nobody_has_this_name) == :unknown
+  end
+
   test "nothing is known of an instance that was closed, nor after it was opened again", %{instance: instance} do
     agent = agent(instance)
     Engine.close(instance)

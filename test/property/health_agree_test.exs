@@ -25,6 +25,7 @@ if Kantoku.Native.loaded?() do
           :proper_types.elements([:success, :success, :failure, :failure, :unknown])}},
         {2, {:change, small(0, 30), :proper_types.oneof([{:group, rule()}, {:agent, :proper_types.list(probe())}])}},
         {3, {:remove, small(0, 30)}},
+        {1, :clear},
         {4, {:pass, small(0, 3_000_000)}}
       ])
     end
@@ -62,6 +63,11 @@ if Kantoku.Native.loaded?() do
       do: on_node(state, node, &Health.health_change(&1, &2, unique(spec), state.now))
 
     defp step({:remove, node}, state), do: on_node(state, node, &Health.health_remove(&1, &2, state.now))
+
+    defp step(:clear, state) do
+      both(state, fn instance, _at -> Health.health_clear(instance) end)
+      %{compared(state) | nodes: []}
+    end
 
     defp step({:report, node, id, outcome}, state),
       do: on_node(state, node, &Health.health_report(&1, &2, id, outcome, state.now))

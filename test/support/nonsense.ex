@@ -130,6 +130,7 @@ defmodule Kantoku.Nonsense do
   defp shape(:health_add, 5), do: [:instance, :node, :health_spec, :pid, :now]
   defp shape(:health_change, 4), do: [:instance, :node, :health_spec, :now]
   defp shape(name, 3) when name in [:health_remove, :health_status], do: [:instance, :node, :now]
+  defp shape(:health_clear, 1), do: [:instance]
   defp shape(:health_report, 5), do: [:instance, :node, :small, :health_outcome, :now]
   defp shape(name, 3) when name in [:health_beat, :health_put_off], do: [:instance, :node, :small]
   defp shape(:health_look, 5), do: [:instance, :small, :number, :small, :now]

@@ -245,6 +245,9 @@ defmodule Kantoku.Engine.Elixir do
     do: Health.ask(instance, {:remove, HealthShape.handle!(node), BreakerShape.now!(now)})
 
   @impl true
+  def health_clear(instance), do: Health.ask(instance, :clear)
+
+  @impl true
   def health_report(instance, node, probe, outcome, now) do
     {node, probe, outcome} = {HealthShape.handle!(node), HealthShape.count!(probe), HealthShape.outcome!(outcome)}
     Health.ask(instance, {:report, node, probe, outcome, BreakerShape.now!(now)})

@@ -66,6 +66,9 @@ defmodule Kantoku.Engine.Health do
   @doc "Removes a node. `:busy`: it has members."
   @callback health_remove(instance, node_handle, now) :: told(:ok | :busy | :none) | :unknown
 
+  @doc "Removes all nodes."
+  @callback health_clear(instance) :: :ok | :unknown
+
   @doc "What a probe of an agent found; its verdict before and after."
   @callback health_report(instance, node_handle, id :: non_neg_integer, outcome, now) ::
               told({before :: verdict, later :: verdict} | :none) | :unknown
@@ -93,6 +96,9 @@ defmodule Kantoku.Engine.Health do
 
   @spec health_remove(instance, node_handle, now) :: told(:ok | :busy | :none) | :unknown
   dispatch(health_remove(instance, node, now))
+
+  @spec health_clear(instance) :: :ok | :unknown
+  dispatch(health_clear(instance))
 
   @spec health_report(instance, node_handle, non_neg_integer, outcome, now) ::
           told({verdict, verdict} | :none) | :unknown

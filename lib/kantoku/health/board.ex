@@ -65,7 +65,14 @@ defmodule Kantoku.Health.Board do
   defp read(board, fun) do
     fun.(board)
   rescue
-    error in ArgumentError -> if :ets.info(board, :id) == :undefined, do: nil, else: reraise(error, __STACKTRACE__)
+    error in ArgumentError -> if whole?(board), do: reraise(error, __STACKTRACE__), else: nil
+  end
+
+  # Tables go with their owner, one after the other.
+  defp whole?(board) do
+    Enum.all?([:agents, :waits], &(:ets.info(:ets.lookup_element(board, &1, 2), :id) != :undefined))
+  rescue
+    ArgumentError -> false
   end
 
   @spec config(:ets.tid()) :: Config.t()

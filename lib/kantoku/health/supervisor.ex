@@ -6,7 +6,7 @@ defmodule Kantoku.Health.Supervisor do
 
   alias Kantoku.Domain.Pair
   alias Kantoku.Health.{Board, Lookout, Prober, Risks, Rounds}
-  alias Kantoku.{Instances, Resources}
+  alias Kantoku.{Engine, Instances, Resources}
 
   @spec start_link(atom) :: Supervisor.on_start()
   def start_link(instance), do: Supervisor.start_link(__MODULE__, instance)
@@ -14,11 +14,13 @@ defmodule Kantoku.Health.Supervisor do
   @impl true
   def init(instance) do
     {_rows, book} = Instances.tables!(instance)
-    children = if Board.wanted?(book), do: children({instance, new_tables(book)}), else: []
+    children = if Board.wanted?(book), do: children({instance, new_tables(instance, book)}), else: []
     Supervisor.init(children, [strategy: :rest_for_one] ++ Pair.unlimited())
   end
 
-  defp new_tables(book) do
+  defp new_tables(instance, book) do
+    # A predecessor's board named the nodes, and went with it.
+    _ok_or_unknown = Engine.Health.health_clear(instance)
     Risks.new_table(book)
     _board_or_none = Resources.Board.new_table(book)
     Board.new_table(book)

@@ -28,18 +28,18 @@ defmodule Kantoku.Instance.Core do
       %{id: :domains, start: {__MODULE__, :start_domains, [config.name, epoch]}, type: :supervisor},
       {Kantoku.Breaker.Clerk, config.name},
       {Kantoku.Pool.Managers, config.name},
-      {Kantoku.Health.Supervisor, config.name},
+      unlimited(Kantoku.Health.Supervisor, config.name),
       unlimited(Kantoku.SLO.Clerk, config.name),
-      {Kantoku.Alert.Supervisor, config.name}
+      unlimited(Kantoku.Alert.Supervisor, config.name)
     ]
 
     Supervisor.init(children, strategy: :rest_for_one)
   end
 
-  # A clerk that dies costs its neighbours nothing, and is never given up.
-  defp unlimited(clerk, argument) do
+  # Whoever looks after others costs his neighbours nothing when he dies, and is never given up.
+  defp unlimited(module, argument) do
     options = [strategy: :one_for_one] ++ Pair.unlimited()
-    %{id: clerk, start: {Supervisor, :start_link, [[{clerk, argument}], options]}, type: :supervisor}
+    %{id: module, start: {Supervisor, :start_link, [[{module, argument}], options]}, type: :supervisor}
   end
 
   @doc "Starts the supervisor of the outermost domains. It never gives up: what domains escalate is counted in the book."

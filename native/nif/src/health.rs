@@ -54,6 +54,14 @@ pub fn remove<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     })
 }
 
+/// `health_clear(instance)`
+pub fn clear<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    on(env, args[0], |opened| {
+        let cleared = opened.shell.health.clear(opened.generation);
+        cleared.map_or_else(|Closed| unknown(env), |()| atom(env, atoms::ok()))
+    })
+}
+
 /// `health_report(instance, node, probe, outcome, now)`
 pub fn report<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let (node, now) = (handle(args[1])?, now(args[4])?);

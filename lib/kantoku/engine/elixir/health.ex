@@ -13,7 +13,7 @@ defmodule Kantoku.Engine.Elixir.Health do
   def start_link(_arg), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
 
   @doc "Does something with an instance's tree."
-  @spec ask(atom, tuple) :: term
+  @spec ask(atom, tuple | :clear) :: term
   def ask(instance, request) do
     with {:ok, tables} <- Instances.fetch(instance), do: Server.call(__MODULE__, {request, tables.keeper})
   end
@@ -67,11 +67,13 @@ defmodule Kantoku.Engine.Elixir.Health do
 
   @impl true
   def handle_info({:DOWN, _ref, :process, keeper, _reason}, state) do
-    :ets.match_delete(__MODULE__, {{keeper, :_}, :_, :_})
+    forget(keeper)
     {:noreply, %{state | trees: Map.delete(state.trees, keeper)}}
   end
 
   def handle_info(_other, state), do: {:noreply, state}
+
+  defp forget(keeper), do: :ets.match_delete(__MODULE__, {{keeper, :_}, :_, :_})
 
   # A dead keeper is heard of at once.
   defp known(%{trees: trees} = state, keeper) when is_map_key(trees, keeper), do: state
@@ -94,6 +96,11 @@ defmodule Kantoku.Engine.Elixir.Health do
     {answer, changes, tree} = Tree.remove(tree, node, now)
     if answer == :ok, do: :ets.delete(__MODULE__, {keeper, node})
     {answer, changes, tree}
+  end
+
+  defp run(:clear, _tree, keeper, _next) do
+    forget(keeper)
+    {:ok, [], Tree.new()}
   end
 
   defp run({:change, node, spec, now}, tree, _keeper, _next), do: Tree.change(tree, node, spec, now)

@@ -119,6 +119,11 @@ impl Health {
         self.writing(generation, |tree| tree.remove(node, now))
     }
 
+    /// Removes all nodes.
+    pub fn clear(&self, generation: u32) -> Result<(), Closed> {
+        self.writing(generation, Tree::clear).map(|told| told.answer)
+    }
+
     /// What a probe found; its verdict before and after.
     pub fn report(
         &self,
