@@ -57,6 +57,48 @@ defmodule Kantoku.InstanceTest do
     assert replaced!(instance, "a")
   end
 
+  @lookers [
+    Kantoku.Domain.Sweeper,
+    Kantoku.Breaker.Clerk,
+    Kantoku.Pool.Managers,
+    Kantoku.Health.Supervisor,
+    Kantoku.SLO.Clerk,
+    Kantoku.Alert.Supervisor,
+    Kantoku.Trace.Keeper
+  ]
+
+  test "nor is it when they are killed more often than OTP bears" do
+    instance =
+      start!(
+        breakers: [[name: :b]],
+        pools: [[name: :p, worker: {TestWorker, []}, target: 2]],
+        trace: [sampler: :always_off]
+      )
+
+    pid = worker!(instance, "a")
+    top = GenServer.whereis(Kantoku.Instance.address(instance))
+    core = Kantoku.Instances.core(instance)
+
+    for module <- @lookers, _ <- 1..8 do
+      looker = eventually(fn -> looker(instance, module) end)
+      kill(looker)
+      assert eventually(fn -> looker(instance, module) not in [nil, looker] end)
+    end
+
+    assert {GenServer.whereis(Kantoku.Instance.address(instance)), Kantoku.Instances.core(instance)} == {top, core}
+    assert Kantoku.whereis(instance, "a") == pid
+    assert {:ok, _} = Kantoku.Pool.call({instance, :p}, :pid)
+    assert {:ok, %{state: :closed}} = Kantoku.Breaker.status({instance, :b})
+  end
+
+  # It stands below a supervisor of the same name.
+  defp looker(instance, module) do
+    Enum.find_value(processes(instance), fn
+      {^module, pid, _type} when is_pid(pid) -> module in Tuple.to_list(:proc_lib.translate_initial_call(pid)) and pid
+      _other -> false
+    end)
+  end
+
   test "the row of an instance is cleared when it ends, though who clears was killed" do
     instance = start!()
     kill(Process.whereis(Kantoku.Instances))

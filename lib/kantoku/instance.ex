@@ -23,7 +23,7 @@ defmodule Kantoku.Instance do
 
   alias Kantoku.Agent.Options
   alias Kantoku.Domain.{Book, Fuse, Gauges, Remains, Rows, Sweeper}
-  alias Kantoku.Instance.Core
+  alias Kantoku.Instance.{Core, Lasting}
   alias Kantoku.Pool.Life
 
   # What an earlier supervisor of this name left behind may take this long to stop, in ms.
@@ -85,8 +85,8 @@ defmodule Kantoku.Instance do
     |> Enum.concat([
       Fuse.child_spec({config.name, nil, epoch}),
       {Core, {config, epoch}},
-      {Sweeper, {config.name, config.sweep}},
-      {Degradation.Watch, config.name},
+      {Lasting, {Sweeper, {config.name, config.sweep}}},
+      {Lasting, {Degradation.Watch, config.name}},
       Life.warming(config.name, Enum.map(config.pools, & &1.name))
     ])
     |> Enum.concat(drain)

@@ -1,11 +1,12 @@
 defmodule Kantoku.Instance.Core do
   # The registry, who has spans kept in its engine, the domains whose agents are named in it, the breakers, which that engine keeps, the managers of pools,
-  # whose workers are agents, who looks after the health of all, who keeps the objectives, and who tells of alerts: without the one the others are nothing, hence :rest_for_one. Knows no agent.
+  # whose workers are agents, who looks after the health of all, who keeps the objectives, and who tells of alerts: without the registry and its engine the others are nothing, hence :rest_for_one. Knows no agent.
   @moduledoc false
   use Supervisor
 
   alias Kantoku.{Instances, Telemetry}
   alias Kantoku.Domain.{Book, Pair, Remains, Tree}
+  alias Kantoku.Instance.Lasting
 
   # An earlier registry of this name, in ms.
   @patience 10_000
@@ -24,22 +25,16 @@ defmodule Kantoku.Instance.Core do
 
     children = [
       {Kantoku.Registry, [keys: :unique, name: config.name, engine: config.engine] ++ config.registry},
-      unlimited(Kantoku.Trace.Keeper, {config.name, config.trace}),
+      {Lasting, {Kantoku.Trace.Keeper, {config.name, config.trace}}},
       %{id: :domains, start: {__MODULE__, :start_domains, [config.name, epoch]}, type: :supervisor},
-      {Kantoku.Breaker.Clerk, config.name},
-      {Kantoku.Pool.Managers, config.name},
-      unlimited(Kantoku.Health.Supervisor, config.name),
-      unlimited(Kantoku.SLO.Clerk, config.name),
-      unlimited(Kantoku.Alert.Supervisor, config.name)
+      {Lasting, {Kantoku.Breaker.Clerk, config.name}},
+      {Lasting, {Kantoku.Pool.Managers, config.name}},
+      {Lasting, {Kantoku.Health.Supervisor, config.name}},
+      {Lasting, {Kantoku.SLO.Clerk, config.name}},
+      {Lasting, {Kantoku.Alert.Supervisor, config.name}}
     ]
 
     Supervisor.init(children, strategy: :rest_for_one)
-  end
-
-  # Whoever looks after others costs his neighbours nothing when he dies, and is never given up.
-  defp unlimited(module, argument) do
-    options = [strategy: :one_for_one] ++ Pair.unlimited()
-    %{id: module, start: {Supervisor, :start_link, [[{module, argument}], options]}, type: :supervisor}
   end
 
   @doc "Starts the supervisor of the outermost domains. It never gives up: what domains escalate is counted in the book."
