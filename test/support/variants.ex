@@ -30,7 +30,8 @@ defmodule Kantoku.Variants do
   end
 
   defp arguments(which) do
-    features = if which == :plain, do: "faults", else: "faults,#{which}"
+    # Those of the library under test, for features are part of the layout.
+    features = if which == :plain, do: "faults,tls", else: "faults,tls,#{which}"
     ["build", "--locked", "--quiet", "--package", "kantoku_nif", "--features", features]
   end
 
