@@ -2,7 +2,7 @@ defmodule Kantoku.Exporters.TLSTest do
   # Exporters are the VM's.
   use Kantoku.InstanceCase, async: false
 
-  alias Kantoku.{Exporters, OTLPSpans, TestHTTPSink}
+  alias Kantoku.{Exporters, OTLPSpans, Telemetry, TestHTTPSink}
   alias Kantoku.Tracing.Relay
 
   @moduletag :tmp_dir
@@ -21,11 +21,12 @@ defmodule Kantoku.Exporters.TLSTest do
   defp send!(url, otlp), do: start!(exporters: [otlp: [endpoint: url, interval: 50] ++ otlp])
 
   defp refused_because(endpoint, otlp) do
+    # It is told of once a minute, and perhaps at once.
+    {:ok, ref} = Telemetry.subscribe(nil, events: [[:exporter, :dropped]])
     instance = send!(endpoint, otlp)
-    {:ok, _} = Kantoku.subscribe(instance, events: [[:exporter, :dropped]])
-    # What is told of once a minute may have been told before.
     reason = eventually(fn -> Enum.find_value(Exporters.status().exporters, &reason/1) end)
     stop_supervised!(instance)
+    Telemetry.unsubscribe(ref)
     reason
   end
 
