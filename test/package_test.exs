@@ -39,6 +39,8 @@ defmodule Kantoku.PackageTest do
     error = assert_raise RuntimeError, fn -> Package.run_in!(app, "mix", run, []) end
     assert error.message =~ "there is no Rust here"
     assert error.message =~ "Set KANTOKU_BUILD=0 to run on the Elixir engine"
+    error = assert_raise RuntimeError, fn -> Package.run_in!(app, "mix", run, [{"KANTOKU_FEATURES", "ssl"}]) end
+    assert error.message =~ "KANTOKU_FEATURES: expected a list of features, of which there is tls, got: ssl"
   end
 
   test "the package has every page of the documentation, and nothing that was built" do

@@ -95,8 +95,16 @@ defmodule Kantoku.Exporters.TLSTest do
       assert refused_because("https://localhost:1", otlp) =~ named
     end
 
-    assert_raise ArgumentError, ~r/both :certfile and :keyfile, or neither/, fn ->
-      Exporters.Config.new!(false, otlp: [certfile: missing])
-    end
+    assert_raise ArgumentError,
+                 ~r/expected :keyfile, or its variable, beside :certfile, got: ".*nobody.pem" alone/,
+                 fn ->
+                   Exporters.Config.new!(false, otlp: [certfile: missing])
+                 end
+
+    variable = "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY"
+    System.put_env(variable, missing)
+    on_exit(fn -> System.delete_env(variable) end)
+    assert_raise ArgumentError, ~r/expected :certfile/, fn -> Exporters.Config.new!(false, otlp: []) end
+    assert %{exporters: [{:otlp, %{keyfile: nil}}]} = Exporters.Config.new!(false, otlp: [signals: [:metrics]])
   end
 end

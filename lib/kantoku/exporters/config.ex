@@ -122,7 +122,7 @@ defmodule Kantoku.Exporters.Config do
       kind: {:like, "a path or nil", &__MODULE__.path?/1},
       default: nil,
       doc:
-        "a PEM file of the certificate authorities to trust over https://. Else `OTEL_EXPORTER_OTLP_CERTIFICATE`, and else those that " <>
+        "a PEM file of the certificate authorities to trust over https://, read, as the next two, when the exporter begins. Else `OTEL_EXPORTER_OTLP_CERTIFICATE`, and else those that " <>
           "the system trusts."
     ],
     certfile: [
@@ -238,10 +238,7 @@ defmodule Kantoku.Exporters.Config do
 
   defp finished(:otlp, checked, where) do
     headers = checked.headers
-    shared = Map.take(checked, [:timeout, :cacertfile, :certfile, :keyfile])
-
-    if checked.certfile == nil != (checked.keyfile == nil),
-      do: raise(ArgumentError, "#{where}: expected both :certfile and :keyfile, or neither")
+    shared = Map.take(checked, [:timeout])
 
     shared =
       Map.merge(shared, %{
@@ -255,11 +252,26 @@ defmodule Kantoku.Exporters.Config do
         raise ArgumentError,
               "#{where}, option :endpoint: expected an http:// or https:// URL, got: #{inspect(endpoint)}"
 
-      {kind, Map.merge(shared, %{endpoint: endpoint, interval: interval})}
+      {kind,
+       shared |> Map.merge(%{endpoint: endpoint, interval: interval}) |> Map.merge(files!(signal, checked, where))}
     end
   end
 
   defp finished(kind, checked, _where), do: [{kind, checked}]
+
+  # A certificate is of no use without its key.
+  defp files!(signal, given, where) do
+    {authorities, certificate, key} = Environment.tls(signal)
+    files = %{cacertfile: given.cacertfile || authorities, certfile: given.certfile || certificate}
+    files = Map.put(files, :keyfile, given.keyfile || key)
+
+    for {one, other} <- [certfile: :keyfile, keyfile: :certfile], files[one] != nil and files[other] == nil do
+      raise ArgumentError,
+            "#{where}: expected #{inspect(other)}, or its variable, beside #{inspect(one)}, got: #{inspect(files[one])} alone"
+    end
+
+    files
+  end
 
   defp sent(:metrics, given) do
     {:otlp, given.endpoint || Environment.endpoint(:metrics), given.interval || Environment.interval(:metrics)}

@@ -87,16 +87,14 @@ defmodule Kantoku.Exporters.Native do
 
   defp target(kind, signal, config, last) do
     with {:ok, pairs} <- Config.reveal_pairs(config.headers) do
-      address = {config.endpoint, Environment.headers(signal) ++ pairs, config.timeout, tls(signal, config)}
+      address =
+        {config.endpoint, Environment.headers(signal) ++ pairs, config.timeout,
+         {config.cacertfile, config.certfile, config.keyfile}}
+
       {kind, address, config.resource, last}
     else
       :error -> :none
     end
-  end
-
-  defp tls(signal, config) do
-    {authorities, certificate, key} = Environment.tls(signal)
-    {config.cacertfile || authorities, config.certfile || certificate, config.keyfile || key}
   end
 
   # Unix nanoseconds.

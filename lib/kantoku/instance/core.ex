@@ -1,6 +1,7 @@
 defmodule Kantoku.Instance.Core do
-  # The registry, who has spans kept in its engine, the domains whose agents are named in it, the breakers, which that engine keeps, the managers of pools,
-  # whose workers are agents, who looks after the health of all, who keeps the objectives, and who tells of alerts: without the registry and its engine the others are nothing, hence :rest_for_one. Knows no agent.
+  # The registry, who has spans kept in its engine, the domains whose agents are named in it, the breakers, which that engine keeps, the
+  # managers of pools, whose workers are agents, who looks after the health of all, who keeps the objectives, and who tells of alerts:
+  # without the registry and its engine the others are nothing, hence :rest_for_one. Knows no agent.
   @moduledoc false
   use Supervisor
 

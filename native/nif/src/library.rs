@@ -172,7 +172,7 @@ functions! {
     cold "health_add" / 5 => health::add;
     hot "health_beat" / 3 => health::beat;
     cold "health_change" / 4 => health::change;
-    cold "health_clear" / 1 => health::clear;
+    long "health_clear" / 1 => health::clear;
     cold "health_look" / 5 => health::look;
     hot "health_put_off" / 3 => health::put_off;
     cold "health_remove" / 3 => health::remove;
