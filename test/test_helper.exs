@@ -13,6 +13,7 @@ without_opentelemetry = if File.dir?(opentelemetry), do: [], else: [:opentelemet
 
 ExUnit.start(
   capture_log: true,
+  formatters: [ExUnit.CLIFormatter, Kantoku.TestFailures],
   assert_receive_timeout: 30_000,
   timeout: 300_000,
   exclude:
