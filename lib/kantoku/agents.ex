@@ -51,8 +51,8 @@ defmodule Kantoku.Agents do
   # No supervisor yet: its domain is being started.
   defp request(context, row(sup: nil) = row), do: await(context, row)
 
-  defp request({instance, _rows, _book} = context, row(sup: sup) = row) do
-    case DynamicSupervisor.start_child(sup, Start.child(instance, row)) do
+  defp request({_instance, _rows, _book} = context, row(sup: sup) = row) do
+    case DynamicSupervisor.start_child(sup, Start.child(row)) do
       :ignore -> ignored(context, row)
       answer -> answer
     end
@@ -229,9 +229,9 @@ defmodule Kantoku.Agents do
     Supervisor.restart_child(sup, id)
   end
 
-  defp start_again({instance, rows, _book}, row(sup: sup, id: id, pid: pid)) do
+  defp start_again({_instance, rows, _book}, row(sup: sup, id: id, pid: pid)) do
     if is_pid(pid), do: DynamicSupervisor.terminate_child(sup, pid)
-    with row() = row <- Rows.get(rows, id), do: DynamicSupervisor.start_child(sup, Start.child(instance, row))
+    with row() = row <- Rows.get(rows, id), do: DynamicSupervisor.start_child(sup, Start.child(row))
   end
 
   @doc """

@@ -6,10 +6,11 @@ defmodule Kantoku.Agent.Config do
 
   # `shape` is who makes, migrates and dumps the agents (`new/1`, `vsn/0`, `migrate/2`, `dump/1`): the module itself, but for agents of
   # another library, whose modules have functions of these names with meanings of their own.
-  @enforce_keys [:instance, :module, :options, :shape]
-  defstruct [:instance, :module, :options, :shape]
+  # `packs` says whether an idle one may be packed at the message `:timeout`, which a module with `handle_info/2` may want for itself.
+  @enforce_keys [:instance, :module, :options, :shape, :packs]
+  defstruct @enforce_keys
 
-  @type t :: %__MODULE__{instance: atom, module: module, options: Options.t(), shape: module}
+  @type t :: %__MODULE__{instance: atom, module: module, options: Options.t(), shape: module, packs: boolean}
 
   # Terms in persistent storage are shared, not copied: that saves each idle agent some 300 bytes. They are never erased
   # (that would cost a collection of every process), so there is a bound to them; what comes later is held by each agent.
@@ -23,7 +24,8 @@ defmodule Kantoku.Agent.Config do
   @doc "As `shared/3`, of agents that are not in the shape of their module."
   @spec shared(instance :: atom, module, Options.t(), shape :: module) :: t
   def shared(instance, module, options, shape) do
-    config = %__MODULE__{instance: instance, module: module, options: options, shape: shape}
+    packs? = shape == module and Code.ensure_loaded?(module) and not function_exported?(module, :handle_info, 2)
+    config = %__MODULE__{instance: instance, module: module, options: options, shape: shape, packs: packs?}
 
     case :persistent_term.get({__MODULE__, config}, nil) do
       nil -> share(config, :counters.get(counter(), 1))

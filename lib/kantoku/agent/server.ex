@@ -33,7 +33,7 @@ defmodule Kantoku.Agent.Server do
   """
   use GenServer
 
-  alias Kantoku.Agent.{Config, Delivery, Holding, Options, Outbox, Redaction, Restoring, Writing}
+  alias Kantoku.Agent.{Asleep, Config, Delivery, Holding, Options, Outbox, Redaction, Restoring, Writing}
   alias Kantoku.Health.Pulse
   alias Kantoku.Trace.{Agents, Handling}
   require Logger
@@ -108,7 +108,7 @@ defmodule Kantoku.Agent.Server do
   @impl true
   def handle_continue({:restore, args, restore?, started}, holding) do
     case Restoring.restore(holding, args, restore?) do
-      {:ok, holding, restored?} -> {:noreply, holding |> ready(restored?, started) |> Delivery.proceed()}
+      {:ok, holding, restored?} -> holding |> ready(restored?, started) |> Delivery.proceed() |> stay()
       {:park, reason} -> park(reason, holding)
       {:error, reason} -> {:stop, reason, holding}
     end
@@ -121,8 +121,9 @@ defmodule Kantoku.Agent.Server do
   end
 
   @impl true
-  def handle_call({:"$kantoku", :state}, _from, holding), do: {:reply, holding.agent, holding}
-  def handle_call({:"$kantoku", :info}, _from, holding), do: {:reply, Holding.about(holding), holding}
+  def handle_call(request, from, asleep) when is_tuple(asleep), do: handle_call(request, from, Asleep.wake(asleep))
+  def handle_call({:"$kantoku", :state}, _from, holding), do: {:reply, holding.agent, holding, idle(holding)}
+  def handle_call({:"$kantoku", :info}, _from, holding), do: {:reply, Holding.about(holding), holding, idle(holding)}
   def handle_call({:"$kantoku", :snapshot}, from, holding), do: go_on(Writing.write_for(holding, from))
   def handle_call({:"$kantoku", :settle}, from, holding), do: holding |> Writing.drain(from) |> go_on()
 
@@ -132,12 +133,16 @@ defmodule Kantoku.Agent.Server do
   def handle_call(action, from, holding), do: act(holding, from, action, Agents.carried(from))
 
   @impl true
+  def handle_cast(action, asleep) when is_tuple(asleep), do: handle_cast(action, Asleep.wake(asleep))
+
   def handle_cast({:"$kantoku", {:traced, place, sent, action}}, holding),
     do: act(holding, nil, action, {place, sent})
 
   def handle_cast(action, holding), do: act(holding, nil, action, nil)
 
   @impl true
+  def handle_info(message, asleep) when is_tuple(asleep), do: handle_info(message, Asleep.wake(asleep))
+
   def handle_info({:kantoku_delivery, courier, result}, %{pending: %{courier: {courier, _started}}} = holding),
     do: reported(result, holding)
 
@@ -149,10 +154,11 @@ defmodule Kantoku.Agent.Server do
 
   def handle_info({:"$kantoku", {:pulse, {_instance, node} = pulse}}, holding) do
     Pulse.take_up(pulse)
-    {:noreply, %{holding | pulse: node}}
+    stay(%{holding | pulse: node})
   end
 
   def handle_info({:"$kantoku", :deliver}, holding), do: holding |> Delivery.again() |> go_on()
+  def handle_info(:timeout, %{config: %{packs: true}} = holding), do: {:noreply, Asleep.lie_down(holding), :hibernate}
 
   def handle_info(message, %{config: %{module: module}} = holding) do
     if function_exported?(module, :handle_info, 2),
@@ -161,7 +167,7 @@ defmodule Kantoku.Agent.Server do
   end
 
   # A linked process that failed takes the agent with it, as it would if exits were not trapped.
-  defp unknown({:EXIT, _pid, :normal}, holding), do: {:noreply, holding}
+  defp unknown({:EXIT, _pid, :normal}, holding), do: stay(holding)
   defp unknown({:EXIT, _pid, reason}, holding), do: {:stop, reason, holding}
 
   defp unknown(_message, %{config: config} = holding) do
@@ -169,10 +175,12 @@ defmodule Kantoku.Agent.Server do
       "Kantoku: agent #{inspect(holding.id)} dropped a message: #{inspect(config.module)} has no handle_info/2"
     )
 
-    {:noreply, holding}
+    stay(holding)
   end
 
   @impl true
+  def terminate(reason, asleep) when is_tuple(asleep), do: terminate(reason, Asleep.wake(asleep))
+
   def terminate(_reason, holding) do
     Delivery.recall(holding)
     if not Holding.unborn?(holding), do: Writing.last(holding)
@@ -180,15 +188,21 @@ defmodule Kantoku.Agent.Server do
 
   # A release upgrade asks every server; those whose agent has a new shape bring it up to date. A refusal ends the upgrade.
   @impl true
+  def code_change(old, asleep, extra) when is_tuple(asleep), do: code_change(old, Asleep.wake(asleep), extra)
+
   def code_change(_old, %{config: %{module: module}} = holding, _extra) do
     with {:ok, agent} <- Kantoku.Agent.migrate(module, holding.vsn, holding.agent) do
-      {:ok, %{holding | agent: agent, vsn: Kantoku.Agent.vsn(module)}}
+      %{instance: instance, options: options} = holding.config
+      {:ok, %{holding | agent: agent, vsn: Kantoku.Agent.vsn(module), config: Config.shared(instance, module, options)}}
     end
   end
 
   # Older Elixir does not know this callback of OTP 25, newer asks for the annotation.
   @doc false
   if {:format_status, 1} in GenServer.behaviour_info(:callbacks), do: @impl(true)
+
+  def format_status(%{state: asleep} = status) when is_tuple(asleep),
+    do: format_status(%{status | state: Asleep.holding(asleep)})
 
   def format_status(%{state: %Holding{config: %{options: %{redact: true}}} = holding} = status),
     do: Redaction.status(status, holding)
@@ -271,5 +285,11 @@ defmodule Kantoku.Agent.Server do
 
   # After every message ----------------------------------------------------------------------------------------------
 
-  defp go_on(holding), do: {:noreply, holding |> Delivery.proceed() |> Writing.settled()}
+  defp go_on(holding), do: holding |> Delivery.proceed() |> Writing.settled() |> stay()
+
+  defp stay(holding), do: {:noreply, holding, idle(holding)}
+
+  # How long without a message until it lies down; what does not is packed by `GenServer`, which knows less of it.
+  defp idle(%{config: %{packs: true, options: %{hibernate_after: ms}}}), do: ms
+  defp idle(_holding), do: :infinity
 end

@@ -50,6 +50,9 @@ defmodule Kantoku.Domain.Pair do
     Group.start_link(context, domain, fn -> Book.seated(book, {:pair, domain, :group}) == pair end)
   end
 
-  defp start(_context, _domain, _index),
-    do: DynamicSupervisor.start_link([strategy: :one_for_one, hibernate_after: @idle] ++ @unlimited)
+  # The instance is here once, in place of with each child: 16 bytes less for each.
+  defp start({instance, _rows, _book}, _domain, _index) do
+    options = [strategy: :one_for_one, extra_arguments: [instance], hibernate_after: @idle]
+    DynamicSupervisor.start_link(options ++ @unlimited)
+  end
 end

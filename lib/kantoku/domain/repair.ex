@@ -138,8 +138,8 @@ defmodule Kantoku.Domain.Repair do
     with {:error, :running} <- Supervisor.restart_child(agents, id), do: aside(repair, :go_on, id, gen)
   end
 
-  defp start(%{agents: agents, context: {instance, _, _}}, row),
-    do: DynamicSupervisor.start_child(agents, Start.child(instance, row))
+  defp start(%{agents: agents}, row),
+    do: DynamicSupervisor.start_child(agents, Start.child(row))
 
   defp aside(%{agents: agents, place: {_, _, part}, context: {instance, _, _}}, function, id, gen),
     do: Start.aside(agents, part, function, [instance, id, gen])

@@ -46,7 +46,7 @@ defmodule Kantoku.Domain.Resting do
 
   def handle_info(:due, {supervisor, instance, id, gen, _part} = state) do
     with {:ok, {rows, _book}} <- Instances.tables(instance), row(gen: ^gen) = row <- Rows.get(rows, id) do
-      DynamicSupervisor.start_child(supervisor, Start.child(instance, row))
+      DynamicSupervisor.start_child(supervisor, Start.child(row))
     end
 
     DynamicSupervisor.terminate_child(supervisor, self())

@@ -15,14 +15,20 @@ defmodule Kantoku.Domain.Start do
 
   @type context :: {instance :: atom, rows :: :ets.tid(), book :: :ets.tid()}
 
-  @doc "The child spec that starts a row's agent by this module."
+  @doc "The child spec that starts a row's agent by this module, for a supervisor which itself gives its children the instance."
+  @spec child(Rows.row()) :: :supervisor.child_spec()
+  def child(row(id: id, gen: gen) = row), do: spec(row, [id, gen])
+
+  @doc "As `child/1`, for any supervisor."
   @spec child(atom, Rows.row()) :: :supervisor.child_spec()
-  def child(instance, row(id: id, gen: gen, what: what) = row) do
+  def child(instance, row(id: id, gen: gen) = row), do: spec(row, [instance, id, gen])
+
+  defp spec(row(id: id, what: what) = row, args) do
     {restart, shutdown, type} = Rows.child(row)
 
     %{
       id: id,
-      start: {__MODULE__, :agent, [instance, id, gen]},
+      start: {__MODULE__, :agent, args},
       restart: restart,
       shutdown: shutdown,
       type: type,
@@ -270,15 +276,15 @@ defmodule Kantoku.Domain.Start do
 
   # Run by the supervisor on others' behalf ------------------------------------------------------------------------------
 
-  @doc "Has a supervisor run one of the functions below between its other work."
+  @doc "Has a supervisor run one of the functions below between its other work, on `[instance | arguments]`."
   @spec aside(pid | nil, Book.part(), atom, [term]) :: DynamicSupervisor.on_start_child()
-  def aside(supervisor, part, function, arguments) do
-    spec = %{id: {__MODULE__, make_ref()}, start: {__MODULE__, function, arguments}, restart: :temporary}
+  def aside(supervisor, :group, function, arguments), do: Supervisor.start_child(supervisor, once(function, arguments))
 
-    if part == :group,
-      do: Supervisor.start_child(supervisor, spec),
-      else: DynamicSupervisor.start_child(supervisor, spec)
-  end
+  def aside(supervisor, _index, function, [_instance | arguments]),
+    do: DynamicSupervisor.start_child(supervisor, once(function, arguments))
+
+  defp once(function, arguments),
+    do: %{id: {__MODULE__, make_ref()}, start: {__MODULE__, function, arguments}, restart: :temporary}
 
   @doc "Forgets an agent that is unwanted and not there any more. Holds no place."
   @spec forget(atom, term, term) :: :ignore

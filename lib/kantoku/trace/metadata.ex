@@ -11,6 +11,14 @@ defmodule Kantoku.Trace.Metadata do
   # A map as it stands here shares its keys with all others: put together by `Logger.metadata/1`, each would have keys of its own.
   def agent(instance, id), do: :logger.set_process_metadata(%{instance: instance, agent: id})
 
+  @doc "Takes that back, if nothing else was said; whether it did."
+  @spec unsay(atom, term) :: boolean
+  def unsay(instance, id) do
+    said? = :logger.get_process_metadata() == %{instance: instance, agent: id}
+    if said?, do: :logger.unset_process_metadata()
+    said?
+  end
+
   @spec begun(Open.place()) :: :ok
   def begun(place) do
     context = Open.to_context(place)

@@ -255,24 +255,36 @@ defmodule Kantoku.Agent.SnapshotTest do
       assert {:damaged, {:unknown_format, 3}} = Snapshot.decode(<<"KTKU", 3, rest::binary>>, version, Account)
     end
 
-    test "is told where the format is wrong, and an agent that is a struct reads the same from both" do
+    test "is told where the body is no snapshot's, or is called another's" do
       agent = Account.new(%{})
       version = {1, 1}
-      whole = :erlang.term_to_binary({Account, 1, version, agent, []})
-      bytes = <<"KTKU", 1, :erlang.crc32(whole)::32, whole::binary>>
-      assert {:ok, %{agent: ^agent}} = Snapshot.decode(bytes, version, Account)
-      assert {:damaged, {:other_version, ^version}} = Snapshot.decode(bytes, {9, 9}, Account)
+      mark = :erlang.phash2(Account)
+      sealed = fn format, body -> sealed(format, version, mark, :erlang.term_to_binary(body)) end
+      fields = Map.delete(agent, :__struct__)
 
-      for other <- [[count: 1], nil, 7] do
-        body = :erlang.term_to_binary({Account, 1, other, []})
-        bytes = <<"KTKU", 2, :erlang.crc32([<<2, 1::64, 1::64>>, body])::32, body::binary>>
-        assert {:damaged, :undecodable} = Snapshot.decode(bytes, version, Account)
-      end
+      for {format, held} <- [{1, agent}, {2, fields}],
+          do: assert_account(agent, sealed.(format, {1, held, []}), version)
 
+      for other <- [{1, [count: 1], []}, {1, nil, []}, {1, fields, 7}, {1, fields}, 7],
+          do: assert({:damaged, :undecodable} = Snapshot.decode(sealed.(2, other), version, Account))
+
+      garbage = sealed(1, version, mark, <<1, 2, 3>>)
+      assert {:damaged, :undecodable} = Snapshot.decode(garbage, version, Account)
       {:ok, bytes} = Snapshot.encode(%Snapshot{module: Account, vsn: 1, agent: agent, outbox: []}, version, 10_000)
-      assert {:ok, %{agent: ^agent}} = Snapshot.decode(bytes, version, Account)
+      assert_account(agent, bytes, version)
       <<"KTKU", 2, rest::binary>> = bytes
       assert {:damaged, :checksum} = Snapshot.decode(<<"KTKU", 1, rest::binary>>, version, Account)
+      nobodys = sealed(1, version, 0xFFFFFFFF, :erlang.term_to_binary({1, agent, []}))
+      assert {:damaged, {:other_module, :unknown}} = Snapshot.decode(nobodys, version, Account)
+    end
+
+    defp assert_account(agent, bytes, version),
+      do:
+        assert({:ok, %Snapshot{module: Account, agent: ^agent, outbox: []}} = Snapshot.decode(bytes, version, Account))
+
+    defp sealed(format, {incarnation, revision}, mark, body) do
+      checksum = :erlang.crc32([<<format, incarnation::64, revision::64, mark::32>>, body])
+      <<"KTKU", format, checksum::32, mark::32, body::binary>>
     end
 
     test "a store that does not answer is no damage: the agent crashes, to be tried again", context do
