@@ -1,9 +1,9 @@
 defmodule Kantoku.Agent.Asleep do
-  # What a server holds of an agent that has had no message for a while: a tuple in place of a `Holding`, and nothing for the Logger. That
-  # is 88 bytes less of each idle agent. Knows no store and no message.
+  # What a server holds of an agent that has had no message for a while: a tuple in place of a `Holding`, nothing for the Logger, and its
+  # ancestors once for all of them. That is 120 bytes less of each idle agent. Knows no store and no message.
   @moduledoc false
 
-  alias Kantoku.Agent.{Config, Holding}
+  alias Kantoku.Agent.{Config, Holding, Shared}
   alias Kantoku.Trace.Metadata
 
   # `:told` if the Logger was told more about the process than that it is this agent: then it keeps that.
@@ -15,6 +15,8 @@ defmodule Kantoku.Agent.Asleep do
   @spec lie_down(Holding.t()) :: t | Holding.t()
   def lie_down(%Holding{pending: nil, config: config, id: id} = holding) do
     told = if Metadata.unsay(config.instance, id), do: :untold, else: :told
+    # As `:proc_lib` has put them there.
+    Process.put(:"$ancestors", Shared.term(:ancestors, Process.get(:"$ancestors")))
     {told, config, id, holding.incarnation, holding.vsn, holding.pulse, holding.agent, holding.revision}
   end
 

@@ -27,7 +27,8 @@ defmodule Kantoku.Agent.Options do
     * `:redact` - keep state, actions and directives out of crash reports and `:sys.get_status/1` (default `true`);
     * `:max_busy` - ms that one message may take. An agent at it for longer is stuck, and restarted (`Kantoku.Health`); what it waits for
       by `Kantoku.waiting/2` does not count. `nil` (default): nobody knows, and it is never restarted for that;
-    * `:hibernate_after` - ms without a message until the process is packed to its least size (default 1,000; or `:infinity`).
+    * `:hibernate_after` - ms without a message until the process is packed to its least size (default 1,000; or `:infinity`). It is some 90
+      bytes less if the module has no `handle_info/2`.
   """
 
   @default_max_bytes 16 * 1024 * 1024
