@@ -102,8 +102,7 @@ defmodule Kantoku.Domain.RepairTest do
     agents = supervisor_of(instance, "a")
     {rows, _book} = tables(instance)
     gen = Rows.get(rows, "a") |> elem(2)
-    aside = %{id: :aside, start: {Start, :excuse, [instance, "a", gen]}, restart: :temporary}
-    assert DynamicSupervisor.start_child(agents, aside) == :ignore
+    assert Start.aside(agents, 0, :excuse, [instance, "a", gen]) == :ignore
     DynamicSupervisor.terminate_child(agents, pid)
     assert back!(instance, "a", pid)
     assert {:ok, [%{restarts: 0}]} = Kantoku.agents(instance)
@@ -113,7 +112,7 @@ defmodule Kantoku.Domain.RepairTest do
     instance = start!()
     pid = worker!(instance, "a")
     {rows, _book} = tables(instance)
-    child = Start.child(instance, Rows.get(rows, "a"))
+    child = Start.child(Rows.get(rows, "a"))
     assert DynamicSupervisor.start_child(supervisor_of(instance, "a"), child) == :ignore
     assert [{:undefined, ^pid, :worker, _}] = DynamicSupervisor.which_children(supervisor_of(instance, "a"))
   end

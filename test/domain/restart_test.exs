@@ -83,9 +83,8 @@ defmodule Kantoku.Domain.RestartTest do
     row = eventually(fn -> Enum.find([Domain.Rows.get(rows, "a")], &(Domain.Rows.row(&1, :phase) == :resting)) end)
     sup = supervisor_of(instance, "a")
     gen = Domain.Rows.row(row, :gen)
-    excuse = %{id: :excuse, start: {Domain.Start, :excuse, [instance, "a", gen]}, restart: :temporary}
-    assert DynamicSupervisor.start_child(sup, excuse) == :ignore
-    DynamicSupervisor.start_child(sup, Domain.Start.child(instance, row))
+    assert Domain.Start.aside(sup, 0, :excuse, [instance, "a", gen]) == :ignore
+    DynamicSupervisor.start_child(sup, Domain.Start.child(row))
 
     assert pid = eventually(fn -> Kantoku.whereis(instance, "a") end)
     assert Kantoku.call(instance, "a", :pid) == {:ok, pid}
