@@ -1,6 +1,11 @@
 # shellcheck shell=bash
 # The runs behind the suites, each with its size as argument. Sourced after suite.sh.
 
+# The Elixir suite where nothing runs beside anything else: what waits for another process, or holds the scheduler, shows.
+one_scheduler() {
+  env ELIXIR_ERL_OPTIONS="${ELIXIR_ERL_OPTIONS:-} +S 1:1" mix test
+}
+
 # rust_properties N: the Rust tests, of which every property runs N times its cases (proptest's own default is 256).
 rust_properties() {
   env KANTOKU_TIMES="$1" PROPTEST_CASES=$((256 * $1)) cargo test --locked --workspace

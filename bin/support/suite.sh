@@ -30,7 +30,6 @@ elixir_suite() {
   step "mix compile" mix compile --warnings-as-errors
   step "variants of the library" mix run -e 'Kantoku.Variants.prepare()'
   step "mix test" mix test
-  step "mix test on one scheduler" env ELIXIR_ERL_OPTIONS="${ELIXIR_ERL_OPTIONS:-} +S 1:1" mix test
   separate_suites
 }
 
