@@ -245,6 +245,9 @@ each_engine Kantoku.HealthTest do
     assert eventually(whole)
     pids = for id <- 1..50, do: Kantoku.whereis(instance, id)
     asking = for id <- 1..4, do: Task.async(fn -> ask_until_told(instance, id) end)
+    # An instance before this one may have left room for the pulses of many.
+    held = fn -> if @engine == :native, do: Kantoku.Native.stats(instance).health, else: 0 end
+    before = held.()
 
     for _ <- 1..20 do
       {:ok, {_rows, book}} = Kantoku.Instances.tables(instance)
@@ -258,7 +261,7 @@ each_engine Kantoku.HealthTest do
     for task <- asking, do: send(task.pid, :enough)
     assert asking |> Task.await_many() |> Enum.all?(&(&1 > 0))
     # The places of those before were taken again.
-    if @engine == :native, do: assert(Kantoku.Native.stats(instance).health < 50_000)
+    assert held.() < before + 30_000
   end
 
   defp ask_until_told(instance, id, asked \\ 0) do

@@ -1,7 +1,7 @@
 //! What agents say of themselves, and who reads it. H5 is `kantoku_core::health`'s.
 #![cfg(not(kantoku_loom))]
 
-use kantoku_core::health::{Handle, Health, Pulse, Spec};
+use kantoku_core::health::{Absent, Handle, Health, Pulse, Spec};
 
 const GENERATION: u32 = 7;
 const MS: i64 = 1_000_000;
@@ -90,4 +90,25 @@ fn those_at_work_are_found_in_slices_of_places() {
         .map(|&handle| (handle, 15, Some(5)))
         .collect();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn an_instance_that_ends_gives_back_what_its_nodes_took_and_none_after_it_has_their_handles() {
+    let health = opened();
+    let former: Vec<Handle> = (0..2_000).map(|_| agent(&health)).collect();
+    let (held, room) = (health.bytes(), health.pulses.bytes());
+    health.close();
+    assert_eq!(health.bytes(), room);
+    assert!(held > 2_000 * 40 + room);
+
+    for generation in 8..11 {
+        health.open(generation);
+        let added = health.add(generation, None, Spec::Agent(Vec::new()), 9, 0);
+        let next = added.expect("open").answer.expect("no parent");
+        assert!(!former.contains(&next));
+        former.iter().for_each(|&late| health.pulses.idle(late));
+        assert_eq!(health.pulses.read(next, 0), Pulse::None);
+        assert_eq!(health.status(generation, former[0]), Ok(Err(Absent)));
+        health.close();
+    }
 }

@@ -64,10 +64,11 @@ pub struct Health {
 }
 
 impl Health {
-    /// Opens for a generation that was never used.
+    /// Opens for a generation that was never used. What the one before held is given back, but for the room of pulses, which those who
+    /// come late may still write to.
     pub fn open(&self, generation: u32) {
         let mut opened = self.opened.write();
-        opened.tree.clear();
+        opened.tree = opened.tree.successor();
         opened.generation = generation;
     }
 

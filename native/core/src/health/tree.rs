@@ -82,13 +82,15 @@ struct Node {
 }
 
 impl Node {
-    const NOBODY: Self = Self {
-        tag: 1,
-        parent: NO_PARENT,
-        since: 0,
-        process: 0,
-        body: Body::Nobody,
-    };
+    fn nobody(tag: u32) -> Self {
+        Self {
+            tag,
+            parent: NO_PARENT,
+            since: 0,
+            process: 0,
+            body: Body::Nobody,
+        }
+    }
 
     fn is_there(&self) -> bool {
         !matches!(self.body, Body::Nobody)
@@ -111,14 +113,37 @@ pub struct Absent;
 // Places are made so many at a time, and never moved.
 const CHUNK: usize = 256;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tree {
     chunks: Vec<Box<[Node]>>,
     free: Vec<u32>,
     changes: Vec<Change>,
+    /// Of whoever first has a place.
+    first_tag: u32,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self::with_tags_from(1)
+    }
 }
 
 impl Tree {
+    fn with_tags_from(first_tag: u32) -> Self {
+        Self {
+            chunks: Vec::new(),
+            free: Vec::new(),
+            changes: Vec::new(),
+            first_tag,
+        }
+    }
+
+    /// An empty one, none of whose handles this one ever gave; as long as tags do not come around.
+    pub fn successor(&self) -> Self {
+        let tags = self.chunks.iter().flatten().map(|node| node.tag);
+        Self::with_tags_from(next_tag(tags.max().unwrap_or(self.first_tag)))
+    }
+
     fn at(&self, place: u32) -> Option<&Node> {
         let chunk = self.chunks.get(place as usize / CHUNK)?;
         chunk.get(place as usize % CHUNK)
@@ -187,7 +212,8 @@ impl Tree {
     // The first of a chunk of places; the others are free.
     fn grow(&mut self) -> u32 {
         let first = self.places();
-        self.chunks.push(vec![Node::NOBODY; CHUNK].into_boxed_slice());
+        self.chunks
+            .push(vec![Node::nobody(self.first_tag); CHUNK].into_boxed_slice());
         self.free.extend((first + 1..self.places()).rev());
         first
     }
@@ -221,10 +247,7 @@ impl Tree {
 
     fn vacate(&mut self, place: u32) {
         if let Some(node) = self.at_mut(place) {
-            *node = Node {
-                tag: next_tag(node.tag),
-                ..Node::NOBODY
-            };
+            *node = Node::nobody(next_tag(node.tag));
             self.free.push(place);
         }
     }
