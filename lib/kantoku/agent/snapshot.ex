@@ -5,11 +5,13 @@ defmodule Kantoku.Agent.Snapshot do
   # "KTKU", format, checksum, module, body. The checksum is the CRC-32 of all but itself, and of the version; the module is a hash of its name,
   # as names would be most of a small snapshot, of which there is one for each agent. The body is an external term:
   #
-  #   1: {vsn, agent, outbox};
-  #   2: {vsn, fields, outbox}; the agent is a struct of the module, of which the fields are written alone.
+  #   3: {vsn, agent, outbox};
+  #   4: {vsn, fields, outbox}; the agent is a struct of the module, of which the fields are written alone.
+  #
+  # 1 and 2 were other forms, of before any release.
   @magic "KTKU"
-  @any 1
-  @struct 2
+  @any 3
+  @struct 4
 
   defstruct [:module, :vsn, :agent, outbox: []]
 
@@ -30,7 +32,7 @@ defmodule Kantoku.Agent.Snapshot do
   defp pack(_module, agent), do: {@any, agent}
 
   # The same in every VM.
-  defp mark(module), do: :erlang.phash2(module)
+  defp mark(module), do: :erlang.phash2(module, 0x1_0000_0000)
 
   defp checksum(format, {incarnation, revision}, mark, body),
     do: :erlang.crc32([<<format, incarnation::64, revision::64, mark::32>>, body])

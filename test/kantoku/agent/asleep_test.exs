@@ -11,6 +11,8 @@ defmodule Kantoku.Agent.AsleepTest do
     def cmd(still, {:add, n}), do: {%{still | count: still.count + n}, [{:reply, still.count + n}]}
     def cmd(still, {:tell, metadata}), do: {still, [{:reply, Logger.metadata(metadata)}]}
     def cmd(still, :told), do: {still, [{:reply, Logger.metadata()}]}
+    def cmd(still, {:keep, what}), do: {%{still | count: what}, []}
+    def cmd(_still, :crash), do: raise("crashed as asked")
   end
 
   defmodule Timed do
@@ -77,6 +79,21 @@ defmodule Kantoku.Agent.AsleepTest do
     GenServer.call(pid, {:add, 4})
     stop(asleep(pid))
     assert Server.state(still(context, [], %{incarnation: 2})).count == 4
+  end
+
+  test "a command that fails as it wakes tells the Logger who it was, and not what it had", context do
+    pid = still(context, [], %{id: "woken", args: "a secret"})
+    GenServer.call(pid, {:keep, "a secret"})
+
+    log =
+      ExUnit.CaptureLog.capture_log([metadata: [:agent], format: "$metadata$message\n"], fn ->
+        catch_exit(GenServer.call(asleep(pid), :crash))
+        gone(pid)
+      end)
+
+    assert log =~ "agent=woken"
+    refute log =~ "a secret"
+    assert Server.state(still(context, [], %{id: "woken", incarnation: 2})).count == "a secret"
   end
 
   test "those of one supervisor have their ancestors together", context do

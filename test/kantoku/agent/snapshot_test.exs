@@ -249,32 +249,38 @@ defmodule Kantoku.Agent.SnapshotTest do
     test "is what a snapshot of another module, format or version is called", context do
       pid = start(context)
       GenServer.call(pid, {:add, 1})
-      {:ok, version, <<"KTKU", 2, rest::binary>> = bytes} = stored(context)
+      {:ok, version, <<"KTKU", 4, rest::binary>> = bytes} = stored(context)
       assert {:damaged, {:other_module, Account}} = Snapshot.decode(bytes, version, Enum)
       assert {:damaged, :checksum} = Snapshot.decode(bytes, {9, 9}, Account)
-      assert {:damaged, {:unknown_format, 3}} = Snapshot.decode(<<"KTKU", 3, rest::binary>>, version, Account)
+
+      for format <- [1, 2, 5],
+          do:
+            assert(
+              {:damaged, {:unknown_format, ^format}} =
+                Snapshot.decode(<<"KTKU", format, rest::binary>>, version, Account)
+            )
     end
 
     test "is told where the body is no snapshot's, or is called another's" do
       agent = Account.new(%{})
       version = {1, 1}
-      mark = :erlang.phash2(Account)
+      mark = :erlang.phash2(Account, 0x1_0000_0000)
       sealed = fn format, body -> sealed(format, version, mark, :erlang.term_to_binary(body)) end
       fields = Map.delete(agent, :__struct__)
 
-      for {format, held} <- [{1, agent}, {2, fields}],
+      for {format, held} <- [{3, agent}, {4, fields}],
           do: assert_account(agent, sealed.(format, {1, held, []}), version)
 
       for other <- [{1, [count: 1], []}, {1, nil, []}, {1, fields, 7}, {1, fields}, 7],
-          do: assert({:damaged, :undecodable} = Snapshot.decode(sealed.(2, other), version, Account))
+          do: assert({:damaged, :undecodable} = Snapshot.decode(sealed.(4, other), version, Account))
 
-      garbage = sealed(1, version, mark, <<1, 2, 3>>)
+      garbage = sealed(3, version, mark, <<1, 2, 3>>)
       assert {:damaged, :undecodable} = Snapshot.decode(garbage, version, Account)
       {:ok, bytes} = Snapshot.encode(%Snapshot{module: Account, vsn: 1, agent: agent, outbox: []}, version, 10_000)
       assert_account(agent, bytes, version)
-      <<"KTKU", 2, rest::binary>> = bytes
-      assert {:damaged, :checksum} = Snapshot.decode(<<"KTKU", 1, rest::binary>>, version, Account)
-      nobodys = sealed(1, version, 0xFFFFFFFF, :erlang.term_to_binary({1, agent, []}))
+      <<"KTKU", 4, rest::binary>> = bytes
+      assert {:damaged, :checksum} = Snapshot.decode(<<"KTKU", 3, rest::binary>>, version, Account)
+      nobodys = sealed(3, version, 0xFFFFFFFF, :erlang.term_to_binary({1, agent, []}))
       assert {:damaged, {:other_module, :unknown}} = Snapshot.decode(nobodys, version, Account)
     end
 
