@@ -30,6 +30,12 @@ defmodule Bench.FrontPageTest do
   end
 
   @tag :tmp_dir
+  test "calls nothing lost that is shown as equal", %{tmp_dir: folder} do
+    page = fill(folder, ["ratio lookup.a 0.996 0.900 1.100"])
+    assert page =~ "| `lookup` | ours | a peer | 1.00 (0.90 to 1.10) |"
+  end
+
+  @tag :tmp_dir
   test "shows figures, checks, and what broke off", %{tmp_dir: folder} do
     page =
       fill(folder, [

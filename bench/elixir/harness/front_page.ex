@@ -89,8 +89,9 @@ defmodule Bench.FrontPage do
     end
   end
 
+  # As it is shown: what differs by less is the same.
   defp ratio([median, least, greatest]) do
-    shown = if median < 1, do: "**#{text(median)}**, we lose", else: text(median)
+    shown = if Float.round(median, 2) < 1, do: "**#{text(median)}**, we lose", else: text(median)
     "#{shown} (#{text(least)} to #{text(greatest)})"
   end
 
