@@ -3,7 +3,7 @@ defmodule Kantoku.Agent.Asleep do
   # ancestors once for all of them. That is 120 bytes less of each idle agent. Knows no store and no message.
   @moduledoc false
 
-  alias Kantoku.Agent.{Config, Holding, Shared}
+  alias Kantoku.Agent.{Config, Holding, Literals}
   alias Kantoku.Trace.Metadata
 
   # `:told` if the Logger was told more about the process than that it is this agent: then it keeps that.
@@ -16,7 +16,7 @@ defmodule Kantoku.Agent.Asleep do
   def lie_down(%Holding{pending: nil, config: config, id: id} = holding) do
     told = if Metadata.unsay(config.instance, id), do: :untold, else: :told
     # As `:proc_lib` has put them there.
-    Process.put(:"$ancestors", Shared.term(:ancestors, Process.get(:"$ancestors")))
+    Process.put(:"$ancestors", Literals.shared(:ancestors, Process.get(:"$ancestors")))
     {told, config, id, holding.incarnation, holding.vsn, holding.pulse, holding.agent, holding.revision}
   end
 

@@ -2,7 +2,7 @@ defmodule Kantoku.Agent.Config do
   # What the agents of one kind have in common, held once for all of them: that saves each some 300 bytes. Knows nothing of any single agent.
   @moduledoc false
 
-  alias Kantoku.Agent.{Options, Shared}
+  alias Kantoku.Agent.{Literals, Options}
 
   # `shape` is who makes, migrates and dumps the agents (`new/1`, `vsn/0`, `migrate/2`, `dump/1`): the module itself, but for agents of
   # another library, whose modules have functions of these names with meanings of their own.
@@ -20,7 +20,14 @@ defmodule Kantoku.Agent.Config do
   @spec shared(instance :: atom, module, Options.t(), shape :: module) :: t
   def shared(instance, module, options, shape) do
     packs? = shape == module and Code.ensure_loaded?(module) and not function_exported?(module, :handle_info, 2)
-    Shared.term(:config, %__MODULE__{instance: instance, module: module, options: options, shape: shape, packs: packs?})
+
+    Literals.shared(:config, %__MODULE__{
+      instance: instance,
+      module: module,
+      options: options,
+      shape: shape,
+      packs: packs?
+    })
   end
 
   @doc "An agent as it is written. What has no `dump/1` is written as it is."

@@ -1,4 +1,4 @@
-defmodule Kantoku.Agent.Shared do
+defmodule Kantoku.Agent.Literals do
   # Terms that many agents hold alike, held once for all of them. Knows nothing of what they are.
   @moduledoc false
 
@@ -8,8 +8,8 @@ defmodule Kantoku.Agent.Shared do
   @counters {__MODULE__, :counters}
 
   @doc "The same term, shared if it may be."
-  @spec term(:config | :ancestors, term) :: term when term: term
-  def term(kind, term) do
+  @spec shared(:config | :ancestors, term) :: term when term: term
+  def shared(kind, term) do
     case :persistent_term.get({__MODULE__, term}, nil) do
       nil -> share(term, kind, :counters.get(counters(), index(kind)))
       shared -> shared
