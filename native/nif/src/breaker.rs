@@ -1,18 +1,18 @@
 //! What is asked of breakers: decodes, makes one core call, encodes.
 
-use kantoku_core::breaker::{
-    Admission, Change, Config, Ending, Glance, Moment, NEVER, PERCENT, Span, State, Status, Ticket, Told,
-};
+use kantoku_core::breaker::{Admission, Ending, Glance, Moment, State, Ticket};
 use rustler::{Encoder, Env, Term};
 
-use crate::beam::{self, MS, Pid, atom};
+use crate::beam::{self, Pid, atom};
+use crate::breaker_config;
+use crate::breaker_telling::{retry_in, shown, states, told, with_changes};
 use crate::breakers::{Breakers, Cell, Open};
 use crate::choice::{is, one_of};
 use crate::guard::{Answer, Refusal};
 use crate::instance::unknown;
 use crate::key::Room;
 use crate::library::Words;
-use crate::owner::{self, Role, Watched, Watching};
+use crate::owner::{self, Role, Watching};
 use crate::state::{Opened, state};
 use crate::{atoms, shape};
 
@@ -20,7 +20,7 @@ use crate::{atoms, shape};
 
 /// `breaker_open(instance, name, config, now)`
 pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let config = config(args[2])?;
+    let config = breaker_config::decode(args[2])?;
     let time = time(args[3])?;
     let Some(opened) = state().find(args[0]) else {
         return Ok(unknown(env));
@@ -299,119 +299,4 @@ pub fn beat<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 pub fn owner_died(cell: Cell, watching: Watching) {
     // Closed is as good: its permits ended with it.
     drop(cell.breaker.owner_died(watching.generation, watching.pid.0));
-}
-
-// Configuration --------------------------------------------------------------------------------------------------------
-
-const MOST_CALLS: u32 = 100_000;
-const MOST_PERMITS: u32 = 10_000;
-
-fn config(map: Term<'_>) -> Result<Config, Refusal> {
-    let field = |name: rustler::Atom| map.map_get(name).map_err(|_| Refusal::BadArgument);
-    let number = |name, range: std::ops::RangeInclusive<u32>| {
-        let number: u32 = field(name)?.decode().map_err(|_| Refusal::BadArgument)?;
-        range
-            .contains(&number)
-            .then_some(number)
-            .ok_or(Refusal::BadArgument)
-    };
-    let ms = |name, least| number(name, least..=u32::MAX).map(|ms| i64::from(ms) * MS);
-    let rate = |name| number(name, 1..=(100 * PERCENT) as u32).map(u64::from);
-    let spans = [
-        (atoms::count_based(), Span::Calls),
-        (atoms::time_based(), Span::Seconds),
-    ];
-    Ok(Config {
-        failure_rate: rate(atoms::failure_rate_threshold())?,
-        slow_rate: rate(atoms::slow_call_rate_threshold())?,
-        slow_after: ms(atoms::slow_call_duration_threshold(), 0)?,
-        span: one_of(field(atoms::sliding_window_type())?, &spans)?,
-        size: number(atoms::sliding_window_size(), 1..=MOST_CALLS)?,
-        minimum: number(atoms::minimum_number_of_calls(), 1..=u32::MAX)?,
-        wait_open: ms(atoms::wait_duration_in_open_state(), 1)?,
-        permitted: number(
-            atoms::permitted_number_of_calls_in_half_open_state(),
-            1..=MOST_PERMITS,
-        )?,
-        wait_half_open: ms(atoms::max_wait_duration_in_half_open_state(), 0)?,
-        automatic: field(atoms::automatic_transition_from_open_to_half_open_enabled())?
-            .decode()
-            .map_err(|_| Refusal::BadArgument)?,
-    })
-}
-
-fn states() -> [(rustler::Atom, State); 6] {
-    [
-        (atoms::closed(), State::Closed),
-        (atoms::open(), State::Open),
-        (atoms::half_open(), State::HalfOpen),
-        (atoms::disabled(), State::Disabled),
-        (atoms::forced_open(), State::ForcedOpen),
-        (atoms::metrics_only(), State::MetricsOnly),
-    ]
-}
-
-// Answers --------------------------------------------------------------------------------------------------------------
-
-fn told<'a, T>(
-    env: Env<'a>,
-    told: Result<Told<T, Watched>, kantoku_core::breaker::Closed>,
-    shown: impl FnOnce(T) -> Term<'a>,
-) -> Answer<'a> {
-    Ok(match told {
-        Ok(told) => with_changes(env, &told.changes, shown(told.answer)),
-        Err(_) => unknown(env),
-    })
-}
-
-// `{:changed, changes, answer}`, or the answer alone.
-fn with_changes<'a>(env: Env<'a>, changes: &[Change], answer: Term<'a>) -> Term<'a> {
-    if changes.is_empty() {
-        return answer;
-    }
-    let changes: Vec<Term<'a>> = changes.iter().map(|change| changed(env, change)).collect();
-    beam::tuple(env, &[atom(env, atoms::changed()), changes.encode(env), answer])
-}
-
-fn changed<'a>(env: Env<'a>, change: &Change) -> Term<'a> {
-    beam::tuple(
-        env,
-        &[
-            name_of(env, change.from),
-            name_of(env, change.to),
-            change.counts.calls.encode(env),
-            change.counts.failed.encode(env),
-            change.counts.slow.encode(env),
-        ],
-    )
-}
-
-fn name_of(env: Env<'_>, state: State) -> Term<'_> {
-    let names = states();
-    let (name, _) = names[state as usize];
-    atom(env, name)
-}
-
-fn retry_in(env: Env<'_>, ns: i64) -> Term<'_> {
-    if ns == NEVER {
-        atom(env, atoms::never())
-    } else {
-        ns.unsigned_abs().div_ceil(MS as u64).encode(env)
-    }
-}
-
-fn shown<'a>(env: Env<'a>, status: &Status) -> Term<'a> {
-    let numbers = [
-        (status.age.max(0) / MS) as u64,
-        status.counts.calls,
-        status.counts.failed,
-        status.counts.slow,
-        u64::from(status.minimum),
-        u64::from(status.permits_left),
-        u64::from(status.permits_out),
-        status.refused,
-    ];
-    let mut terms = vec![name_of(env, status.state), retry_in(env, status.retry_in)];
-    terms.extend(numbers.map(|number| number.encode(env)));
-    rustler::types::tuple::make_tuple(env, &terms)
 }

@@ -6,6 +6,8 @@
 mod atoms;
 mod beam;
 mod breaker;
+mod breaker_config;
+mod breaker_telling;
 mod breakers;
 mod cells;
 mod choice;
