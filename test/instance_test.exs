@@ -60,7 +60,7 @@ defmodule Kantoku.InstanceTest do
   @lookers [
     Kantoku.Domain.Sweeper,
     Kantoku.Breaker.Clerk,
-    Kantoku.Pool.Managers,
+    Kantoku.Pool.Foremen,
     Kantoku.Health.Supervisor,
     Kantoku.SLO.Clerk,
     Kantoku.Alert.Supervisor,

@@ -184,7 +184,7 @@ defmodule Kantoku.Native do
   def unwatch(_instance, _reference), do: without_library()
 
   @impl Kantoku.Engine.Pools
-  def pool_open(_instance, _pool, _manager, _config), do: without_library()
+  def pool_open(_instance, _pool, _foreman, _config), do: without_library()
   @impl Kantoku.Engine.Pools
   def pool_close(_instance, _pool), do: without_library()
   @impl Kantoku.Engine.Pools

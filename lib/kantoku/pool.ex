@@ -9,7 +9,7 @@ defmodule Kantoku.Pool do
       {:ok, reply} = Kantoku.Pool.call({MyApp.Agents, :writers}, {:write, text}, tenant: "acme", timeout: 2_000)
 
   Workers are plain OTP processes, or any agent. There is no process between who asks and who serves: a call is sent to a free
-  worker by the caller itself, or waits in the pool's queue and is sent by whoever hands a worker back. A pool's manager only sees
+  worker by the caller itself, or waits in the pool's queue and is sent by whoever hands a worker back. A pool's foreman only sees
   to its size.
 
   ## What holds
@@ -154,7 +154,7 @@ defmodule Kantoku.Pool do
   # Looking ----------------------------------------------------------------------------------------------------------------
 
   @doc """
-  What a pool has and does now, read without asking its manager:
+  What a pool has and does now, read without asking its foreman:
 
     * `target`, `min`, `max`, `wanted` (workers; more than the target by `overflow`), `workers` (that are in the pool), `ready`, `leaving`;
     * `missing`, `degraded`, `reason`: how many workers are not up; whether that is for failures; why the last one did not start;
@@ -163,6 +163,8 @@ defmodule Kantoku.Pool do
     * `free` permits, `ongoing` requests, of which `abandoned`; `queue`, of `tenants` tenants; `overloaded`; `draining`;
     * since it was opened: `arrived`, `served`, `refused`, `expired`, `cancelled`; of the served those that `succeeded`, `failed`, were
       `given_up`, `lost` with their worker, `returned` unused; of the refused those `dropped` under overload and `drained`;
+    * `used`: what the workers use together, where a quota asks for that: `memory` in bytes, `cpu` in percent of the schedulers' time;
+      each `nil` where none does, or before the first look;
     * `wait` and `hold`, exponentially weighted means in microseconds of how long requests waited and were served.
   """
   @spec status(t) :: {:ok, map} | {:error, Error.t()}
@@ -220,7 +222,7 @@ defmodule Kantoku.Pool do
   end
 
   @doc """
-  Why a pool that scales itself has the size that it has, read without asking its manager:
+  Why a pool that scales itself has the size that it has, read without asking its foreman:
 
     * `scaling`: whether it does, now; `size`: as last decided, `nil` if it does not. Overflow comes on top;
     * `forecast`: what the last review of it said, or `nil` before the first and with `forecast: :off`. `mode` is `:shadow` or `:active`,
@@ -310,7 +312,7 @@ defmodule Kantoku.Pool do
   @doc """
   Starts a pool of a running instance, and answers when `:warm_up` workers are up. It ends with its instance or by `stop/2`.
 
-  `{:error, {:already_started, manager}}` if there is one of that name; `:start_failed` when it was not warm in time, and then it is
+  `{:error, {:already_started, foreman}}` if there is one of that name; `:start_failed` when it was not warm in time, and then it is
   stopped again. Raises `ArgumentError` on a bad option.
   """
   @spec start(instance :: atom, keyword) :: {:ok, t} | {:error, Error.t() | {:already_started, pid | nil}}

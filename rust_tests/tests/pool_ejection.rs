@@ -143,7 +143,7 @@ impl At {
         self.told(effects)
     }
 
-    // So many requests of a worker, each of so long; what its manager was told.
+    // So many requests of a worker, each of so long; what its foreman was told.
     fn work(&self, member: u64, count: u32, took: i64, outcome: Outcome) -> Vec<Notice> {
         let mut told = Vec::new();
         for _ in 0..count {

@@ -34,7 +34,7 @@ fn asking(kind: Kind, owner: u64) -> Asking<'static> {
     }
 }
 
-/// What was carried out: requests in the worker's mailbox, and what the manager was told.
+/// What was carried out: requests in the worker's mailbox, and what the foreman was told.
 #[derive(Debug, Default)]
 struct Sent {
     delivered: AtomicBool,
@@ -339,7 +339,7 @@ fn loom_who_dies_as_it_takes_the_short_way_has_abandoned_what_it_took_or_got_not
 }
 
 #[test]
-fn loom_a_cast_is_listed_for_a_new_manager_only_after_it_was_sent() {
+fn loom_a_cast_is_listed_for_a_new_foreman_only_after_it_was_sent() {
     check(|| {
         let (scene, held, waiting) = Scene::new(Kind::Checkout);
         scene.cancel(waiting);

@@ -64,7 +64,7 @@ defmodule Kantoku.Chaos.PoolsTest do
     defp storm(kind, worker, how_long) do
       pool = pool!(@engine, [target: @workers, domain: @domain, codel: false] ++ @ejection ++ kind, worker)
       max_ongoing = kind[:max_ongoing]
-      # Nobody gives up a cast, but a worker that was at one may be taken for one that was given up by a new manager.
+      # Nobody gives up a cast, but a worker that was at one may be taken for one that was given up by a new foreman.
       told = %{workers: @workers, max_ongoing: max_ongoing, casts: kind[:on_abandon] == :wait}
       seen = PoolChaos.run(pool, how_long, told)
       {:ok, %{decisions: decisions}} = Pool.explain(pool)

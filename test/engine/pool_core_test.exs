@@ -9,7 +9,7 @@ defmodule Kantoku.Engine.PoolCoreTest do
 
   defp pool(opts \\ []) do
     start = %{first: 0, random: :rand.seed_s(:exsss, 1), alive?: fn pid -> pid not in Process.get(:dead, []) end}
-    Core.new(:pool, :manager, TestPool.config(opts), start, 0)
+    Core.new(:pool, :foreman, TestPool.config(opts), start, 0)
   end
 
   defp ticket(opts) do
@@ -140,7 +140,7 @@ defmodule Kantoku.Engine.PoolCoreTest do
       assert waited(500, codel: false) |> tick(2_000) |> overloaded() == 0
       pool = waited(51) |> tick(2_000)
       off = TestPool.config(queue_target: 50, queue_interval: 1_000, codel: false)
-      assert pool |> done(&Core.configure(&1, :manager, off, 2_000 * @ms)) |> overloaded() == 0
+      assert pool |> done(&Core.configure(&1, :foreman, off, 2_000 * @ms)) |> overloaded() == 0
     end
 
     test "serves the newest of the highest priority, and as each eighth the newest of all" do
@@ -261,7 +261,7 @@ defmodule Kantoku.Engine.PoolCoreTest do
     test "stays charged over a change of configuration that keeps it" do
       same = {:pool, :requests, 1, 1}
       pool = pool(quotas: [same]) |> join(:worker, 0, 0) |> asked(0)
-      configure = &done(&1, fn pool -> Core.configure(pool, :manager, TestPool.config(quotas: &2), 0) end)
+      configure = &done(&1, fn pool -> Core.configure(pool, :foreman, TestPool.config(quotas: &2), 0) end)
       assert pool |> configure.([{:each, :requests, 5, 5}, same]) |> over(0, []) == 60_000
       assert pool |> configure.([{:pool, :requests, 1, 2}]) |> over(0, []) == 0
     end
@@ -346,7 +346,7 @@ defmodule Kantoku.Engine.PoolCoreTest do
       Process.put(:dead, [:dead])
       pool = checkin(pool, 0, 1)
       assert {sent(), Report.status(pool).queue} == {[], 1}
-      assert {:send, :manager, {:kantoku_pool, :pool, {:down, :dead}}} in Process.get(:effects)
+      assert {:send, :foreman, {:kantoku_pool, :pool, {:down, :dead}}} in Process.get(:effects)
       join(pool, :alive, 0, 2)
       assert sent() == [:one]
     end

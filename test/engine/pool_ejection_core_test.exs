@@ -14,13 +14,13 @@ defmodule Kantoku.Engine.PoolEjectionCoreTest do
     opts = [strategy: :round_robin, max_ongoing: 4, ejection: TestPool.ejection(ejection)] ++ opts
     config = TestPool.config(Keyword.merge([healthy_panic_threshold: 50], opts))
     start = %{first: 0, random: :rand.seed_s(:exsss, {1, 2, 3}), alive?: fn _pid -> true end}
-    state = Core.new(:pool, :manager, config, start, 0)
+    state = Core.new(:pool, :foreman, config, start, 0)
     Process.put(:now, 0)
     for member <- 0..(workers - 1), reduce: state, do: (state -> done(Core.join(state, member, member, 0)))
   end
 
   defp done({_answer, effects, state}) do
-    told = for {:send, :manager, {:kantoku_pool, :pool, what}} <- effects, do: what
+    told = for {:send, :foreman, {:kantoku_pool, :pool, what}} <- effects, do: what
     Process.put(:told, Process.get(:told, []) ++ told)
     state
   end

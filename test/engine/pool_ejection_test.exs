@@ -22,7 +22,7 @@ each_engine Kantoku.Engine.PoolEjectionTest do
 
   defp state(pool, member), do: pool |> TestPool.workers() |> List.keyfind!(member, 1) |> elem(2)
 
-  test "failures in a row eject at once, and the manager hears of it" do
+  test "failures in a row eject at once, and the foreman hears of it" do
     {pool, [zero | _]} = open(0..9, max_ongoing: 10)
     work(pool, zero, 4, :error)
     work(pool, zero, 1, :ok)

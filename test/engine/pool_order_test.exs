@@ -307,7 +307,7 @@ each_engine Kantoku.Engine.PoolOrderTest do
     end
   end
 
-  describe "the manager" do
+  describe "the foreman" do
     test "hears once between two ticks that a request waits or finds no room", %{pool: pool} do
       refute_received {:kantoku_pool, :pool, :pressed}
       TestPool.queue(pool, [1, 2])

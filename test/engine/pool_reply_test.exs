@@ -36,7 +36,7 @@ each_engine Kantoku.Engine.PoolReplyTest do
     assert %{ongoing: 0, free: 1} = TestPool.status(pool)
   end
 
-  test "a call that was given up is answered by nobody, and ended by its manager alone", %{pool: pool, worker: worker} do
+  test "a call that was given up is answered by nobody, and ended by its foreman alone", %{pool: pool, worker: worker} do
     {:sent, one, ^worker} = TestPool.call(pool, :one)
     assert TestPool.cancel(pool, one) == :abandoned
     {:queued, _two} = TestPool.call(pool, :two)

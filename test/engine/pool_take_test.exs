@@ -29,7 +29,7 @@ each_engine Kantoku.Engine.PoolTakeTest do
     end
   end
 
-  test "who dies with a worker that it took leaves it to the manager" do
+  test "who dies with a worker that it took leaves it to the foreman" do
     pool = TestPool.open(@engine)
     worker = TestPool.worker(pool, 0)
     holder = TestOwner.start()

@@ -99,14 +99,14 @@ each_engine Kantoku.Engine.PoolTest do
       assert TestPool.checkin(pool, ticket) == :ok
     end
 
-    test "tells the manager that it was given last" do
+    test "tells the foreman that it was given last" do
       pool = TestPool.open(@engine)
       worker = TestPool.worker(pool, 0)
       {:sent, ticket, _} = TestPool.call(pool, :one)
-      manager = TestPool.relay()
-      assert TestPool.reopen(pool, [], manager) == :ok
+      foreman = TestPool.relay()
+      assert TestPool.reopen(pool, [], foreman) == :ok
       :abandoned = TestPool.cancel(pool, ticket)
-      hear({:at, ^manager, {:kantoku_pool, :pool, {:abandoned, ^ticket, ^worker}}})
+      hear({:at, ^foreman, {:kantoku_pool, :pool, {:abandoned, ^ticket, ^worker}}})
       refute_received {:kantoku_pool, :pool, {:abandoned, _, _}}
     end
 
@@ -183,7 +183,7 @@ each_engine Kantoku.Engine.PoolTest do
       assert TestPool.join(pool, TestPool.relay(), 0) == {:error, {:taken, worker}}
     end
 
-    test "gets the place of a dead one, of whose death the manager hears once" do
+    test "gets the place of a dead one, of whose death the foreman hears once" do
       pool = TestPool.open(@engine)
       old = TestPool.worker(pool, 0)
       TestOwner.kill(old)
@@ -356,7 +356,7 @@ each_engine Kantoku.Engine.PoolTest do
         assert_raise ArgumentError, fn -> Pools.pool_cast(instance, name, :request, params) end
       end
 
-      assert_raise ArgumentError, fn -> Pools.pool_open(instance, name, :manager, config) end
+      assert_raise ArgumentError, fn -> Pools.pool_open(instance, name, :foreman, config) end
       assert_raise ArgumentError, fn -> Pools.pool_open(instance, name, self(), []) end
       assert_raise ArgumentError, fn -> Pools.pool_join(instance, name, :worker, 0) end
       assert_raise ArgumentError, fn -> Pools.pool_join(instance, name, self(), -1) end

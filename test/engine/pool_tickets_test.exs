@@ -67,7 +67,7 @@ each_engine Kantoku.Engine.PoolTicketsTest do
   end
 
   describe "a cast" do
-    test "is sent, and keeps its permit until the manager says that it is done", %{pool: pool, worker: worker} do
+    test "is sent, and keeps its permit until the foreman says that it is done", %{pool: pool, worker: worker} do
       assert TestPool.cast(pool, :one) == {:sent, worker}
       hear({:at, ^worker, {:"$gen_cast", :one}})
       hear({:kantoku_pool, :pool, {:cast, ticket, ^worker}})
@@ -266,7 +266,7 @@ each_engine Kantoku.Engine.PoolTicketsTest do
   describe "the death of a worker" do
     @describetag pool: [max_ongoing: 4]
 
-    test "is told to the callers of its calls, and to the manager; its tickets end", %{pool: pool, worker: worker} do
+    test "is told to the callers of its calls, and to the foreman; its tickets end", %{pool: pool, worker: worker} do
       {:sent, call, _} = TestPool.call(pool, :call)
       {:granted, held, _} = TestPool.checkout(pool, :held)
       {:sent, abandoned, _} = TestPool.call(pool, :abandoned)

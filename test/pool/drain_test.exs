@@ -41,16 +41,16 @@ defmodule Kantoku.Pool.DrainTest do
       assert reason in [:closed, :crashed]
     end
 
-    test "a manager that is killed during a drain goes on refusing" do
+    test "a foreman that is killed during a drain goes on refusing" do
       pool = {instance, _} = pool!(@engine)
       {ref, request} = hold()
       task = call_async(pool, request)
       worker = begun(ref)
       drain = Task.async(fn -> Kantoku.drain(instance, 30_000) end)
       eventually(fn -> match?({:error, %Error{reason: :draining}}, Pool.call(pool, :pid, timeout: 20)) end)
-      old = manager(pool)
+      old = foreman(pool)
       kill(old)
-      eventually(fn -> manager(pool) != old end)
+      eventually(fn -> foreman(pool) != old end)
       assert {:error, %Error{reason: :draining}} = Pool.call(pool, :pid)
       release(worker, ref)
       assert {:ok, _} = Task.await(task)

@@ -26,6 +26,8 @@ defmodule Kantoku.Pool.OptionsTest do
     {[name: :p, quotas: [{:all, requests: 1}]] ++ @worker, ~r/option :quotas: expected {:pool \| :each/},
     {[name: :p, quotas: [{:pool, requests: 0}]] ++ @worker, ~r/option :quotas/},
     {[name: :p, quotas: [{:pool, tokens: 5, burst: 0}]] ++ @worker, ~r/option :quotas/},
+    {[name: :p, quotas: [cpu: 0]] ++ @worker, ~r/option :quotas: expected .*{:cpu, percent}, got: {:cpu, 0}/},
+    {[name: :p, quotas: [cpu: 100.5]] ++ @worker, ~r/option :quotas/},
     {[name: :p, lifetime_jitter: 101] ++ @worker, ~r/option :lifetime_jitter: expected at most 100, got: 101/},
     {[name: :p, scaling: true] ++ @worker,
      ~r/option :scaling: expected false or options of Kantoku.Pool.Scaler.Policy, got: true/},
@@ -72,6 +74,7 @@ defmodule Kantoku.Pool.OptionsTest do
   test "quotas and weights come to the engine in its form" do
     quotas = [
       {:memory, 1_000_000},
+      {:cpu, 12.5},
       {:pool, requests: 600},
       {:each, tokens: 90, burst: 9},
       {{:tenant, "a"}, requests: 1}

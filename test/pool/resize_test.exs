@@ -93,8 +93,8 @@ defmodule Kantoku.Pool.ResizeTest do
         Pool.update(pool, worker: 5)
       end
 
-      manager = manager(pool)
-      assert manager == manager(pool) and Process.alive?(manager)
+      foreman = foreman(pool)
+      assert foreman == foreman(pool) and Process.alive?(foreman)
     end
 
     test "a pool may be empty, and a request waits until it is not" do

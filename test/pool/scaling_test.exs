@@ -70,14 +70,14 @@ defmodule Kantoku.Pool.ScalingTest do
       end
     end
 
-    test "a manager that was killed has a successor that goes on in the same windows" do
+    test "a foreman that was killed has a successor that goes on in the same windows" do
       pool = scaling!(scale_down: [stabilization: 60_000])
       load = load(pool, 4)
       until(pool, ready: 4)
       before = explained(pool).decisions
       killed = System.system_time(:millisecond)
-      manager = manager(pool)
-      kill(manager)
+      foreman = foreman(pool)
+      kill(foreman)
       relieve(load)
 
       last =
@@ -88,7 +88,7 @@ defmodule Kantoku.Pool.ScalingTest do
                else: (_ -> nil)
         end)
 
-      assert manager(pool) != manager
+      assert foreman(pool) != foreman
       assert %{size: 4, wanted: 4, metrics: [%{wish: 0}]} = last
       assert %{why: %{at: wished}} = Enum.find(last.steps, &(&1.rule == :stabilization))
       assert wished <= killed
@@ -281,16 +281,16 @@ defmodule Kantoku.Pool.ScalingTest do
       eventually(fn -> match?([%{limited_by: [:missing | _], wanted: 4} | _], explained(pool).decisions) end)
     end
 
-    test "a forecast is learnt from the pool's own past, says what it is worth, and outlives the manager" do
+    test "a forecast is learnt from the pool's own past, says what it is worth, and outlives the foreman" do
       pool = scaling!(forecast: [bucket: 80, season: 240, lead: 80])
       assert %{mode: :shadow, reason: :too_short} = eventually(fn -> explained(pool).forecast end)
       eventually(fn -> explained(pool).forecast.reason != :too_short end)
       assert %{mode: mode, explanation: explanation, backtest: %{reactive: _}} = explained(pool).forecast
       assert explanation =~ if(mode == :active, do: "active: ", else: "in shadow: ")
       kept = outlook(pool).history.closed
-      manager = manager(pool)
-      kill(manager)
-      eventually(fn -> manager(pool) != manager end)
+      foreman = foreman(pool)
+      kill(foreman)
+      eventually(fn -> foreman(pool) != foreman end)
       {_index, _mean} = oldest = List.last(kept)
       eventually(fn -> match?(%{forecast: %{model: %{}}}, outlook(pool)) end)
       assert oldest in outlook(pool).history.closed
@@ -298,7 +298,7 @@ defmodule Kantoku.Pool.ScalingTest do
       assert explained(pool).forecast == nil
     end
 
-    defp outlook(pool), do: :sys.get_state(manager(pool)).scaling.outlook
+    defp outlook(pool), do: :sys.get_state(foreman(pool)).scaling.outlook
 
     test "a pool that is stopped leaves nothing behind, and one of its name begins anew" do
       pool = scaling!(forecast: [])
@@ -309,7 +309,7 @@ defmodule Kantoku.Pool.ScalingTest do
       {:ok, _} = Pool.stop(pool)
       assert {:error, %Error{reason: :not_found}} = Pool.explain(pool)
       {:ok, {_rows, book}} = Kantoku.Instances.tables(instance)
-      assert for({key, ^name} <- keys(book), key != :manager, do: key) == []
+      assert for({key, ^name} <- keys(book), key != :foreman, do: key) == []
       {:ok, ^pool} = Pool.start(instance, options(max: 2, scaling: @scaling))
       assert Enum.all?(explained(pool).decisions, &(&1.move == :none))
     end

@@ -129,7 +129,7 @@ if Kantoku.Native.loaded?() do
       {ejections, workers, Map.drop(TestPool.status(pool), [:hold, :wait])}
     end
 
-    # In the order in which the manager hears it.
+    # In the order in which the foreman hears it.
     defp notices(%{name: name} = pool) do
       receive do
         {:kantoku_pool, ^name, {:ejected, _pid, member}} -> [{:ejected, member} | notices(pool)]

@@ -107,7 +107,7 @@ defmodule Kantoku.PoolWalkTest do
     start = %{first: 7, random: :rand.seed_s(:exsss, 1), alive?: &alive?/1}
 
     %{
-      state: Core.new(:pool, :manager, config, start, 0),
+      state: Core.new(:pool, :foreman, config, start, 0),
       now: 0,
       config: config,
       model: %PoolWalkModel{},
@@ -274,7 +274,7 @@ defmodule Kantoku.PoolWalkTest do
   defp step({:configure, changes}, world) do
     config = Map.merge(world.config, Map.new(changes))
     world = %{world | config: config}
-    world |> run(&Core.configure(&1, :manager, config, &2), :configure) |> elem(1)
+    world |> run(&Core.configure(&1, :foreman, config, &2), :configure) |> elem(1)
   end
 
   defp stand(state, :shut, pid, _member, now), do: Core.shut(state, pid, now)

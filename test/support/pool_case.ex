@@ -117,10 +117,10 @@ defmodule Kantoku.PoolCase do
     Enum.count(messages, &(match?({:started, _, _}, &1) and Process.alive?(elem(&1, 2))))
   end
 
-  @doc "The pool's manager."
-  def manager({instance, name}) do
+  @doc "The pool's foreman."
+  def foreman({instance, name}) do
     {:ok, {_rows, book}} = Kantoku.Instances.tables(instance)
-    Pool.Notes.manager(book, name)
+    Pool.Notes.foreman(book, name)
   end
 
   @doc "The engine's own answer."

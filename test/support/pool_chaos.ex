@@ -1,7 +1,7 @@
 defmodule Kantoku.PoolChaos do
   @moduledoc """
   A pool of `Kantoku.TestWorker`s under a storm: clients that call, cast, check out, hand in twice and hand in others' are killed at it, so
-  are workers, their supervisors and the manager, and the pool is resized. What must hold all the while: no worker is held by more living clients than it
+  are workers, their supervisors and the foreman, and the pool is resized. What must hold all the while: no worker is held by more living clients than it
   has permits. What must hold in the end is for the test to see.
   """
   import Kantoku.TestOwner, only: [kill: 1]
@@ -38,7 +38,7 @@ defmodule Kantoku.PoolChaos do
       {clients, hits}
     else
       Process.sleep(Enum.random(0..2))
-      kind = Enum.random([:client, :client, :client, :client, :worker, :worker, :manager, :resize, :supervisor])
+      kind = Enum.random([:client, :client, :client, :client, :worker, :worker, :foreman, :resize, :supervisor])
       storm(context, strike(kind, context, clients), last, Map.update(hits, kind, 1, &(&1 + 1)))
     end
   end
@@ -62,9 +62,9 @@ defmodule Kantoku.PoolChaos do
     clients
   end
 
-  defp strike(:manager, {{instance, name}, _client, _opts}, clients) do
+  defp strike(:foreman, {{instance, name}, _client, _opts}, clients) do
     {:ok, {_rows, book}} = Kantoku.Instances.tables(instance)
-    Process.exit(Pool.Notes.manager(book, name), :kill)
+    Process.exit(Pool.Notes.foreman(book, name), :kill)
     clients
   end
 

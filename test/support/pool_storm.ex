@@ -1,6 +1,6 @@
 defmodule Kantoku.PoolStorm do
   @moduledoc """
-  Callers that use a pool in every way, a manager that keeps it in workers, and a chaos that kills both.
+  Callers that use a pool in every way, a foreman that keeps it in workers, and a chaos that kills both.
   """
   alias Kantoku.Engine.Pools
   alias Kantoku.{TestOwner, TestPool}
@@ -10,13 +10,13 @@ defmodule Kantoku.PoolStorm do
   # Nobody waits so long for anything, in ms, unless it was lost.
   @stuck 20_000
 
-  @doc "Opens a pool again under a manager of its own, and lets callers loose on it, each replaced when it is killed."
+  @doc "Opens a pool again under a foreman of its own, and lets callers loose on it, each replaced when it is killed."
   def start(pool, opts) do
-    manager = TestOwner.start()
-    :ok = TestPool.reopen(pool, opts, manager)
-    send(manager, {:run, self(), make_ref(), fn -> manage(pool) end})
-    for member <- 0..(@members - 1), do: :ok = TestPool.join(pool, work(manager), member)
-    %{pool: pool, manager: manager, callers: for(_ <- 1..@callers, do: call(pool))}
+    foreman = TestOwner.start()
+    :ok = TestPool.reopen(pool, opts, foreman)
+    send(foreman, {:run, self(), make_ref(), fn -> manage(pool) end})
+    for member <- 0..(@members - 1), do: :ok = TestPool.join(pool, work(foreman), member)
+    %{pool: pool, foreman: foreman, callers: for(_ <- 1..@callers, do: call(pool))}
   end
 
   @doc "Kills so many callers, and a worker with every third."
@@ -48,9 +48,9 @@ defmodule Kantoku.PoolStorm do
     with [_ | _] = workers <- TestPool.workers(pool), do: workers |> Enum.random() |> elem(0) |> TestOwner.kill()
   end
 
-  # A worker answers calls, and ends with the manager.
-  defp work(manager) do
-    spawn(fn -> work_on(Process.monitor(manager)) end)
+  # A worker answers calls, and ends with the foreman.
+  defp work(foreman) do
+    spawn(fn -> work_on(Process.monitor(foreman)) end)
   end
 
   defp work_on(ref) do

@@ -2,7 +2,7 @@ defmodule Kantoku.TestPool do
   @moduledoc """
   A pool of an instance of its own, workers that show what they are sent, and requests whose tag is what is asked.
 
-  Who calls `worker/2` or `manager/1` hears of every message to it as `{:at, pid, message}`.
+  Who calls `worker/2` or `foreman/1` hears of every message to it as `{:at, pid, message}`.
   """
   import ExUnit.Assertions
 
@@ -74,7 +74,7 @@ defmodule Kantoku.TestPool do
   end
 
   @doc "Opens it again, with another configuration."
-  def reopen(pool, opts, manager \\ self()), do: Pools.pool_open(pool.instance, pool.name, manager, config(opts))
+  def reopen(pool, opts, foreman \\ self()), do: Pools.pool_open(pool.instance, pool.name, foreman, config(opts))
 
   @doc "A worker that has joined; what it is sent comes here."
   def worker(pool, member) do

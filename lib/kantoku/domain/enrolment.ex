@@ -1,5 +1,5 @@
 defmodule Kantoku.Domain.Enrolment do
-  # What the start of a pool's worker has beyond that of another agent: it is timed, it joins its pool, and the pool's manager hears
+  # What the start of a pool's worker has beyond that of another agent: it is timed, it joins its pool, and the pool's foreman hears
   # of it. Run by the worker's supervisor, so that whoever OTP restarts is back in its pool with no process in between, and
   # therefore brief. Knows of pools no more than the engine does.
   @moduledoc false
@@ -10,7 +10,7 @@ defmodule Kantoku.Domain.Enrolment do
 
   @type mark :: {supervisor :: pid, id :: term, since :: integer}
 
-  @doc "Runs the start of an agent. While it runs, one of a pool's worker leaves a mark; how it was refused is told to the manager."
+  @doc "Runs the start of an agent. While it runs, one of a pool's worker leaves a mark; how it was refused is told to the foreman."
   @spec while_starting(:ets.tid(), Rows.row(), (() -> result)) :: result when result: term
   def while_starting(book, row(domain: {:pool, pool} = domain, id: id, part: part), start) do
     :ets.insert(book, {{:starting, domain, part}, self(), id, System.monotonic_time(:millisecond)})
@@ -32,7 +32,7 @@ defmodule Kantoku.Domain.Enrolment do
   end
 
   @doc """
-  Has a worker that is up take part in its pool. Its row names it already: so a manager that opens the pool later finds it
+  Has a worker that is up take part in its pool. Its row names it already: so a foreman that opens the pool later finds it
   there, and one that opened it before need not look.
   """
   @spec join(atom, :ets.tid(), Rows.row()) :: :ok
@@ -48,7 +48,7 @@ defmodule Kantoku.Domain.Enrolment do
   def join(_instance, _book, _row), do: :ok
 
   defp tell(book, pool, what) do
-    with manager when is_pid(manager) <- Book.seated(book, {:manager, pool}), do: send(manager, what)
+    with foreman when is_pid(foreman) <- Book.seated(book, {:foreman, pool}), do: send(foreman, what)
     :ok
   end
 end

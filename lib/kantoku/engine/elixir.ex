@@ -119,8 +119,8 @@ defmodule Kantoku.Engine.Elixir do
   def unwatch(instance, ref), do: write(instance, {:unwatch, ref})
 
   @impl true
-  def pool_open(instance, pool, manager, config) do
-    Pools.open(instance, pool, Shape.pid!(manager), Shape.config!(config))
+  def pool_open(instance, pool, foreman, config) do
+    Pools.open(instance, pool, Shape.pid!(foreman), Shape.config!(config))
   end
 
   @impl true

@@ -5,7 +5,7 @@ defmodule Kantoku.Engine.Pools do
   A behaviour beside `Kantoku.Engine`, kept by the same engines and chosen in the same way: both answer every call here alike.
   Each function answers `:unknown` where the instance or the pool is not kept, and raises `ArgumentError` for arguments of
   another shape than its types say. Below this boundary a pool knows workers, tickets and permits; it starts and stops no
-  process. Who does is its *manager*, a process that hears what it has to know by messages.
+  process. Who does is its *foreman*, a process that hears what it has to know by messages.
 
   ## Permits and tickets
 
@@ -88,7 +88,7 @@ defmodule Kantoku.Engine.Pools do
     * `{:kantoku_pool, tag, {:credits, count}}` - so many more of those that it wishes for are granted;
     * `{:kantoku_pool, tag, {:refused, :closed, 0}}` - the pool was closed while it wished for more.
 
-  To the manager:
+  To the foreman:
 
     * `{:kantoku_pool, pool, {:abandoned, ticket, pid}}` - a worker is at something that nobody waits for: `c:pool_answered/3`
       says when it is done;
@@ -201,12 +201,12 @@ defmodule Kantoku.Engine.Pools do
   # Life ------------------------------------------------------------------------------------------------------------
 
   @doc """
-  Opens a pool; if it is open already, changes its configuration and its manager. It ends with its instance at the latest.
+  Opens a pool; if it is open already, changes its configuration and its foreman. It ends with its instance at the latest.
 
   What was admitted stays so: a shorter queue drops nobody, a worker that has more than a lowered `max_ongoing` gets nothing until it
-  has less, and a raised one serves who waits. While it drains, those who wait are served. A new manager hears of nothing again.
+  has less, and a raised one serves who waits. While it drains, those who wait are served. A new foreman hears of nothing again.
   """
-  @callback pool_open(instance, pool, manager :: pid, config) :: :ok | :unknown
+  @callback pool_open(instance, pool, foreman :: pid, config) :: :ok | :unknown
 
   @doc """
   Closes a pool. Who waits is told `{:refused, :closed, 0}`, and so are the callers of calls that workers have. As much is told
@@ -223,7 +223,7 @@ defmodule Kantoku.Engine.Pools do
   @callback pool_join(instance, pool, pid, member) :: :ok | {:error, :noproc | {:taken, pid}} | :unknown
 
   @doc """
-  Gives a worker nothing new; the manager hears `{:left, pid}` when it has nothing left, or `{:down, pid}` if it dies before.
+  Gives a worker nothing new; the foreman hears `{:left, pid}` when it has nothing left, or `{:down, pid}` if it dies before.
   `:none` if it is no worker here.
   """
   @callback pool_leave(instance, pool, pid) :: :ok | :none | :unknown
@@ -258,13 +258,13 @@ defmodule Kantoku.Engine.Pools do
 
   @doc """
   Sends a request to a worker as `{:"$gen_cast", request}`: at once, or when it is its turn. It is abandoned from the moment it
-  is sent, which the manager hears of.
+  is sent, which the foreman hears of.
   """
   @callback pool_cast(instance, pool, request :: term, params) :: {:sent, pid} | :queued | refusal | :unknown
 
   @doc """
   Ends a ticket of the calling process whose answer came, or whose worker is not needed any more; as `:abandoned`, leaves it to the
-  manager. `:gone`: it ended before, or was abandoned. If it was the pool that ended it, as a call or waiting, its message is
+  foreman. `:gone`: it ended before, or was abandoned. If it was the pool that ended it, as a call or waiting, its message is
   there or on its way. `{:error, :foreign}`: it is another's, or still waits.
   """
   @callback pool_checkin(instance, pool, ticket, outcome) :: :ok | :gone | {:error, :foreign} | :unknown
@@ -274,7 +274,7 @@ defmodule Kantoku.Engine.Pools do
   whoever is next, in the same step. A worker that is killed meanwhile has done all of it, or nothing.
 
     * `:ok` - the caller has the reply;
-    * `:late` - it was given up, or its caller is dead: nothing was sent, and its permit is free when the manager says so, as ever;
+    * `:late` - it was given up, or its caller is dead: nothing was sent, and its permit is free when the foreman says so, as ever;
     * `:none` - the calling process has no call of that tag here.
   """
   @callback pool_reply(instance, pool, tag :: term, reply :: term) :: :ok | :late | :none | :unknown
@@ -307,12 +307,12 @@ defmodule Kantoku.Engine.Pools do
   @callback pool_loan(instance, pool, loan, dealing, count :: 0..0xFFFFFFFF) ::
               non_neg_integer | :gone | {:error, :foreign} | :unknown
 
-  # The manager's ---------------------------------------------------------------------------------------------------
+  # The foreman's ---------------------------------------------------------------------------------------------------
 
   @doc "The worker is done with an abandoned ticket: its permit is free."
   @callback pool_answered(instance, pool, ticket) :: :ok | :gone | :unknown
 
-  @doc "All abandoned tickets and who is at them: what a manager that was started again has to know."
+  @doc "All abandoned tickets and who is at them: what a foreman that was started again has to know."
   @callback pool_abandoned(instance, pool) :: [{:abandoned | :cast, ticket, pid}] | :unknown
 
   @doc "Refuses who has waited too long, and moves the interval of overload. To be called some ten times a second."
@@ -356,7 +356,7 @@ defmodule Kantoku.Engine.Pools do
   # Dispatch --------------------------------------------------------------------------------------------------------
 
   @spec pool_open(instance, pool, pid, config) :: :ok | :unknown
-  dispatch(pool_open(instance, pool, manager, config))
+  dispatch(pool_open(instance, pool, foreman, config))
 
   @spec pool_close(instance, pool) :: :ok | :unknown
   dispatch(pool_close(instance, pool))

@@ -1,6 +1,6 @@
 defmodule Kantoku.Instance.Core do
   # The registry, who has spans kept in its engine, the domains whose agents are named in it, the breakers, which that engine keeps, the
-  # managers of pools, whose workers are agents, who looks after the health of all, who keeps the objectives, and who tells of alerts:
+  # foremen of pools, whose workers are agents, who looks after the health of all, who keeps the objectives, and who tells of alerts:
   # without the registry and its engine the others are nothing, hence :rest_for_one. Knows no agent.
   @moduledoc false
   use Supervisor
@@ -29,7 +29,7 @@ defmodule Kantoku.Instance.Core do
       {Lasting, {Kantoku.Trace.Keeper, {config.name, config.trace}}},
       %{id: :domains, start: {__MODULE__, :start_domains, [config.name, epoch]}, type: :supervisor},
       {Lasting, {Kantoku.Breaker.Clerk, config.name}},
-      {Lasting, {Kantoku.Pool.Managers, config.name}},
+      {Lasting, {Kantoku.Pool.Foremen, config.name}},
       {Lasting, {Kantoku.Health.Supervisor, config.name}},
       {Lasting, {Kantoku.SLO.Clerk, config.name}},
       {Lasting, {Kantoku.Alert.Supervisor, config.name}}

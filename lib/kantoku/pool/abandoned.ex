@@ -1,8 +1,8 @@
 defmodule Kantoku.Pool.Abandoned do
   # What workers are still at though nobody waits for the answer: asked whether they are done, and how long ago. Knows neither engine
-  # nor manager.
+  # nor foreman.
   #
-  # The question is a system message, `:sys.log(worker, :get)`, sent by hand so that the manager does not wait. Every OTP behaviour
+  # The question is a system message, `:sys.log(worker, :get)`, sent by hand so that the foreman does not wait. Every OTP behaviour
   # answers it from its own loop, after what was in its mailbox before it, by a list that is empty unless someone logs that process. Of the
   # questions that `:sys` knows it is the only one that neither changes the process, nor calls its module, nor copies its state. A
   # worker that is no OTP process never answers; one that is suspended does at once, and one that has handled a call and will reply

@@ -1,5 +1,5 @@
 defmodule Kantoku.Pool.Calls do
-  # Calls and casts through a pool, in the process that makes them. Knows no manager and no worker but by what comes back.
+  # Calls and casts through a pool, in the process that makes them. Knows no foreman and no worker but by what comes back.
   #
   # A call is two calls of the engine and one receive. Each clause of a receive here has the fresh reference in its pattern: so the
   # compiler lets the VM skip all that was in the mailbox before, however long that is.

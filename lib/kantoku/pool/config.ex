@@ -122,7 +122,8 @@ defmodule Kantoku.Pool.Config do
       default: [],
       doc:
         "limits a minute: `{:pool | :each | {:tenant, tenant}, requests: n}` or `tokens: n` (counted by `:cost`), and `burst: n` " <>
-          "that may come at once, by default a whole minute's; and `{:memory, bytes}` for all workers together."
+          "that may come at once, by default a whole minute's; and `{:memory, bytes}` and `{:cpu, percent}` (of the schedulers' time) for all " <>
+          "workers together, as measured twice a second."
     ],
     breaker: [
       kind: {:options_or, Breaker.Config.schema(), [nil]},

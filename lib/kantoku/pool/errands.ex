@@ -1,6 +1,6 @@
 defmodule Kantoku.Pool.Errands do
-  # What a pool's manager has others do, because it may wait for a supervisor: workers started, stopped, replaced, starts that take
-  # too long ended. One process for each, linked to the manager; what dies with it is seen in the rows by the next. Decides nothing.
+  # What a pool's foreman has others do, because it may wait for a supervisor: workers started, stopped, replaced, starts that take
+  # too long ended. One process for each, linked to the foreman; what dies with it is seen in the rows by the next. Decides nothing.
   @moduledoc false
 
   alias Kantoku.Pool.{Config, Members, Worker}
@@ -10,7 +10,7 @@ defmodule Kantoku.Pool.Errands do
   @starts 32
 
   @type kind :: :start | :stop | :replace | :end_start
-  @typedoc "The manager's, as far as it is needed here."
+  @typedoc "The foreman's, as far as it is needed here."
   @type state :: %{
           :errands => t,
           :instance => atom,
@@ -88,7 +88,7 @@ defmodule Kantoku.Pool.Errands do
   end
 
   defp go(fun) do
-    manager = self()
-    spawn_link(fn -> send(manager, {:errand, self(), fun.()}) end)
+    foreman = self()
+    spawn_link(fn -> send(foreman, {:errand, self(), fun.()}) end)
   end
 end

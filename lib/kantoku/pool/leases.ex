@@ -1,5 +1,5 @@
 defmodule Kantoku.Pool.Leases do
-  # Workers checked out and handed in, in the process that holds them. Knows no manager.
+  # Workers checked out and handed in, in the process that holds them. Knows no foreman.
   @moduledoc false
 
   alias Kantoku.Engine.Pools

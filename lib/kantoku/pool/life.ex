@@ -1,5 +1,5 @@
 defmodule Kantoku.Pool.Life do
-  # A pool's begin and end: its place in the book, its domain, its manager; and what an instance waits for before it has started. Of
+  # A pool's begin and end: its place in the book, its domain, its foreman; and what an instance waits for before it has started. Of
   # two that start or stop a pool of one name at once, one waits for the other.
   @moduledoc false
 
@@ -8,9 +8,9 @@ defmodule Kantoku.Pool.Life do
   alias Kantoku.Engine.Pools
   alias Kantoku.{Error, Instances, Telemetry, Trace}
   alias Kantoku.Instance.Core
-  alias Kantoku.Pool.{Config, Guard, Managers, Notes, Scaling, Shed, Strategy}
+  alias Kantoku.Pool.{Config, Guard, Foremen, Notes, Scaling, Shed, Strategy}
 
-  # Between two looks for a manager, in ms.
+  # Between two looks for a foreman, in ms.
   @look 5
 
   @doc "Enters a pool and its domain in the book; `false` if one of that name is there."
@@ -54,10 +54,10 @@ defmodule Kantoku.Pool.Life do
 
       enter(book, config) ->
         Core.start_domain(instance, book, domain.name)
-        Managers.add(book, instance, pool)
+        Foremen.add(book, instance, pool)
 
       true ->
-        {:error, {:already_started, Notes.manager(book, pool)}}
+        {:error, {:already_started, Notes.foreman(book, pool)}}
     end
   end
 
@@ -89,7 +89,7 @@ defmodule Kantoku.Pool.Life do
   end
 
   defp warm(book, instance, pool, deadline) do
-    GenServer.call(Notes.manager(book, pool), :warm, max(deadline - now(), 1))
+    GenServer.call(Notes.foreman(book, pool), :warm, max(deadline - now(), 1))
   catch
     :exit, _late_or_gone ->
       if now() >= deadline do
@@ -141,14 +141,14 @@ defmodule Kantoku.Pool.Life do
     if Notes.config(book, pool) do
       forget(book, pool)
       Book.nest(book, {:pool, pool}, false)
-      Managers.remove(book, pool)
+      Foremen.remove(book, pool)
       Pools.pool_close(instance, pool)
       Strategy.set({instance, pool}, nil)
       Guard.set({instance, pool}, nil)
       Shed.forget({instance, pool})
       Trace.Pools.forget({instance, pool})
       Core.stop_domain(book, {:pool, pool})
-      # Of what the manager wrote last.
+      # Of what the foreman wrote last.
       forget(book, pool)
       Gauges.retire(Book.chain(book, {:pool, pool}))
     end
@@ -163,12 +163,12 @@ defmodule Kantoku.Pool.Life do
 
   # Draining ---------------------------------------------------------------------------------------------------------------
 
-  @doc "Has pools look whether they drain, and are counted. A manager that is being started again does so by itself."
+  @doc "Has pools look whether they drain, and are counted. A foreman that is being started again does so by itself."
   @spec refresh(:ets.tid(), [atom]) :: :ok
   def refresh(book, pools), do: Enum.each(pools, &refresh_one(book, &1))
 
   defp refresh_one(book, pool) do
-    GenServer.call(Notes.manager(book, pool), :refresh, :infinity)
+    GenServer.call(Notes.foreman(book, pool), :refresh, :infinity)
   catch
     :exit, _gone -> :ok
   end
@@ -189,10 +189,10 @@ defmodule Kantoku.Pool.Life do
     refresh(book, pools)
   end
 
-  @doc "Has a pool's manager change its options, which have been checked; `:raise` if they do not go with those of another change."
+  @doc "Has a pool's foreman change its options, which have been checked; `:raise` if they do not go with those of another change."
   @spec update(:ets.tid(), Kantoku.Pool.t(), keyword) :: :ok | {:error, Error.t()} | {:raise, Exception.t()}
   def update(book, {instance, pool}, changes) do
-    GenServer.call(Notes.manager(book, pool), {:update, changes}, :infinity)
+    GenServer.call(Notes.foreman(book, pool), {:update, changes}, :infinity)
   catch
     :exit, _gone ->
       Process.sleep(@look)

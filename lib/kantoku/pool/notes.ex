@@ -1,11 +1,11 @@
 defmodule Kantoku.Pool.Notes do
-  # What is known of a pool beside the engine, in the instance's book, so that it outlives the pool's manager: its options, its
-  # manager, what it wants and what it lacks. Knows no worker.
+  # What is known of a pool beside the engine, in the instance's book, so that it outlives the pool's foreman: its options, its
+  # foreman, what it wants and what it lacks. Knows no worker.
   @moduledoc false
 
   alias Kantoku.Domain.{Book, Gauges}
   alias Kantoku.{Error, Instances}
-  alias Kantoku.Pool.{Condition, Config}
+  alias Kantoku.Pool.{Condition, Config, Quota}
 
   @doc "Enters a pool, or new options of one."
   @spec put(:ets.tid(), Config.t()) :: true
@@ -23,7 +23,7 @@ defmodule Kantoku.Pool.Notes do
   @spec pools(:ets.tid()) :: [atom]
   def pools(book), do: book |> :ets.match({{:pool, :"$1"}, :_}) |> List.flatten()
 
-  @doc "What the manager saw last."
+  @doc "What the foreman saw last."
   @spec put_condition(:ets.tid(), atom, Condition.t()) :: true
   def put_condition(book, pool, condition), do: :ets.insert(book, {{:pool_condition, pool}, condition})
 
@@ -35,12 +35,26 @@ defmodule Kantoku.Pool.Notes do
     end
   end
 
+  @doc "What workers were last seen to use, while a quota asks for that."
+  @spec put_used(:ets.tid(), atom, %{memory: number | nil, cpu: number | nil}) :: true
+  def put_used(book, pool, used), do: :ets.insert(book, {{:pool_used, pool}, used})
+
+  @unknown %{memory: nil, cpu: nil}
+
+  defp used(book, %{name: pool, quotas: quotas}) do
+    case Quota.used?(quotas) && :ets.lookup(book, {:pool_used, pool}) do
+      [{_key, used}] -> used
+      _none -> @unknown
+    end
+  end
+
   @doc "What `Kantoku.Pool.status/1` answers, from the engine's counts."
   @spec status(:ets.tid(), Config.t(), counts :: map) :: map
   def status(book, %{domain: domain} = config, counts) do
     config
     |> Map.take([:target, :min, :max])
     |> Map.merge(condition(book, config.name))
+    |> Map.put(:used, used(book, config))
     |> Map.put(:draining, Gauges.draining?(Book.chain(book, domain.name)))
     |> Map.merge(%{counts | overloaded: counts.overloaded == 1, panic: counts.panic == 1})
   end
@@ -49,11 +63,12 @@ defmodule Kantoku.Pool.Notes do
   def delete(book, pool) do
     :ets.delete(book, {:pool, pool})
     :ets.delete(book, {:pool_condition, pool})
+    :ets.delete(book, {:pool_used, pool})
   end
 
-  @doc "The pool's manager, dead or alive."
-  @spec manager(:ets.tid(), atom) :: pid | nil
-  def manager(book, pool), do: Book.seated(book, {:manager, pool})
+  @doc "The pool's foreman, dead or alive."
+  @spec foreman(:ets.tid(), atom) :: pid | nil
+  def foreman(book, pool), do: Book.seated(book, {:foreman, pool})
 
   @doc "Why the engine does not know a pool."
   @spec absent(atom, atom) :: Error.t()

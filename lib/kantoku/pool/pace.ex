@@ -1,8 +1,8 @@
 defmodule Kantoku.Pool.Pace do
-  # How often a pool's manager looks at it, in ms. Asks nobody.
+  # How often a pool's foreman looks at it, in ms. Asks nobody.
   @moduledoc false
 
-  alias Kantoku.Pool.Config
+  alias Kantoku.Pool.{Config, Quota, Usage}
 
   # While someone waits, be it for credits, or the pool is overloaded, as the engine wants it, and while one that scales itself is at work, as one look is
   # only one sample; the most otherwise; and the least.
@@ -31,7 +31,8 @@ defmodule Kantoku.Pool.Pace do
       config.abandon_timeout,
       config.start_timeout,
       bucket(config),
-      outside(config)
+      outside(config),
+      usage(config)
     ]
     |> Enum.filter(&is_integer/1)
     |> Enum.map(&div(&1, 4))
@@ -42,6 +43,9 @@ defmodule Kantoku.Pool.Pace do
 
   defp bucket(%{scaling: %{forecast: %{bucket: bucket}}}), do: bucket
   defp bucket(_config), do: nil
+
+  # What workers use is looked at in its own rhythm.
+  defp usage(config), do: if(Quota.used?(config.quotas), do: 4 * Usage.rhythm())
 
   # What a user's function reads may change while the pool is idle.
   defp outside(%{scaling: %{metrics: metrics}}), do: if(Enum.any?(metrics, & &1.read), do: @slow)

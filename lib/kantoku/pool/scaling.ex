@@ -1,6 +1,6 @@
 defmodule Kantoku.Pool.Scaling do
-  # How a pool scales itself: what its manager does for that at each tick. The decision is `Kantoku.Pool.Scaler`'s; here it is told what
-  # to look at, and what it said is kept in the instance's book, with all that the next one needs. So a manager that was started again
+  # How a pool scales itself: what its foreman does for that at each tick. The decision is `Kantoku.Pool.Scaler`'s; here it is told what
+  # to look at, and what it said is kept in the instance's book, with all that the next one needs. So a foreman that was started again
   # goes on in the same windows. Whatever may take long is done aside, by a process that says `{:scaling, kind, result}` when it is done.
   @moduledoc false
 
@@ -101,23 +101,24 @@ defmodule Kantoku.Pool.Scaling do
 
   # A tick -----------------------------------------------------------------------------------------------------------------
 
-  @doc "Decides the size, from the engine's counts and the bytes of a worker, which only a quota of memory needs."
-  @spec step(t, Config.t(), Readings.counts(), workers :: [pid], bytes :: number | nil) :: {[event], t}
-  def step(scaling, config, counts, workers, bytes) do
+  @doc "Decides the size, from the engine's counts and what one worker uses, which only quotas of that need."
+  @spec step(t, Config.t(), Readings.counts(), workers :: [pid], each :: %{memory: number | nil, cpu: number | nil}) ::
+          {[event], t}
+  def step(scaling, config, counts, workers, each) do
     now = System.monotonic_time(:millisecond) + scaling.offset
     {metrics, readings} = Readings.of(scaling.readings, counts, config.max_ongoing, now)
     metrics = Map.merge(metrics, Samples.fresh(scaling.samples, now))
     scaling = look_ahead(%{scaling | readings: readings})
 
     {decision, scaler} =
-      Scaler.decide(scaling.scaler, scaling.policy, observation(scaling, config, counts, metrics, bytes), now)
+      Scaler.decide(scaling.scaler, scaling.policy, observation(scaling, config, counts, metrics, each), now)
 
     {events, scaling} = decided(%{scaling | scaler: scaler, size: decision.wanted}, decision)
     {events, scaling |> record(decision) |> learn(decision) |> keep() |> review(now) |> sample(config, counts, workers)}
   end
 
-  defp observation(%{size: size, readings: readings}, config, counts, metrics, bytes) do
-    limits = limits(readings, counts) ++ memory(config, bytes) ++ rates(config, readings, counts, metrics.service_time)
+  defp observation(%{size: size, readings: readings}, config, counts, metrics, each) do
+    limits = limits(readings, counts) ++ used(config, each) ++ rates(config, readings, counts, metrics.service_time)
     {headroom, limited_by} = Headroom.least(size, limits)
     %{size: size, ready: counts.ready, metrics: metrics, headroom: headroom, limited_by: limited_by}
   end
@@ -125,8 +126,10 @@ defmodule Kantoku.Pool.Scaling do
   # Quotas refuse requests, and of those that they let through none waits: more workers would serve nothing more.
   defp limits(readings, counts), do: if(Readings.held_by_quota?(readings, counts), do: [quota: 0], else: [])
 
-  defp memory(_config, nil), do: []
-  defp memory(config, bytes), do: for({:memory, most} <- config.quotas, do: {:memory, {most, bytes}})
+  # What one worker uses says how many fit.
+  defp used(config, each) do
+    for {what, most} <- config.quotas, one = each[what], one > 0, do: {what, {most, one}}
+  end
 
   # How much quotas let through, of the pool and, where all that comes is under some, of its tenants.
   defp rates(_config, _readings, _counts, nil), do: []
@@ -186,8 +189,8 @@ defmodule Kantoku.Pool.Scaling do
   defp busy?(%{aside: aside}, kind), do: is_map_key(aside, kind) and Process.alive?(aside[kind])
 
   defp aside(scaling, kind, fun) do
-    manager = self()
-    pid = spawn_link(fn -> send(manager, {:scaling, kind, fun.()}) end)
+    foreman = self()
+    pid = spawn_link(fn -> send(foreman, {:scaling, kind, fun.()}) end)
     %{scaling | aside: Map.put(scaling.aside, kind, pid)}
   end
 

@@ -57,7 +57,7 @@ defmodule Kantoku.Pool.Standing do
 
   # Events -----------------------------------------------------------------------------------------------------------------
 
-  @doc "The events of what the engine told the manager: names without `:pool`, measurements, metadata."
+  @doc "The events of what the engine told the foreman: names without `:pool`, measurements, metadata."
   @spec events(Kantoku.Pool.t(), term) :: [{atom, map, map}]
   def events(pool, {:ejected, pid, member}) do
     # It may have been let in meanwhile, which is told next.

@@ -1,6 +1,6 @@
 defmodule Kantoku.Pool.Worker do
   # A pool's worker as an agent of the pool's domain: its name, its wish, its start, its end. Decides nothing about sizes. All but the
-  # wish may wait for a supervisor, so it is run by processes of the manager's, never by the manager.
+  # wish may wait for a supervisor, so it is run by processes of the foreman's, never by the foreman.
   @moduledoc false
   import Kantoku.Domain.Rows
 

@@ -51,7 +51,7 @@ defmodule Kantoku.Resources.Schedulers do
   @impl true
   def handle_info({:timeout, timer, :look}, {timer, before}) do
     now = :erlang.statistics(:scheduler_wall_time)
-    :ets.insert(__MODULE__, {@busy, busy(before, now)})
+    :ets.insert(__MODULE__, {@busy, between(before, now)})
     {:noreply, go_on(now)}
   end
 
@@ -66,7 +66,9 @@ defmodule Kantoku.Resources.Schedulers do
     {:erlang.start_timer(@round, self(), :look), sample}
   end
 
-  defp busy(before, now) do
+  @doc "From 0 to 1, how busy the schedulers were that are online, between two of `:erlang.statistics(:scheduler_wall_time)`."
+  @spec between([tuple], [tuple]) :: float | nil
+  def between(before, now) do
     online = :erlang.system_info(:schedulers_online)
     before = Map.new(before, fn {id, active, total} -> {id, {active, total}} end)
 

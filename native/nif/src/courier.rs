@@ -1,4 +1,4 @@
-//! What travels for pools: what a change asks for, told to callers, workers and managers.
+//! What travels for pools: what a change asks for, told to callers, workers and foremen.
 
 use kantoku_core::pool::{self, Effect, Effects, Name, Notice, Refusal};
 use rustler::sys::{self, ErlNifEnv};
@@ -153,18 +153,18 @@ fn carry(from: From<'_>, cell: Cell, effects: &mut Effects<Content>) {
     }
 }
 
-/// Tells the manager.
+/// Tells the foreman.
 pub fn tell(from: From<'_>, cell: Cell, notice: Notice) {
-    let Some(manager) = cell.manager() else {
+    let Some(foreman) = cell.foreman() else {
         return;
     };
     let name = cell.name.load(kantoku_core::sync::atomic::Ordering::Acquire);
-    from.send(manager, |env| {
+    from.send(foreman, |env| {
         about(env, beam::immediate(env, name), said(env, notice))
     });
 }
 
-/// A notice as the manager hears it.
+/// A notice as the foreman hears it.
 pub fn said(env: Env<'_>, notice: Notice) -> Term<'_> {
     let ticket = |ticket: Name| ticket.word().encode(env);
     match notice {

@@ -209,7 +209,7 @@ pub fn cast<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let mut effects = Effects::default();
     let asked = admit(env, open, Kind::Cast, *params, pack, &mut effects)?;
     if let Some(Asked::Taken { worker, .. }) = asked {
-        // Before its manager hears of it.
+        // Before its foreman hears of it.
         courier::post(Pid(worker), content::casted(env, *request));
     }
     carry_out(From::Process(env), open.cell, &mut effects);

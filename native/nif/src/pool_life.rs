@@ -16,10 +16,10 @@ use crate::{atoms, pool_config};
 
 // Opening --------------------------------------------------------------------------------------------------------------
 
-/// `pool_open(instance, pool, manager, config)`
+/// `pool_open(instance, pool, foreman, config)`
 pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let name = name(args[1])?;
-    let manager = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
+    let foreman = Pid::of(args[2]).ok_or(Refusal::BadArgument)?;
     let config = pool_config::decode(args[3])?;
     let Some(opened) = state().find(args[0]) else {
         return Ok(unknown(env));
@@ -27,7 +27,7 @@ pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(open) = find_or_add(opened, name) else {
         return Ok(unknown(env));
     };
-    open.cell.set_manager(manager);
+    open.cell.set_foreman(foreman);
     let from = From::Process(env);
     let mut effects = Effects::default();
     let pool = &open.cell.pool;
@@ -216,7 +216,7 @@ pub fn worker_died(env: *mut ErlNifEnv, cell: Cell, watching: Watching) {
     carry_out(from, cell, &mut effects);
 }
 
-// For the manager -----------------------------------------------------------------------------------------------------
+// For the foreman -----------------------------------------------------------------------------------------------------
 
 /// `pool_answered(instance, pool, ticket)`
 pub fn answered<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {

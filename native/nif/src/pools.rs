@@ -25,7 +25,7 @@ pub struct Room {
     instance: AtomicU64,
     pub name: AtomicU64,
     /// Who is told what the pool cannot do itself; 0 is nobody.
-    manager: AtomicU64,
+    foreman: AtomicU64,
     /// Watches the callers that came last.
     pub shared: Mutex<Option<Watched>>,
 }
@@ -42,18 +42,18 @@ impl Room {
             place,
             instance: AtomicU64::new(0),
             name: AtomicU64::new(0),
-            manager: AtomicU64::new(0),
+            foreman: AtomicU64::new(0),
             shared: Mutex::new(None),
         }
     }
 
-    pub fn manager(&self) -> Option<Pid> {
-        let word = self.manager.load(Ordering::Acquire);
+    pub fn foreman(&self) -> Option<Pid> {
+        let word = self.foreman.load(Ordering::Acquire);
         (word != 0).then_some(Pid(word))
     }
 
-    pub fn set_manager(&self, manager: Pid) {
-        self.manager.store(manager.0, Ordering::Release);
+    pub fn set_foreman(&self, foreman: Pid) {
+        self.foreman.store(foreman.0, Ordering::Release);
     }
 }
 
@@ -124,7 +124,7 @@ impl Cells {
     pub fn give_back(&self, open: Open) {
         self.hide(open);
         let cell = open.cell;
-        cell.manager.store(0, Ordering::Release);
+        cell.foreman.store(0, Ordering::Release);
         drop(cell.shared.lock().take());
         self.stock.give_back(cell);
     }

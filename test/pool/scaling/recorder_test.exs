@@ -25,20 +25,20 @@ defmodule Kantoku.Pool.Scaling.RecorderTest do
       entries
     end
 
-    test "what a pool decides can be recorded and replayed, across a killed manager", %{path: path, pool: pool} do
+    test "what a pool decides can be recorded and replayed, across a killed foreman", %{path: path, pool: pool} do
       :ok = Pool.record(pool, path)
       eventually(fn -> entries(path) != [] end)
       for _ <- 1..4, do: assert({:ok, :ok} = Pool.call(pool, {:sleep, 30}))
-      # What came since its last look a manager takes along.
+      # What came since its last look a foreman takes along.
       called = length(entries(path))
       eventually(fn -> length(entries(path)) > called + 2 end)
-      manager = manager(pool)
-      kill(manager)
-      eventually(fn -> manager(pool) != manager end)
+      foreman = foreman(pool)
+      kill(foreman)
+      eventually(fn -> foreman(pool) != foreman end)
       seen = length(entries(path))
       eventually(fn -> length(entries(path)) > seen + 5 end)
       :ok = Pool.record(pool, nil)
-      eventually(fn -> match?(%{recorder: nil}, :sys.get_state(manager(pool)).scaling) end)
+      eventually(fn -> match?(%{recorder: nil}, :sys.get_state(foreman(pool)).scaling) end)
       assert {:ok, trace} = Recording.trace(entries(path))
       assert trace.until > trace.at
       assert %{totals: %{arrivals: arrivals}} = Pool.Simulation.run(trace, Pool.Scaler.Policy.new!(max: 4))
@@ -68,7 +68,7 @@ defmodule Kantoku.Pool.Scaling.RecorderTest do
       assert %File.Error{reason: :enospc} = catch_error(Pool.record(pool, @full))
       {:ok, {_rows, book}} = Kantoku.Instances.tables(elem(pool, 0))
       assert :ets.lookup(book, {:pool_record, :workers}) == []
-      manager = manager(pool)
+      foreman = foreman(pool)
 
       log =
         capture_log(fn ->
@@ -79,7 +79,7 @@ defmodule Kantoku.Pool.Scaling.RecorderTest do
 
       assert log =~ "#{@full} cannot be written (no space left on device)"
       assert {:ok, _} = Pool.call(pool, :pid)
-      assert manager(pool) == manager and Process.alive?(manager)
+      assert foreman(pool) == foreman and Process.alive?(foreman)
     end
   end
 end

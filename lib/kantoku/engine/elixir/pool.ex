@@ -14,17 +14,17 @@ defmodule Kantoku.Engine.Elixir.Pool do
   @enforce_keys [:core, :keeper]
   defstruct @enforce_keys ++ [watched: %{}]
 
-  @type arg :: {keeper :: pid, pool :: atom, manager :: pid, Kantoku.Engine.Pools.config()}
+  @type arg :: {keeper :: pid, pool :: atom, foreman :: pid, Kantoku.Engine.Pools.config()}
 
   @spec start_link(arg) :: GenServer.on_start()
   def start_link(arg), do: GenServer.start_link(__MODULE__, arg, spawn_opt: [message_queue_data: :off_heap])
 
   # Traps exits so that an orderly end is told to who waits.
   @impl true
-  def init({keeper, pool, manager, config}) do
+  def init({keeper, pool, foreman, config}) do
     Process.flag(:trap_exit, true)
     start = %{first: first(), random: :rand.seed_s(:exsss), alive?: &Tables.alive?/1}
-    {:ok, %__MODULE__{core: Core.new(pool, manager, config, start, now()), keeper: Process.monitor(keeper)}}
+    {:ok, %__MODULE__{core: Core.new(pool, foreman, config, start, now()), keeper: Process.monitor(keeper)}}
   end
 
   defp first, do: rem(System.unique_integer([:positive, :monotonic]), @pools) * @tickets
@@ -60,8 +60,8 @@ defmodule Kantoku.Engine.Elixir.Pool do
   def handle_call({:readmit, member}, _from, state), do: reply(Core.readmit(state.core, member, now()), state)
   def handle_call(:tick, _from, state), do: reply(Core.tick(state.core, now()), state)
 
-  def handle_call({:configure, manager, config}, _from, state) do
-    reply(Core.configure(state.core, manager, config, now()), state)
+  def handle_call({:configure, foreman, config}, _from, state) do
+    reply(Core.configure(state.core, foreman, config, now()), state)
   end
 
   def handle_call(:status, _from, state), do: {:reply, Report.status(state.core), state}

@@ -29,10 +29,10 @@ defmodule Kantoku.Engine.Elixir.Pools do
 
   @doc "Opens a pool, or configures the one that is open."
   @spec open(atom, atom, pid, Kantoku.Engine.Pools.config()) :: :ok | :unknown
-  def open(instance, pool, manager, config) do
+  def open(instance, pool, foreman, config) do
     with {:ok, tables} <- Instances.fetch(instance) do
-      case Server.call(__MODULE__, {:open, {instance, pool}, {tables.keeper, pool, manager, config}}) do
-        {:open, pid} -> Server.call(pid, {:configure, manager, config})
+      case Server.call(__MODULE__, {:open, {instance, pool}, {tables.keeper, pool, foreman, config}}) do
+        {:open, pid} -> Server.call(pid, {:configure, foreman, config})
         answer -> answer
       end
     end
@@ -61,7 +61,7 @@ defmodule Kantoku.Engine.Elixir.Pools do
   end
 
   @impl true
-  def handle_call({:open, key, {keeper, _pool, _manager, _config} = arg}, _from, state) do
+  def handle_call({:open, key, {keeper, _pool, _foreman, _config} = arg}, _from, state) do
     with {:ok, pid} <- fetch(key, keeper), true <- Process.alive?(pid) do
       {:reply, {:open, pid}, state}
     else

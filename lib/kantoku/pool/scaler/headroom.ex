@@ -15,7 +15,7 @@ defmodule Kantoku.Pool.Scaler.Headroom do
 
   @typedoc """
     * `workers: n` - the most workers;
-    * `memory: {bytes, bytes_per_worker}` - what they may use together, and what one uses;
+    * `memory: {bytes, bytes_per_worker}`, `cpu: {percent, percent_per_worker}` - what they may use together, and what one uses;
     * `requests: {per_minute, service_time}` - a rate that admission lets through, and ms that a worker has each request
       (for a quota of tokens: its rate divided by the tokens of a request);
     * `tenants: {per_minute, service_time}` - the same of the quotas of all tenants that send anything;
@@ -23,7 +23,7 @@ defmodule Kantoku.Pool.Scaler.Headroom do
   """
   @type quota ::
           {:workers, non_neg_integer}
-          | {:memory, {number, number}}
+          | {:memory | :cpu, {number, number}}
           | {:requests | :tenants, {per_minute :: number, service_time :: number}}
           | {:quota, non_neg_integer}
 
@@ -42,7 +42,7 @@ defmodule Kantoku.Pool.Scaler.Headroom do
   defp more(quota, size), do: max(0, most(quota) - size)
 
   defp most({:workers, most}), do: most
-  defp most({:memory, {bytes, each}}) when each > 0, do: floor(bytes / each)
+  defp most({used, {most, each}}) when used in [:memory, :cpu] and each > 0, do: floor(most / each)
 
   defp most({rate, {per_minute, service_time}}) when rate in [:requests, :tenants],
     do: max(1, ceil(per_minute / 60_000 * service_time / @busy))

@@ -1,6 +1,6 @@
 defmodule Kantoku.Pool.Scaling.Recorder do
-  # A pool's decisions to a file, as `Kantoku.Pool.Recording` has it. The book says where to; a process writes, so that no manager waits
-  # for a disk. It ends with its manager, and the next one's goes on with the same file. What cannot be written ends the recording.
+  # A pool's decisions to a file, as `Kantoku.Pool.Recording` has it. The book says where to; a process writes, so that no foreman waits
+  # for a disk. It ends with its foreman, and the next one's goes on with the same file. What cannot be written ends the recording.
   @moduledoc false
   require Logger
 

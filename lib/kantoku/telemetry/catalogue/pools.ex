@@ -8,7 +8,7 @@ defmodule Kantoku.Telemetry.Catalogue.Pools do
     [
       %{
         name: [:pool, :started],
-        doc: "A pool was opened by its manager; again if that was restarted.",
+        doc: "A pool was opened by its foreman; again if that was restarted.",
         measurements: [workers: :count],
         metadata: [:pool]
       },

@@ -96,7 +96,7 @@ pub enum Returned {
 pub enum Replied {
     /// It is for this owner, who still waits for it.
     To(u64),
-    /// Nobody waits for it any more; it stays abandoned until the manager has heard that the worker is done.
+    /// Nobody waits for it any more; it stays abandoned until the foreman has heard that the worker is done.
     Late,
     /// The worker has no such call.
     None,

@@ -72,7 +72,7 @@ impl<W: World> Inner<W> {
         self.counts.abandoned += 1;
         let ticket = self.tickets.get_mut(at);
         ticket.stage = Stage::Abandoned;
-        // P6: who delivers it tells the manager, unless that was before. A check-out has nothing to deliver.
+        // P6: who delivers it tells the foreman, unless that was before. A check-out has nothing to deliver.
         let sent = match (&ticket.parcel, ticket.kind) {
             (Some(parcel), Kind::Call) => parcel.abandon(),
             _ => true,
@@ -159,7 +159,7 @@ impl<W: World> Inner<W> {
             return Replied::None;
         };
         let ticket = self.tickets.get(at);
-        // What was given up is the manager's: it may be about to replace the worker, and nobody else is to be hit by that.
+        // What was given up is the foreman's: it may be about to replace the worker, and nobody else is to be hit by that.
         if ticket.stage == Stage::Abandoned {
             return Replied::Late;
         }

@@ -184,7 +184,7 @@ impl<W: World> Pool<W> {
         effects: &mut Effects<W::Content>,
     ) -> Result<Asked, Closed> {
         let mut packed_to_wait = asking.wait > 0 && self.crowded.load(Ordering::Relaxed);
-        // A call's owner is told when its worker dies, and a cast's manager when it was sent, so something is kept of both.
+        // A call's owner is told when its worker dies, and a cast's foreman when it was sent, so something is kept of both.
         let mut pack = |to_wait| {
             let content = pack(to_wait)?;
             let shared = asking.kind == Kind::Cast || to_wait && asking.kind == Kind::Call;
@@ -345,7 +345,7 @@ impl<W: World> Pool<W> {
         Ok(self.enter(generation)?.members())
     }
 
-    /// What the manager was told of tickets that are still abandoned.
+    /// What the foreman was told of tickets that are still abandoned.
     pub fn unheeded(&self, generation: u32) -> Result<Vec<Notice>, Closed> {
         Ok(self.enter(generation)?.unheeded())
     }

@@ -67,14 +67,14 @@ impl<C> Parcel<C> {
         })
     }
 
-    /// After it was delivered: whether it was abandoned meanwhile, so that the manager is to be told now.
+    /// After it was delivered: whether it was abandoned meanwhile, so that the foreman is to be told now.
     ///
     /// `AcqRel`: who comes second sees what the first did before.
     pub fn sent(&self) -> bool {
         self.mark.fetch_or(SENT, Ordering::AcqRel) & ABANDONED != 0
     }
 
-    /// When nobody waits for it any more: whether it was delivered, so that the manager is to be told now.
+    /// When nobody waits for it any more: whether it was delivered, so that the foreman is to be told now.
     pub(super) fn abandon(&self) -> bool {
         self.mark.fetch_or(ABANDONED, Ordering::AcqRel) & SENT != 0
     }

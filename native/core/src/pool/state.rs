@@ -174,7 +174,7 @@ impl<W: World> Inner<W> {
         Admitted::Refused { reason, retry_in }
     }
 
-    // Tells the manager once between two ticks that there are not workers enough.
+    // Tells the foreman once between two ticks that there are not workers enough.
     pub fn press(&mut self, effects: &mut Effects<W::Content>) {
         if !std::mem::replace(&mut self.pressed, true) {
             effects.push(Effect::Tell(Notice::Pressed));
@@ -325,7 +325,7 @@ impl<W: World> Inner<W> {
                 Kind::Call | Kind::Cast => {
                     if let Some(Baggage::Shared(parcel)) = &ticket.parcel {
                         if ticket.kind == Kind::Cast {
-                            // Whoever delivers it tells the manager.
+                            // Whoever delivers it tells the foreman.
                             parcel.abandon();
                         }
                         effects.push(Effect::Deliver {

@@ -75,7 +75,7 @@ impl<W: World> Inner<W> {
         };
         let (ticket, worker) = self.give(asking, owned, worker, parcel, clock);
         if let Some(parcel) = entrusted {
-            // It is nobody's from the start (P6): who sends it tells the manager after that.
+            // It is nobody's from the start (P6): who sends it tells the foreman after that.
             parcel.abandon();
             effects.push(Effect::Entrust {
                 parcel,

@@ -1,4 +1,4 @@
-//! What is to be sent after a change: to workers, to those that wait, to the pool's manager.
+//! What is to be sent after a change: to workers, to those that wait, to the pool's foreman.
 
 use super::parcel::{Baggage, Sealed};
 use super::tickets::{Kind, Name};
@@ -16,7 +16,7 @@ pub enum Refusal {
     Closed,
 }
 
-/// For the pool's manager.
+/// For the pool's foreman.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// Nobody waits for this any more; is the worker done with it?

@@ -25,12 +25,12 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   @type done :: {answer, [State.effect()], State.t()}
 
   @spec new(atom, pid, Kantoku.Engine.Pools.config(), State.start(), integer) :: State.t()
-  defdelegate new(name, manager, config, start, now), to: State
+  defdelegate new(name, foreman, config, start, now), to: State
 
-  @doc "Another manager and configuration: more permits go to those who wait."
+  @doc "Another foreman and configuration: more permits go to those who wait."
   @spec configure(State.t(), pid, Kantoku.Engine.Pools.config(), integer) :: done
-  def configure(%{config: before} = state, manager, config, now) do
-    state |> State.configure(manager, config) |> Standing.judge_anew(before, now) |> freed(now) |> answer(:ok)
+  def configure(%{config: before} = state, foreman, config, now) do
+    state |> State.configure(foreman, config) |> Standing.judge_anew(before, now) |> freed(now) |> answer(:ok)
   end
 
   # Workers ---------------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
   def reply(state, worker, tag, reply, now) do
     case called(state, worker, tag) do
       nil -> answer(state, :none)
-      # The manager's: it may be about to replace the worker.
+      # The foreman's: it may be about to replace the worker.
       %Ticket{state: :abandoned} -> answer(state, :late)
       ticket -> state |> ended(ticket, :ok, now) |> State.tell(ticket, {:reply, reply}) |> freed(now) |> answer(:ok)
     end
@@ -265,7 +265,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Core do
     answer(state, answer)
   end
 
-  # The manager's ---------------------------------------------------------------------------------------------------
+  # The foreman's ---------------------------------------------------------------------------------------------------
 
   @spec answered(State.t(), non_neg_integer, integer) :: done
   def answered(state, number, now) do

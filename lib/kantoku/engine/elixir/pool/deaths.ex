@@ -14,7 +14,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Deaths do
       worker ->
         failures = Enum.count(worker.tickets, &(Map.fetch!(state.tickets, &1).state != :abandoned))
         state = Standing.bequeath(state, worker, failures)
-        state = State.tell_manager(%{state | workers: Workers.drop(state.workers, pid)}, {:down, pid})
+        state = State.tell_foreman(%{state | workers: Workers.drop(state.workers, pid)}, {:down, pid})
         state = Enum.reduce(worker.tickets, state, fn _number, state -> State.count(state, :lost) end)
         worker.tickets |> Enum.sort() |> Enum.reduce(state, &ended(&2, Map.fetch!(&2.tickets, &1))) |> Standing.feel()
     end

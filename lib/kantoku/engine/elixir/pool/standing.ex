@@ -160,7 +160,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Standing do
   defp put_out(state, %{pid: pid, member: member}, cause, {_until, enforced} = out, times, now) do
     %{state | workers: Workers.grown(state.workers, pid)}
     |> hold(:records, &Map.put(&1, member, %{times: times, cause: cause, since: now, out: out}))
-    |> State.tell_manager({:ejected, pid, member})
+    |> State.tell_foreman({:ejected, pid, member})
     |> put_aside(pid, :ejected, enforced)
   end
 
@@ -183,7 +183,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Standing do
     case state.standing.records do
       %{^member => %{out: {_until, enforced}} = held} ->
         state = hold(state, :records, &Map.put(&1, member, %{held | out: nil, since: now}))
-        {:ok, state |> State.tell_manager({:returned, member}) |> back(member, enforced, now)}
+        {:ok, state |> State.tell_foreman({:returned, member}) |> back(member, enforced, now)}
 
       _not_out ->
         {:none, state}
@@ -217,7 +217,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Standing do
 
     if panic == workers.panic,
       do: state,
-      else: State.tell_manager(%{state | workers: Workers.set_panic(workers, panic)}, {:panic, panic})
+      else: State.tell_foreman(%{state | workers: Workers.set_panic(workers, panic)}, {:panic, panic})
   end
 
   # Configuration ------------------------------------------------------------------------------------------------------------

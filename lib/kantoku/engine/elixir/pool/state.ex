@@ -11,7 +11,7 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
   @counts %{arrived: 0, served: 0, refused: 0, expired: 0, cancelled: 0, over_quota: 0, unlimited: 0}
           |> Map.merge(%{failed: 0, given_up: 0, lost: 0, returned: 0, dropped: 0, drained: 0})
 
-  @enforce_keys [:name, :manager, :config, :workers, :codel, :credits, :standing, :next, :alive?]
+  @enforce_keys [:name, :foreman, :config, :workers, :codel, :credits, :standing, :next, :alive?]
   defstruct @enforce_keys ++
               [
                 weights: %{},
@@ -34,7 +34,7 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
 
   @type t :: %__MODULE__{
           name: atom,
-          manager: pid,
+          foreman: pid,
           config: Kantoku.Engine.Pools.config(),
           weights: %{Kantoku.Engine.Pools.tenant() => pos_integer},
           workers: Workers.t(),
@@ -61,10 +61,10 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
   @type start :: %{first: non_neg_integer, random: :rand.state(), alive?: (pid -> boolean)}
 
   @spec new(atom, pid, Kantoku.Engine.Pools.config(), start, integer) :: t
-  def new(name, manager, config, start, now) do
+  def new(name, foreman, config, start, now) do
     %__MODULE__{
       name: name,
-      manager: manager,
+      foreman: foreman,
       config: config,
       workers: Workers.new(config, start.random),
       codel: Codel.new(config, now),
@@ -73,15 +73,15 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
       next: start.first,
       alive?: start.alive?
     }
-    |> configure(manager, config)
+    |> configure(foreman, config)
   end
 
-  @doc "Takes over another manager and configuration. What is admitted stays so."
+  @doc "Takes over another foreman and configuration. What is admitted stays so."
   @spec configure(t, pid, Kantoku.Engine.Pools.config()) :: t
-  def configure(state, manager, config) do
+  def configure(state, foreman, config) do
     %{
       state
-      | manager: manager,
+      | foreman: foreman,
         config: config,
         weights: Map.new(config.weights),
         workers: Workers.configure(state.workers, config),
@@ -102,13 +102,13 @@ defmodule Kantoku.Engine.Elixir.Pool.State do
   def tell(state, %{owner: nil}, _what), do: state
   def tell(state, ticket, what), do: effect(state, {:send, ticket.owner, {:kantoku_pool, ticket.tag, what}})
 
-  @spec tell_manager(t, term) :: t
-  def tell_manager(state, what), do: effect(state, {:send, state.manager, {:kantoku_pool, state.name, what}})
+  @spec tell_foreman(t, term) :: t
+  def tell_foreman(state, what), do: effect(state, {:send, state.foreman, {:kantoku_pool, state.name, what}})
 
-  @doc "The manager hears once between two ticks that a request could not be served at once."
+  @doc "The foreman hears once between two ticks that a request could not be served at once."
   @spec press(t) :: t
   def press(%{pressed: true} = state), do: state
-  def press(state), do: tell_manager(%{state | pressed: true}, :pressed)
+  def press(state), do: tell_foreman(%{state | pressed: true}, :pressed)
 
   @spec count(t, atom) :: t
   def count(state, what), do: %{state | counts: Map.update!(state.counts, what, &(&1 + 1))}

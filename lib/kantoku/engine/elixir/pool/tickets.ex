@@ -74,10 +74,10 @@ defmodule Kantoku.Engine.Elixir.Pool.Tickets do
   end
 
   defp note_abandoned(state, %{number: number} = ticket, pid) do
-    State.tell_manager(%{state | abandoned: MapSet.put(state.abandoned, number)}, unheeded(ticket, pid))
+    State.tell_foreman(%{state | abandoned: MapSet.put(state.abandoned, number)}, unheeded(ticket, pid))
   end
 
-  @doc "What the manager is told of what a worker is at, and nobody waits for."
+  @doc "What the foreman is told of what a worker is at, and nobody waits for."
   @spec unheeded(Ticket.t(), pid) :: {:abandoned | :cast, non_neg_integer, pid}
   def unheeded(%{kind: :cast, number: number}, pid), do: {:cast, number, pid}
   def unheeded(%{number: number}, pid), do: {:abandoned, number, pid}
@@ -107,7 +107,7 @@ defmodule Kantoku.Engine.Elixir.Pool.Tickets do
     worker = Workers.fetch(state.workers, pid)
 
     if worker.state == :leaving and MapSet.size(worker.tickets) == 0 do
-      State.tell_manager(%{state | workers: Workers.drop(state.workers, pid)}, {:left, pid})
+      State.tell_foreman(%{state | workers: Workers.drop(state.workers, pid)}, {:left, pid})
     else
       state
     end

@@ -1,7 +1,7 @@
-defmodule Kantoku.Pool.ManagerTest do
+defmodule Kantoku.Pool.ForemanTest do
   import Kantoku.PoolCase
 
-  pools_on_each_engine Kantoku.Pool.ManagerTest do
+  pools_on_each_engine Kantoku.Pool.ForemanTest do
     alias Kantoku.{Domain, Telemetry, TestSluggish}
 
     @forgiving [partitions: 4, backoff: [base: 1, cap: 5], budget: [crashes: :infinity]]
@@ -79,10 +79,10 @@ defmodule Kantoku.Pool.ManagerTest do
     test "a worker that died is replaced under its number, with no process of ours in between" do
       pool = pool!(@engine, target: 2)
       [first, second] = pids(pool)
-      :sys.suspend(manager(pool))
+      :sys.suspend(foreman(pool))
       kill(first)
       eventually(fn -> match?([pid, ^second] when pid != first, pids(pool)) end)
-      :sys.resume(manager(pool))
+      :sys.resume(foreman(pool))
       settled(pool, 2)
     end
 
@@ -121,7 +121,7 @@ defmodule Kantoku.Pool.ManagerTest do
       assert Enum.sum(for %{restarts: restarts} <- agents, do: restarts) == 2
     end
 
-    test "a pool that is opened again behind its manager has started once" do
+    test "a pool that is opened again behind its foreman has started once" do
       instance = instance!(@engine)
       {:ok, events} = Telemetry.subscribe(instance, events: [[:pool, :started], [:pool, :stopped]])
       {:ok, pool} = Pool.start(instance, options(target: 2))
@@ -166,9 +166,9 @@ defmodule Kantoku.Pool.ManagerTest do
       assert Enum.any?(left, &match?({_, 1, :retired}, &1))
     end
 
-    # Managers -------------------------------------------------------------------------------------------------------------
+    # Foremen -------------------------------------------------------------------------------------------------------------
 
-    test "a manager that is killed loses nothing: neither workers, nor calls, nor who waits" do
+    test "a foreman that is killed loses nothing: neither workers, nor calls, nor who waits" do
       pool = pool!(@engine, target: 2)
       workers = pids(pool)
       holds = for _ <- 1..2, do: hold()
@@ -176,7 +176,7 @@ defmodule Kantoku.Pool.ManagerTest do
       served = for {ref, _} <- holds, do: {begun(ref), ref}
       waiting = for _ <- 1..3, do: call_async(pool, :pid)
       until(pool, queue: 3)
-      kill_manager(pool)
+      kill_foreman(pool)
       assert pids(pool) == workers
       for {worker, ref} <- served, do: release(worker, ref)
       assert Enum.all?(Task.await_many(tasks ++ waiting), &match?({:ok, _}, &1))
@@ -184,25 +184,25 @@ defmodule Kantoku.Pool.ManagerTest do
       assert pids(pool) == workers
     end
 
-    test "what was abandoned while no manager was there is asked for by the next" do
+    test "what was abandoned while no foreman was there is asked for by the next" do
       pool = pool!(@engine)
       {ref, request} = hold()
-      :sys.suspend(manager(pool))
+      :sys.suspend(foreman(pool))
       assert {:error, %Error{reason: :timeout}} = Pool.call(pool, request, timeout: 20)
       worker = begun(ref)
-      kill_manager(pool)
+      kill_foreman(pool)
       assert %{abandoned: 1} = status(pool)
       release(worker, ref)
       settled(pool, 1)
     end
 
-    test "a manager that is killed while workers start, stop or leave ends up with as many as are wanted" do
+    test "a foreman that is killed while workers start, stop or leave ends up with as many as are wanted" do
       pool = pool!(@engine, [target: 2], slow: 5)
       {instance, _name} = pool
 
       for size <- [12, 3, 9, 1, 7, 2] do
         :ok = Pool.update(pool, target: size)
-        for _ <- 1..3, do: kill_manager(pool)
+        for _ <- 1..3, do: kill_foreman(pool)
         settled(pool, size)
       end
 
@@ -217,17 +217,17 @@ defmodule Kantoku.Pool.ManagerTest do
       assert living_workers() == 2
     end
 
-    test "a worker that left while no manager was there is stopped by the next" do
+    test "a worker that left while no foreman was there is stopped by the next" do
       pool = pool!(@engine, target: 2, min: 1, max: 2)
       holds = for _ <- 1..2, do: hold()
       tasks = for {_ref, request} <- holds, do: call_async(pool, request)
       served = for {ref, _} <- holds, do: {begun(ref), ref}
       :ok = Pool.update(pool, target: 1)
       until(pool, leaving: 1)
-      :sys.suspend(manager(pool))
+      :sys.suspend(foreman(pool))
       for {worker, ref} <- served, do: release(worker, ref)
       Task.await_many(tasks)
-      kill_manager(pool)
+      kill_foreman(pool)
       settled(pool, 1)
       eventually(fn -> living_workers() == 1 end)
     end
@@ -240,11 +240,11 @@ defmodule Kantoku.Pool.ManagerTest do
       settled(pool, 2)
     end
 
-    test "the supervisors of managers and of domains may be killed" do
+    test "the supervisors of foremen and of domains may be killed" do
       pool = pool!(@engine, target: 3, domain: @forgiving)
       {:ok, {_rows, book}} = Kantoku.Instances.tables(elem(pool, 0))
 
-      for place <- [:managers, :domains] do
+      for place <- [:foremen, :domains] do
         pid = with {pid, _epoch} <- Domain.Book.seated(book, place), do: pid
         kill(pid)
         eventually(fn -> match?({:ok, _}, Pool.call(pool, :pid, timeout: 100)) end)
@@ -291,10 +291,10 @@ defmodule Kantoku.Pool.ManagerTest do
       end
     end
 
-    defp kill_manager(pool) do
-      old = manager(pool)
+    defp kill_foreman(pool) do
+      old = foreman(pool)
       kill(old)
-      eventually(fn -> manager(pool) != old and Process.alive?(manager(pool)) end)
+      eventually(fn -> foreman(pool) != old and Process.alive?(foreman(pool)) end)
     end
 
     defp event(subscription, name) do

@@ -1,12 +1,12 @@
-defmodule Kantoku.Pool.Managers do
-  # The supervisor of an instance's pool managers: those of the book at its start, others as they are added. A manager's death loses
+defmodule Kantoku.Pool.Foremen do
+  # The supervisor of an instance's pool foremen: those of the book at its start, others as they are added. A foreman's death loses
   # nothing, so this never gives up. Knows no worker.
   @moduledoc false
   use Supervisor
 
   alias Kantoku.Domain.{Book, Pair}
   alias Kantoku.Instances
-  alias Kantoku.Pool.{Manager, Notes}
+  alias Kantoku.Pool.{Foreman, Notes}
 
   # Between two looks for the supervisor in office, in ms.
   @look 5
@@ -17,21 +17,21 @@ defmodule Kantoku.Pool.Managers do
   @impl true
   def init(instance) do
     {_rows, book} = Instances.tables!(instance)
-    Book.seat(book, :managers, Book.next_epoch([]), self())
-    managers = for pool <- Notes.pools(book), do: {Manager, {instance, pool}}
-    Supervisor.init(managers, [strategy: :one_for_one] ++ Pair.unlimited())
+    Book.seat(book, :foremen, Book.next_epoch([]), self())
+    foremen = for pool <- Notes.pools(book), do: {Foreman, {instance, pool}}
+    Supervisor.init(foremen, [strategy: :one_for_one] ++ Pair.unlimited())
   end
 
-  @doc "Starts the manager of a pool that is in the book."
+  @doc "Starts the foreman of a pool that is in the book."
   @spec add(:ets.tid(), atom, atom) :: :ok
   def add(book, instance, pool) do
     in_office(book, fn supervisor ->
-      with {:error, :already_present} <- Supervisor.start_child(supervisor, {Manager, {instance, pool}}),
+      with {:error, :already_present} <- Supervisor.start_child(supervisor, {Foreman, {instance, pool}}),
            do: Supervisor.restart_child(supervisor, pool)
     end)
   end
 
-  @doc "Stops the manager of a pool that is not in the book any more."
+  @doc "Stops the foreman of a pool that is not in the book any more."
   @spec remove(:ets.tid(), atom) :: :ok
   def remove(book, pool) do
     in_office(book, fn supervisor ->
@@ -42,7 +42,7 @@ defmodule Kantoku.Pool.Managers do
 
   # One that dies meanwhile has a successor, which reads the book.
   defp in_office(book, fun) do
-    _ = fun.(Book.seated(book, :managers))
+    _ = fun.(Book.seated(book, :foremen))
     :ok
   catch
     :exit, _reason ->
