@@ -9,6 +9,7 @@ defmodule Bench.FrontPageTest do
   | `lookup` | ours | a peer |
   | `lookup.deep` | ours, deep | another peer |
   | `memory` | ours | figures |
+  | `flooded` | ours | none: ours alone |
   | `stale` | must be zero |
   | `first`, `second` | ours, in two ways | a peer |
   """
@@ -36,6 +37,12 @@ defmodule Bench.FrontPageTest do
   end
 
   @tag :tmp_dir
+  test "calls nothing lost that is compared with itself", %{tmp_dir: folder} do
+    page = fill(folder, ["ratio flooded 0.532 0.000087 0.540"])
+    assert page =~ "| `flooded` | ours | none: ours alone | 0.53 (0.00009 to 0.54) |"
+  end
+
+  @tag :tmp_dir
   test "shows figures, checks, and what broke off", %{tmp_dir: folder} do
     page =
       fill(folder, [
@@ -47,6 +54,7 @@ defmodule Bench.FrontPageTest do
     assert page =~ "| `memory` | each | 1,500 bytes each |"
     assert page =~ "| `stale` | passed | kills=9 stale=0 |"
     assert page =~ "| `lookup.a` | **broke off** | |"
+    assert page =~ ~r/<details>.*memory.*broke off.*<\/details>/s
   end
 
   @tag :tmp_dir

@@ -27,10 +27,13 @@ defmodule Bench.FrontPage do
     lines = for {_suite, page} <- pages, line <- lines(page), do: line
     named = Enum.map(lines, &under(&1, Enum.map(names, fn {name, _ours, _peer} -> name end)))
 
-    [origin(pages), ratios(named, names), figures(named), verdicts(named)]
-    |> Enum.reject(&(&1 == ""))
-    |> Enum.join("\n\n")
+    joined([origin(pages), ratios(named, names), folded(joined([figures(named), verdicts(named)]))])
   end
+
+  defp joined(parts), do: parts |> Enum.reject(&(&1 == "")) |> Enum.join("\n\n")
+
+  defp folded(""), do: ""
+  defp folded(tables), do: "<details>\n<summary>Figures and checks</summary>\n\n" <> tables <> "\n\n</details>"
 
   # Reading ------------------------------------------------------------------------------------------------------------
 
@@ -76,25 +79,30 @@ defmodule Bench.FrontPage do
   defp ratios(named, names) do
     rows =
       for {name, ours, peer} <- names,
-          ratio = worst(named, name),
+          ratio = worst(named, name, peer),
           do: "| `#{name}` | #{ours} | #{peer} | #{ratio} |"
 
     table("| name | ours | peer | ratio |\n|---|---|---|--:|", rows)
   end
 
-  defp worst(named, name) do
+  defp worst(named, name, peer) do
     case for {"ratio", ^name, _full, values} <- named, do: Enum.map(values, &String.to_float/1) do
       [] -> nil
-      ratios -> ratios |> Enum.min_by(&hd/1) |> ratio()
+      ratios -> ratios |> Enum.min_by(&hd/1) |> ratio(lost(peer))
     end
   end
 
+  # Nobody loses against himself.
+  defp lost("none: " <> _itself), do: ""
+  defp lost(_peer), do: ", we lose"
+
   # As it is shown: what differs by less is the same.
-  defp ratio([median, least, greatest]) do
-    shown = if Float.round(median, 2) < 1, do: "**#{text(median)}**, we lose", else: text(median)
+  defp ratio([median, least, greatest], lost) do
+    shown = if Float.round(median, 2) < 1 and lost != "", do: "**#{text(median)}**#{lost}", else: text(median)
     "#{shown} (#{text(least)} to #{text(greatest)})"
   end
 
+  defp text(number) when number < 0.01, do: :erlang.float_to_binary(number, decimals: 5)
   defp text(number), do: :erlang.float_to_binary(number, decimals: 2)
 
   defp figures(named) do

@@ -2,6 +2,9 @@ if Code.ensure_loaded?(Jido.AgentServer) do
   defmodule Kantoku.Jido.Traced do
     # A signal with the trace that Jido gives to one that has none, without the question to Jido's registry of extensions that is part of
     # that: it is one process for all agents. Knows how Jido writes a trace only by having it write one. And such a trace as a context of ours.
+    #
+    # A trace's ids are UUIDs of version 7 (RFC 9562), as Jido's are. They are made here, since Jido reads each again that it made, which
+    # takes as long as five others.
     @moduledoc false
 
     alias Jido.Signal
@@ -19,18 +22,41 @@ if Code.ensure_loaded?(Jido.AgentServer) do
 
     defp same? do
       {signal, trace} = {Signal.new!("kantoku.trace", %{}, source: "/kantoku"), Trace.new_root()}
-      Trace.put(signal, trace) == {:ok, put(signal, trace)}
+      Trace.put(signal, trace) == {:ok, put(signal, trace)} and uuid?(trace.trace_id) and uuid?(trace.span_id)
     catch
       # Its registry of extensions is not running.
       :exit, _reason -> false
     end
+
+    defp uuid?(
+           <<_::binary-size(8), "-", _::binary-size(4), "-7", _::binary-size(3), "-", _::binary-size(4), "-",
+             rest::binary>>
+         ),
+         do: byte_size(rest) == 12
+
+    defp uuid?(_other), do: false
 
     @doc "The signal with a trace of its own, if it has none."
     @spec trace(Signal.t()) :: Signal.t()
     def trace(%Signal{extensions: extensions} = signal) when is_map_key(extensions, @namespace), do: signal
 
     def trace(%Signal{} = signal) do
-      if known?(), do: put(signal, Trace.new_root()), else: signal
+      if known?(), do: put(signal, root()), else: signal
+    end
+
+    # In pieces that are small integers.
+    defp root do
+      now = System.system_time(:millisecond)
+      <<a::12, b::30, c::32, d::12, e::30, f::32, _::12>> = :crypto.strong_rand_bytes(20)
+      %{trace_id: uuid(now, a, b, c), span_id: uuid(now, d, e, f)}
+    end
+
+    # Said with all sizes, so that it is made in one step.
+    defp uuid(now, a, b, c) do
+      <<p::binary-size(8), q::binary-size(4), r::binary-size(4), s::binary-size(4), t::binary-size(12)>> =
+        Base.encode16(<<now::48, 7::4, a::12, 2::2, b::30, c::32>>, case: :lower)
+
+      <<p::binary-size(8), ?-, q::binary-size(4), ?-, r::binary-size(4), ?-, s::binary-size(4), ?-, t::binary-size(12)>>
     end
 
     @doc "As `trace/1`, of a signal that came with a call: what is recorded of who called goes on in it."
