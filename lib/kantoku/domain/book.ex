@@ -138,6 +138,20 @@ defmodule Kantoku.Domain.Book do
     end
   end
 
+  # Between two looks for who sits in a place, in ms.
+  @look 5
+
+  @doc "Does something with whoever sits in a place, and again with the successor of one that dies at it: that has read the book anew."
+  @spec in_office(:ets.tid(), place :: term, (term -> term)) :: :ok
+  def in_office(book, place, fun) do
+    _ = fun.(seated(book, place))
+    :ok
+  catch
+    :exit, _reason ->
+      Process.sleep(@look)
+      in_office(book, place, fun)
+  end
+
   @doc "The supervisor that holds the agents of a part, dead or alive."
   @spec supervisor(:ets.tid(), domain, part) :: pid | nil
   def supervisor(book, domain, part), do: seated(book, {:agents, domain, part})

@@ -12,9 +12,6 @@ defmodule Kantoku.Instance.Core do
   # An earlier registry of this name, in ms.
   @patience 10_000
 
-  # Between two looks for the supervisor of domains, in ms.
-  @look 5
-
   @spec start_link({Kantoku.Config.t(), Book.epoch()}) :: Supervisor.on_start()
   def start_link({config, epoch}), do: Supervisor.start_link(__MODULE__, {config, Book.next_epoch(epoch)})
 
@@ -56,7 +53,7 @@ defmodule Kantoku.Instance.Core do
   @doc "Starts the tree of a domain that is among the outermost ones of the book, and was not when the others were started."
   @spec start_domain(atom, :ets.tid(), Kantoku.Domain.name()) :: :ok
   def start_domain(instance, book, domain) do
-    in_office(book, fn supervisor, epoch ->
+    Book.in_office(book, :domains, fn {supervisor, epoch} ->
       case Supervisor.start_child(supervisor, Tree.child_spec({instance, domain, epoch})) do
         {:ok, _tree} -> :ok
         {:error, {:already_started, _tree}} -> :ok
@@ -68,20 +65,9 @@ defmodule Kantoku.Instance.Core do
   @doc "Stops the tree of a domain that is not among the outermost ones of the book any more."
   @spec stop_domain(:ets.tid(), Kantoku.Domain.name()) :: :ok
   def stop_domain(book, domain) do
-    in_office(book, fn supervisor, _epoch ->
+    Book.in_office(book, :domains, fn {supervisor, _epoch} ->
       Supervisor.terminate_child(supervisor, {:domain, domain})
       Supervisor.delete_child(supervisor, {:domain, domain})
     end)
-  end
-
-  # A supervisor that dies meanwhile has a successor, which reads the book.
-  defp in_office(book, fun) do
-    {supervisor, epoch} = Book.seated(book, :domains)
-    _ = fun.(supervisor, epoch)
-    :ok
-  catch
-    :exit, _reason ->
-      Process.sleep(@look)
-      in_office(book, fun)
   end
 end

@@ -8,9 +8,6 @@ defmodule Kantoku.Pool.Foremen do
   alias Kantoku.Instances
   alias Kantoku.Pool.{Foreman, Notes}
 
-  # Between two looks for the supervisor in office, in ms.
-  @look 5
-
   @spec start_link(atom) :: Supervisor.on_start()
   def start_link(instance), do: Supervisor.start_link(__MODULE__, instance)
 
@@ -25,7 +22,7 @@ defmodule Kantoku.Pool.Foremen do
   @doc "Starts the foreman of a pool that is in the book."
   @spec add(:ets.tid(), atom, atom) :: :ok
   def add(book, instance, pool) do
-    in_office(book, fn supervisor ->
+    Book.in_office(book, :foremen, fn supervisor ->
       with {:error, :already_present} <- Supervisor.start_child(supervisor, {Foreman, {instance, pool}}),
            do: Supervisor.restart_child(supervisor, pool)
     end)
@@ -34,19 +31,9 @@ defmodule Kantoku.Pool.Foremen do
   @doc "Stops the foreman of a pool that is not in the book any more."
   @spec remove(:ets.tid(), atom) :: :ok
   def remove(book, pool) do
-    in_office(book, fn supervisor ->
+    Book.in_office(book, :foremen, fn supervisor ->
       Supervisor.terminate_child(supervisor, pool)
       Supervisor.delete_child(supervisor, pool)
     end)
-  end
-
-  # One that dies meanwhile has a successor, which reads the book.
-  defp in_office(book, fun) do
-    _ = fun.(Book.seated(book, :foremen))
-    :ok
-  catch
-    :exit, _reason ->
-      Process.sleep(@look)
-      in_office(book, fun)
   end
 end
