@@ -58,6 +58,9 @@ if Kantoku.Jido.compiled?() do
       add(pid)
       assert_receive {:began, %{jido_trace_id: <<_, _::binary>>, jido_span_id: <<_, _::binary>>} = first}
       refute is_map_key(first, :jido_parent_span_id)
+      assert Enum.all?([first.jido_trace_id, first.jido_span_id], &Jido.Signal.ID.valid?/1)
+      assert first.jido_trace_id != first.jido_span_id
+      assert_in_delta Jido.Signal.ID.extract_timestamp(first.jido_trace_id), System.system_time(:millisecond), 60_000
 
       trace = Jido.Tracing.Trace.new_root()
       {:ok, signal} = Jido.Tracing.Trace.put(signal("add"), trace)

@@ -2,7 +2,7 @@ defmodule Kantoku.Pool.Foreman.Opening do
   # How a pool is opened in the engine, and again whenever what the engine was told has changed; what a predecessor knew is found again
   # from where it stands. Decides nothing about size.
   @moduledoc false
-  import Kantoku.Pool.Foreman.State, only: [abandoned: 1, emit: 4, workers: 1]
+  import Kantoku.Pool.Foreman.State, only: [abandoned: 1, emit: 4, now: 0, workers: 1]
 
   alias Kantoku.Domain.{Book, Gauges}
   alias Kantoku.Engine.Pools
@@ -16,7 +16,7 @@ defmodule Kantoku.Pool.Foreman.Opening do
   @spec tell_engine(State.t()) :: {:ok | :unknown, State.t()}
   def tell_engine(%{instance: instance, pool: pool, config: config, book: book} = state) do
     draining = Gauges.draining?(Book.chain(book, config.domain.name))
-    over_quota = Usage.over?(state.usage, Quota.used(config.quotas))
+    over_quota = Usage.over?(state.usage, Quota.used(config.quotas), now())
     said = Config.for_engine(config, %{draining: draining, over_quota: over_quota, counted: stand_before(state)})
     answer = Pools.pool_open(instance, pool, self(), said)
     {answer, %{state | draining: draining, over_quota: over_quota}}

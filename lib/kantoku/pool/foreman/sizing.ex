@@ -43,16 +43,21 @@ defmodule Kantoku.Pool.Foreman.Sizing do
   def scaled(%{size: size} = state, scaling),
     do: %{state | scaling: scaling, size: Size.scaled(size, scaling && scaling.size)}
 
-  defp weigh(%{config: config, usage: usage} = state),
-    do: %{state | usage: Usage.look(usage, Quota.used(config.quotas), Map.keys(state.pids), now())}
+  defp weigh(%{config: config, usage: usage} = state) do
+    judge(%{state | usage: Usage.look(usage, Quota.used(config.quotas), Map.keys(state.pids), now())})
+  end
 
-  @doc "With what workers were seen to use. The engine refuses what comes while that is more than they may."
+  @doc "With what workers were seen to use."
   @spec weighed(State.t(), Usage.reading()) :: State.t()
-  def weighed(%{config: config, over_quota: told} = state, reading) do
+  def weighed(%{config: config} = state, reading) do
     state = %{state | usage: Usage.seen(state.usage, reading, now())}
     Notes.put_used(state.book, state.pool, Usage.known(state.usage, Quota.used(config.quotas)))
+    judge(state)
+  end
 
-    if state.open and Usage.over?(state.usage, Quota.used(config.quotas)) != told,
+  # The engine refuses what comes while workers use more than they may.
+  defp judge(%{config: config, over_quota: told} = state) do
+    if state.open and Usage.over?(state.usage, Quota.used(config.quotas), now()) != told,
       do: state |> Opening.tell_engine() |> elem(1),
       else: state
   end
