@@ -1,6 +1,7 @@
 defmodule Kantoku.Trace.SamplerTest do
   use ExUnit.Case, async: true
 
+  import Bitwise
   alias Kantoku.Trace.{Ids, Sampler}
 
   defp root do
@@ -71,6 +72,41 @@ defmodule Kantoku.Trace.SamplerTest do
     assert all |> Enum.map(&elem(&1, 0)) |> Enum.uniq() |> length() == 20_000
     assert all |> Enum.map(&elem(&1, 1)) |> Enum.uniq() |> length() == 20_000
     assert Enum.all?(all, fn {_trace, span} -> span > 0 end)
+  end
+
+  test "ids come of the generator that OTP has" do
+    {upper, state} = Ids.source()
+
+    Enum.reduce(1..1_000, state, fn _n, state ->
+      {span, next} = Ids.span({upper, state})
+      assert next == :rand.mwc59(state)
+      assert span == (:rand.mwc59_value(next) ||| 1 <<< 58)
+      next
+    end)
+  end
+
+  test "a trace that began here is judged by its id as one from outside is" do
+    for {trace, _span} <- roots(1_000) do
+      {upper, middle, lower} = parts = Ids.parts(trace)
+      assert <<upper::64, middle::32, lower::32>> |> byte_size() == 16
+      assert middle < 1 <<< 32 and lower < 1 <<< 32
+      assert Ids.share(trace) == Ids.share(parts)
+      assert Ids.parts(parts) == parts
+    end
+  end
+
+  # Level 2 of Trace Context has samplers look at the lower 56 bits.
+  test "the lower 56 bits of a trace's id are spread evenly" do
+    count = 100_000
+    bound = 1 <<< 54
+
+    low =
+      Enum.count(roots(count), fn {trace, _span} ->
+        {_upper, middle, lower} = Ids.parts(trace)
+        (middle <<< 32 ||| lower) |> Bitwise.band((1 <<< 56) - 1) |> Kernel.<(bound)
+      end)
+
+    assert abs(low - count / 4) < 6.5 * :math.sqrt(count * 0.25 * 0.75)
   end
 
   test "who seeds the generator of the process has no say in ids" do

@@ -10,7 +10,7 @@ defmodule Kantoku.Trace.Finished do
 
   alias Kantoku.Engine.Traces
   alias Kantoku.Telemetry
-  alias Kantoku.Trace.{Clock, Context, Open}
+  alias Kantoku.Trace.{Clock, Context, Ids, Open}
 
   # OpenTelemetry's limits of how many; and of the bytes of a text, for which it has none.
   @most 128
@@ -62,7 +62,10 @@ defmodule Kantoku.Trace.Finished do
      events(events, config.clock), links(links)}
   end
 
-  defp halves({upper, middle, lower}), do: {upper, middle <<< 32 ||| lower}
+  defp halves(trace) do
+    {upper, middle, lower} = Ids.parts(trace)
+    {upper, middle <<< 32 ||| lower}
+  end
 
   defp flags(place(sampled: sampled, more: {random, _state})), do: Context.flags(sampled, random)
 

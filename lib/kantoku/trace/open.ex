@@ -94,7 +94,7 @@ defmodule Kantoku.Trace.Open do
   def to_context(nil), do: nil
 
   def to_context(place(trace: trace, span: span, sampled: sampled, more: {random, state})),
-    do: %Context{trace: trace, span: span, sampled: sampled, random: random, state: state}
+    do: %Context{trace: Ids.parts(trace), span: span, sampled: sampled, random: random, state: state}
 
   # Its life -----------------------------------------------------------------------------------------------------------------
 

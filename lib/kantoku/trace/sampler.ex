@@ -42,7 +42,7 @@ defmodule Kantoku.Trace.Sampler do
   @spec root?(t, Ids.trace()) :: boolean
   def root?({_whose, :always_on}, _trace), do: true
   def root?({_whose, :always_off}, _trace), do: false
-  def root?({_whose, {:below, bound}}, {_upper, middle, lower}), do: (middle <<< 24 ||| lower >>> 8) < bound
+  def root?({_whose, {:below, bound}}, trace), do: Ids.share(trace) < bound
 
   @doc "Whether a span of that trace is, below one of which this is known."
   @spec child?(t, Ids.trace(), sampled :: boolean) :: boolean
