@@ -5,6 +5,7 @@ defmodule Bench.Telemetry.Collectors do
 
   alias Bench.{Callers, Comparison, Latencies, Options, Side, Stage}
   alias Bench.Lifecycle.Counter
+  alias Bench.Telemetry.Collector
 
   @ways [:none, :dead, :silent, :flapping]
 
@@ -16,11 +17,9 @@ defmodule Bench.Telemetry.Collectors do
   def stages(_options), do: []
 
   defp build(options) do
-    {:ok, closed} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
-    {:ok, dead} = :inet.port(closed)
-    :ok = :gen_tcp.close(closed)
-    {silent, held} = listener(fn _number -> :hold end)
-    {flapping, listening} = listener(fn number -> if rem(number, 5) < 2, do: :hang_up, else: :answer end)
+    dead = Collector.closed_port()
+    {silent, held} = Collector.start(fn _number -> :hold end)
+    {flapping, listening} = Collector.start(fn number -> if rem(number, 5) < 2, do: :hang_up, else: :answer end)
     ports = %{none: nil, dead: dead, silent: silent, flapping: flapping}
     instances = Map.new(@ways, fn way -> {way, start(way, ports[way], options)} end)
     %{instances: instances, listeners: [held, listening]}
@@ -43,53 +42,6 @@ defmodule Bench.Telemetry.Collectors do
     for {_way, {_name, supervisor}} <- instances, do: Supervisor.stop(supervisor)
     for pid <- listeners, do: Process.exit(pid, :kill)
   end
-
-  defp listener(does) do
-    owner = self()
-
-    pid =
-      spawn(fn ->
-        {:ok, listener} = :gen_tcp.listen(0, [:binary, active: false, ip: {127, 0, 0, 1}])
-        {:ok, port} = :inet.port(listener)
-        send(owner, {self(), port})
-        accept(listener, does, 1, [])
-      end)
-
-    receive do
-      {^pid, port} -> {port, pid}
-    end
-  end
-
-  # Held are the last few, as others have given up by then.
-  defp accept(listener, does, number, held) do
-    {:ok, socket} = :gen_tcp.accept(listener)
-
-    case does.(number) do
-      :hold ->
-        accept(listener, does, number + 1, Enum.take([socket | held], 8))
-
-      :hang_up ->
-        :ok = :gen_tcp.close(socket)
-        accept(listener, does, number + 1, held)
-
-      :answer ->
-        _ = answer(socket)
-        accept(listener, does, number + 1, held)
-    end
-  end
-
-  defp answer(socket) do
-    with {:ok, head} <- :gen_tcp.recv(socket, 0, 1_000),
-         [_all, length] <- Regex.run(~r/content-length: (\d+)/i, head),
-         [_head, body] = String.split(head, "\r\n\r\n", parts: 2),
-         :ok <- rest(socket, String.to_integer(length) - byte_size(body)) do
-      _ = :gen_tcp.send(socket, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-      :gen_tcp.close(socket)
-    end
-  end
-
-  defp rest(_socket, missing) when missing <= 0, do: :ok
-  defp rest(socket, missing), do: with({:ok, _body} <- :gen_tcp.recv(socket, missing, 1_000), do: :ok)
 
   defp items(options), do: for(way <- @ways -- [:none], do: compare(way, options))
 
