@@ -132,6 +132,7 @@ defmodule Kantoku.MixProject do
         ],
         Traces: [Kantoku.Trace, Kantoku.Trace.Context, Kantoku.Trace.Span],
         "Metrics, events and errors": [
+          Kantoku.Memory,
           Kantoku.Metrics,
           Kantoku.Exporters,
           Kantoku.Api,

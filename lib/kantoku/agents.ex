@@ -4,7 +4,7 @@ defmodule Kantoku.Agents do
   @moduledoc false
   import Kantoku.Domain.Rows
 
-  alias Kantoku.{Engine, Error, Instances}
+  alias Kantoku.{Engine, Error, Instances, Memory}
   alias Kantoku.Domain.{Book, Gauges, Keeper, Rows, Start, Turn, Wish}
 
   # How long to wait between two looks at what others are doing, in ms; doubles to the second.
@@ -27,7 +27,7 @@ defmodule Kantoku.Agents do
     if Wish.own_options?(wish), do: Wish.check!(wish, Book.agent_options(book))
     {partitions, chain, restart, shutdown} = entrance!(book, domain)
 
-    with :ok <- Gauges.enter(chain, instance) do
+    with :ok <- Memory.Notes.room(book, instance, [:registry, :health]), :ok <- Gauges.enter(chain, instance) do
       Gauges.with_partition(chain, id, partitions, fn part ->
         insert(context, chain, wish |> Wish.complete(restart, shutdown) |> place(book, part))
       end)

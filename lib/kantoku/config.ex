@@ -3,7 +3,7 @@ defmodule Kantoku.Config do
   @moduledoc false
 
   alias Kantoku.Domain.{Definition, Policy, Wish}
-  alias Kantoku.{Alert, Breaker, Degradation, Exporters, Health, Metrics, Migration, Options, Pool, SLO, Trace}
+  alias Kantoku.{Alert, Breaker, Degradation, Exporters, Health, Memory, Metrics, Migration, Options, Pool, SLO, Trace}
 
   @drain [
     timeout: [
@@ -76,6 +76,10 @@ defmodule Kantoku.Config do
       kind: {:options, Metrics.Config.schema()},
       doc: "how much metrics may come to; see `Kantoku.Metrics`:"
     ],
+    memory: [
+      kind: {:options, Memory.Config.schema()},
+      doc: "how much native memory an instance may hold, by owner; see `Kantoku.Memory`:"
+    ],
     http: [
       kind: {:options_or, Exporters.Config.http_schema(), [false]},
       default: false,
@@ -112,6 +116,7 @@ defmodule Kantoku.Config do
           alerts: Alert.Config.t() | nil,
           trace: Trace.Config.t() | nil,
           metrics: %{max_series: pos_integer, max_bytes: pos_integer},
+          memory: Memory.Notes.limits(),
           exports: Exporters.Config.t(),
           drain: %{timeout: pos_integer},
           max_restarts: non_neg_integer,

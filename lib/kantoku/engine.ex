@@ -81,10 +81,16 @@ defmodule Kantoku.Engine do
     * `{:ok, server}` - done; the caller has another entry here, so it is linked to `server` already;
     * `{:link, server}` - done, and this is the caller's first entry: link it to `server`;
     * `{:notify, server, listeners}` - done; link, and tell the listeners;
-    * `{:error, {:already_registered, pid}}` - only with unique keys, and `pid` was alive. A dead holder is taken over.
+    * `{:error, {:already_registered, pid}}` - only with unique keys, and `pid` was alive. A dead holder is taken over;
+    * `:limit` - there is no room for another name (`Kantoku.Memory`).
   """
   @callback register(instance, key, value) ::
-              {:ok, pid} | {:link, pid} | {:notify, pid, [atom]} | {:error, {:already_registered, pid}} | :unknown
+              {:ok, pid}
+              | {:link, pid}
+              | {:notify, pid, [atom]}
+              | {:error, {:already_registered, pid}}
+              | :limit
+              | :unknown
 
   @doc """
   As `register/3`, but if `from` holds the unique key at that moment the caller takes it over in one step. The other entries of

@@ -12,7 +12,7 @@ defmodule Kantoku.Error do
   | `:parked` | it crashed too often and waits for its timer or for `Kantoku.unpark/2` | `id`, `retry_in` (ms or `:never`) |
   | `:stopping` | it is being stopped | `id` |
   | `:draining` | the instance, domain or pool takes no new work | `instance`; when a start is refused also `domain`, `nil` for the instance; or `pool` |
-  | `:limit` | a domain holds as many agents as it may, or metrics as many bytes | `domain`, `max_agents`; or `metric`, `max_bytes` |
+  | `:limit` | a domain holds as many agents as it may, metrics as many bytes, or an owner of native memory (`Kantoku.Memory`) | `domain`, `max_agents`; or `metric`, `max_bytes`; or `owner`, `max_bytes` |
   | `:timeout` | no answer in time; the work may still be going on | `id`, `timeout` (ms); or `pool`, `timeout`, `begun` (whether a worker has it) |
   | `:crashed` | it ended while it worked on this call | `id`, `exit`; or `pool` |
   | `:start_failed` | its start function refused | `id`, `exit`; or `pool`, `ready`, `wanted`, `exit` |
@@ -151,6 +151,11 @@ defmodule Kantoku.Error do
   defp sentence(:limit, %{metric: name, max_bytes: bytes}) do
     "metrics take their #{bytes} bytes already, so there is no room for more of #{inspect(name)}; use fewer labels, or raise max_bytes in " <>
       "the option :metrics"
+  end
+
+  defp sentence(:limit, %{owner: owner, max_bytes: bytes} = d) do
+    "the #{owner} of #{show(d, :instance)} hold their #{bytes} bytes of native memory already; let some go, or raise " <>
+      "#{owner} in the option :memory"
   end
 
   defp sentence(:limit, d) do

@@ -14,6 +14,7 @@ defmodule Kantoku.Instance do
     Exporters,
     Health,
     Instances,
+    Memory,
     Metrics,
     Migration,
     Resources,
@@ -110,9 +111,16 @@ defmodule Kantoku.Instance do
     Health.Board.enter(book, config.health)
     Resources.Board.enter(book, config.resources)
     Degradation.Notes.enter(book, config.degradation)
+    Memory.Notes.enter(book, config.memory)
+    Metrics.Own.put_limits(book, config.name, limits(config))
     SLO.Board.open(book, config.objectives)
     Alert.Config.enter(book, config.alerts)
     hd(chain)
+  end
+
+  defp limits(config) do
+    spans = if config.trace, do: config.trace.max_queue_bytes
+    Map.merge(config.memory, %{metrics: config.metrics.max_bytes, traces: spans})
   end
 
   defp enter_domain(domain, parent, above, instance, rows, book) do

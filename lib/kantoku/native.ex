@@ -298,11 +298,15 @@ defmodule Kantoku.Native do
   def metrics_everything, do: without_library()
 
   @doc """
-  Native bytes of an instance by what they are for (`:names`, `:owners`, `:index`, `:watches`; `:spare` for names to come; `:health`, `:spans`),
+  Native bytes of an instance by what they are for (`:names`, `:owners`, `:index`, `:watches`; `:spare` for names to come; `:health`, `:spans`, `:pools`, `:breakers`),
   their sum in `:bytes`, and the number of its keys in `:entries`.
   """
   @spec stats(Kantoku.Engine.instance()) :: %{atom => non_neg_integer} | :unknown
   def stats(_instance), do: without_library()
+
+  @doc "Says whether an instance takes no new names, as its memory is full. `:unknown` if this library does not keep it."
+  @spec close_to_names(Kantoku.Engine.instance(), boolean) :: :ok | :unknown
+  def close_to_names(_instance, _full?), do: without_library()
 
   @doc "Native `:bytes` of all instances and shared tables, open `:instances`, and `:shells`, places made for instances."
   @spec stats() :: %{atom => non_neg_integer} | :unknown

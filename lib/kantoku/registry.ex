@@ -178,7 +178,8 @@ defmodule Kantoku.Registry do
   def register_name({registry, key, value}, pid) when pid == self() do
     case register(registry, key, value) do
       {:ok, _server} -> :yes
-      {:error, _taken} -> :no
+      {:error, {:already_registered, _holder}} -> :no
+      {:error, error} -> raise error
     end
   end
 
@@ -208,10 +209,11 @@ defmodule Kantoku.Registry do
       iex> Kantoku.Registry.register(Doc.Register, "lobby", 2)
       {:error, {:already_registered, self()}}
 
-  With duplicate keys it never fails, and may be repeated. What a taken name means can be chosen: `:resolver` of
-  `start_link/1`.
+  With duplicate keys it may be repeated. What a taken name means can be chosen: `:resolver` of
+  `start_link/1`. In the registry of an instance whose `memory: [registry: bytes]` is used up it answers `{:error, %Kantoku.Error{reason: :limit}}`,
+  and so does a start with `:via` (`Kantoku.Memory`).
   """
-  @spec register(registry, key, value) :: {:ok, pid} | {:error, {:already_registered, pid}}
+  @spec register(registry, key, value) :: {:ok, pid} | {:error, {:already_registered, pid} | Kantoku.Error.t()}
   def register(registry, key, value) when is_atom(registry), do: Names.register(registry, key, value)
 
   @doc """

@@ -236,6 +236,17 @@ each_engine Kantoku.Telemetry.CoverageTest do
     :atomics.put(share, 1, 10)
   end
 
+  # Only the native engine holds memory that has limits.
+  if @engine == :native do
+    scenario "breakers hold what they may, and then less", name, [[:memory, :full], [:memory, :freed]] do
+      instance!(name, memory: [breakers: 4_000])
+      {:ok, breaker} = Breaker.install(name, :b, sliding_window_size: 10_000)
+      for _ <- 1..5_000, do: {:ok, :fine} = Breaker.run(breaker, fn -> :fine end)
+      eventually(fn -> match?({:ok, %{breakers: %{full: true}}}, Kantoku.Memory.status(name)) end)
+      :ok = Breaker.remove(breaker)
+    end
+  end
+
   @told [[:alert, :changed], [:alert, :undelivered], [:alert, :dropped]]
   scenario "an alert fires, and whom it is told to fails", name, @told do
     rule = [name: :down, condition: {:breaker, :b, :forced_open}, summary: "b is down"]
@@ -323,7 +334,7 @@ each_engine Kantoku.Telemetry.CoverageTest do
   @all Enum.concat(@covered)
 
   test "each event of the catalogue has a scenario" do
-    elsewhere = if @engine == :native, do: [], else: [[:native, :panic]]
+    elsewhere = if @engine == :native, do: [], else: [[:native, :panic], [:memory, :full], [:memory, :freed]]
     without_jido = if Kantoku.Jido.compiled?(), do: [], else: [[:agent, :stuck]]
     # Those of exporters are seen alone (`Kantoku.Exporters.EventsTest`).
     events = for %{name: [noun | _] = name} <- Telemetry.events(), noun != :exporter, do: name

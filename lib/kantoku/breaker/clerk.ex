@@ -14,7 +14,7 @@ defmodule Kantoku.Breaker.Clerk do
   alias Kantoku.Domain.Book
   alias Kantoku.Engine.Breakers
   alias Kantoku.Metrics.Own
-  alias Kantoku.{Error, Instances, Telemetry}
+  alias Kantoku.{Error, Instances, Memory, Telemetry}
 
   # Between two looks at all timed breakers, and two beats of the engine's clock, which are as far apart as it expects them; in ms.
   @round 1_000
@@ -62,10 +62,11 @@ defmodule Kantoku.Breaker.Clerk do
   end
 
   @impl true
-  def handle_call({:install, name, config}, _from, state) do
-    Notes.put(state.book, name, config)
-    answer = open(state, name)
-    {:reply, told(answer, state, name), state |> note(name) |> begin_rounds()}
+  def handle_call({:install, name, config}, _from, %{instance: instance, book: book} = state) do
+    case if(Notes.fetch(book, name), do: :ok, else: Memory.Notes.room(book, instance, [:breakers])) do
+      :ok -> install(name, config, state)
+      {:error, _error} = refused -> {:reply, refused, state}
+    end
   end
 
   def handle_call({:configure, name, change}, from, state) do
@@ -159,6 +160,12 @@ defmodule Kantoku.Breaker.Clerk do
   defp tell_gap(state, ns) do
     duration = System.convert_time_unit(ns, :nanosecond, :native)
     Telemetry.emit(state.instance, [:breaker, :gap], %{duration: duration}, %{})
+  end
+
+  defp install(name, config, state) do
+    Notes.put(state.book, name, config)
+    answer = open(state, name)
+    {:reply, told(answer, state, name), state |> note(name) |> begin_rounds()}
   end
 
   defp told(:unknown, state, name),

@@ -1,5 +1,5 @@
 defmodule Kantoku.Instance.Core do
-  # The registry, who has spans kept in its engine, the domains whose agents are named in it, the breakers, which that engine keeps, the
+  # The registry, who looks at how much its engine holds, who has spans kept there, the domains whose agents are named in it, the breakers, which that engine keeps, the
   # foremen of pools, whose workers are agents, who looks after the health of all, who keeps the objectives, and who tells of alerts:
   # without the registry and its engine the others are nothing, hence :rest_for_one. Knows no agent.
   @moduledoc false
@@ -23,6 +23,7 @@ defmodule Kantoku.Instance.Core do
 
     children = [
       {Kantoku.Registry, [keys: :unique, name: config.name, engine: config.engine] ++ config.registry},
+      {Lasting, {Kantoku.Memory.Watch, config.name}},
       {Lasting, {Kantoku.Trace.Keeper, {config.name, config.trace}}},
       %{id: :domains, start: {__MODULE__, :start_domains, [config.name, epoch]}, type: :supervisor},
       {Lasting, {Kantoku.Breaker.Clerk, config.name}},

@@ -88,6 +88,9 @@ defmodule Kantoku.Metrics.Own do
      for(state <- ~w(closed open half_open disabled forced_open metrics_only)a, do: {state, [Atom.to_string(state)]})}
   ]
 
+  @limit "kantoku_native_limit_bytes"
+  @limited "How much of it an owner may hold; of the registry, names, owners, index and watches together."
+
   @bytes ~w(breakers health index metrics names owners pools spare traces watches)a
 
   @doc "Declares all of them, and binds what is the instance's."
@@ -99,7 +102,18 @@ defmodule Kantoku.Metrics.Own do
     for {kind, name, opts, _figures} <- @pool, do: declare(metrics, kind, name, labelled(opts, :pool))
     for {kind, name, opts, _figures} <- @breaker, do: declare(metrics, kind, name, labelled(opts, :breaker))
     declare(metrics, :gauge, "kantoku_native_bytes", unit: :bytes, labels: [:owner], help: "Memory of the native core.")
+    declare(metrics, :gauge, @limit, unit: :bytes, labels: [:owner], help: @limited)
     for owner <- @bytes, do: Engine.bind(collection, "kantoku_native_bytes", ["#{owner}"], {:bytes, instance, owner})
+    :ok
+  end
+
+  @doc "Says how many bytes owners of native memory may hold; those that have no limit are not told."
+  @spec put_limits(book :: :ets.tid(), atom, %{atom => pos_integer | :infinity | nil}) :: :ok
+  def put_limits(book, instance, limits) do
+    for {owner, bytes} <- limits, is_integer(bytes) do
+      with {:ok, series} <- Board.series(instance, Board.of(book), @limit, owner: owner), do: Engine.set(series, bytes)
+    end
+
     :ok
   end
 
@@ -152,6 +166,6 @@ defmodule Kantoku.Metrics.Own do
   def all do
     own = Enum.map(@counted, fn {kind, name, opts} -> {name, kind, opts[:help]} end)
     pools = Enum.map(@pool ++ @breaker, fn {kind, name, opts, _figures} -> {name, kind, opts[:help]} end)
-    own ++ pools ++ [{"kantoku_native_bytes", :gauge, "Memory of the native core."}]
+    own ++ pools ++ [{"kantoku_native_bytes", :gauge, "Memory of the native core."}, {@limit, :gauge, @limited}]
   end
 end

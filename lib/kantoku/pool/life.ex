@@ -6,7 +6,7 @@ defmodule Kantoku.Pool.Life do
   alias Kantoku.Domain.{Book, Gauges, Turn}
   alias Kantoku.Drain
   alias Kantoku.Engine.Pools
-  alias Kantoku.{Error, Instances, Telemetry, Trace}
+  alias Kantoku.{Error, Instances, Memory, Telemetry, Trace}
   alias Kantoku.Instance.Core
   alias Kantoku.Pool.{Config, Guard, Foremen, Notes, Scaling, Shed, Strategy}
 
@@ -40,7 +40,8 @@ defmodule Kantoku.Pool.Life do
   @spec start(atom, Config.t()) :: {:ok, Kantoku.Pool.t()} | {:error, Error.t() | {:already_started, pid | nil}}
   def start(instance, config) do
     Instances.reading(instance, fn _rows, book ->
-      with :ok <- in_turn(book, fn -> open(book, instance, config) end),
+      with :ok <- Memory.Notes.room(book, instance, [:pools]),
+           :ok <- in_turn(book, fn -> open(book, instance, config) end),
            :ok <- warmed(book, instance, config.name) do
         {:ok, {instance, config.name}}
       end

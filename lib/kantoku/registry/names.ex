@@ -3,10 +3,11 @@ defmodule Kantoku.Registry.Names do
   # Knows nothing of how either engine keeps names.
   @moduledoc false
 
-  alias Kantoku.{Engine, Telemetry}
+  alias Kantoku.{Engine, Error, Instances, Telemetry}
+  alias Kantoku.Memory.Notes
   alias Kantoku.Registry.Config
 
-  @spec register(atom, term, term) :: {:ok, pid} | {:error, {:already_registered, pid}}
+  @spec register(atom, term, term) :: {:ok, pid} | {:error, {:already_registered, pid} | Error.t()}
   def register(registry, key, value) do
     case Engine.register(registry, key, value) do
       {:ok, _server} = linked -> linked
@@ -24,6 +25,10 @@ defmodule Kantoku.Registry.Names do
       tell(listeners, {:register, registry, key, self(), value})
       {:ok, server}
     end
+  end
+
+  defp finish(:limit, registry, _key, _value) do
+    Instances.reading(registry, fn _rows, book -> {:error, Notes.refuse(book, registry)} end)
   end
 
   defp finish(:unknown, registry, _key, _value), do: Config.unknown_registry!(registry)

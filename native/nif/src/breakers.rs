@@ -34,6 +34,12 @@ impl Cell {
     }
 }
 
+impl Place {
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.breaker.bytes()
+    }
+}
+
 /// An open breaker.
 pub type Open = cells::Open<Place>;
 

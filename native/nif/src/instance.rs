@@ -45,6 +45,7 @@ pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     opened.shell.pools.write().open(opened.generation);
     opened.shell.breakers.write().open(opened.generation);
     opened.shell.clock.reset();
+    opened.shell.full.set(false);
     opened.shell.health.open(opened.generation);
     opened.shell.registry.open(opened.generation, unique);
     if state.bind(name, opened) {
@@ -186,6 +187,7 @@ pub fn stats<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let bytes = opened.shell.registry.bytes();
     let health = opened.shell.health.bytes();
     let spans = opened.shell.spans.bytes();
+    let (pools, breakers) = (opened.shell.pools_bytes(), opened.shell.breakers_bytes());
     let fields = [
         (atoms::names(), bytes.names),
         (atoms::owners(), bytes.owners),
@@ -194,7 +196,9 @@ pub fn stats<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         (atoms::spare(), bytes.spare),
         (atoms::health(), health),
         (atoms::spans(), spans),
-        (atoms::bytes(), bytes.total() + health + spans),
+        (atoms::pools(), pools),
+        (atoms::breakers(), breakers),
+        (atoms::bytes(), bytes.total() + health + spans + pools + breakers),
         (atoms::entries(), opened.shell.registry.rows()),
     ];
     map(env, &fields)

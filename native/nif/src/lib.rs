@@ -25,6 +25,7 @@ mod instance;
 mod key;
 mod lending;
 mod library;
+mod limits;
 mod metrics;
 mod metrics_giving;
 mod metrics_reading;

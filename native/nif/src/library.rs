@@ -11,8 +11,8 @@ use rustler::{Encoder, Env, Term};
 
 use crate::guard::{self, Answer, Entry};
 use crate::{
-    beam, breaker, entries, errand, exporters, health, instance, lending, metrics, metrics_resource, owner,
-    pool, pool_life, pool_standing, reading, registry, state, store, trace,
+    beam, breaker, entries, errand, exporters, health, instance, lending, limits, metrics, metrics_resource,
+    owner, pool, pool_life, pool_standing, reading, registry, state, store, trace,
 };
 
 // The most arguments a function of the table takes.
@@ -143,6 +143,7 @@ functions! {
     hot "breaker_record" / 5 => breaker::record;
     hot "claim" / 4 => registry::claim;
     long "close" / 1 => instance::close;
+    cold "close_to_names" / 2 => limits::close_to_names;
     cold "count" / 2 => entries::count;
     cold "count_slice" / 3 => reading::count_slice;
     cold "describe" / 6 => entries::describe;

@@ -254,16 +254,13 @@ fn bytes(opened: Opened, of: Of) -> Option<usize> {
     let shell = opened.shell;
     let registry = || shell.registry.bytes();
     let bytes = match of {
-        Of::Breakers => shell.breakers.read().bytes(),
+        Of::Breakers => shell.breakers_bytes(),
         Of::Health => shell.health.bytes(),
         Of::Index => registry().index,
         Of::Metrics => return None,
         Of::Names => registry().names,
         Of::Owners => registry().owners,
-        Of::Pools => {
-            let pools: Vec<Open> = shell.pools.read().each().collect();
-            pools.iter().map(|open| open.cell.pool.bytes()).sum()
-        }
+        Of::Pools => shell.pools_bytes(),
         Of::Spare => registry().spare,
         Of::Traces => shell.spans.bytes(),
         Of::Watches => registry().watches,

@@ -47,6 +47,10 @@ impl Room {
         }
     }
 
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.pool.bytes()
+    }
+
     pub fn foreman(&self) -> Option<Pid> {
         let word = self.foreman.load(Ordering::Acquire);
         (word != 0).then_some(Pid(word))

@@ -1,6 +1,6 @@
 //! Names: register, change, let go. Decodes, makes one core call, encodes.
 
-use kantoku_core::registry::{Closed, Displace, Held, Registered};
+use kantoku_core::registry::{Closed, Displace, Held, Registered, Whereis};
 use rustler::sys::ErlNifEnv;
 use rustler::{Encoder, Env, Term};
 
@@ -20,7 +20,20 @@ pub fn register<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(opened) = state().find(args[0]) else {
         return Ok(unknown(env));
     };
+    if opened.shell.full.is() && is_free(env, opened, args[1]) {
+        return Ok(atom(env, atoms::limit()));
+    }
     place(env, opened, args[1], args[2], Displace::Dead)
+}
+
+// Who would find the name taken is told that, also where there is no room.
+fn is_free(env: Env<'_>, opened: Opened, key: Term<'_>) -> bool {
+    let mut room = Room::new();
+    let probe = room.probe(key, state().seed);
+    match opened.shell.registry.whereis(opened.generation, probe) {
+        Ok(Whereis::Held(pid)) => !Pid(pid).is_alive(env.as_c_arg()),
+        _ => true,
+    }
 }
 
 /// `take_over(instance, key, value, from)`

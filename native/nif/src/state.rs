@@ -25,6 +25,7 @@ use crate::beam::{self, Pid};
 use crate::breakers::{self, Breakers};
 use crate::errand::Errand;
 use crate::exporting::Exporting;
+use crate::limits::Full;
 use crate::metrics::Collection;
 use crate::owner::Watched;
 use crate::pools::{Cells, Pools};
@@ -56,6 +57,7 @@ pub struct Shell {
     pub health: Health,
     /// Finished spans, until they are taken.
     pub spans: Ring,
+    pub full: Full,
 }
 
 /// The processes that owners are linked to, and who listens. Part of one opening, so it carries its generation.
@@ -267,6 +269,19 @@ impl State {
 }
 
 impl Shell {
+    /// What its pools hold, with their places.
+    pub fn pools_bytes(&self) -> usize {
+        let pools: Vec<_> = self.pools.read().each().collect();
+        pools.iter().map(|open| open.cell.bytes()).sum()
+    }
+
+    /// What its breakers hold, with their places and names.
+    pub fn breakers_bytes(&self) -> usize {
+        let breakers = self.breakers.read();
+        let held: usize = breakers.each().map(|open| open.cell.bytes()).sum();
+        breakers.bytes() + held
+    }
+
     fn new(place: u32, parts: usize, seed: u64) -> Self {
         Self {
             place,
@@ -278,6 +293,7 @@ impl Shell {
             clock: Clock::default(),
             health: Health::default(),
             spans: Ring::default(),
+            full: Full::default(),
         }
     }
 }

@@ -127,6 +127,19 @@ defmodule Kantoku.Telemetry.Catalogue.Guards do
         metadata: [:level, :sheds, :memory, :run_queue]
       },
       %{
+        name: [:memory, :full],
+        doc:
+          "An owner of native memory holds what it may (`Kantoku.Memory`): whoever would add to it is refused as `:limit`. `max_bytes` is its limit.",
+        measurements: [bytes: :byte],
+        metadata: [:owner, :max_bytes]
+      },
+      %{
+        name: [:memory, :freed],
+        doc: "It holds less again.",
+        measurements: [bytes: :byte],
+        metadata: [:owner, :max_bytes]
+      },
+      %{
         name: [:alert, :changed],
         doc:
           "An alert went from one state to another: `:inactive`, `:pending`, `:firing`, `:resolved`. `value` is what was found last.",

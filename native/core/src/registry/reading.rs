@@ -1,6 +1,6 @@
 //! What is asked of the registry and changes nothing. One lock at a time, for one key or one slice.
 
-use super::{Closed, Holding, Registry, Row, Seen, World};
+use super::{Closed, Described, Holding, Registry, Row, Seen, World};
 use crate::key::Probe;
 
 /// Where a scan in slices stands: 0 at the start.
@@ -154,8 +154,9 @@ impl<W: World> Registry<W> {
         // One after the other: a guard that lived on in this expression would turn the order of locks around.
         let slots = self.slots.read().bytes();
         let watches = self.ledger.lock().bytes();
+        let named: usize = self.shards.iter().map(|shard| shard.read().bytes()).sum();
         Bytes {
-            names: self.shards.iter().map(|shard| shard.read().bytes()).sum(),
+            names: named + self.index.len() * size_of::<Described<W::Terms>>(),
             owners: self.owners.bytes(),
             index: self.index.native_bytes() + slots,
             watches,

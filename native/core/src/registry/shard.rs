@@ -102,6 +102,8 @@ pub struct Shard<T: Terms> {
     pub terms: T,
     rows: Slab<Row<T>>,
     table: Table,
+    // What rows hold beside themselves, but for what is described.
+    heap: usize,
 }
 
 impl<T: Terms> Shard<T> {
@@ -113,6 +115,7 @@ impl<T: Terms> Shard<T> {
             terms: T::default(),
             rows: Slab::default(),
             table: Table::at(sight),
+            heap: 0,
         }
     }
 
@@ -158,6 +161,7 @@ impl<T: Terms> Shard<T> {
                 row.more
                     .get_or_insert_default()
                     .insert(holding.incarnation, holding);
+                self.heap += Self::LATER;
             }
             None => self.add_row(probe, holding),
         }
@@ -187,7 +191,10 @@ impl<T: Terms> Shard<T> {
         match row.take(incarnation) {
             Ok(taken) => {
                 self.table.hold(hash, place, row.first.pid);
-                taken.into_iter().for_each(|holding| self.let_go(holding));
+                if let Some(holding) = taken {
+                    self.heap -= Self::LATER;
+                    self.let_go(holding);
+                }
             }
             Err(()) => self.take_row(hash, place),
         }
@@ -223,33 +230,22 @@ impl<T: Terms> Shard<T> {
         self.rows.len()
     }
 
-    /// Native bytes: tables by capacity, kept terms as their keeper counts them, and what rows hold on the heap.
+    /// Native bytes: tables by capacity, kept terms as their keeper counts them, and what rows hold on the heap; without what is described.
     pub fn bytes(&self) -> usize {
-        let heap: usize = self.rows.from(0).map(|(_, row)| Self::row_heap_bytes(row)).sum();
-        self.rows.bytes() + self.table.bytes() + self.terms.bytes() + heap
+        self.rows.bytes() + self.table.bytes() + self.terms.bytes() + self.heap
     }
+
+    // A later holder of a duplicate key.
+    const LATER: usize = size_of::<(u64, Holding<T>)>();
 
     pub fn spare_bytes(&self) -> usize {
         self.table.spare_bytes()
     }
 
-    fn row_heap_bytes(row: &Row<T>) -> usize {
-        let described = |holding: &Holding<T>| {
-            holding
-                .described
-                .as_ref()
-                .map_or(0, |_| size_of::<Described<T>>())
-        };
-        let more = row
-            .more
-            .as_ref()
-            .map_or(0, |more| more.len() * size_of::<(u64, Holding<T>)>());
-        row.key.heap_bytes() + more + row.holdings().map(described).sum::<usize>()
-    }
-
     /// Adds the first holding of a key that has none.
     pub fn add_row(&mut self, probe: Probe<'_, T>, first: Holding<T>) {
         let key = Key::keep(probe.form, &mut self.terms);
+        self.heap += key.heap_bytes();
         let holder = first.pid;
         let place = self.rows.insert(Row {
             key,
@@ -262,6 +258,7 @@ impl<T: Terms> Shard<T> {
     fn take_row(&mut self, hash: u64, place: u32) {
         self.table.remove::<T>(hash, place);
         if let Some(row) = self.rows.remove(place) {
+            self.heap -= row.key.heap_bytes();
             row.key.release(&mut self.terms);
             self.let_go(row.first);
         }
