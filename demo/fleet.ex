@@ -17,6 +17,9 @@ defmodule Demo.Fleet do
     [name: "files read in 1 s", pool: :read, target: 95, latency: 1_000]
   ]
 
+  # What the page tells of an agent's calls: some of them, and each that failed or was slow.
+  @trace [sampler: :parentbased_traceidratio, ratio: 0.02]
+
   @enforce_keys [:instance, :supervisor, :crew, :sizes]
   defstruct @enforce_keys
 
@@ -47,7 +50,7 @@ defmodule Demo.Fleet do
   end
 
   defp own(instance, %{engine: engine, http: http}),
-    do: [name: instance, engine: engine, objectives: @objectives, http: http && [port: http]]
+    do: [name: instance, engine: engine, objectives: @objectives, trace: @trace, http: http && [port: http]]
 
   # Half extract, which is most of the work.
   defp sizes(agents) do

@@ -24,10 +24,12 @@ defmodule Kantoku.Api.RoutesTest do
                told = Enum.find(ask!("instances")["instances"], &(&1["name"] == name))
 
       assert told["engine"] == Atom.to_string(engine)
+      assert told["traces"] == false
       assert_in_delta told["started_at"], System.os_time(:second), 60
     end
 
     test "tell of an instance at a glance", %{instance: instance} do
+      ask!("overview", instance: instance)
       for _ <- 1..64, do: {:ok, _pid} = Pool.call({instance, :writers}, :pid)
       seen = ask!("overview", instance: instance)
       assert seen["instance"] == Atom.to_string(instance)
@@ -44,6 +46,16 @@ defmodule Kantoku.Api.RoutesTest do
       assert %{"throughput" => %{"per_second" => nil}} = ask!("overview", instance: instance)
       for _ <- 1..10, do: {:ok, _pid} = Pool.call({instance, :writers}, :pid)
       assert ask!("overview", instance: instance)["throughput"]["per_second"] > 0
+    end
+
+    test "say nothing of late to whoever asks first, however much went on before", %{instance: instance} do
+      for _ <- 1..64, do: {:ok, _pid} = Pool.call({instance, :writers}, :pid)
+      first = ask!("overview", instance: instance)
+      assert %{"p50" => nil, "p95" => nil, "p99" => nil} = first["latency"]
+      assert %{"seconds" => nil, "restarts" => %{"last_minute" => nil}, "pools" => [%{"p99" => nil}]} = first
+      {:ok, _pid} = Pool.call({instance, :writers}, :pid)
+      second = ask!("overview", instance: instance)
+      assert second["seconds"] > 0 and second["seconds"] < 60 and second["latency"]["p99"] > 0
     end
 
     test "tell of pools, their workers and what was decided of them", %{instance: instance} do
@@ -67,8 +79,10 @@ defmodule Kantoku.Api.RoutesTest do
     test "tell of objectives", %{instance: instance} do
       {:ok, _} = Pool.call({instance, :writers}, :pid)
 
-      assert [%{"of" => "{:pool, :writers}", "good" => 1, "bad" => 0, "burn" => burn}] =
+      assert [%{"of" => "{:pool, :writers}", "good" => 1, "bad" => 0, "since" => since, "burn" => burn}] =
                ask!("objectives", instance: instance)["objectives"]
+
+      assert_in_delta since, System.os_time(:second), 60
 
       assert [%{"window" => 3600.0, "limit" => 14.4, "severity" => "page"} | _] = burn
     end

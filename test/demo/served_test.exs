@@ -24,7 +24,13 @@ defmodule Demo.ServedTest do
 
   test "it says where it serves and where the token is, which it does not say" do
     assert Served.lines(%Options{}, @served) ==
-             ["dashboard  http://localhost:9464/ while this runs; its token is in /home/ada/.config/kantoku/token"]
+             [
+               "dashboard  http://localhost:9464/ while this runs, for 30 s (--seconds 600 for longer); " <>
+                 "its token is in /home/ada/.config/kantoku/token"
+             ]
+
+    assert [long] = Served.lines(%Options{seconds: 600}, @served)
+    assert long =~ "while this runs, for 600 s; its token"
 
     assert Served.lines(%Options{http: false}, @served) == []
     refused = {:error, Error.new(:unavailable, %{cause: :eaddrinuse})}
@@ -37,7 +43,10 @@ defmodule Demo.ServedTest do
     work = Task.async(fn -> run(job(dir, port)) end)
     Kantoku.TestOwner.eventually(fn -> match?({200, _, "ok\n"}, ask(port)) end)
     {0, output} = Task.await(work, 60_000)
-    assert output =~ ~r"^dashboard  http://localhost:#{port}/ while this runs; its token is in #{dir}/kantoku/token"m
+
+    assert output =~
+             ~r"^dashboard  http://localhost:#{port}/ while this runs, for 1 s \(--seconds 600 for longer\); its token is in #{dir}/kantoku/token"m
+
     assert {:error, :econnrefused} = ask(port)
   end
 

@@ -41,14 +41,10 @@ defmodule Kantoku.DashboardPage do
     wait!(browser, "!document.getElementById('app').hidden && document.querySelectorAll('.tile').length > 0")
   end
 
-  @doc "Goes to a view, and waits for what it shows first."
+  @doc "Goes to a view of the instance that is looked at, and waits for what it shows first."
   def go!(browser, view) do
     Chromium.eval(browser, "location.hash = '#/#{view}'")
-
-    wait!(
-      browser,
-      "document.querySelector('#nav [aria-current]')?.getAttribute('href') === '#/#{hd(String.split(view, "/"))}'"
-    )
+    wait!(browser, "document.querySelector('#nav [aria-current]')?.dataset.key === '#{hd(String.split(view, "/"))}'")
 
     wait!(browser, "!document.getElementById('content').textContent.includes('Looking …')")
   end
@@ -62,7 +58,7 @@ defmodule Kantoku.DashboardPage do
 
   @doc "Waits until the view holds a text."
   def wait_text!(browser, text),
-    do: wait!(browser, "document.getElementById('content').innerText.includes(#{inspect(text)})")
+    do: wait!(browser, "document.getElementById('content')?.innerText.includes(#{inspect(text)})")
 
   @doc "All that is to be read."
   def text(browser), do: Chromium.eval(browser, "document.body.innerText")
@@ -93,6 +89,14 @@ defmodule Kantoku.DashboardPage do
     do:
       Chromium.call(browser, "Emulation.setEmulatedMedia", %{features: [%{name: "prefers-color-scheme", value: scheme}]})
 
+  @doc "Has a script run before any of the page's, from the next time that it is opened; what `forego/2` takes."
+  def beforehand(browser, script),
+    do: Chromium.call(browser, "Page.addScriptToEvaluateOnNewDocument", %{source: script})["identifier"]
+
+  @doc "Has it run no more."
+  def forego(browser, identifier),
+    do: Chromium.call(browser, "Page.removeScriptToEvaluateOnNewDocument", %{identifier: identifier})
+
   @doc "What the page complained of: exceptions, errors on its console, what could not be loaded or was forbidden."
   def complaints(browser) do
     for {name, told} <- Chromium.told(browser), complaint = complaint(name, told), do: complaint
@@ -113,6 +117,50 @@ defmodule Kantoku.DashboardPage do
         do: url
   end
 
+  @doc "Parts of pictures that carry meaning and whose contrast with what is around them is below 3 (WCAG AA, 1.4.11)."
+  def pale(browser), do: Chromium.eval(browser, "(#{pale_parts()})()")
+
+  # What a part is seen by is its outline, or its fill. A meter's parts lie on its rail, and all of them in a panel.
+  defp pale_parts do
+    """
+    () => {
+      #{luminance()}
+      const seen = (e) => {
+        const style = getComputedStyle(e);
+        const strength = Number(style.opacity);
+        const part = style.stroke !== "none" ? [style.stroke, strength * style.strokeOpacity] : [style.fill, strength * style.fillOpacity];
+        return { colour: parts(part[0]), strength: part[1] };
+      };
+      const over = ({ colour, strength }, below) => colour.slice(0, 3).map((c, n) => c * strength + below[n] * (1 - strength));
+      const rail = (e) => e.closest(".meter")?.querySelector(".rail");
+      const meant = ".meter .rail, .meter .full, .meter .ready, .meter .mark, .spark .line, .picture path, .badge path, .legend path";
+      return [...document.querySelectorAll(meant)].filter((e) => e.checkVisibility()).flatMap((e) => {
+        const around = [ground(e), ...(rail(e) && rail(e) !== e ? [parts(getComputedStyle(rail(e)).fill)] : [])];
+        return around.map((colour) => ({ part: e.getAttribute("class"), ratio: contrast(over(seen(e), colour), colour) }));
+      }).filter(({ ratio }) => ratio < 3);
+    }
+    """
+  end
+
+  defp luminance do
+    """
+    const linear = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const parts = (c) => c.match(/[\\d.]+/g).map(Number);
+    const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+    const contrast = (one, other) => {
+      const [a, b] = [light(one), light(other)].sort((x, y) => y - x);
+      return (a + 0.05) / (b + 0.05);
+    };
+    const ground = (e) => {
+      for (; e; e = e.parentElement) {
+        const colour = parts(getComputedStyle(e).backgroundColor);
+        if (colour.length === 3 || colour[3] === 1) return colour;
+      }
+      return [255, 255, 255];
+    };
+    """
+  end
+
   @doc "Texts that are there to be read and whose contrast with their ground is below 4.5, or 3 where they are large (WCAG AA)."
   def faint(browser), do: Chromium.eval(browser, "(#{faint_texts()})()")
 
@@ -120,23 +168,13 @@ defmodule Kantoku.DashboardPage do
   defp faint_texts do
     """
     () => {
-      const linear = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-      const parts = (c) => c.match(/[\\d.]+/g).map(Number);
-      const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
-      const ground = (e) => {
-        for (; e; e = e.parentElement) {
-          const colour = parts(getComputedStyle(e).backgroundColor);
-          if (colour.length === 3 || colour[3] === 1) return colour;
-        }
-        return [255, 255, 255];
-      };
+      #{luminance()}
       const own = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim() !== "");
       return [...document.querySelectorAll("body *")].filter((e) => own(e) && !e.closest("svg, noscript, script, [disabled]") && e.checkVisibility()).map((e) => {
         const style = getComputedStyle(e);
-        const [a, b] = [light(parts(style.color)), light(ground(e))].sort((x, y) => y - x);
         const size = parseFloat(style.fontSize);
         const large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
-        return { text: e.textContent.trim().slice(0, 40), ratio: (a + 0.05) / (b + 0.05), least: large ? 3 : 4.5 };
+        return { text: e.textContent.trim().slice(0, 40), ratio: contrast(parts(style.color), ground(e)), least: large ? 3 : 4.5 };
       }).filter(({ ratio, least }) => ratio < least);
     }
     """

@@ -23,7 +23,7 @@ defmodule Kantoku.Api.Recent do
           utilization: %{String.t() => number}
         }
 
-  @typedoc "`seconds`: since when, `nil` where there is nothing to compare with; then counts are those since the beginning."
+  @typedoc "`seconds`: since when, `nil` where there is nothing to compare with; then nothing is said to be of late."
   @type t :: %{
           seconds: float | nil,
           restarts: %{total: number, recent: number | nil},
@@ -66,8 +66,15 @@ defmodule Kantoku.Api.Recent do
     for instance <- ended, do: :ets.delete(@table, instance)
   end
 
+  # What was counted since the beginning says nothing of now.
   defp since(now, nil),
-    do: now |> Map.delete(:at) |> Map.merge(%{seconds: nil, restarts: %{total: now.restarts, recent: nil}})
+    do: %{
+      seconds: nil,
+      restarts: %{total: now.restarts, recent: nil},
+      ended: %{},
+      spreads: %{},
+      utilization: now.utilization
+    }
 
   defp since(now, before) do
     %{

@@ -1,9 +1,11 @@
 // One agent: how it is, why, and what became of it.
 
+import { to } from "./address.js";
 import { h } from "./dom.js";
-import { ago, bytes, clock, count, duration, instant, number } from "./format.js";
+import { bytes, count, domainName, duration, number } from "./format.js";
 import { badge } from "./states.js";
 import { facts, panel } from "./tables.js";
+import { ago, clock, instant } from "./times.js";
 
 const FORMATS = { memory: bytes, heap: bytes, binaries: bytes, process: bytes, references: count, mailbox: count };
 
@@ -12,21 +14,21 @@ export default {
     return ask("agent", { key: of });
   },
 
-  draw({ agent, why, resources, timeline }) {
+  draw({ agent, why, resources, timeline }, { traces }) {
     return [
-      h("p", null, h("a", { href: "#/agents" }, "‹ All agents")),
+      h("p", null, h("a", { href: to("agents") }, "‹ All agents")),
       h("div", { class: "grid2" },
         panel(agent.id, state(agent)),
         panel("Why", reasons(why ?? [])),
         panel("Resources", held(resources))),
-      panel("What became of it", course(timeline ?? [])),
+      panel("What became of it", calls(traces), course(timeline ?? [])),
     ];
   },
 };
 
 function state(agent) {
   return facts([
-    ["phase", badge(agent.phase)], ["health", badge(agent.health)], ["domain", agent.domain], ["kind", agent.kind], ["restarts", count(agent.restarts)],
+    ["phase", badge(agent.phase)], ["health", badge(agent.health)], ["domain", domainName(agent.domain)], ["kind", agent.kind], ["restarts", count(agent.restarts)],
     ["mailbox", count(agent.mailbox)], ["memory", bytes(agent.memory)], ["load", count(agent.load)],
     ["since", agent.since ? `${clock(agent.since)}, ${ago(agent.since)}` : null], ["restart", agent.restart], ["process", agent.pid],
     ["tags", several(agent.tags)], ["capabilities", several(agent.capabilities)], ["region", agent.region],
@@ -50,6 +52,12 @@ function held(resources) {
   const { io, ...own } = resources;
   const ports = Object.entries(io ?? {}).map(([name, value]) => [name === "ports" ? "ports" : `ports' ${name}`, name === "ports" ? count(value) : bytes(value)]);
   return facts([...Object.entries(own).map(([name, value]) => [name.replaceAll("_", " "), (FORMATS[name] ?? number)(value)]), ...ports]);
+}
+
+// Why calls may be missing.
+function calls(traces) {
+  if (traces) return h("p", { class: "quiet" }, "Of its calls, those that a trace keeps.");
+  return h("p", { class: "quiet" }, "Its calls are not among these: this instance traces none. The option ", h("code", null, "trace:"), " has it do so.");
 }
 
 function course(timeline) {

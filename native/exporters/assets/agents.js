@@ -1,10 +1,12 @@
 // Agents: those that a query finds, page by page, and those that take the most.
 
+import { to } from "./address.js";
 import { h } from "./dom.js";
-import { ago, bytes, count, number, sentence } from "./format.js";
+import { bytes, count, domainName, number, sentence } from "./format.js";
 import one from "./agent.js";
 import { badge } from "./states.js";
-import { pages, panel, table } from "./tables.js";
+import { pages, table } from "./tables.js";
+import { ago } from "./times.js";
 
 const LIMIT = 50;
 const SORTS = [["id", "by name"], ["memory", "by memory"], ["reductions", "by work"], ["mailbox", "by mailbox"], ["restarts", "by restarts"]];
@@ -21,6 +23,11 @@ export default {
     if (context.of) return one.load(context);
     const [found, top] = await Promise.all([find(context), context.ask("top", { by: look.by, limit: 10 })]);
     return { found, top };
+  },
+
+  // Another instance has other agents, and pages of its own.
+  reset() {
+    Object.assign(look, { q: "", cursors: [null] });
   },
 
   draw(data, context) {
@@ -49,8 +56,8 @@ function results(found, context) {
 }
 
 const COLUMNS = [
-  { label: "Agent", cell: ({ key, id }) => (key ? h("a", { href: `#/agents/${encodeURIComponent(key)}` }, id) : id) },
-  { label: "Domain", cell: ({ domain }) => domain },
+  { label: "Agent", cell: ({ key, id }) => (key ? h("a", { href: to("agents", key) }, id) : id) },
+  { label: "Domain", cell: ({ domain }) => domainName(domain) },
   { label: "Kind", cell: ({ kind }) => kind },
   { label: "Phase", cell: ({ phase }) => badge(phase) },
   { label: "Health", cell: ({ health }) => badge(health) },
@@ -93,12 +100,12 @@ function most(top, context) {
   const [, word, format] = MEASURES.find(([by]) => by === top.by) ?? MEASURES[0];
   const choose = (event) => go(context, () => Object.assign(look, { by: event.target.value }))();
   const columns = [
-    { label: "Agent", cell: ({ key, id }) => (key ? h("a", { href: `#/agents/${encodeURIComponent(key)}` }, id) : id) },
+    { label: "Agent", cell: ({ key, id }) => (key ? h("a", { href: to("agents", key) }, id) : id) },
     { label: word, num: true, cell: ({ value }) => format(value) },
   ];
   return h("section", { class: "panel", "aria-label": "The most" },
     h("div", { class: "bar" }, h("h2", null, "Who takes the most"),
       h("label", null, h("span", { class: "sr" }, "Of what"), h("select", { id: "by", onchange: choose, value: look.by }, options(MEASURES, look.by))),
       h("span", { class: "quiet" }, top.sampled_at ? `looked at ${ago(top.sampled_at)}` : "")),
-    table("Who takes the most", columns, top.agents, { key: ({ key, id }) => key ?? id, empty: "Nobody was looked at yet." }));
+    table("Who takes the most", columns, top.agents, { key: ({ key, id }) => key ?? id, empty: `Nobody has any ${word === "mailbox" ? "messages waiting" : word}, or nobody was looked at yet.` }));
 }

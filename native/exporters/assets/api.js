@@ -1,5 +1,7 @@
 // What is asked of the server, and with which token. The token is in this tab's session storage, and in no address.
 
+import { heard } from "./times.js";
+
 const KEPT = "kantoku.token";
 const BASE = new URL(".", document.baseURI);
 
@@ -28,16 +30,17 @@ export async function ask(path, params, signal) {
   return response.json();
 }
 
-/** Reads the stream of events until `signal` ends it; `take` is given the kind and the data of each. */
-export async function listen(params, signal, opened, take) {
+/** Reads the stream of events until `signal` ends it; `take` is given the kind and the data of each, `alive` is called at each sign of life. */
+export async function listen(params, signal, { opened, take, alive }) {
   const response = await request("events", params, signal);
   if (!response.ok) throw await refusal(response);
   opened();
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch((error) => { throw lost(error, signal); });
     if (done) return;
+    alive();
     const blocks = (rest + value).split("\n\n");
     rest = blocks.pop();
     for (const block of blocks) event(block, take);
@@ -62,12 +65,18 @@ async function request(path, params, signal) {
   }
   const secret = token.get();
   const headers = secret ? { authorization: `Bearer ${secret}` } : {};
+  const sent = Date.now();
   try {
-    return await fetch(url, { headers, signal, cache: "no-store", credentials: mounted ? "same-origin" : "omit", redirect: "error" });
+    const response = await fetch(url, { headers, signal, cache: "no-store", credentials: mounted ? "same-origin" : "omit", redirect: "error" });
+    heard(response.headers.get("date"), sent);
+    return response;
   } catch (error) {
-    if (signal?.aborted) throw error;
-    throw new Refused(0, "unreachable", "There is no answer from the server.");
+    throw lost(error, signal);
   }
+}
+
+function lost(error, signal) {
+  return signal?.aborted ? error : new Refused(0, "unreachable", "There is no answer from the server.");
 }
 
 async function refusal(response) {

@@ -1,27 +1,32 @@
 // The page as a whole: who may see it, which view is shown, and when it is looked at anew.
 
+import { read, stand, to } from "./address.js";
 import agents from "./agents.js";
 import { Refused, ask, mounted, token } from "./api.js";
-import { prepare, repaint } from "./charts.js";
+import { prepare, repaint, tidy } from "./charts.js";
 import { forget, nextRange } from "./courses.js";
 import { h, render } from "./dom.js";
 import events from "./events.js";
-import { clock, count, many, sentence } from "./format.js";
+import { count, many, sentence } from "./format.js";
 import { alerts, breakers, migration, objectives } from "./guards.js";
 import { bind, help } from "./keys.js";
 import overview from "./overview.js";
 import pools from "./pools.js";
 import { dark, dress, turn, watch } from "./theme.js";
+import { clock, now, turnZone, zone, zoneNames } from "./times.js";
 
 const VIEWS = [overview, pools, agents, breakers, objectives, alerts, events, migration];
 // How often a view is looked at, in ms; less often where an answer costs more than a tenth of the time.
 const EVERY = 2000;
 const SELDOM = 30000;
-// The word by the view's name in the navigation, of what the overview counts.
-const COUNTS = { alerts: (now) => now.alerts, breakers: (now) => now.breakers?.open };
+// And what is known beside it: which instances there are, and how many alerts fire.
+const INSTANCES = 30000;
+const ALERTS = 10000;
+// The count by the view's name in the navigation.
+const COUNTS = { alerts: (counts) => counts.alerts, breakers: (counts) => counts.breakers };
 
 const at = (id) => document.getElementById(id);
-const page = { open: false, instance: null, instances: [], view: overview, of: null, data: null, shown: null, stop: null, timer: null, good: null, counts: {} };
+const page = { open: false, instance: null, instances: [], view: overview, of: null, data: null, stop: null, timer: null, good: null, counts: {}, asked: {} };
 
 // Coming in --------------------------------------------------------------------------------------------------------------
 
@@ -49,7 +54,12 @@ async function enter(secret) {
   }
 }
 
-// Nothing of what was seen stays on the page.
+// Nothing of what was seen stays, neither on the page nor in its address.
+function leave() {
+  gate();
+  history.replaceState(null, "", location.pathname);
+}
+
 function gate(why = null) {
   close();
   token.forget();
@@ -79,56 +89,77 @@ async function opened(instances) {
 
 function known(instances) {
   page.instances = instances;
-  if (!instances.some(({ name }) => name === page.instance)) page.instance = instances[0]?.name ?? null;
-  render(at("instance"), instances.map(({ name, engine, agents }) =>
-    h("option", { value: name, selected: name === page.instance }, `${name} (${engine}, ${many(agents, "agent")})`)));
+  page.asked.instances = performance.now();
+  choices();
+}
+
+// Where the address is of one that is not there, it is said and not another one shown in its place.
+function choices() {
+  const gone = page.instance && !page.instances.some(({ name }) => name === page.instance);
+  render(at("instance"), gone && h("option", { value: page.instance }, `${page.instance} (not here)`), page.instances.map(({ name, engine, agents }) =>
+    h("option", { value: name }, `${name} (${many(agents, "agent")}, ${engine})`)));
   at("instance").value = page.instance;
 }
 
 function route() {
   if (!page.open) return;
-  const [name, ...rest] = location.hash.replace(/^#\/?/, "").split("/");
-  const view = VIEWS.find((one) => one.name === name) ?? overview;
+  const names = page.instances.map(({ name }) => name);
+  const { instance, view: name, of } = read(location.hash, names, VIEWS.map((view) => view.name));
   page.view.closed?.();
-  page.view = view;
-  page.of = rest.length > 0 ? decoded(rest.join("/")) : null;
-  page.data = null;
-  page.shown = null;
-  document.title = `${view.title} · Kantoku`;
+  stay(instance ?? page.instance ?? names[0] ?? null);
+  page.view = VIEWS.find((view) => view.name === name);
+  Object.assign(page, { of, data: null, good: null });
+  history.replaceState(null, "", to(name, of));
+  title();
   navigation();
-  render(at("content"), h("h1", { class: "sr" }, view.title), h("p", { class: "empty" }, "Looking …"));
-  view.opened?.(context());
+  render(at("status"));
+  render(at("content"), h("h1", { class: "sr" }, page.view.title), h("p", { class: "empty" }, "Looking …"));
+  tidy();
+  page.view.opened?.(context());
   look();
 }
 
-function decoded(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
+// At an instance; of another one nothing is remembered.
+function stay(instance) {
+  if (instance === page.instance) return;
+  forgetAll();
+  page.instance = instance;
+  stand(instance);
+  choices();
+}
+
+function forgetAll() {
+  forget();
+  page.counts = {};
+  page.asked.alerts = -Infinity;
+  at("news").textContent = "";
+  for (const view of VIEWS) view.reset?.();
+}
+
+function title() {
+  const { alerts: firing } = page.counts;
+  document.title = `${firing > 0 ? `(${count(firing)}) ` : ""}${page.view.title} · Kantoku`;
 }
 
 function navigation() {
   render(at("nav"), VIEWS.map((view) => {
     const worries = COUNTS[view.name]?.(page.counts) ?? 0;
-    return h("a", { href: `#/${view.name}`, "aria-current": view === page.view ? "page" : null, "data-key": view.name },
+    return h("a", { href: to(view.name), "aria-current": view === page.view ? "page" : null, "data-key": view.name },
       view.title, worries > 0 && h("span", { class: "count" }, count(worries)));
   }));
-  const { parentElement: rail, offsetLeft, offsetWidth } = at("nav").querySelector("[aria-current]");
-  rail.scrollLeft = Math.max(0, offsetLeft + offsetWidth - rail.clientWidth + 40);
 }
 
 function go(step) {
-  location.hash = `#/${VIEWS[step].name}`;
+  location.hash = to(VIEWS[step].name);
 }
 
 // Looking ------------------------------------------------------------------------------------------------------------------
 
 function context() {
   const { instance, of, stop } = page;
+  const here = page.instances.find(({ name }) => name === instance);
   return {
-    instance, of, redraw, again: look, refused: () => gate("The token is no longer right."),
+    instance, of, redraw, again: look, seen, failed, refused: () => gate("The token is no longer right."), traces: here?.traces ?? false,
     ask: (path, params) => ask(path, { instance, ...params }, stop?.signal),
   };
 }
@@ -143,8 +174,10 @@ async function look() {
     const data = await page.view.load(context());
     if (stop.signal.aborted) return;
     page.data = data;
-    seen(data);
+    if (!page.view.follows) seen(now());
+    if (data.now) counted({ alerts: data.now.alerts, breakers: data.now.breakers?.open });
     draw();
+    news(stop.signal);
   } catch (error) {
     if (stop.signal.aborted) return;
     if (error.status === 401) return gate("The token is no longer right.");
@@ -159,18 +192,46 @@ function close(ended = true) {
   page.stop?.abort();
   if (ended && page.open) {
     page.view.closed?.();
-    Object.assign(page, { open: false, data: null, instances: [], instance: null, counts: {} });
-    forget();
+    Object.assign(page, { open: false, data: null, instances: [], instance: null });
+    forgetAll();
   }
 }
 
-function seen(data) {
-  page.good = Date.now() / 1000;
-  render(at("status"), `as of ${clock(page.good)}`);
-  if (data.now) {
-    page.counts = data.now;
-    navigation();
+function seen(when) {
+  page.good = when;
+  render(at("status"), `as of ${clock(when)}`);
+}
+
+// What is known beside the view. Of what goes wrong with it the next look tells.
+async function news(signal) {
+  const due = (what, every) => performance.now() - (page.asked[what] ?? -Infinity) > every;
+  if (due("instances", INSTANCES)) await told("instances", {}, signal, ({ instances }) => known(instances));
+  if (due("alerts", ALERTS)) {
+    await told("alerts", { instance: page.instance }, signal, ({ alerts: all }) => counted({ alerts: all.filter(({ state }) => state === "firing").length }));
   }
+}
+
+async function told(path, params, signal, take) {
+  try {
+    const answer = await ask(path, params, signal);
+    if (!signal.aborted) take(answer);
+  } catch {
+    // It is not wanted any more, or there is none.
+  }
+}
+
+function counted(counts) {
+  const before = page.counts.alerts;
+  Object.assign(page.counts, counts);
+  page.asked.alerts = performance.now();
+  if (before !== undefined && before !== page.counts.alerts) announce(page.counts.alerts);
+  title();
+  navigation();
+}
+
+// To whoever hears the page rather than sees it.
+function announce(firing) {
+  at("news").textContent = firing === 0 ? "No alert fires any more." : `${many(firing, "alert")} ${firing === 1 ? "fires" : "fire"} now.`;
 }
 
 function failed(error) {
@@ -180,15 +241,7 @@ function failed(error) {
   render(at("status"), h("span", { class: "bad", role: "alert" }, what, since));
   if (page.data === null) render(at("content"), h("p", { class: "note" }, what));
   // An instance that ended, or an agent that is gone.
-  if (error.status === 404) renew();
-}
-
-async function renew() {
-  try {
-    known((await ask("instances")).instances);
-  } catch {
-    // The next look says what is wrong.
-  }
+  if (error.status === 404 && page.stop) told("instances", {}, page.stop.signal, ({ instances }) => known(instances));
 }
 
 let asked = false;
@@ -206,6 +259,7 @@ function draw() {
   const here = context();
   render(at("content"), h("h1", { class: "sr" }, page.view.title), page.view.draw(page.data, here));
   page.view.drawn?.(page.data, here);
+  tidy();
 }
 
 // Controls -----------------------------------------------------------------------------------------------------------------
@@ -213,6 +267,22 @@ function draw() {
 function recolour() {
   at("theme").textContent = dark() ? "Light" : "Dark";
   at("theme").setAttribute("aria-label", dark() ? "Use light colours" : "Use dark colours");
+  repaint();
+  redraw();
+}
+
+// Where this machine is in UTC anyway there is nothing to choose.
+function zoned() {
+  const [short, name] = zoneNames();
+  at("zone").textContent = short;
+  at("zone").disabled = !zone() && short === "UTC";
+  at("zone").title = `Times are of ${name}`;
+  at("zone").setAttribute("aria-label", `${short}: times are of ${name}. ${zone() ? "Use those of this machine" : "Use UTC"}`);
+}
+
+function switchZone() {
+  turnZone();
+  zoned();
   repaint();
   redraw();
 }
@@ -230,22 +300,26 @@ function press(id) {
 function focusSearch() {
   const input = at("q") ?? at("match");
   if (input) return input.focus();
-  location.hash = "#/agents";
+  location.hash = to("agents");
   setTimeout(() => at("q")?.focus(), 300);
 }
 
 at("theme").onclick = switchTheme;
 at("help").onclick = help;
-at("leave").onclick = () => gate();
+at("leave").onclick = leave;
+at("zone").onclick = switchZone;
 at("instance").onchange = (event) => {
-  page.instance = event.target.value;
-  forget();
-  route();
+  location.hash = to(page.view.name, null, event.target.value);
 };
-document.addEventListener("visibilitychange", () => { if (page.open && !document.hidden) look(); });
+document.addEventListener("visibilitychange", () => {
+  if (!page.open) return;
+  if (page.view.follows) document.hidden ? page.view.closed() : page.view.opened(context());
+  if (!document.hidden) look();
+});
 window.addEventListener("hashchange", () => { route(); at("content").focus({ preventScroll: true }); });
 watch(recolour);
 recolour();
+zoned();
 
 bind([
   ...VIEWS.map((view, n) => ({ key: String(n + 1), shown: `1 to ${VIEWS.length}`, text: n === 0 ? "the views, from left to right" : null, run: () => page.open && go(n) })),
@@ -255,6 +329,7 @@ bind([
   { key: "]", text: "the next page", run: () => press("page-on") },
   { key: "p", text: "hold the events, or let them go on", run: () => press("pause") },
   { key: "t", text: "dark or light", run: switchTheme },
+  { key: "u", text: "times of UTC, or of this machine", run: () => press("zone") },
   { key: "?", text: "this sheet", run: help },
   { key: "Escape", text: "close it, or leave a field", run: () => {} },
 ]);

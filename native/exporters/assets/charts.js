@@ -2,7 +2,8 @@
 
 import { latest } from "./courses.js";
 import { h } from "./dom.js";
-import { bytes, clock, count } from "./format.js";
+import { bytes, count } from "./format.js";
+import { clock, timeOfDay, zone } from "./times.js";
 
 const MOST = 6;
 const DASHES = [[], [6, 3], [2, 2], [10, 3, 2, 3], [1, 4], [12, 4]];
@@ -12,7 +13,8 @@ const MINUTE = 60;
 const BINARY = Array.from({ length: 44 }, (_, n) => 2 ** n);
 const WHOLE = Array.from({ length: 10 }, (_, n) => [1, 2, 5].map((step) => step * 10 ** n)).flat();
 const STEPS = new Map([[bytes, BINARY], [count, WHOLE]]);
-const plots = new WeakMap();
+// By where they are drawn. uPlot itself holds on to whatever is not destroyed.
+const plots = new Map();
 const listed = new Set();
 let library = null;
 
@@ -48,7 +50,9 @@ export function chart({ id, title, unit }, redraw) {
   return h("figure", { class: "chart panel", "data-key": id, "aria-label": title },
     h("figcaption", null, h("h3", null, title), h("span", { class: "unit" }, unit),
       available() && h("button", { type: "button", "aria-pressed": String(asList), onclick: turn }, "as a table")),
-    h("div", { class: asList ? "listing" : "plot", "data-key": asList ? "list" : "plot", id: `chart-${id}`, "data-keep": true }));
+    asList
+      ? h("div", { class: "listing", "data-key": "list", id: `chart-${id}`, "data-keep": true, tabindex: "0", role: "region", "aria-label": `${title}, as a table` })
+      : h("div", { class: "plot", "data-key": "plot", id: `chart-${id}`, "data-keep": true }));
 }
 
 /** Draws series (`{label, points}`) into a chart that is on the page. */
@@ -59,8 +63,10 @@ export function fill({ id, format = count, stepped = false, top = null }, { from
   const shown = series.length > MOST ? some : series;
   const length = Math.max(0, ...shown.map(({ points }) => points.length));
   const times = Array.from({ length }, (_, n) => from + n * step);
-  if (length === 0) place.replaceChildren(h("p", { class: "empty" }, "Nothing was recorded yet."));
-  else if (place.classList.contains("listing")) place.replaceChildren(listing(times, shown, format));
+  if (length === 0) {
+    destroy(place);
+    place.replaceChildren(h("p", { class: "empty" }, "Nothing was recorded yet."));
+  } else if (place.classList.contains("listing")) place.replaceChildren(listing(times, shown, format));
   else draw(place, times, shown, { format, stepped, top });
 }
 
@@ -81,11 +87,22 @@ function draw(place, times, series, look) {
     known.plot.setData(data);
     return;
   }
-  known?.plot.destroy();
+  destroy(place);
   place.replaceChildren();
   const plot = new window.uPlot(options(place, series, look), data, place);
   plots.set(place, { plot, shape });
   resized.observe(place);
+}
+
+function destroy(place) {
+  plots.get(place)?.plot.destroy();
+  plots.delete(place);
+  resized.unobserve(place);
+}
+
+/** Destroys the charts whose place is not on the page any more. */
+export function tidy() {
+  for (const place of [...plots.keys()]) if (!place.isConnected) destroy(place);
 }
 
 const resized = new ResizeObserver((entries) => {
@@ -105,6 +122,7 @@ function options(place, series, { format, stepped, top }) {
   return {
     width: Math.max(200, place.clientWidth), height: 150, padding: [8, 26, 0, 0],
     cursor: { sync: { key: "kantoku" }, drag: { x: false, y: false }, points: { size: 6 } },
+    tzDate: (at) => (zone() ? window.uPlot.tzDate(new Date(at * 1000), zone()) : new Date(at * 1000)),
     scales: { x: { time: true }, y: { range: (_plot, _least, most) => [0, top ?? (most > 0 ? most * 1.1 : 1)] } },
     legend: { markers: { dash: (_plot, index) => ["solid", "dashed", "dotted"][(index - 1) % 3] } },
     axes: [
@@ -120,14 +138,13 @@ function options(place, series, { format, stepped, top }) {
 }
 
 function tick(at, step) {
-  return step < MINUTE ? clock(at) : clock(at).slice(0, 5);
+  return step < MINUTE ? timeOfDay(at) : timeOfDay(at).slice(0, 5);
 }
 
-/** Has all charts drawn anew, in other colours. */
+/** Has all charts drawn anew, in other colours or another zone. */
 export function repaint() {
-  for (const place of document.querySelectorAll(".plot")) {
-    plots.get(place)?.plot.destroy();
-    plots.delete(place);
+  for (const place of [...plots.keys()]) {
+    destroy(place);
     place.replaceChildren();
   }
 }

@@ -2,60 +2,104 @@
 
 import { listen } from "./api.js";
 import { h } from "./dom.js";
-import { count, duration, instant, number, sentence } from "./format.js";
+import { count, duration, many, number, sentence } from "./format.js";
 import { panel } from "./tables.js";
+import { clock, instant, now } from "./times.js";
 
+// Events that are shown, and those that wait while the tail is held.
 const KEPT = 500;
-const SHOWN = 200;
 const PAUSES = [1000, 2000, 5000, 15000];
+// However fast they come, so often they are drawn, in ms.
+const DRAWN = 250;
 
-const tail = { events: [], came: 0, dropped: 0, match: "", paused: false, state: "", stop: null, number: 0 };
+const empty = () => ({ events: [], held: [], missed: 0, came: 0, dropped: 0, match: "", paused: false, state: "", stop: null, number: 0, heard: null, left: null, due: null });
+const tail = empty();
 
 export default {
   name: "events",
   title: "Events",
+  // It is not asked again and again, but told.
+  follows: true,
 
   async load() {
     return tail;
   },
 
   opened(context) {
-    if (!tail.stop) follow(context);
+    if (!tail.stop && !document.hidden) follow(context);
   },
 
   closed() {
     tail.stop?.abort();
     tail.stop = null;
+    deaf();
+  },
+
+  // Nothing of one instance is shown of another.
+  reset() {
+    tail.stop?.abort();
+    clearTimeout(tail.due);
+    Object.assign(tail, empty());
   },
 
   draw(_data, context) {
     return panel("Events", controls(context), listing());
   },
-
-  pause,
 };
 
-// Holds the tail still, or lets it go on.
+// Holds the tail still, or lets it go on with what came meanwhile.
 function pause({ redraw }) {
   tail.paused = !tail.paused;
+  if (!tail.paused) release();
   redraw();
 }
 
+function release() {
+  const { held, missed } = tail;
+  tail.events = [...held, ...tail.events].slice(0, KEPT);
+  Object.assign(tail, { held: [], missed: 0 });
+  if (missed > 0) put({ gap: `${many(missed, "event")} came while this was held, beyond what is kept then` });
+}
+
 // Until it is told to stop: a stream that ends is opened again, after a while.
-async function follow({ instance, redraw, refused }) {
+async function follow(context) {
+  const { instance, redraw, refused, failed } = context;
   const stop = new AbortController();
   tail.stop = stop;
   for (let tries = 0; !stop.signal.aborted; tries += 1) {
     try {
-      await listen({ instance, match: tail.match }, stop.signal, () => { tries = 0; say("live", redraw); }, (kind, data) => take(kind, data, redraw));
+      const opened = () => {
+        tries = 0;
+        live(context);
+      };
+      await listen({ instance, match: tail.match }, stop.signal, { opened, take: (kind, data) => take(kind, data, redraw), alive: () => alive(context) });
       say("ended, and is opened again", redraw);
     } catch (error) {
       if (stop.signal.aborted) return;
       if (error.status === 401) return refused();
+      failed(error);
       say(`${sentence(error.message)} It is tried again`, redraw);
     }
+    deaf();
     await new Promise((done) => setTimeout(done, PAUSES[Math.min(tries, PAUSES.length - 1)]));
   }
+}
+
+function live(context) {
+  if (tail.left !== null) put({ gap: `nobody listened from ${clock(tail.left)} to ${clock(now())}` });
+  tail.left = null;
+  alive(context);
+  say("live", context.redraw);
+}
+
+function alive({ seen }) {
+  tail.heard = now();
+  seen(tail.heard);
+}
+
+// Whatever comes from now on is not heard.
+function deaf() {
+  if (tail.came > 0) tail.left ??= tail.heard;
 }
 
 function say(state, redraw) {
@@ -65,25 +109,36 @@ function say(state, redraw) {
 
 function take(kind, data, redraw) {
   if (kind === "dropped") {
-    tail.dropped += data.count ?? 1;
-    return;
+    const lost = data.count ?? 1;
+    tail.dropped += lost;
+    put({ gap: `${many(lost, "event")} left out, as this page was too slow` });
+  } else {
+    tail.came += 1;
+    put({ ...data, event: data.event ?? kind });
   }
-  tail.came += 1;
+  tail.due ??= setTimeout(() => {
+    tail.due = null;
+    redraw();
+  }, DRAWN);
+}
+
+// The first ones are kept that come while it is held: they go on from those that are looked at.
+function put(entry) {
   tail.number += 1;
+  const told = { ...entry, number: tail.number };
   if (!tail.paused) {
-    tail.events.unshift({ ...data, event: data.event ?? kind, number: tail.number });
+    tail.events.unshift(told);
     if (tail.events.length > KEPT) tail.events.length = KEPT;
-  }
-  redraw();
+  } else if (tail.held.length < KEPT) tail.held.unshift(told);
+  else tail.missed += 1;
 }
 
 function controls(context) {
   const submit = (event) => {
     event.preventDefault();
     tail.match = event.target.elements.match.value.trim();
-    tail.events = [];
+    Object.assign(tail, { events: [], held: [], missed: 0, left: null });
     tail.stop?.abort();
-    tail.stop = null;
     follow(context);
     context.redraw();
   };
@@ -94,15 +149,20 @@ function controls(context) {
       h("input", { id: "match", name: "match", type: "search", value: tail.match, placeholder: "pool.", spellcheck: "false", autocomplete: "off" }),
       h("button", { type: "submit" }, "Follow")),
     h("button", { type: "button", id: "pause", "aria-pressed": String(tail.paused), onclick: () => pause(context) }, tail.paused ? "Go on" : "Hold"),
-    h("span", { class: "quiet", id: "tail-state" }, `${tail.paused ? "held" : tail.state || "opening"}: ${count(tail.came)} came${dropped}`));
+    h("span", { class: "quiet", id: "tail-state" }, `${tail.paused ? `held, ${count(tail.held.length + tail.missed)} wait` : tail.state || "opening"}: ${count(tail.came)} came${dropped}`));
 }
 
 function listing() {
   if (tail.events.length === 0) return h("p", { class: "empty" }, "Nothing has happened since you look.");
-  return h("ol", { class: "tail", tabindex: "0", "aria-label": "Events, the newest first" }, tail.events.slice(0, SHOWN).map((event) =>
+  return h("ol", { class: "tail", tabindex: "0", "aria-label": "Events, the newest first" }, tail.events.map((event) => event.gap ? gap(event) :
     h("li", { "data-key": String(event.number) },
       h("span", { class: "mono quiet" }, instant(event.at)), h("strong", null, event.event),
       h("span", { class: "what" }, words(event)))));
+}
+
+// What is not here between those above and those below.
+function gap({ gap: text, number: key }) {
+  return h("li", { class: "gap", "data-key": String(key) }, sentence(text));
 }
 
 function words({ measurements, metadata }) {

@@ -1,7 +1,7 @@
-// Figures and times as people read them. A figure that is not known is a dash.
+// Figures and names as people read them. A figure that is not known is a dash.
 
 export const NONE = "–";
-const missing = (value) => value === null || value === undefined || Number.isNaN(value);
+export const missing = (value) => value === null || value === undefined || Number.isNaN(value);
 const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const digits = (value, most) => new Intl.NumberFormat("en", { maximumSignificantDigits: most }).format(value);
 
@@ -66,33 +66,14 @@ export function kept(share) {
   return `${text.replace(/\.?0+$/, "")} %`;
 }
 
-/** The time of day of a unix time. */
-export function clock(at) {
-  if (missing(at)) return NONE;
-  return new Date(at * 1000).toLocaleTimeString("en-GB", { hour12: false });
-}
-
-/** With milliseconds. */
-export function instant(at) {
-  if (missing(at)) return NONE;
-  const ms = String(Math.floor((at % 1) * 1000)).padStart(3, "0");
-  return `${clock(at)}.${ms}`;
-}
-
 /** What programs say among each other, as a sentence. */
 export function sentence(text) {
   const said = String(text);
   return said.charAt(0).toUpperCase() + said.slice(1) + (/[.!?]$/.test(said) ? "" : ".");
 }
 
-/** A text in which times, as ms since 1970, are times of day. */
-export function dated(text) {
-  return String(text).replace(/\b(1\d{12})(?: ms)?\b/g, (_all, ms) => clock(Number(ms) / 1000));
-}
-
-/** How long ago a unix time was. */
-export function ago(at, now = Date.now() / 1000) {
-  if (missing(at)) return NONE;
-  const passed = Math.max(0, now - at);
-  return passed < 1 ? "now" : `${duration(passed < 120 ? Math.round(passed) : passed)} ago`;
+/** The name of a domain; a pool's own is called as the pool. */
+export function domainName(name) {
+  const own = /^\{:pool, (.+)\}$/s.exec(name ?? "");
+  return own ? `pool ${own[1].replace(/^:/, "").replace(/^"(.*)"$/s, "$1")}` : name;
 }

@@ -1,10 +1,11 @@
 // Breakers, objectives, alerts and migrations: what stands between calls and harm.
 
 import { h } from "./dom.js";
-import { ago, clock, count, duration, kept, number, percent } from "./format.js";
+import { count, duration, kept, number, percent } from "./format.js";
 import { meter } from "./pictures.js";
 import { badge } from "./states.js";
 import { facts, panel, table } from "./tables.js";
+import { ago, clock, now } from "./times.js";
 
 const MOST = 200;
 // Labels of alerts that stand in columns of their own, or on top of the page.
@@ -52,19 +53,25 @@ export const objectives = {
 
 function objective(one) {
   const left = one.budget_left;
+  const age = now() - one.since;
   const tone = one.firing ? "bad" : left < 0.25 ? "warn" : "ok";
   return h("section", { class: "panel", "data-key": one.name, "aria-label": one.name },
     h("div", { class: "bar" }, h("h2", null, one.name), badge(one.firing ? "firing" : "ok", one.firing ? "burns too fast" : "kept")),
     facts([["of", one.of], ["kept", h("strong", null, kept(one.kept))], ["meant to be", kept(one.target)],
       ["answered within", one.latency === null || one.latency === undefined ? null : duration(one.latency)],
-      ["over", duration(one.window)], ["calls", `${count(one.good)} good, ${count(one.bad)} bad`],
+      ["over", [duration(one.window), known(one.window, age)]], ["calls", `${count(one.good)} good, ${count(one.bad)} bad`],
       ["budget left", h("span", null, meter(left, tone, "error budget left"), percent(left, 3))]]),
     table(`Burn rates of ${one.name}`, [
-      { label: "Burn over", cell: ({ window, short }) => `${duration(window)}${short ? ` and ${duration(short.window)}` : ""}` },
+      { label: "Burn over", cell: ({ window, short }) => [`${duration(window)}${short ? ` and ${duration(short.window)}` : ""}`, known(window, age)] },
       { label: "Rates", num: true, cell: ({ rate, short }) => `${number(rate)}${short ? ` and ${number(short.rate)}` : ""}` },
       { label: "Too high above", num: true, cell: ({ limit }) => number(limit) },
       { label: "Says", cell: ({ firing, severity }) => (firing ? badge("firing", severity) : badge("ok", "well")) },
     ], one.burn ?? []));
+}
+
+// Of a window that began before counting did, that much less is known.
+function known(window, age) {
+  return age < window && h("span", { class: "quiet" }, `, known for ${duration(age < 120 ? Math.round(age) : age)}`);
 }
 
 export const alerts = {
@@ -115,7 +122,7 @@ export const migration = {
       { label: "Mismatches", num: true, cell: ({ mismatches }) => count(mismatches) },
     ];
     return panel("Migration", table("Migration", columns, flags.slice(0, MOST), {
-      key: ({ name, feature }) => `${name} ${feature}`, empty: "Nothing is being moved over: all is where it is meant to be.",
+      key: ({ name, feature }) => `${name} ${feature}`, empty: "Nothing is being moved over: all is where it is meant to be. A move begins with the option migration:, or with Kantoku.Migration.set/5.",
     }));
   },
 };

@@ -1,10 +1,11 @@
 // How the instance is, at one look.
 
+import { to } from "./address.js";
 import { chart, fill } from "./charts.js";
 import { courses, latest, points } from "./courses.js";
 import { h } from "./dom.js";
-import { bytes, count, duration, many, number, percent, size, span } from "./format.js";
-import { field, sizes, spark } from "./pictures.js";
+import { bytes, count, domainName, duration, many, number, percent, size, span } from "./format.js";
+import { field, sizes, spark, swatch } from "./pictures.js";
 import { rangeBar } from "./ranges.js";
 import { badge, mark } from "./states.js";
 import { panel } from "./tables.js";
@@ -49,24 +50,25 @@ export default {
 
 function tiles(now, past) {
   const course = (name) => spark(points(past, name));
-  const { latency, queue, restarts, vm } = now;
+  const { latency, queue, restarts, vm, seconds } = now;
+  const late = (text) => (seconds === null ? "nothing is known of late yet" : `${text}, in ${duration(Math.round(seconds))}`);
   return h("div", { class: "tiles" },
-    tile("Throughput", [number(now.throughput?.per_second), "/s"], "requests of pools", course("throughput")),
-    tile("p50", span(latency?.p50), "half are no slower", course("p50")),
-    tile("p95", span(latency?.p95), "one in 20 is slower", course("p95")),
-    tile("p99", span(latency?.p99), "one in 100 is slower", course("p99")),
+    tile("Throughput", [number(now.throughput?.per_second), "/s"], late("requests of pools"), course("throughput")),
+    tile("p50", span(latency?.p50), late("half are no slower"), course("p50")),
+    tile("p95", span(latency?.p95), late("one in 20 is slower"), course("p95")),
+    tile("p99", span(latency?.p99), late("one in 100 is slower"), course("p99")),
     tile("Waiting", [count(queue?.waiting), ""], "requests in queues", course("queue")),
-    tile("Restarts", [count(restarts?.last_minute), "in a minute"], `${count(restarts?.total)} in all`, course("restarts")),
-    tile("Alerts", [count(now.alerts), ""], worry(now), null, now.alerts > 0 ? "firing" : null, "#/alerts"),
+    tile("Restarts", [count(restarts?.last_minute), seconds === null ? "" : `in ${duration(Math.round(seconds))}`], `${count(restarts?.total)} in all`, course("restarts")),
+    tile("Alerts", [count(now.alerts), ""], worry(now), null, now.alerts > 0 ? "firing" : null, to("alerts")),
     tile("Breakers", [count(now.breakers?.open), "open"], `${count(now.breakers?.half_open)} half open, ${count(now.breakers?.closed)} closed`, null,
-      now.breakers?.open > 0 ? "open" : null, "#/breakers"),
+      now.breakers?.open > 0 ? "open" : null, to("breakers")),
     tile("Memory", size(vm?.memory), `${count(vm?.processes)} processes`, course("memory")),
     tile("Schedulers", [percent(vm?.schedulers?.utilization ?? latest(points(past, "cpu")), 2), `of ${count(vm?.schedulers?.online)}`], `${count(vm?.run_queue)} wait to run`, course("cpu")));
 }
 
 function tile(label, [value, unit], more, picture, state, link) {
   return h("section", { class: "panel tile", "data-key": `tile-${label}`, id: `tile-${label.toLowerCase()}` },
-    h("h3", { class: "label badge" }, state && mark(state), link ? h("a", { href: link }, label) : label),
+    h("h2", { class: "label badge" }, state && mark(state), link ? h("a", { href: link }, label) : label),
     h("p", { class: "value" }, value, unit && [" ", h("small", null, unit)]),
     h("p", { class: "more" }, more), picture);
 }
@@ -78,8 +80,13 @@ function worry({ at_risk: risk, objectives }) {
 
 function fleet(now) {
   return h("div", { class: "grid2" },
-    panel("Domains", h("div", { class: "grid3" }, now.domains.slice(0, 60).map(domain)), rest(now.domains.length, 60, "domains")),
+    panel("Domains", h("div", { class: "grid3" }, occupied(now.domains).slice(0, 60).map(domain)), rest(now.domains.length, 60, "domains")),
     panel("Pools", h("div", { class: "grid3" }, now.pools.slice(0, 60).map(pool)), rest(now.pools.length, 60, "pools")));
+}
+
+// Whoever has agents comes before those that have none.
+function occupied(domains) {
+  return [...domains].sort((a, b) => (a.agents === 0) - (b.agents === 0));
 }
 
 function rest(all, shown, noun) {
@@ -89,9 +96,9 @@ function rest(all, shown, noun) {
 
 function domain({ name, parent, agents, parked, budget, health }) {
   return h("article", { class: "card", "data-key": `domain-${name}` },
-    h("div", { class: "head" }, h("h3", null, name), h("span", { class: "quiet num" }, many(agents, "agent"))),
-    h("p", { class: "quiet under" }, health && badge(health.state), parent && h("span", null, `within ${parent}`)),
-    field(fates(health, agents, parked), name),
+    h("div", { class: "head" }, h("h3", null, domainName(name)), h("span", { class: "quiet num" }, many(agents, "agent"))),
+    h("p", { class: "quiet under" }, health && badge(health.state), parent && h("span", null, `within ${domainName(parent)}`)),
+    field(fates(health, agents, parked), domainName(name)),
     budget && h("p", { class: "quiet" }, `${count(budget.used)} of at most ${count(budget.limit)} agents`));
 }
 
@@ -102,10 +109,11 @@ function fates(health, agents, parked) {
 
 function pool(one) {
   return h("article", { class: "card", "data-key": `pool-${one.name}` },
-    h("div", { class: "head" }, h("h3", null, h("a", { href: `#/pools/${encodeURIComponent(one.name)}` }, one.name)), badge(one.state)),
+    h("div", { class: "head" }, h("h3", null, h("a", { href: to("pools", one.name) }, one.name)), badge(one.state)),
     sizes(one),
     h("ul", { class: "legend" },
-      h("li", null, h("b", null, count(one.busy)), " busy"), h("li", null, h("b", null, count(one.ready)), " ready"),
-      h("li", null, h("b", null, count(one.size)), one.max === null || one.max === undefined ? " workers" : ` of at most ${count(one.max)}`),
+      h("li", null, swatch("full"), h("b", null, count(one.busy)), " busy"),
+      h("li", null, swatch("ready"), h("b", null, count(one.size)), " workers", one.max !== null && one.max !== undefined && ` of at most ${count(one.max)}`),
+      h("li", null, swatch("mark"), "meant to be ", h("b", null, count(one.target))),
       h("li", null, h("b", null, count(one.waiting)), " waiting"), h("li", null, "p99 ", h("b", null, duration(one.p99)))));
 }

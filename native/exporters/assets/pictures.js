@@ -57,9 +57,16 @@ export function sizes(pool) {
   const text = `${count(busy)} busy of ${count(pool.size)}, meant to be ${count(pool.target)}, at most ${count(most)}`;
   return s("svg", { class: "meter", viewBox: "0 0 100 14", preserveAspectRatio: "none", role: "img", "aria-label": text },
     s("rect", { class: "rail", x: 0, y: 2, width: 100, height: 10, "vector-effect": "non-scaling-stroke" }),
-    s("rect", { class: "ready", x: 0, y: 2, width: at(pool.size), height: 10 }),
+    pool.size > 0 && s("rect", { class: "ready", x: 0, y: 2, width: at(pool.size), height: 10, "vector-effect": "non-scaling-stroke" }),
     s("rect", { class: "full", x: 0, y: 2, width: at(busy), height: 10 }),
+    s("line", { class: "halo", x1: at(pool.target), x2: at(pool.target), y1: 0, y2: 14, "vector-effect": "non-scaling-stroke" }),
     s("line", { class: "mark", x1: at(pool.target), x2: at(pool.target), y1: 0, y2: 14, "vector-effect": "non-scaling-stroke" }));
+}
+
+/** What a part of a pool's meter looks like, for a legend: what is `full`, what is `ready`, and the `mark`. */
+export function swatch(part) {
+  return s("svg", { class: "meter swatch", viewBox: "0 0 14 14", "aria-hidden": "true" },
+    part === "mark" ? s("line", { class: part, x1: 7, x2: 7, y1: 1, y2: 13 }) : s("rect", { class: part, x: 2, y: 2, width: 10, height: 10 }));
 }
 
 /** A share of 0 to 1. */

@@ -1,13 +1,15 @@
 // Pools: their size against their load, what they decided and why, and who works in them.
 
+import { to } from "./address.js";
 import { chart, fill } from "./charts.js";
 import { courses, points } from "./courses.js";
 import { h } from "./dom.js";
-import { ago, count, dated, duration, instant, number, percent } from "./format.js";
-import { meter, sizes } from "./pictures.js";
+import { count, duration, number, percent } from "./format.js";
+import { meter, sizes, swatch } from "./pictures.js";
 import { rangeBar } from "./ranges.js";
 import { badge } from "./states.js";
 import { facts, pages, panel, table } from "./tables.js";
+import { ago, dated, instant } from "./times.js";
 
 const PAGE = 20;
 const NAMES = ["size", "busy", "queue", "throughput", "p50", "p95", "p99"];
@@ -41,10 +43,18 @@ export default {
     if (!one) return;
     for (const spec of CHARTS) {
       const series = spec.of.map((name) => ({ label: name, points: points(past, name, one.name) })).filter(({ points }) => points.length > 0);
-      fill(spec, { ...past, series });
+      fill(spec, { ...past, series: spec.stepped && series.length > 0 ? [...series, ...meant(one, past, series[0].points.length)] : series });
     }
   },
 };
+
+// Where its size was meant to be, as far back as its decisions go, and the most it may have now. Of a fixed size there is nothing to decide.
+function meant({ target, max, decisions = [] }, { from, step }, length) {
+  const at = (n) => from + n * step;
+  const decided = (n) => decisions.find((decision) => decision.at <= at(n))?.to ?? null;
+  const goals = Array.from({ length }, (_, n) => (decisions.length === 0 ? target : decided(n)));
+  return [{ label: "meant to be", points: goals, tone: 3 }, { label: "at most", points: Array(length).fill(max ?? null), tone: 5 }];
+}
 
 function shown(pools, name) {
   return pools.find((pool) => pool.name === name) ?? pools[0];
@@ -52,15 +62,15 @@ function shown(pools, name) {
 
 function list(pools, one) {
   const columns = [
-    { label: "Pool", cell: (pool) => h("a", { href: `#/pools/${encodeURIComponent(pool.name)}` }, pool.name) },
+    { label: "Pool", cell: (pool) => h("a", { href: to("pools", pool.name) }, pool.name) },
     { label: "State", cell: (pool) => badge(pool.state) },
-    { label: "Size", num: true, cell: (pool) => `${count(pool.size)} → ${count(pool.target)}` },
+    { label: "Size", num: true, cell: (pool) => [h("b", null, count(pool.size)), lacking(pool)] },
     { label: "Limits", num: true, cell: (pool) => `${count(pool.min)} to ${count(pool.max)}` },
     { label: "Busy", num: true, cell: (pool) => count(pool.busy) },
     { label: "Waiting", num: true, cell: (pool) => count(pool.waiting) },
     { label: "Used", wide: true, cell: (pool) => [meter(pool.utilization, pool.utilization >= 0.95 ? "warn" : "", "how much of it is used"), percent(pool.utilization, 2)] },
     { label: "p99", num: true, cell: (pool) => duration(pool.p99) },
-    { label: "Strategy", cell: (pool) => pool.strategy },
+    { label: "Strategy", cell: (pool) => worded(pool.strategy) },
   ];
   return table("Pools", columns, pools.slice(0, 200), {
     key: (pool) => `row-${pool.name}`, current: (pool) => pool === one, empty: "This instance has no pools.",
@@ -71,9 +81,9 @@ function detail(pool, { redraw, again }) {
   return [
     h("div", { class: "split", "data-key": `detail-${pool.name}` },
       panel(pool.name, sizes(pool),
-        facts([["state", badge(pool.state)], ["busy", count(pool.busy)], ["ready", count(pool.ready)], ["waiting", count(pool.waiting)],
-          ["size", `${count(pool.size)}, meant to be ${count(pool.target)}`], ["limits", `${count(pool.min)} to ${count(pool.max)}`],
-          ["strategy", pool.strategy], ["engine", pool.engine]])),
+        facts([["state", badge(pool.state)], ["busy", [swatch("full"), count(pool.busy)]], ["workers", [swatch("ready"), count(pool.size), lacking(pool)]],
+          ["meant to be", [swatch("mark"), count(pool.target)]], ["ready", count(pool.ready)], ["waiting", count(pool.waiting)], ["limits", `${count(pool.min)} to ${count(pool.max)}`],
+          ["strategy", worded(pool.strategy)], ["engine", pool.engine]])),
       panel("Decisions", decisions(pool.decisions ?? []))),
     h("div", { class: "bar", "data-key": "range" }, h("h2", null, "Over time"), rangeBar(again)),
     h("div", { class: "charts", "data-key": `charts-${pool.name}` }, CHARTS.map((spec) => chart(spec, redraw))),
@@ -83,11 +93,28 @@ function detail(pool, { redraw, again }) {
 
 function decisions(made) {
   if (made.length === 0) return h("p", { class: "empty" }, "Nothing was decided yet: its size is fixed, or it is new.");
-  return h("ol", { class: "decisions", tabindex: "0", "aria-label": "Decisions, the newest first" }, made.slice(0, 50).map(({ at, from, to, reasons }) =>
-    h("li", { "data-key": `${at} ${from} ${to}` },
+  return h("ol", { class: "decisions", tabindex: "0", "aria-label": "Decisions, the newest first" }, made.slice(0, 50).map(({ at, from, to: wanted, reasons }, n) =>
+    h("li", { "data-key": `${at} ${from} ${wanted}` },
       h("span", { class: "quiet", title: instant(at) }, ago(at)),
-      from === to ? h("span", null, `stays at ${count(to)}`) : h("strong", null, `${count(from)} → ${count(to)}`),
+      outcome(made[n + 1]?.to ?? from, from, wanted),
       h("ul", { class: "what" }, (reasons ?? []).map((reason) => h("li", null, dated(reason)))))));
+}
+
+// Workers that were killed and come back change the size, and nothing that was decided of it.
+function outcome(before, there, wanted) {
+  if (before !== wanted) return h("strong", null, `${count(before)} → ${count(wanted)}`);
+  const lack = there < wanted ? `, ${count(there)} are there` : there > wanted ? `, ${count(there)} are there still` : "";
+  return h("span", null, `stays at ${count(wanted)}`, lack && h("span", { class: "quiet" }, lack));
+}
+
+function lacking({ size, target }) {
+  const lack = target - size;
+  if (!lack) return null;
+  return h("span", { class: "quiet" }, lack > 0 ? `, ${count(lack)} missing` : `, ${count(-lack)} too many`);
+}
+
+function worded(name) {
+  return name?.replaceAll("_", " ");
 }
 
 function workers(all, redraw) {
@@ -98,7 +125,7 @@ function workers(all, redraw) {
     redraw();
   };
   const columns = [
-    { label: "Worker", cell: ({ key, id }) => (key ? h("a", { href: `#/agents/${encodeURIComponent(key)}` }, id) : id) },
+    { label: "Worker", cell: ({ key, id }) => (key ? h("a", { href: to("agents", key) }, id) : id) },
     { label: "State", cell: ({ busy, ejected }) => (ejected ? badge("ejected") : busy ? "busy" : "free") },
     { label: "Served", num: true, cell: ({ served }) => count(served) },
   ];

@@ -1,4 +1,4 @@
-// Tables that are lists of cards on a phone.
+// Tables that are lists of cards on a phone. What they are there is no table to a browser, so roles say that it is.
 
 import { h } from "./dom.js";
 
@@ -9,12 +9,12 @@ import { h } from "./dom.js";
 export function table(caption, columns, rows, { key, current, empty = "None." } = {}) {
   if (rows.length === 0) return h("p", { class: "empty" }, empty);
   const kind = (column) => [column.num && "num", column.wide && "wide"].filter(Boolean).join(" ") || null;
-  return h("table", { class: "stack" },
+  return h("table", { class: "stack", role: "table" },
     h("caption", { class: "sr" }, caption),
-    h("thead", null, h("tr", null, columns.map((column) => h("th", { scope: "col", class: kind(column) }, column.label)))),
-    h("tbody", null, rows.map((row) =>
-      h("tr", { "data-key": key?.(row), "aria-current": current?.(row) ? "true" : null },
-        columns.map((column) => h("td", { class: kind(column), "data-label": column.label }, column.cell(row)))))));
+    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, columns.map((column) => h("th", { scope: "col", role: "columnheader", class: kind(column) }, column.label)))),
+    h("tbody", { role: "rowgroup" }, rows.map((row) =>
+      h("tr", { role: "row", "data-key": key?.(row), "aria-current": current?.(row) ? "true" : null },
+        columns.map((column) => h("td", { role: "cell", class: kind(column), "data-label": column.label }, column.cell(row)))))));
 }
 
 /** Facts with their names; those that are unknown are left out. */

@@ -6,6 +6,7 @@ defmodule Kantoku.Api.Route.Instances do
   alias Kantoku.Api.Shown
   alias Kantoku.Domain.{Book, Gauges}
   alias Kantoku.Exporters.Members
+  alias Kantoku.Trace.Config
   alias Kantoku.{Engine, Instances}
 
   @impl true
@@ -24,7 +25,8 @@ defmodule Kantoku.Api.Route.Instances do
         engine: Engine.kind(name),
         phase: phase(Gauges.draining?([gauges]), Map.get(started, name, true)),
         started_at: Shown.seconds(Book.started_at(book)),
-        agents: Gauges.agents(gauges)
+        agents: Gauges.agents(gauges),
+        traces: Config.of(name) != nil
       }
     end)
   end

@@ -38,6 +38,7 @@ defmodule Kantoku.Api.Route.Objectives do
       target: share(report.target),
       latency: Shown.seconds(report.latency),
       window: Shown.seconds(report.window),
+      since: Shown.seconds(report.since),
       good: report.good,
       bad: report.bad,
       kept: share(report.ratio),

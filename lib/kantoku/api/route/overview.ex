@@ -15,6 +15,7 @@ defmodule Kantoku.Api.Route.Overview do
       {:ok,
        %{
          at: Shown.now(),
+         seconds: recent.seconds,
          instance: Shown.text(instance),
          throughput: %{per_second: per_second(recent)},
          latency: latency(Recent.merged(recent.spreads)),

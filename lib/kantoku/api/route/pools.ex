@@ -3,7 +3,7 @@ defmodule Kantoku.Api.Route.Pools do
   @moduledoc false
   @behaviour Kantoku.Api.Route
 
-  alias Kantoku.Api.{Recent, Shown}
+  alias Kantoku.Api.{Decided, Recent, Shown}
   alias Kantoku.{Engine, Pool}
   alias Kantoku.Pool.{Notes, Worker}
 
@@ -90,9 +90,6 @@ defmodule Kantoku.Api.Route.Pools do
     end
   end
 
-  # The first line says what the other fields do.
-  defp decision(%{at: at, size: from, wanted: to, explanation: explanation}) do
-    [_head | reasons] = String.split(explanation, "\n")
-    %{at: Shown.seconds(at), from: from, to: to, reasons: Enum.map(reasons, &String.trim/1)}
-  end
+  defp decision(%{at: at, size: from, wanted: to} = decision),
+    do: %{at: Shown.seconds(at), from: from, to: to, reasons: Decided.words(decision)}
 end
