@@ -25,19 +25,16 @@ if Code.ensure_loaded?(Plug.Conn) do
     alias Kantoku.Api.{Happening, Recorder}
 
     @assets Path.expand("../../native/exporters/assets", __DIR__)
-    @names @assets
-           |> Path.join("**/*")
-           |> Path.wildcard()
-           |> Enum.filter(&File.regular?/1)
-           |> Enum.map(&Path.relative_to(&1, @assets))
+    @names for path <- Path.wildcard(@assets <> "/**/*"), File.regular?(path), do: Path.relative_to(path, @assets)
     for name <- @names, do: @external_resource(Path.join(@assets, name))
     @files Map.new(@names, &{&1, File.read!(Path.join(@assets, &1))})
 
-    # A file that came since, by `bin/assets`, is a resource that nothing was compiled with.
+    # Mix asks: a file that came since, by `bin/assets`, is no resource of what was compiled without it.
     @doc false
-    def __mix_recompile__? do
-      files = @assets |> Path.join("**/*") |> Path.wildcard() |> Enum.filter(&File.regular?/1)
-      Enum.map(files, &Path.relative_to(&1, @assets)) != @names
+    @spec __mix_recompile__?(Path.t()) :: boolean
+    def __mix_recompile__?(folder \\ @assets) do
+      files = for path <- Path.wildcard(folder <> "/**/*"), File.regular?(path), do: Path.relative_to(path, folder)
+      files != @names
     end
 
     # As the listener's: see `native/exporters/src/http`.

@@ -47,6 +47,16 @@ if Code.ensure_loaded?(Plug.Conn) do
           do: assert(%{status: 404} = ask("/assets/#{name}", token: @token))
     end
 
+    @tag :tmp_dir
+    test "is compiled anew when the page has other files", %{tmp_dir: folder} do
+      refute Kantoku.Plug.__mix_recompile__?()
+      assets = Path.expand("../../native/exporters/assets", __DIR__)
+      File.cp_r!(assets, folder)
+      refute Kantoku.Plug.__mix_recompile__?(folder)
+      File.write!(Path.join(folder, "more.js"), "")
+      assert Kantoku.Plug.__mix_recompile__?(folder)
+    end
+
     test "lets in who brings the token, for what is not the page, and changes nothing" do
       for {bring, status} <- [{nil, 401}, {"another-token-0123456789", 401}, {@token, 200}],
           path <- ~w(/api/v1/instances /metrics),
