@@ -95,7 +95,7 @@ defmodule Kantoku.AgentPageTest do
     instance: instance,
     port: port
   } do
-    worker!(instance, "ada")
+    {:ok, _pid} = Kantoku.start_agent(instance, Notebook, id: "ada")
     agents!(browser, port)
     choose!(browser, "ada")
     wait_text!(browser, "It serves: there is nothing to explain.")

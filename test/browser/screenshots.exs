@@ -72,9 +72,10 @@ Process.sleep(div(seconds * 1_000, 2) + 3_000)
 for {folder, file, view, scheme, width, height} <- pictures do
   prefer(browser, scheme)
   size(browser, width, height)
-  # One that lies in the address by its key.
   go!(browser, if(view == :agent, do: "agents/" <> Shown.key(agent.()), else: view))
   Process.sleep(2_500)
+  # A machine that is busy enough answers late.
+  wait!(browser, "!document.querySelector('#content > .note, #status .bad')")
   %{"data" => data} = Chromium.call(browser, "Page.captureScreenshot", %{format: "png", optimizeForSpeed: false})
   File.write!(Path.join(folder, file <> ".png"), Base.decode64!(data))
 end

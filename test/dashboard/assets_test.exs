@@ -19,6 +19,8 @@ defmodule Kantoku.Dashboard.AssetsTest do
     test "lines that carry meaning can be seen (WCAG AA, #{theme})" do
       palette = Assets.palette(unquote(theme))
       for line <- @drawn, ground <- ~w(ground panel), do: assert_contrast(palette, line, ground, 3)
+      # A meter's parts lie on its rail.
+      for part <- ~w(accent ok warn bad ink), do: assert_contrast(palette, part, "raised", 3)
     end
   end
 

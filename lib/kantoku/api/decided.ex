@@ -73,5 +73,7 @@ defmodule Kantoku.Api.Decided do
 
   defp number(value) when is_integer(value), do: Integer.to_string(value)
   defp number(value) when value == trunc(value) and abs(value) < 1.0e15, do: Integer.to_string(trunc(value))
-  defp number(value), do: :erlang.float_to_binary(value * 1.0, decimals: if(abs(value) < 1, do: 2, else: 1))
+
+  defp number(value),
+    do: :erlang.float_to_binary(value * 1.0, [:compact, decimals: if(abs(value) < 1, do: 2, else: 1)])
 end

@@ -8,7 +8,7 @@ import { forget, nextRange } from "./courses.js";
 import { h, render } from "./dom.js";
 import events from "./events.js";
 import { count, many, sentence } from "./format.js";
-import { alerts, breakers, migration, objectives } from "./guards.js";
+import { alerts, breakers, firing, migration, objectives } from "./guards.js";
 import { bind, help } from "./keys.js";
 import overview from "./overview.js";
 import pools from "./pools.js";
@@ -137,8 +137,8 @@ function forgetAll() {
 }
 
 function title() {
-  const { alerts: firing } = page.counts;
-  document.title = `${firing > 0 ? `(${count(firing)}) ` : ""}${page.view.title} · Kantoku`;
+  const { alerts: alarms } = page.counts;
+  document.title = `${alarms > 0 ? `(${count(alarms)}) ` : ""}${page.view.title} · Kantoku`;
 }
 
 function navigation() {
@@ -175,7 +175,7 @@ async function look() {
     if (stop.signal.aborted) return;
     page.data = data;
     if (!page.view.follows) seen(now());
-    if (data.now) counted({ alerts: data.now.alerts, breakers: data.now.breakers?.open });
+    if (page.view.counts) counted(page.view.counts(data));
     draw();
     news(stop.signal);
   } catch (error) {
@@ -207,7 +207,7 @@ async function news(signal) {
   const due = (what, every) => performance.now() - (page.asked[what] ?? -Infinity) > every;
   if (due("instances", INSTANCES)) await told("instances", {}, signal, ({ instances }) => known(instances));
   if (due("alerts", ALERTS)) {
-    await told("alerts", { instance: page.instance }, signal, ({ alerts: all }) => counted({ alerts: all.filter(({ state }) => state === "firing").length }));
+    await told("alerts", { instance: page.instance }, signal, (answer) => counted(firing(answer)));
   }
 }
 
@@ -223,15 +223,15 @@ async function told(path, params, signal, take) {
 function counted(counts) {
   const before = page.counts.alerts;
   Object.assign(page.counts, counts);
-  page.asked.alerts = performance.now();
+  if (counts.alerts !== undefined) page.asked.alerts = performance.now();
   if (before !== undefined && before !== page.counts.alerts) announce(page.counts.alerts);
   title();
   navigation();
 }
 
 // To whoever hears the page rather than sees it.
-function announce(firing) {
-  at("news").textContent = firing === 0 ? "No alert fires any more." : `${many(firing, "alert")} ${firing === 1 ? "fires" : "fire"} now.`;
+function announce(alarms) {
+  at("news").textContent = alarms === 0 ? "No alert fires any more." : `${many(alarms, "alert")} ${alarms === 1 ? "fires" : "fire"} now.`;
 }
 
 function failed(error) {

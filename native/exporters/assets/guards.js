@@ -1,7 +1,7 @@
 // Breakers, objectives, alerts and migrations: what stands between calls and harm.
 
 import { h } from "./dom.js";
-import { count, duration, kept, number, percent } from "./format.js";
+import { count, domainName, duration, kept, number, percent } from "./format.js";
 import { meter } from "./pictures.js";
 import { badge } from "./states.js";
 import { facts, panel, table } from "./tables.js";
@@ -19,12 +19,16 @@ export const breakers = {
     return ask("breakers");
   },
 
+  counts({ breakers: all }) {
+    return { breakers: all.filter(({ state }) => state === "open" || state === "forced_open").length };
+  },
+
   draw({ breakers: all }) {
     const rank = { open: 0, forced_open: 0, half_open: 1 };
     const sorted = [...all].sort((a, b) => (rank[a.state] ?? 2) - (rank[b.state] ?? 2));
     const part = (value, calls) => (calls > 0 ? `${count(value)} (${percent(value / calls, 2)})` : count(value));
     const columns = [
-      { label: "Breaker", cell: ({ name }) => name },
+      { label: "Breaker", cell: ({ name }) => domainName(name) },
       { label: "State", cell: ({ state }) => badge(state) },
       { label: "Failed", num: true, cell: ({ failures, calls }) => part(failures, calls) },
       { label: "Slow", num: true, cell: ({ slow, calls }) => part(slow, calls) },
@@ -57,10 +61,10 @@ function objective(one) {
   const tone = one.firing ? "bad" : left < 0.25 ? "warn" : "ok";
   return h("section", { class: "panel", "data-key": one.name, "aria-label": one.name },
     h("div", { class: "bar" }, h("h2", null, one.name), badge(one.firing ? "firing" : "ok", one.firing ? "burns too fast" : "kept")),
-    facts([["of", one.of], ["kept", h("strong", null, kept(one.kept))], ["meant to be", kept(one.target)],
+    facts([["of", domainName(one.of)], ["kept", h("strong", null, kept(one.kept))], ["meant to be", kept(one.target)],
       ["answered within", one.latency === null || one.latency === undefined ? null : duration(one.latency)],
       ["over", [duration(one.window), known(one.window, age)]], ["calls", `${count(one.good)} good, ${count(one.bad)} bad`],
-      ["budget left", h("span", null, meter(left, tone, "error budget left"), percent(left, 3))]]),
+      ["budget left", h("span", null, meter(left, tone, "error budget left"), left < 0 ? `none, ${percent(-left, 3)} too much is spent` : percent(left, 3))]]),
     table(`Burn rates of ${one.name}`, [
       { label: "Burn over", cell: ({ window, short }) => [`${duration(window)}${short ? ` and ${duration(short.window)}` : ""}`, known(window, age)] },
       { label: "Rates", num: true, cell: ({ rate, short }) => `${number(rate)}${short ? ` and ${number(short.rate)}` : ""}` },
@@ -74,6 +78,11 @@ function known(window, age) {
   return age < window && h("span", { class: "quiet" }, `, known for ${duration(age < 120 ? Math.round(age) : age)}`);
 }
 
+/** How many of some alerts fire. */
+export function firing({ alerts: all }) {
+  return { alerts: all.filter(({ state }) => state === "firing").length };
+}
+
 export const alerts = {
   name: "alerts",
   title: "Alerts",
@@ -81,6 +90,8 @@ export const alerts = {
   async load({ ask }) {
     return ask("alerts");
   },
+
+  counts: firing,
 
   draw({ alerts: all }) {
     const sorted = [...all].sort((a, b) => (a.state === "firing" ? 0 : 1) - (b.state === "firing" ? 0 : 1) || b.since - a.since);
@@ -98,7 +109,7 @@ export const alerts = {
 };
 
 function words(labels) {
-  return Object.entries(labels ?? {}).filter(([name]) => !SHOWN.includes(name)).map(([name, value]) => `${name} ${value}`).join(", ");
+  return Object.entries(labels ?? {}).filter(([name]) => !SHOWN.includes(name)).map(([name, value]) => `${name} ${domainName(value)}`).join(", ");
 }
 
 export const migration = {

@@ -31,6 +31,10 @@ export default {
     return { now, past };
   },
 
+  counts({ now }) {
+    return { alerts: now.alerts, breakers: now.breakers?.open };
+  },
+
   draw({ now, past }, { redraw, again }) {
     return [
       tiles(now, past),
@@ -51,7 +55,7 @@ export default {
 function tiles(now, past) {
   const course = (name) => spark(points(past, name));
   const { latency, queue, restarts, vm, seconds } = now;
-  const late = (text) => (seconds === null ? "nothing is known of late yet" : `${text}, in ${duration(Math.round(seconds))}`);
+  const late = (text) => (seconds === null ? "nothing is known of late yet" : `${text}, in ${duration(Math.round(seconds)).replace(" ", "\u00a0")}`);
   return h("div", { class: "tiles" },
     tile("Throughput", [number(now.throughput?.per_second), "/s"], late("requests of pools"), course("throughput")),
     tile("p50", span(latency?.p50), late("half are no slower"), course("p50")),
@@ -112,8 +116,7 @@ function pool(one) {
     h("div", { class: "head" }, h("h3", null, h("a", { href: to("pools", one.name) }, one.name)), badge(one.state)),
     sizes(one),
     h("ul", { class: "legend" },
-      h("li", null, swatch("full"), h("b", null, count(one.busy)), " busy"),
+      h("li", null, swatch("full"), h("b", null, count(one.busy)), " busy"), h("li", null, h("b", null, count(one.waiting)), " waiting"), h("li", null, "p99 ", h("b", null, duration(one.p99))),
       h("li", null, swatch("ready"), h("b", null, count(one.size)), " workers", one.max !== null && one.max !== undefined && ` of at most ${count(one.max)}`),
-      h("li", null, swatch("mark"), "meant to be ", h("b", null, count(one.target))),
-      h("li", null, h("b", null, count(one.waiting)), " waiting"), h("li", null, "p99 ", h("b", null, duration(one.p99)))));
+      h("li", null, swatch("mark"), "meant to be ", h("b", null, count(one.target)))));
 }

@@ -4,7 +4,7 @@ import { to } from "./address.js";
 import { chart, fill } from "./charts.js";
 import { courses, points } from "./courses.js";
 import { h } from "./dom.js";
-import { count, duration, number, percent } from "./format.js";
+import { count, duration, number, percent, sentence } from "./format.js";
 import { meter, sizes, swatch } from "./pictures.js";
 import { rangeBar } from "./ranges.js";
 import { badge } from "./states.js";
@@ -68,7 +68,7 @@ function list(pools, one) {
     { label: "Limits", num: true, cell: (pool) => `${count(pool.min)} to ${count(pool.max)}` },
     { label: "Busy", num: true, cell: (pool) => count(pool.busy) },
     { label: "Waiting", num: true, cell: (pool) => count(pool.waiting) },
-    { label: "Used", wide: true, cell: (pool) => [meter(pool.utilization, pool.utilization >= 0.95 ? "warn" : "", "how much of it is used"), percent(pool.utilization, 2)] },
+    { label: "Used", cell: (pool) => [meter(pool.utilization, pool.utilization >= 0.95 ? "warn" : "", "how much of it is used"), percent(pool.utilization, 2)] },
     { label: "p99", num: true, cell: (pool) => duration(pool.p99) },
     { label: "Strategy", cell: (pool) => worded(pool.strategy) },
   ];
@@ -97,7 +97,7 @@ function decisions(made) {
     h("li", { "data-key": `${at} ${from} ${wanted}` },
       h("span", { class: "quiet", title: instant(at) }, ago(at)),
       outcome(made[n + 1]?.to ?? from, from, wanted),
-      h("ul", { class: "what" }, (reasons ?? []).map((reason) => h("li", null, dated(reason)))))));
+      h("ul", { class: "what" }, (reasons ?? []).map((reason) => h("li", null, sentence(dated(reason))))))));
 }
 
 // Workers that were killed and come back change the size, and nothing that was decided of it.

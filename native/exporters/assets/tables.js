@@ -14,7 +14,7 @@ export function table(caption, columns, rows, { key, current, empty = "None." } 
     h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, columns.map((column) => h("th", { scope: "col", role: "columnheader", class: kind(column) }, column.label)))),
     h("tbody", { role: "rowgroup" }, rows.map((row) =>
       h("tr", { role: "row", "data-key": key?.(row), "aria-current": current?.(row) ? "true" : null },
-        columns.map((column) => h("td", { role: "cell", class: kind(column), "data-label": column.label }, column.cell(row)))))));
+        columns.map((column) => h("td", { role: "cell", class: kind(column), "data-label": column.label }, h("span", null, column.cell(row))))))));
 }
 
 /** Facts with their names; those that are unknown are left out. */
