@@ -63,13 +63,22 @@ defmodule Kantoku.DashboardTest do
 
     wait!(browser, "parseFloat(document.querySelector('#tile-throughput .value').textContent) > 0")
     wait!(browser, "document.querySelectorAll('.picture path').length > 0")
-    for text <- ["tools", "inner", "within tools", "writers", "of at most 4", "1 open"], do: wait_text!(browser, text)
+    # How long of late is, once there is something to compare with.
+    wait!(browser, "/^one in 100 is slower, in \\d+.s$/.test(document.querySelector('#tile-p99 .more').textContent)")
+    wait!(browser, "/in \\d+/.test(document.querySelector('#tile-restarts .value small').textContent)")
+
+    for text <- ["tools", "inner", "within tools", "pool writers", "of at most 4", "meant to be", "1 open"],
+        do: wait_text!(browser, text)
+
     wait!(browser, "document.querySelectorAll('.chart canvas, .chart .listing tbody tr').length >= 7")
     before = Chromium.eval(browser, "document.getElementById('status').textContent")
     wait!(browser, "document.getElementById('status').textContent !== '#{before}'")
 
     go!(browser, "pools")
-    for text <- ["writers", "1 to 4", "{:pool, :writers, 0}", "stays at 2"], do: wait_text!(browser, text)
+
+    for text <- ["writers", "1 to 4", "{:pool, :writers, 0}", "stays at 2", "Requests in work or waiting"],
+        do: wait_text!(browser, text)
+
     wait!(browser, "document.querySelectorAll('.chart canvas, .chart .listing tbody tr').length >= 3")
 
     go!(browser, "agents")
@@ -80,7 +89,9 @@ defmodule Kantoku.DashboardTest do
     for text <- ["model", "forced open"], do: wait_text!(browser, text)
 
     go!(browser, "objectives")
-    for text <- ["answers", "99.9 %", "budget left", "1 h and 5 min"], do: wait_text!(browser, text)
+
+    for text <- ["answers", "99.9 %", "budget left", "1 h and 5 min, known for", "30 d, known for"],
+        do: wait_text!(browser, text)
 
     go!(browser, "alerts")
     for text <- ["down", "firing", "the model is cut off"], do: wait_text!(browser, text)

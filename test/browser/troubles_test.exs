@@ -259,6 +259,47 @@ defmodule Kantoku.PageTroublesTest do
     assert seconds_of(status(browser)) in near(DateTime.utc_now())
   end
 
+  test "workers that are gone for a moment are missing, and no decision", %{browser: browser, port: port} do
+    enter!(browser, port)
+
+    text =
+      Chromium.eval(browser, """
+      import(new URL('assets/pools.js', document.baseURI)).then(({ default: view }) => {
+        const decided = [[187, 200], [200, 200], [150, 200], [150, 150]].map(([from, to], n) => ({ at: 1000 - n, from, to, reasons: [] }));
+        const pool = { name: "read", size: 187, target: 200, min: 100, max: 300, busy: 1, ready: 187, waiting: 0, state: "scaling", decisions: decided };
+        const place = document.createElement("div");
+        place.append(...view.draw({ pools: [pool] }, { of: null, redraw() {}, again() {} }).flat(Infinity).filter(Boolean));
+        const decisions = [...place.querySelectorAll(".decisions > li > :nth-child(2)")].map((part) => part.textContent);
+        return [place.querySelector("td:nth-child(3)").textContent, ...decisions];
+      })
+      """)
+
+    assert text == ["187, 13 missing", "stays at 200, 187 are there", "stays at 200", "150 → 200", "stays at 150"]
+  end
+
+  test "an address of a view alone is of the instance one is at, and an instance may be called like a view", %{
+    browser: browser,
+    port: port
+  } do
+    enter!(browser, port)
+
+    read = fn address ->
+      Chromium.eval(browser, """
+      import(new URL('assets/address.js', document.baseURI)).then(({ read }) => {
+        const { instance, view, of } = read('#{address}', ['pools', 'a/b'], ['overview', 'pools', 'agents']);
+        return [instance, view, of];
+      })
+      """)
+    end
+
+    assert read.("") == [nil, "overview", nil]
+    assert read.("#/agents/x%2Fy") == [nil, "agents", "x/y"]
+    assert read.("#/a%2Fb/agents") == ["a/b", "agents", nil]
+    assert read.("#/pools") == ["pools", "overview", nil]
+    assert read.("#/pools/pools/read") == ["pools", "pools", "read"]
+    assert read.("#/gone/agents/%E0%A4%A") == ["gone", "agents", "%E0%A4%A"]
+  end
+
   test "a time of another day says which", %{browser: browser, port: port} do
     enter!(browser, port)
 

@@ -44,7 +44,12 @@ function reasons(why) {
   if (why.length === 0) return h("p", { class: "empty" }, "It serves: there is nothing to explain.");
   return h("ul", { class: "why" }, why.map(({ reason, text, lift, evidence }) =>
     h("li", null, h("strong", null, String(reason).replaceAll("_", " ")), text && h("p", null, text), lift && h("p", null, "To end it: ", h("code", null, lift)),
-      facts(Object.entries(evidence ?? {}).map(([name, value]) => [name.replaceAll("_", " "), String(value)])))));
+      facts(Object.entries(evidence ?? {}).map(([name, value]) => [name.replaceAll("_", " "), found(name, String(value))])))));
+}
+
+// Of what was found, times are in ms.
+function found(name, text) {
+  return /^(retry_in|left)$/.test(name) && /^\d+$/.test(text) ? duration(Number(text) / 1000) : text;
 }
 
 function held(resources) {
