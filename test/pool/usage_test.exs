@@ -47,15 +47,15 @@ defmodule Kantoku.Pool.UsageTest do
 
     test "either may be too much, and what is not known is not" do
       usage = Usage.seen(%Usage{}, %{workers: 4, memory: 900, cpu: 40.0, mark: nil}, 0)
-      refute Usage.over?(usage, @limits, 0)
-      assert Usage.over?(%{usage | memory: 1_001}, @limits, 0)
-      assert Usage.over?(%{usage | cpu: 50.5}, @limits, 0)
-      refute Usage.over?(%{usage | memory: nil, cpu: nil}, @limits, 0)
-      refute Usage.over?(%{usage | cpu: 99.0}, %{@limits | cpu: nil}, 0)
+      assert Usage.over(usage, @limits, 0) == []
+      assert Usage.over(%{usage | memory: 1_001}, @limits, 0) == [:memory]
+      assert Usage.over(%{usage | cpu: 50.5}, @limits, 0) == [:cpu]
+      assert Usage.over(%{usage | memory: nil, cpu: nil}, @limits, 0) == []
+      assert Usage.over(%{usage | cpu: 99.0}, %{@limits | cpu: nil}, 0) == []
       assert Usage.each(usage, 5_000) == %{memory: 225.0, cpu: 10.0}
       assert Usage.each(usage, 5_001) == %{memory: nil, cpu: nil}
-      assert Usage.over?(%{usage | cpu: 50.5}, @limits, 5_000)
-      refute Usage.over?(%{usage | cpu: 50.5}, @limits, 5_001)
+      assert Usage.over(%{usage | cpu: 50.5}, @limits, 5_000) == [:cpu]
+      assert Usage.over(%{usage | cpu: 50.5}, @limits, 5_001) == []
       assert Usage.known(usage, %{@limits | memory: nil}) == %{memory: nil, cpu: 40.0}
     end
   end

@@ -81,15 +81,18 @@ defmodule Kantoku.Pool.Usage do
   @spec seen(t, reading, now :: integer) :: t
   def seen(usage, reading, now), do: Map.merge(%{usage | looker: nil, at: now}, reading)
 
+  @typedoc "Of what there are limits."
+  @type resource :: :memory | :cpu
+
   @doc """
-  Whether more is used than may be, as far as is known: what was seen long ago holds nobody back, as a worker that never answers whoever
+  Of what more is used than may be, as far as is known: what was seen long ago holds nobody back, as a worker that never answers whoever
   looks would for ever.
   """
-  @spec over?(t, Quota.used(), now :: integer) :: boolean
-  def over?(%{at: at} = usage, limits, now) when is_integer(at) and now - at <= @fresh,
-    do: over_limit?(usage.memory, limits.memory) or over_limit?(usage.cpu, limits.cpu)
+  @spec over(t, Quota.used(), now :: integer) :: [resource]
+  def over(%{at: at} = usage, limits, now) when is_integer(at) and now - at <= @fresh,
+    do: for(resource <- [:memory, :cpu], over_limit?(Map.fetch!(usage, resource), limits[resource]), do: resource)
 
-  def over?(_usage, _limits, _now), do: false
+  def over(_usage, _limits, _now), do: []
 
   defp over_limit?(used, limit), do: used != nil and limit != nil and used > limit
 

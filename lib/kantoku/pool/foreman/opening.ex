@@ -16,10 +16,18 @@ defmodule Kantoku.Pool.Foreman.Opening do
   @spec tell_engine(State.t()) :: {:ok | :unknown, State.t()}
   def tell_engine(%{instance: instance, pool: pool, config: config, book: book} = state) do
     draining = Gauges.draining?(Book.chain(book, config.domain.name))
-    over_quota = Usage.over?(state.usage, Quota.used(config.quotas), now())
-    said = Config.for_engine(config, %{draining: draining, over_quota: over_quota, counted: stand_before(state)})
+    over = Usage.over(state.usage, Quota.used(config.quotas), now())
+    said = Config.for_engine(config, %{draining: draining, over_quota: over != [], counted: stand_before(state)})
     answer = Pools.pool_open(instance, pool, self(), said)
-    {answer, %{state | draining: draining, over_quota: over_quota}}
+    for resource <- over -- state.over_quota, do: tell_quota(state, :over_quota, resource)
+    for resource <- state.over_quota -- over, do: tell_quota(state, :within_quota, resource)
+    {answer, %{state | draining: draining, over_quota: over}}
+  end
+
+  defp tell_quota(%{config: config, usage: usage} = state, event, resource) do
+    limits = Quota.used(config.quotas)
+    metadata = %{resource: resource, used: Usage.known(usage, limits)[resource], limit: limits[resource]}
+    emit(state, event, %{}, metadata)
   end
 
   # What requests pass before they reach the engine; whether anybody counts them there.

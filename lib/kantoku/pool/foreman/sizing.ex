@@ -57,7 +57,7 @@ defmodule Kantoku.Pool.Foreman.Sizing do
 
   # The engine refuses what comes while workers use more than they may.
   defp judge(%{config: config, over_quota: told} = state) do
-    if state.open and Usage.over?(state.usage, Quota.used(config.quotas), now()) != told,
+    if state.open and Usage.over(state.usage, Quota.used(config.quotas), now()) != told,
       do: state |> Opening.tell_engine() |> elem(1),
       else: state
   end

@@ -23,9 +23,9 @@ defmodule Kantoku.Pool.Foreman.State do
                 errands: %{},
                 asked: Abandoned.new(),
                 idle: %{},
-                # What workers use, and whether the engine was told that it is too much.
+                # What workers use, and of what the engine was told that it is too much.
                 usage: %Usage{},
-                over_quota: false,
+                over_quota: [],
                 # Why the last worker did not start, and whether starts wait for the next tick.
                 reason: nil,
                 held: false,
@@ -54,7 +54,7 @@ defmodule Kantoku.Pool.Foreman.State do
           asked: Abandoned.t(),
           idle: Idle.t(),
           usage: Usage.t(),
-          over_quota: boolean,
+          over_quota: [Usage.resource()],
           reason: term,
           held: boolean,
           condition: Condition.t() | nil,

@@ -87,6 +87,21 @@ defmodule Kantoku.Telemetry.Catalogue.Pools do
         metadata: [:pool]
       },
       %{
+        name: [:pool, :over_quota],
+        doc:
+          "A pool's workers use more of a `resource` than its quota: from now on what comes is refused. `used` and `limit` are bytes of " <>
+            "`:memory`, or percent of the schedulers' time, of `:cpu`.",
+        measurements: [],
+        metadata: [:pool, :resource, :used, :limit]
+      },
+      %{
+        name: [:pool, :within_quota],
+        doc:
+          "They use no more than that again, there is no such quota any more, or what they use is not known for 5 s (`used` is what was seen last).",
+        measurements: [],
+        metadata: [:pool, :resource, :used, :limit]
+      },
+      %{
         name: [:pool, :replaced],
         doc:
           "A worker was killed, to be started again uncharged. `reason`: `:abandoned` (`on_abandon: :replace`), `:silent` " <>
