@@ -31,7 +31,8 @@ defmodule Kantoku.Trace do
   from the root, save where a caller made good for a failure; such a span's parent was not recorded.
 
   Finished spans go to a buffer of bounded size in the instance's engine, from which `exporters: [otlp: ...]` (`Kantoku.Exporters`) or `take/2` takes them. When it is full,
-  further ones are dropped, and counted (`status/1`).
+  further ones are dropped, and counted (`status/1`, the metric `kantoku_trace_spans`); that they were is told as `[:kantoku, :trace, :dropped]` and in
+  the log, once a minute at most.
 
   An agent that dies in a span that is recorded: the next one of its id ends it, with `error.type` `cut_off`, and the first recorded span of
   that next one links to it.

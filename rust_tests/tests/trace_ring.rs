@@ -109,7 +109,9 @@ proptest! {
                 Step::Open { spans, bytes } => {
                     let limits = Limits { spans, bytes };
                     ring.open(7, limits);
-                    model = Model { limits: Some(limits), ..Model::default() };
+                    if model.limits != Some(limits) {
+                        model = Model { limits: Some(limits), ..Model::default() };
+                    }
                 }
                 Step::Close => {
                     ring.close();
@@ -120,6 +122,25 @@ proptest! {
             prop_assert!(ring.bytes() >= ring.counts().bytes);
         }
     }
+}
+
+#[test]
+fn a_ring_that_is_opened_again_as_it_was_keeps_what_it_holds_and_its_counts() {
+    let ring = Ring::default();
+    let limits = Limits {
+        spans: 1,
+        bytes: 100_000,
+    };
+    ring.open(3, limits);
+    ring.offer(3, span(1, 10));
+    ring.offer(3, span(2, 10));
+    let before = ring.counts();
+    assert_eq!((before.kept, before.dropped), (1, 1));
+    ring.open(3, limits);
+    assert_eq!(ring.counts(), before);
+    assert_eq!(ring.drain(3, 9).len(), 1);
+    ring.open(4, limits);
+    assert_eq!(ring.counts(), Counts::default());
 }
 
 /// S1 to S3 while many offer and some drain.

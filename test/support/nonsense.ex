@@ -268,6 +268,7 @@ defmodule Kantoku.Nonsense do
     Enum.random([
       {:breaker, fitting(:instance), fitting(:breaker), Enum.random([:succeeded, :open])},
       {:bytes, fitting(:instance), Enum.random([:names, :pools, :metrics])},
+      {:spans, fitting(:instance), Enum.random([:kept, :dropped, :taken])},
       {:pool, fitting(:instance), fitting(:pool), Enum.random([:queue, :waits, :requests, :queue_full])}
     ])
   end

@@ -12,7 +12,7 @@ defmodule Kantoku.Engine.Metrics do
     * **A series** is named by one text for each label, in the order of the family's labels.
     * **A limit** on the series of a family: who asks for one more is given the series of which each label is `"other"`, and that is counted
       (`kantoku_metrics_folded_total`). A limit on bytes: who asks for more is refused.
-    * **A reading** is bound to a series, and made when somebody looks: counts of pools and breakers, and native bytes. What cannot be read is
+    * **A reading** is bound to a series, and made when somebody looks: counts of pools, breakers and spans, and native bytes. What cannot be read is
       left out, and what is of nothing that is there may be refused.
     * **A histogram** has 32 buckets for each power of two of ticks from 1024 to 2^42, so a quantile is within 3 % of what was observed; what
       is less or more has a bucket at each end.
@@ -38,6 +38,7 @@ defmodule Kantoku.Engine.Metrics do
   @type reading ::
           {:pool, atom, atom, figure :: atom}
           | {:breaker, atom, name :: term, figure :: atom}
+          | {:spans, atom, outcome :: :kept | :dropped | :taken}
           | {:bytes, atom, owner :: atom}
 
   @type refusal ::

@@ -34,7 +34,7 @@ defmodule Kantoku.Engine.Traces do
           taken: non_neg_integer
         }
 
-  @doc "Begins to keep spans, no more than these. What was kept before is lost."
+  @doc "Begins to keep spans, no more than these. What was kept before with other limits is lost; with the same it stays, and its counts."
   @callback trace_open(instance, most :: pos_integer, most_bytes :: pos_integer) :: :ok | :unknown
 
   @doc "Hands a span in. `:closed`: none are kept."

@@ -90,6 +90,12 @@ defmodule Kantoku.Metrics.Own do
 
   @limit "kantoku_native_limit_bytes"
   @limited "How much of it an owner may hold; of the registry, names, owners, index and watches together."
+  @spans {:counter, "kantoku_trace_spans",
+          [
+            labels: [:outcome],
+            help:
+              "Finished spans: kept in the buffer, dropped as it was full; and of those kept the ones that were taken."
+          ]}
 
   @bytes ~w(breakers health index metrics names owners pools spare traces watches)a
 
@@ -103,6 +109,12 @@ defmodule Kantoku.Metrics.Own do
     for {kind, name, opts, _figures} <- @breaker, do: declare(metrics, kind, name, labelled(opts, :breaker))
     declare(metrics, :gauge, "kantoku_native_bytes", unit: :bytes, labels: [:owner], help: "Memory of the native core.")
     declare(metrics, :gauge, @limit, unit: :bytes, labels: [:owner], help: @limited)
+    {kind, name, opts} = @spans
+    declare(metrics, kind, name, opts)
+
+    for outcome <- [:kept, :dropped, :taken],
+        do: Engine.bind(collection, name, ["#{outcome}"], {:spans, instance, outcome})
+
     for owner <- @bytes, do: Engine.bind(collection, "kantoku_native_bytes", ["#{owner}"], {:bytes, instance, owner})
     :ok
   end
@@ -164,7 +176,7 @@ defmodule Kantoku.Metrics.Own do
   @doc "All of them: name, kind and help."
   @spec all() :: [{String.t(), Engine.kind(), String.t()}]
   def all do
-    own = Enum.map(@counted, fn {kind, name, opts} -> {name, kind, opts[:help]} end)
+    own = Enum.map([@spans | @counted], fn {kind, name, opts} -> {name, kind, opts[:help]} end)
     pools = Enum.map(@pool ++ @breaker, fn {kind, name, opts, _figures} -> {name, kind, opts[:help]} end)
     own ++ pools ++ [{"kantoku_native_bytes", :gauge, "Memory of the native core."}, {@limit, :gauge, @limited}]
   end

@@ -1,4 +1,4 @@
-//! What is not recorded but read when somebody looks: counts of pools and breakers, and native bytes. From any thread, without a scheduler.
+//! What is not recorded but read when somebody looks: counts of pools, breakers and spans, and native bytes. From any thread, without a scheduler.
 
 use kantoku_core::breaker::State;
 use kantoku_core::metrics::{Distribution, Family, Source, Value, join};
@@ -32,6 +32,18 @@ pub enum Reading {
         instance: u64,
         of: Of,
     },
+    Spans {
+        instance: u64,
+        outcome: Outcome,
+    },
+}
+
+/// What becomes of a finished span; all that are taken were kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Dropped,
+    Kept,
+    Taken,
 }
 
 /// Of a breaker.
@@ -126,6 +138,14 @@ fn owners() -> [(Atom, Of); 10] {
     ]
 }
 
+fn outcomes() -> [(Atom, Outcome); 3] {
+    [
+        (atoms::dropped(), Outcome::Dropped),
+        (atoms::kept(), Outcome::Kept),
+        (atoms::taken(), Outcome::Taken),
+    ]
+}
+
 fn counts() -> [(Atom, Count); 10] {
     [
         (atoms::failed(), Count::Failed),
@@ -141,7 +161,7 @@ fn counts() -> [(Atom, Count); 10] {
     ]
 }
 
-/// `{pool, instance, pool, figure}`, `{breaker, instance, name, figure}` or `{bytes, instance, of}`; a breaker that is not there is none.
+/// `{pool, instance, pool, figure}`, `{breaker, instance, name, figure}`, `{spans, instance, outcome}` or `{bytes, instance, of}`; a breaker that is not there is none.
 pub fn decode(term: Term<'_>) -> Option<Reading> {
     let items: Vec<Term<'_>> = beam::items(term).collect();
     let name = |term: Term<'_>| beam::is_atom(term).then(|| beam::word(term.as_c_arg()));
@@ -154,6 +174,10 @@ pub fn decode(term: Term<'_>) -> Option<Reading> {
             instance: name(instance)?,
             pool: name(pool)?,
             figure: one_of(figure, &figures()).ok()?,
+        }),
+        [kind, instance, outcome] if is(kind, atoms::spans()) => Some(Reading::Spans {
+            instance: name(instance)?,
+            outcome: one_of(outcome, &outcomes()).ok()?,
         }),
         [_, instance, of] => Some(Reading::Bytes {
             instance: name(instance)?,
@@ -183,7 +207,20 @@ fn read(reading: Reading, own: usize) -> Option<Value> {
             let bytes = bytes(state().find_word(instance)?, of)?;
             Some(Value::Gauge(bytes as f64))
         }
+        Reading::Spans { instance, outcome } => {
+            let counts = state().find_word(instance)?.shell.spans.counts();
+            Some(spans(&counts, outcome))
+        }
     }
+}
+
+fn spans(counts: &kantoku_core::trace::Counts, outcome: Outcome) -> Value {
+    let count = match outcome {
+        Outcome::Dropped => counts.dropped,
+        Outcome::Kept => counts.kept,
+        Outcome::Taken => counts.taken,
+    };
+    Value::Counter(count as f64)
 }
 
 fn read_breaker(open: breakers::Open, figure: Count) -> Option<Value> {

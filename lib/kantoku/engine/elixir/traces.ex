@@ -123,8 +123,12 @@ defmodule Kantoku.Engine.Elixir.Traces do
 
   @impl true
   def handle_call({:open, keeper, limits}, _from, state) do
-    if :ets.lookup(__MODULE__, keeper) == [], do: Process.monitor(keeper), else: forget(keeper)
-    :ets.insert(__MODULE__, {keeper, :atomics.new(5, []), limits})
+    case :ets.lookup(__MODULE__, keeper) do
+      [{_keeper, _room, ^limits}] -> :ok
+      [_other] -> forget(keeper) && make(keeper, limits)
+      [] -> Process.monitor(keeper) && make(keeper, limits)
+    end
+
     {:reply, :ok, state}
   end
 
@@ -135,6 +139,8 @@ defmodule Kantoku.Engine.Elixir.Traces do
   end
 
   def handle_info(_other, state), do: {:noreply, state}
+
+  defp make(keeper, limits), do: :ets.insert(__MODULE__, {keeper, :atomics.new(5, []), limits})
 
   defp forget(keeper) do
     :ets.delete(__MODULE__, keeper)

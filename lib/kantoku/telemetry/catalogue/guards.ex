@@ -180,6 +180,12 @@ defmodule Kantoku.Telemetry.Catalogue.Guards do
         metadata: [:handler]
       },
       %{
+        name: [:trace, :dropped],
+        doc: "So many finished spans had no room in the buffer since this was told last, once a minute at most.",
+        measurements: [spans: :count],
+        metadata: []
+      },
+      %{
         name: [:exporter, :started],
         doc: "An exporter of the VM was started: `:http`, at `address`, or one of those that send by themselves.",
         measurements: [],

@@ -3,7 +3,7 @@
 //!
 //! S1. What is held is never more spans than were allowed, nor more bytes.
 //! S2. A span that is offered is kept, or dropped and counted: `offered = kept + dropped`, and `kept = held + taken + lost` where
-//!     `lost` is what was held as the ring was opened anew or closed. Nobody waits for room.
+//!     `lost` is what was held as the ring was opened with other limits or closed. Nobody waits for room.
 //! S3. What is kept is taken once, in the order in which it came.
 //! S4. What is offered or asked for another generation changes nothing.
 
@@ -63,14 +63,21 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Opens for a generation that was never used, or anew for this one. What was held is lost.
+    /// Opens for a generation that was never used, or anew for this one. One that is open for it with these limits stays as it is; what
+    /// any other held is lost.
     pub fn open(&self, generation: u32, limits: Limits) {
         let fresh = Inner {
             generation,
             limits,
             ..Inner::default()
         };
-        drop(std::mem::replace(&mut *self.inner.lock(), fresh));
+        let mut inner = self.inner.lock();
+        if inner.generation == generation && inner.limits == limits {
+            return;
+        }
+        let old = std::mem::replace(&mut *inner, fresh);
+        drop(inner);
+        drop(old);
         // Relaxed: who sees it late is told `Closed`, as if it had come a moment sooner.
         self.open_for.store(generation, Ordering::Relaxed);
     }

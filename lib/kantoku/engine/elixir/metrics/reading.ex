@@ -1,9 +1,9 @@
 defmodule Kantoku.Engine.Elixir.Metrics.Reading do
-  # What is read when somebody looks, of pools and breakers of the Elixir engine. It has no native bytes.
+  # What is read when somebody looks, of pools, breakers and spans of the Elixir engine. It has no native bytes.
   @moduledoc false
 
   alias Kantoku.Engine.Elixir.Pool.Measures
-  alias Kantoku.Engine.Elixir.{Breakers, Pools}
+  alias Kantoku.Engine.Elixir.{Breakers, Pools, Traces}
 
   @gauges [:ejected, :leaving, :not_ready, :ongoing, :queue, :ready]
   @counters [:arrived, :cancelled, :drained, :dropped, :expired, :failed, :given_up, :lost, :over_quota] ++
@@ -11,6 +11,13 @@ defmodule Kantoku.Engine.Elixir.Metrics.Reading do
 
   @spec read(Kantoku.Engine.Metrics.reading()) :: float | Kantoku.Engine.Metrics.spread() | nil
   def read({:bytes, _instance, _owner}), do: nil
+
+  def read({:spans, instance, outcome}) do
+    case Traces.counts(instance) do
+      %{^outcome => count} -> count * 1.0
+      :unknown -> nil
+    end
+  end
 
   def read({:breaker, instance, name, figure}) do
     case Breakers.totals(instance, name) do
