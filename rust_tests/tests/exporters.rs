@@ -279,6 +279,45 @@ fn points_that_a_collector_rejects_are_counted() {
 }
 
 #[test]
+fn what_a_collector_says_is_told_in_one_short_line() {
+    let partial = ExportMetricsPartialSuccess {
+        rejected_data_points: 1,
+        error_message: format!("no\r\nERROR \u{1b}[2J\u{202e}{}", "x".repeat(60_000)),
+    };
+    let response = ExportMetricsServiceResponse {
+        partial_success: Some(partial),
+    };
+    let body = response.encode_to_vec();
+    let (endpoint, _requests) = collector(move |_| answer("200 OK", &body));
+    let (service, notes) = service(Arc::new(Counting::default()));
+    service.push(plan(60_000, otlp(endpoint))).unwrap();
+    let id = service.status().exporters[0].id;
+    service.end(id, BOUND);
+    let heard = notes.lock().unwrap();
+    let [Note::Dropped { why, .. }] = &heard[..] else {
+        panic!("{heard:?}")
+    };
+    assert!(why.contains(r"no\u{d}\u{a}ERROR \u{1b}[2J\u{202e}xxx"), "{why}");
+    assert!(!why.chars().any(char::is_control) && why.len() < 300, "{why}");
+}
+
+#[test]
+fn that_a_collector_takes_what_is_sent_again_is_told_once() {
+    let (endpoint, _requests) = collector(|number| match number {
+        0 => answer("400 Bad Request", &[]),
+        _ => answer("200 OK", &[]),
+    });
+    let (service, notes) = service(Arc::new(Counting::default()));
+    service.push(plan(10, otlp(endpoint))).unwrap();
+    eventually(|| status(&service).0 >= 3);
+    let heard = notes.lock().unwrap();
+    assert!(
+        matches!(&heard[..], [Note::Dropped { .. }, Note::Resumed { exporter }] if exporter == "one"),
+        "{heard:?}"
+    );
+}
+
+#[test]
 fn a_dead_or_silent_collector_holds_up_nobody() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -26,6 +26,8 @@ pub enum Note {
         why: String,
         dropped: u64,
     },
+    /// An exporter of which that was told sends all it has again.
+    Resumed { exporter: String },
 }
 
 /// Who is told.
@@ -260,6 +262,12 @@ pub struct Account {
 impl Account {
     pub fn exporter(&self) -> &str {
         &self.exporter
+    }
+
+    pub fn tell_resumed(&self, figures: &Figures) {
+        figures.say(Note::Resumed {
+            exporter: self.exporter.clone(),
+        });
     }
 
     /// Tells of what was dropped and not told of yet, if anything was.

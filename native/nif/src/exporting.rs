@@ -211,6 +211,7 @@ fn said<'a>(env: Env<'a>, note: &Note) -> Term<'a> {
             why,
             dropped,
         } => (atoms::dropped(), exporter, why, dropped).encode(env),
+        Note::Resumed { exporter } => (atoms::resumed(), exporter).encode(env),
     }
 }
 

@@ -58,6 +58,29 @@ pub struct PartialSuccess {
     pub error_message: String,
 }
 
+/// What is told of a collector's own words, in characters.
+const LONGEST: usize = 200;
+
+impl PartialSuccess {
+    /// What it says, fit for a line of a log: cut, and without what would break the line or move on a terminal.
+    pub fn plainly(&self) -> String {
+        let mut text = String::new();
+        for letter in self.error_message.chars().take(LONGEST) {
+            if letter.is_control() || is_direction(letter) {
+                text.extend(letter.escape_unicode());
+            } else {
+                text.push(letter);
+            }
+        }
+        text
+    }
+}
+
+// Ends of lines and paragraphs, and marks that turn the direction of what follows.
+fn is_direction(letter: char) -> bool {
+    matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 impl Resource {
     pub fn of(pairs: &[(String, String)]) -> Self {
         Self {

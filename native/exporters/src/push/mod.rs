@@ -93,7 +93,7 @@ impl Outcome {
     fn drop_rejected(&mut self, rejected: PartialSuccess, what: &str) {
         let count = u64::try_from(rejected.rejected).unwrap_or(0);
         self.drop_points(count, || {
-            format!("the collector rejected {what}: {}", rejected.error_message)
+            format!("the collector rejected {what}: {}", rejected.plainly())
         });
     }
 }
@@ -246,6 +246,8 @@ impl Push {
 #[derive(Debug, Default)]
 struct Complaint {
     said: Option<Instant>,
+    // Of what was said last.
+    fails: bool,
 }
 
 const SILENCE: Duration = Duration::from_secs(60);
@@ -255,11 +257,15 @@ impl Complaint {
         account.dropped.fetch_add(outcome.dropped, Ordering::Relaxed);
         let Some(why) = &outcome.why else {
             account.exports.fetch_add(1, Ordering::Relaxed);
+            if std::mem::take(&mut self.fails) {
+                account.tell_resumed(figures);
+            }
             return;
         };
         account.failures.fetch_add(1, Ordering::Relaxed);
         if self.said.is_none_or(|said| said.elapsed() >= SILENCE) {
             self.said = Some(Instant::now());
+            self.fails = true;
             account.tell(why, figures);
         }
     }
