@@ -48,14 +48,15 @@ defmodule Kantoku.Metrics do
   |---|---|---|
   #{Enum.map_join(Kantoku.Metrics.Own.all(), "\n", fn {name, kind, help} -> "| `#{name}` | #{kind} | #{help} |" end)}
 
-  Beside these are those of `Kantoku.Resources.families/1`. What pools do is read when somebody looks, and costs a request nothing but an addition where the pool's lock is held anyway.
+  Beside these are the counter `kantoku_handler_events`, of each handler of `Kantoku.Telemetry.attach/4` by `outcome` (`handled`, `failed`, `dropped`),
+  without `instance` of those that hear of all, and those of `Kantoku.Resources.families/1`. What pools do is read when somebody looks, and costs a request nothing but an addition where the pool's lock is held anyway.
 
   All functions answer `{:error, %Kantoku.Error{}}`: `:not_running`, and `:not_found` where a metric was not declared.
   See the guide "Observability".
   """
 
   alias Kantoku.Engine.Metrics, as: Engine
-  alias Kantoku.{Error, Resources}
+  alias Kantoku.{Error, Resources, Telemetry}
   alias Kantoku.Metrics.{Board, Definition}
 
   @typedoc "Where to record: found once, good as long as anyone holds it."
@@ -158,7 +159,7 @@ defmodule Kantoku.Metrics do
   end
 
   @doc """
-  All metrics of an instance that have a series, as they are now; after them what its agents and the VM use (`Kantoku.Resources.families/1`),
+  All metrics of an instance that have a series, as they are now; after them what its handlers did, and what its agents and the VM use (`Kantoku.Resources.families/1`),
   unless it does not look at that. Who records is not held up.
 
       {:ok, families} = Kantoku.Metrics.snapshot(MyApp.Agents)
@@ -167,7 +168,9 @@ defmodule Kantoku.Metrics do
   @spec snapshot(instance :: atom) :: {:ok, [family]} | {:error, Error.t()}
   def snapshot(instance) do
     read = fn collection, _found -> {:ok, collection |> Engine.snapshot() |> Enum.map(&family/1)} end
-    with {:ok, families} <- Board.reading(instance, read), do: {:ok, families ++ used(instance)}
+
+    with {:ok, families} <- Board.reading(instance, read),
+         do: {:ok, families ++ Telemetry.Families.of(instance) ++ used(instance)}
   end
 
   defp used(instance), do: with({:error, _not_looked_at} <- Resources.families(instance), do: {:ok, []}) |> elem(1)

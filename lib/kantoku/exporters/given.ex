@@ -1,16 +1,17 @@
 defmodule Kantoku.Exporters.Given do
-  # What native threads cannot read: what the VM and agents use (`Kantoku.Resources`), and what instances of the Elixir engine measured. Read here once in a
+  # What native threads cannot read: what the VM and agents use (`Kantoku.Resources`), what handlers of events did, and what instances of the Elixir engine measured. Read here once in a
   # while, for exporters to have it as of then. Sends nothing.
   @moduledoc false
 
   alias Kantoku.Engine.Metrics, as: Engine
-  alias Kantoku.{Instances, Metrics, Resources}
+  alias Kantoku.{Instances, Metrics, Resources, Telemetry}
 
   @doc "All of that now, each family once."
   @spec families() :: [Engine.family()]
   def families do
     vm = Enum.map(Resources.Families.of_vm(Resources.vm()), &told/1)
-    together(vm ++ Enum.flat_map(Instances.names(), &of_instance/1))
+    handlers = Enum.map(Telemetry.Families.of(:all), &told/1)
+    together(vm ++ handlers ++ Enum.flat_map(Instances.names(), &of_instance/1))
   end
 
   defp of_instance(instance) do
