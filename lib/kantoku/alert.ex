@@ -39,7 +39,10 @@ defmodule Kantoku.Alert do
   | `:burn_rates`, `{:burn_rate, objective}` | while a burn rate is too high over both of its windows (`Kantoku.SLO`) | `objective`, and the `severity` of the pair |
   | `{:budgets, percent}`, `{:budget, objective, percent}` | while less than that is left of an error budget | `objective` |
   | `:agents_parked` | while agents are parked, by domain | `domain` |
-  | `{:event, name, ms}` | for so many ms after each event of that name (`Kantoku.Telemetry`) | `domain`, `pool`, `breaker`, as the event has them |
+  | `:exporters_refused` | while `http:` or an exporter that the instance asks for cannot be started (`Kantoku.Exporters.status/0`) | `exporter` |
+  | `{:store, :failing}` | while the store fails to read or write (`c:Kantoku.Store.standing/1`) | |
+  | `{:store, :set_aside, ms}` | for so many ms after the store's file was damaged and set aside | |
+  | `{:event, name, ms}` | for so many ms after each event of that name (`Kantoku.Telemetry`) | `domain`, `pool`, `breaker`, `exporter`, as the event has them |
 
   An agent's id is a label only where a rule names one agent. At most 1000 parked agents and 1000 things that events tell of are remembered.
 

@@ -59,7 +59,7 @@ defmodule Kantoku.Instance do
     gauges = enter_domains(config, rows, book)
     Instances.publish(config.name, {rows, book}, gauges)
     flags = %{strategy: :one_for_one, intensity: 3, period: 5, auto_shutdown: :any_significant}
-    {:ok, {flags, closer(store) ++ children(config)}}
+    {:ok, {flags, closer(store, config.name) ++ children(config)}}
   end
 
   # In this process, as a store may live as long as who opened it.
@@ -73,8 +73,8 @@ defmodule Kantoku.Instance do
   end
 
   # The first child stops last: when all who write have written. A VM that halts after this has nothing left to lose.
-  defp closer(nil), do: []
-  defp closer(store), do: [Kantoku.Store.child_spec(store)]
+  defp closer(nil, _instance), do: []
+  defp closer(store, instance), do: [Kantoku.Store.child_spec(store, instance)]
 
   # The last child stops first: the drain, while everything still stands, but for who has figures sent before it.
   defp children(config) do

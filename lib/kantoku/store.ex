@@ -34,6 +34,9 @@ defmodule Kantoku.Store do
   @typedoc "Compares as a tuple does."
   @type version :: {incarnation :: pos_integer, revision :: non_neg_integer}
 
+  @typedoc "What is wrong with a store, see `c:standing/1`."
+  @type standing :: %{failing_for: non_neg_integer | nil, set_aside_ago: non_neg_integer | nil}
+
   @doc "Opens the store of an instance. Called in the process whose life the store may depend on."
   @callback open(instance :: atom, keyword) :: {:ok, ref :: term} | {:error, reason :: term}
 
@@ -66,6 +69,11 @@ defmodule Kantoku.Store do
 
   @doc "Whether what it keeps outlives the VM."
   @callback durable?() :: boolean
+
+  @doc "For how many ms reads or writes have failed, and how long ago what was kept was set aside as a whole; `nil`: not so. At once."
+  @callback standing(ref :: term) :: standing
+
+  @optional_callbacks standing: 1
 
   @doc """
   Opens a store for an instance: `Kantoku.Store.Memory`, or `{Kantoku.Store.Disk, path: path}`; options as the store documents them.
@@ -200,12 +208,20 @@ defmodule Kantoku.Store do
   @spec durable?(t) :: boolean
   def durable?({module, _ref}), do: module.durable?()
 
+  @doc "What is wrong with a store: nothing, of one that does not say (`c:standing/1`)."
+  @spec standing(t) :: standing
+  def standing({module, ref}) do
+    if function_exported?(module, :standing, 1),
+      do: module.standing(ref),
+      else: %{failing_for: nil, set_aside_ago: nil}
+  end
+
   @doc """
   A process that closes the store when it is shut down. As the first child of a supervisor it ends last, when all who
-  write have written.
+  write have written. A store that cannot be closed is told of in the log and as `[:kantoku, :store, :not_closed]`, of that instance.
   """
-  @spec child_spec(t) :: Supervisor.child_spec()
-  def child_spec(store) do
-    %{id: __MODULE__, start: {Kantoku.Store.Closer, :start_link, [store]}, shutdown: 30_000}
+  @spec child_spec(t, instance :: atom) :: Supervisor.child_spec()
+  def child_spec(store, instance \\ nil) do
+    %{id: __MODULE__, start: {Kantoku.Store.Closer, :start_link, [{instance, store}]}, shutdown: 30_000}
   end
 end

@@ -9,7 +9,7 @@ use kantoku_rust_tests::store::{
 };
 use kantoku_store::{
     Backoff, Damage, Durability, GroupCommit, OnCorrupt, Options, Outcome, Revision, Store, StoreError,
-    Ticket, unwatched,
+    Ticket, Turn, unwatched,
 };
 use proptest::prelude::*;
 
@@ -152,6 +152,83 @@ fn a_panic_in_the_database_is_a_failed_commit() {
         3,
         "ours, the store's and one open database: the broken one is given up"
     );
+}
+
+/// A store, and what it was said to go through, a word each.
+fn listened(disk: &UnreliableDisk, options: Options) -> (Store, mpsc::Receiver<String>) {
+    let (sender, turns) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let on_turn = Arc::new(move |turn: &Turn| {
+        let said = match turn {
+            Turn::SetAside { to, why } => format!("aside {} {}", to.display(), why.reason()),
+            Turn::Failed { doing, why } => format!("failed {doing:?} {}", why.reason()),
+            Turn::Recovered { doing, .. } => format!("recovered {doing:?}"),
+        };
+        drop(sender.lock().map(|sender| sender.send(said)));
+    });
+    let store = Store::open_on(disk.clone(), Options { on_turn, ..options }).expect("opens");
+    (store, turns)
+}
+
+fn next(turns: &mpsc::Receiver<String>) -> String {
+    turns.recv_timeout(PATIENCE).expect("is told")
+}
+
+#[test]
+fn that_writing_fails_is_told_once_and_so_is_its_end() {
+    let disk = UnreliableDisk::new();
+    let (store, turns) = listened(&disk, patient());
+    disk.fault(Fault::Sync(std::io::ErrorKind::Other));
+    for revision in 1..4 {
+        put_sync(&store, b"key", revision, b"state").expect_err("fails");
+    }
+    assert_eq!(next(&turns), "failed Writing io");
+    assert!(store.stats().failing_for.is_some());
+    disk.fault(Fault::None);
+    put_sync(&store, b"key", 4, b"state").expect("is written");
+    assert_eq!(next(&turns), "recovered Writing");
+    assert_eq!(store.stats().failing_for, None);
+    store.close(PATIENCE).expect("closes");
+    drop(store);
+    assert!(turns.try_recv().is_err(), "there was nothing else to tell");
+}
+
+#[test]
+fn that_reading_fails_is_told_once_and_its_end_when_it_went_well_for_a_while() {
+    let disk = UnreliableDisk::new();
+    put_sync(&open(&disk), b"key", 1, &[1; 100_000]).expect("is written");
+    let options = Options {
+        cache_bytes: 0,
+        ..patient()
+    };
+    let (store, turns) = listened(&disk, options);
+    disk.fault(Fault::Read(std::io::ErrorKind::Other));
+    for _ in 0..3 {
+        store.get(b"key").expect_err("cannot be read");
+    }
+    disk.fault(Fault::None);
+    assert!(found(&store, b"key").is_some());
+    assert_eq!(next(&turns), "failed Reading io");
+    assert!(turns.try_recv().is_err(), "one good read is no end of it");
+    eventually("reads are well again", || {
+        found(&store, b"key").is_some() && store.stats().failing_for.is_none()
+    });
+    assert_eq!(next(&turns), "recovered Reading");
+}
+
+#[test]
+fn a_damaged_file_that_is_set_aside_is_told_with_its_name_and_why() {
+    let disk = UnreliableDisk::new();
+    put_sync(&open(&disk), b"key", 1, b"state").expect("is written");
+    disk.flip(0, 0xff);
+    let options = Options {
+        on_corrupt: OnCorrupt::SetAside,
+        ..patient()
+    };
+    let (store, turns) = listened(&disk, options);
+    assert_eq!(next(&turns), "aside set aside corrupt");
+    assert!(store.stats().set_aside_ago.is_some());
+    assert_eq!(found(&store, b"key"), None);
 }
 
 #[test]

@@ -20,6 +20,7 @@ defmodule Kantoku.EventCoverage do
         unquote(name) = Kantoku.EventCoverage.subscribed()
         unquote(block)
         for event <- unquote(events), do: Kantoku.EventCoverage.assert_told(unquote(name), event)
+        Kantoku.EventCoverage.check_others()
       end
     end
   end
@@ -37,11 +38,39 @@ defmodule Kantoku.EventCoverage do
 
   @doc "An event of this instance, or of none, came as the catalogue has it."
   def assert_told(name, event) do
-    %{measurements: measured, metadata: said} = Enum.find(Telemetry.events(), &(&1.name == event))
     {measurements, metadata} = told(name, event)
+    check(event, measurements, metadata)
+  end
+
+  @doc "Whatever else came, of this kind or of others, is as the catalogue has it."
+  def check_others do
+    receive do
+      {:kantoku_event, _ref, [:kantoku | event], measurements, metadata} ->
+        check(event, measurements, metadata)
+        check_others()
+    after
+      0 -> :ok
+    end
+  end
+
+  defp check(event, measurements, metadata) do
+    %{measurements: measured, metadata: said} = Enum.find(Telemetry.events(), &(&1.name == event))
     assert {event, Enum.sort(Map.keys(measurements))} == {event, Enum.sort(Keyword.keys(measured))}
     assert {event, Enum.sort(Map.keys(metadata))} == {event, Enum.sort([:instance | said])}
+    assert is_atom(metadata.instance)
+
+    for {name, unit} <- measured, value = Map.fetch!(measurements, name) do
+      assert measured?(unit, value), "#{inspect(event)} says #{name}: #{inspect(value)}, which is no #{unit}"
+    end
   end
+
+  # The clock of this machine, give or take an hour, says whether it is in its unit.
+  defp measured?(:unix_native, value),
+    do: is_integer(value) and abs(value - System.system_time()) < System.convert_time_unit(3_600, :second, :native)
+
+  # What will never be, as some waits, is said so.
+  defp measured?(:millisecond, value) when value in [:never, :infinity], do: true
+  defp measured?(_unit, value), do: is_integer(value) and value >= 0
 
   defp told(name, event) do
     receive do
@@ -54,4 +83,30 @@ defmodule Kantoku.EventCoverage do
 
   @doc "A probe's answer, which a test has put into a table."
   def answer(_pid, table), do: :ets.lookup_element(table, :answer, 2)
+end
+
+defmodule Kantoku.EventCoverage.Unclosable do
+  @moduledoc "A store in memory that says it could not be closed."
+  @behaviour Kantoku.Store
+
+  alias Kantoku.Store.Memory
+
+  @impl true
+  defdelegate open(instance, opts), to: Memory
+  @impl true
+  defdelegate put(ref, key, version, bytes, reply_ref), to: Memory
+  @impl true
+  defdelegate get(ref, key), to: Memory
+  @impl true
+  defdelegate delete(ref, key, version), to: Memory
+  @impl true
+  defdelegate set_aside(ref, key), to: Memory
+  @impl true
+  defdelegate keys(ref, cursor, limit), to: Memory
+  @impl true
+  defdelegate flush(ref), to: Memory
+  @impl true
+  def close(_ref), do: {:error, :stubborn}
+  @impl true
+  defdelegate durable?(), to: Memory
 end

@@ -2,10 +2,11 @@ import Kantoku.EachEngine
 
 each_engine Kantoku.Telemetry.CoverageTest do
   # Every event of the catalogue is emitted for real, in the form that the catalogue says.
+  import ExUnit.CaptureLog
   import Kantoku.EventCoverage
 
   import Kantoku.InstanceCase,
-    only: [start!: 1, worker!: 2, worker!: 3, supervisor_of: 2, back!: 3, eventually_error: 3]
+    only: [start!: 1, worker!: 2, worker!: 3, supervisor_of: 2, back!: 3, eventually_error: 3, processes: 1]
 
   import Kantoku.MigrationCase, only: [session!: 2, session!: 3, supervise!: 3, entry: 2]
   import Kantoku.PoolCase, except: [pools_on_each_engine: 2, instance!: 1, instance!: 2, pool!: 1, pool!: 2, pool!: 3]
@@ -43,6 +44,58 @@ each_engine Kantoku.Telemetry.CoverageTest do
   scenario "options are changed", name, [[:options, :changed]] do
     instance!(name)
     :ok = Kantoku.Domain.update(name, :default, shutdown: 10)
+  end
+
+  if Kantoku.Native.loaded?() do
+    defp disk!(tmp_dir, opts), do: {Kantoku.Store.Disk, [path: Path.join(tmp_dir, "agents.redb")] ++ opts}
+
+    @tag :tmp_dir
+    test "the file of a store was damaged, and is set aside", %{tmp_dir: dir} do
+      name = subscribed()
+      {_module, opts} = store = disk!(dir, on_corrupt: :set_aside)
+      File.write!(opts[:path], String.duplicate("this is no database ", 1_000))
+      log = capture_log(fn -> instance!(name, store: store) && assert_told(name, [:store, :set_aside]) end)
+      assert log =~ "set aside as #{opts[:path]}.corrupt-1, and agents begin afresh"
+      assert File.exists?(opts[:path] <> ".corrupt-1")
+      check_others()
+    end
+
+    @tag :tmp_dir
+    test "a store cannot read and write for a while", %{tmp_dir: dir} do
+      name = subscribed()
+      {_module, opts} = store = disk!(dir, cache_bytes: 1)
+      instance!(name, store: store)
+      {:ok, {_rows, book}} = Kantoku.Instances.tables(name)
+      store = Kantoku.Domain.Book.agent_options(book).store
+      assert write(store, 1) == :ok
+      whole = File.read!(opts[:path])
+      overwrite!(opts[:path], String.duplicate(<<0xA5>>, byte_size(whole)))
+      assert {:error, _reason} = Kantoku.Store.get(store, "a")
+      assert {:error, _reason} = write(store, 2)
+      assert %{failing_for: ms} = Kantoku.Store.standing(store)
+      assert is_integer(ms)
+      overwrite!(opts[:path], whole)
+      assert write(store, 3) == :ok
+      for verb <- [:failed, :recovered], do: assert_told(name, [:store, verb])
+      check_others()
+    end
+
+    @covered for verb <- [:set_aside, :failed, :recovered], do: [:store, verb]
+
+    defp write(store, revision) do
+      ref = make_ref()
+      :pending = Kantoku.Store.put(store, "a", {1, revision}, "state", ref)
+      assert_receive {:kantoku_store, ^ref, result}, 10_000
+      result
+    end
+
+    # The same file, which whoever has it open reads.
+    defp overwrite!(path, bytes), do: File.write!(path, bytes, [:read])
+  end
+
+  scenario "a store cannot be closed", name, [[:store, :not_closed]] do
+    instance!(name, store: Kantoku.EventCoverage.Unclosable)
+    stop_supervised!(name)
   end
 
   scenario "a name is taken over", name, [[:registry, :taken_over]] do
@@ -259,6 +312,18 @@ each_engine Kantoku.Telemetry.CoverageTest do
     end
   end
 
+  # Traces -------------------------------------------------------------------------------------------------------------------
+
+  scenario "spans have no room", name, [[:trace, :dropped]] do
+    instance!(name, trace: [sampler: :always_on, max_queue_size: 1])
+    worker!(name, "a")
+    for _ <- 1..3, do: {:ok, _pid} = Kantoku.call(name, "a", :pid)
+    # It looks every ten seconds.
+    send(keeper(name), :timeout)
+  end
+
+  defp keeper(name), do: Enum.find_value(processes(name), fn {id, pid, type} -> {id, type} == {Kantoku.Trace.Keeper, :worker} && pid end)
+
   # Pools --------------------------------------------------------------------------------------------------------------------
 
   @life for verb <- [:started, :worker_joined, :resized, :worker_left, :stopped], do: [:pool, verb]
@@ -303,6 +368,13 @@ each_engine Kantoku.Telemetry.CoverageTest do
     {:error, %{reason: :timeout}} = Pool.call(pool, request, timeout: 20)
   end
 
+  scenario "workers use more than they may, and then not", name, [[:pool, :over_quota], [:pool, :within_quota]] do
+    pool = pool!(name, target: 1, quotas: [memory: 1])
+    settled(pool, 1)
+    eventually(fn -> match?({:error, %{reason: :quota}}, Pool.call(pool, :pid)) end)
+    :ok = Pool.update(pool, quotas: [memory: 1_000_000_000])
+  end
+
   scenario "a pool grows with its load", name, [[:pool, :scaled]] do
     pool = pool!(name, min: 1, max: 3, scaling: [metrics: [ongoing: 1], look_back: 0, forecast: :off])
     {ref, request} = hold()
@@ -324,8 +396,8 @@ each_engine Kantoku.Telemetry.CoverageTest do
       send(test, {:begun, self()}) && receive(do: (:go_on -> 1 / id))
     end
 
-    :ok = Telemetry.attach(name, [[:agent, :stopped]], fail, instance: name, queue: 1, config: self())
-    for _ <- 1..3, do: Telemetry.emit(name, [:agent, :stopped], %{}, %{id: 0})
+    :ok = Telemetry.attach(name, [[:health, :safe]], fail, instance: name, queue: 1, config: self())
+    for _ <- 1..3, do: Telemetry.emit(name, [:health, :safe], %{}, %{id: 0, domain: :d, sign: :memory})
     assert_receive {:begun, pid}
     send(pid, :go_on)
     on_exit(fn -> Telemetry.detach(name) end)
@@ -335,6 +407,12 @@ each_engine Kantoku.Telemetry.CoverageTest do
 
   test "each event of the catalogue has a scenario" do
     elsewhere = if @engine == :native, do: [], else: [[:native, :panic], [:memory, :full], [:memory, :freed]]
+
+    elsewhere =
+      if Kantoku.Native.loaded?(),
+        do: elsewhere,
+        else: elsewhere ++ [[:store, :set_aside], [:store, :failed], [:store, :recovered]]
+
     without_jido = if Kantoku.Jido.compiled?(), do: [], else: [[:agent, :stuck]]
     # Those of exporters are seen alone (`Kantoku.Exporters.EventsTest`).
     events = for %{name: [noun | _] = name} <- Telemetry.events(), noun != :exporter, do: name

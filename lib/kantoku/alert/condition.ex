@@ -3,7 +3,7 @@ defmodule Kantoku.Alert.Condition do
   @moduledoc false
 
   alias Kantoku.Alert.Rule
-  alias Kantoku.{Breaker, Health, Instances, Pool, SLO}
+  alias Kantoku.{Breaker, Exporters, Health, Instances, Pool, SLO, Store}
   alias Kantoku.Domain.Book
 
   @typedoc "What it is so of, and what was found."
@@ -60,6 +60,30 @@ defmodule Kantoku.Alert.Condition do
   defp read(instance, {:budget, name, left}) do
     with {:ok, report} <- SLO.report(instance, name), do: short(report, left), else: (_absent -> [])
   end
+
+  defp read(instance, :exporters_refused),
+    do: for({what, error} <- Exporters.Members.refused(instance), do: {%{"exporter" => text(what)}, cause(error)})
+
+  defp read(instance, {:store, :failing}) do
+    case standing(instance) do
+      %{failing_for: ms} when is_integer(ms) -> [{%{}, ms}]
+      _well -> []
+    end
+  end
+
+  defp read(instance, {:store, :set_aside, within}) do
+    case standing(instance) do
+      %{set_aside_ago: ms} when is_integer(ms) and ms < within -> [{%{}, ms}]
+      _long_ago -> []
+    end
+  end
+
+  defp standing(instance) do
+    {:ok, store} = Instances.reading(instance, fn _rows, book -> {:ok, Book.agent_options(book).store} end)
+    if store, do: Store.standing(store), else: %{}
+  end
+
+  defp cause(%{details: details, reason: reason}), do: Map.get(details, :cause, reason)
 
   defp listed({:ok, list}), do: list
   defp listed({:error, _not_running}), do: []

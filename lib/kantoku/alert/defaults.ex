@@ -38,6 +38,29 @@ defmodule Kantoku.Alert.Defaults do
       condition: :agents_parked,
       summary: "agents crashed too often and wait for Kantoku.unpark/2, or their timers"
     ],
+    [
+      name: :store_set_aside,
+      condition: {:store, :set_aside, 60 * @minute},
+      severity: :critical,
+      summary: "the store's file was damaged and set aside: agents begin afresh"
+    ],
+    [
+      name: :store_failing,
+      condition: {:store, :failing},
+      for: @minute,
+      severity: :critical,
+      summary: "the store cannot read or write"
+    ],
+    [
+      name: :exporter_refused,
+      condition: :exporters_refused,
+      summary: "an exporter or the listener of http: cannot be started"
+    ],
+    [
+      name: :exporter_drops,
+      condition: {:event, [:exporter, :dropped], 2 * @minute},
+      summary: "an exporter drops what it cannot send"
+    ],
     [name: :error_budget_burn, condition: :burn_rates, summary: "an error budget is used up too fast"]
   ]
 

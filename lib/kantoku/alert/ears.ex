@@ -12,7 +12,7 @@ defmodule Kantoku.Alert.Ears do
   @settling 60_000
 
   # What an event's metadata says of whom it is about. An agent's id is no label.
-  @subjects [:domain, :pool, :breaker]
+  @subjects [:domain, :pool, :breaker, :exporter]
 
   defstruct heard: %{}, parked: %{}
 

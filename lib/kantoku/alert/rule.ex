@@ -86,7 +86,8 @@ defmodule Kantoku.Alert.Rule do
   def condition?({:budget, _objective, left}), do: is_number(left)
   def condition?({:budgets, left}), do: is_number(left)
   def condition?({:event, name, within}), do: event?(name) and is_integer(within) and within > 0
-  def condition?(other), do: other in [:burn_rates, :agents_parked]
+  def condition?({:store, :set_aside, within}), do: is_integer(within) and within > 0
+  def condition?(other), do: other in [:burn_rates, :agents_parked, :exporters_refused, {:store, :failing}]
 
   defp of?({kind, name}), do: kind == :agent or (kind in [:domain, :pool] and is_atom(name))
   defp of?(other), do: other in [:instance, :domains, :pools]

@@ -123,6 +123,7 @@ defmodule Kantoku.Exporters.Keeper do
     exporters = for {instance, _, _, config, _} <- members, wish <- wishes(instance, config), uniq: true, do: wish
     state = state |> without_unwanted(http, exporters) |> with_runtime(http, exporters) |> given() |> beat(members)
     announce(state.http, instances)
+    Members.put_refused(for {_part, {error, _at}} <- state.failed, do: {error.details.what, error})
     %{state | told: instances}
   end
 

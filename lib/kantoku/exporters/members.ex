@@ -2,9 +2,10 @@ defmodule Kantoku.Exporters.Members do
   # Which instances want what exported, in a table that lives as long as the application, so that it outlives who exports. Knows nothing of the
   # library.
   #
-  # Row: {instance, pid, number, config, started?}. The number says who came first.
+  # Rows: {instance, pid, number, config, started?}, whose number says who came first; and {{:refused}, [{part, why}]}, what cannot be started.
   @moduledoc false
 
+  alias Kantoku.Error
   alias Kantoku.Exporters.Config
 
   @table __MODULE__
@@ -52,5 +53,19 @@ defmodule Kantoku.Exporters.Members do
 
   @doc "All, who came first first."
   @spec all() :: [member]
-  def all, do: @table |> :ets.tab2list() |> Enum.sort_by(&elem(&1, 2))
+  def all, do: @table |> :ets.match_object({:_, :_, :_, :_, :_}) |> Enum.sort_by(&elem(&1, 2))
+
+  @doc "What cannot be started now."
+  @spec put_refused([{part :: term, Error.t()}]) :: true
+  def put_refused(refused), do: :ets.insert(@table, {{:refused}, refused})
+
+  @doc "Of that, what an instance that wants something exported has to know of: all, as what is exported is the VM's."
+  @spec refused(atom) :: [{part :: term, Error.t()}]
+  def refused(instance) do
+    with true <- :ets.member(@table, instance), [{_key, refused}] <- :ets.lookup(@table, {:refused}) do
+      refused
+    else
+      _none -> []
+    end
+  end
 end

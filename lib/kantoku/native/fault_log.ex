@@ -1,5 +1,5 @@
 defmodule Kantoku.Native.FaultLog do
-  # Tells the Logger of panics that the native library caught. Knows nothing of what panicked.
+  # Tells of what the native library found by itself: panics that it caught, and what became of its files. Knows nothing of either.
   @moduledoc false
   use GenServer
   require Logger
@@ -14,6 +14,11 @@ defmodule Kantoku.Native.FaultLog do
   def handle_info({:kantoku_panic, text}, state) do
     Kantoku.Telemetry.emit(nil, [:native, :panic], %{}, %{place: text})
     Logger.error("Kantoku's native library caught a panic in #{text}")
+    {:noreply, state}
+  end
+
+  def handle_info({:kantoku_store_turn, instance, path, turn}, state) do
+    Kantoku.Store.Turns.tell(instance, path, turn)
     {:noreply, state}
   end
 

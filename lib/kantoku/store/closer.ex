@@ -2,27 +2,26 @@ defmodule Kantoku.Store.Closer do
   # Closes a store in an orderly shutdown. Knows no agents and takes no writes.
   @moduledoc false
   use GenServer
-  require Logger
 
-  @spec start_link(Kantoku.Store.t()) :: GenServer.on_start()
-  def start_link(store), do: GenServer.start_link(__MODULE__, store, hibernate_after: 1_000)
+  alias Kantoku.Store.Turns
+
+  @spec start_link({instance :: atom, Kantoku.Store.t()}) :: GenServer.on_start()
+  def start_link(argument), do: GenServer.start_link(__MODULE__, argument, hibernate_after: 1_000)
 
   @impl true
-  def init(store) do
+  def init(argument) do
     Process.flag(:trap_exit, true)
-    {:ok, store}
+    {:ok, argument}
   end
 
   # A crash of this process alone must not take the store from those who still write. That it ends as killed means that
   # its supervisor was.
   @impl true
-  def terminate(reason, store) when reason in [:normal, :shutdown, :killed], do: close(store)
-  def terminate({:shutdown, _}, store), do: close(store)
-  def terminate(_crash, _store), do: :ok
+  def terminate(reason, argument) when reason in [:normal, :shutdown, :killed], do: close(argument)
+  def terminate({:shutdown, _}, argument), do: close(argument)
+  def terminate(_crash, _argument), do: :ok
 
-  defp close(store) do
-    with {:error, reason} <- Kantoku.Store.close(store) do
-      Logger.error("Kantoku: a store could not be closed: #{inspect(reason)}")
-    end
+  defp close({instance, {module, _ref} = store}) do
+    with {:error, reason} <- Kantoku.Store.close(store), do: Turns.not_closed(instance, module, reason)
   end
 end

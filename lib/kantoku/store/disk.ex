@@ -16,13 +16,15 @@ defmodule Kantoku.Store.Disk do
     * `:max_snapshot_bytes` - the largest snapshot it takes (default 16 MiB);
     * `:cache_bytes` - memory for pages (default 32 MiB);
     * `:verify_on_open` - read and check the whole file first (default `false`);
-    * `:on_corrupt` - a file that is damaged as a whole: `:refuse` to open it (default), or `:set_aside`: rename it and begin anew.
+    * `:on_corrupt` - a file that is damaged as a whole: `:refuse` to open it (default), or `:set_aside`: rename it and begin anew, which is told
+      as `[:kantoku, :store, :set_aside]`, in the log and by an alert (`Kantoku.Alert`).
 
   ## Errors
 
   `{:error, {kind, message}}`, the message a sentence that says what to do. `kind` is `:no_library` (the native library does not
   serve), `:locked`, `:read_only`, `:disk_full`, `:corrupt`, `:format`, `:closed`, `:unsaved`, `:unfinished`, `:abandoned` or `:io`. Writes that
-  failed are tried again by the agents.
+  failed are tried again by the agents. That reads or writes begin to fail, and that they go well again, is told as `[:kantoku, :store, :failed]` and
+  `[:kantoku, :store, :recovered]`, and in the log.
   """
   @behaviour Kantoku.Store
 
@@ -46,13 +48,13 @@ defmodule Kantoku.Store.Disk do
   @opaque handle :: pos_integer
 
   @impl true
-  def open(_instance, opts) do
+  def open(instance, opts) do
     {path, opts} = Keyword.pop(opts, :path)
     path = path!(path)
     opts = options!(opts)
 
     if Native.loaded?(),
-      do: Native.store_open(Path.expand(path), opts),
+      do: Native.store_open(Path.expand(path), Map.put(opts, :instance, instance)),
       else: {:error, {:no_library, "Kantoku.Store.Disk needs the native library: #{why(Native.status())}"}}
   end
 
@@ -138,9 +140,20 @@ defmodule Kantoku.Store.Disk do
   @impl true
   def flush(file), do: Native.store_flush(file)
 
-  @doc "What the store counts of itself: pending, committed and failed writes, and the quarantine."
+  @doc """
+  What the store counts of itself: pending, committed and failed writes, and the quarantine; `failing_for` how many ms reads or writes have
+  failed, and `set_aside_ago` since a damaged file was set aside, or `nil`.
+  """
   @spec stats(handle) :: map | {:error, {atom, String.t()}}
   def stats(file), do: Native.store_stats(file)
+
+  @impl true
+  def standing(file) do
+    case stats(file) do
+      %{failing_for: failing_for, set_aside_ago: ago} -> %{failing_for: failing_for, set_aside_ago: ago}
+      {:error, _closed} -> %{failing_for: nil, set_aside_ago: nil}
+    end
+  end
 
   @impl true
   def close(file) do

@@ -42,6 +42,7 @@ mod registry;
 mod shape;
 mod state;
 mod store;
+mod store_turns;
 mod terms;
 mod trace;
 mod world;

@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 use kantoku_store::{
     Completion, Durability, OnCorrupt, Options, Outcome, Revision, Store, StoreError, Ticket, unwatched,
 };
-use rustler::{Binary, Encoder, Env, NewBinary, Term};
+use rustler::{Atom, Binary, Encoder, Env, NewBinary, Term};
 
 use crate::atoms;
 use crate::beam::{self, Message, Pid, atom};
 use crate::guard::{self, Answer, Entry, Refusal};
 use crate::owner::{self, Role, Watched, Watching};
 use crate::state::state;
+use crate::store_turns::{self, Within};
 
 /// An open file, or one that is being closed.
 #[derive(Debug)]
@@ -38,9 +39,11 @@ const FLUSH_BOUND: Duration = Duration::from_secs(30);
 /// `store_open(path, options)`
 pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let path = PathBuf::from(text(args[0])?);
-    let options = options(args[1])?;
+    let mut options = options(args[1])?;
+    options.on_turn = store_turns::of(instance(args[1])?, path.clone());
     let owner = Pid::caller(env).ok_or(Refusal::BadArgument)?;
     wait_for(env, &path);
+    let _call = Within::call(env);
     match Store::open(&path, options) {
         Ok(store) => Ok((atoms::ok(), keep(env, path, owner, store)?).encode(env)),
         Err(error) => Ok(failed(env, &error)),
@@ -92,12 +95,19 @@ fn options(map: Term<'_>) -> Result<Options, Refusal> {
             "cache_bytes" => options.cache_bytes = number()? as usize,
             "verify_on_open" => options.verify_on_open = value.decode().map_err(|_| Refusal::BadArgument)?,
             "on_corrupt" => options.on_corrupt = on_corrupt(value)?,
+            "instance" => {}
             _ => return Err(Refusal::BadArgument),
         }
     }
     options.on_panic =
         Arc::new(|text| guard::tell(std::ptr::null_mut(), &format!("{}: {text}", Entry::Thread)));
     Ok(options)
+}
+
+/// Whose the file is.
+fn instance(map: Term<'_>) -> Result<Atom, Refusal> {
+    let name = map.map_get(atoms::instance()).map_err(|_| Refusal::BadArgument)?;
+    name.decode().map_err(|_| Refusal::BadArgument)
 }
 
 fn on_corrupt(value: Term<'_>) -> Result<OnCorrupt, Refusal> {
@@ -129,6 +139,7 @@ fn id(term: Term<'_>) -> Result<u64, Refusal> {
 }
 
 fn with_file<'a>(env: Env<'a>, id: Term<'a>, call: impl FnOnce(&Store) -> Answer<'a>) -> Answer<'a> {
+    let _call = Within::call(env);
     match file(id)? {
         Some(store) => call(&store),
         None => Ok(failed(env, &StoreError::Closed)),
@@ -282,14 +293,25 @@ pub fn stats<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
             ("reopened", stats.reopened),
             ("panics", stats.panics),
         ];
-        let pairs: Result<Vec<_>, _> = fields
-            .iter()
-            .map(|(name, value)| {
-                rustler::Atom::from_str(env, name).map(|name| (name.to_term(env), value.encode(env)))
-            })
+        let ages = [
+            ("failing_for", stats.failing_for),
+            ("set_aside_ago", stats.set_aside_ago),
+        ];
+        let numbers = fields.iter().map(|(name, value)| (*name, value.encode(env)));
+        let ages = ages.iter().map(|(name, age)| (*name, milliseconds(env, *age)));
+        let pairs: Result<Vec<_>, _> = numbers
+            .chain(ages)
+            .map(|(name, value)| Atom::from_str(env, name).map(|name| (name.to_term(env), value)))
             .collect();
         Term::map_from_pairs(env, &pairs.map_err(|_| Refusal::BadArgument)?).map_err(|_| Refusal::BadArgument)
     })
+}
+
+fn milliseconds(env: Env<'_>, age: Option<Duration>) -> Term<'_> {
+    match age {
+        Some(age) => (age.as_millis() as u64).encode(env),
+        None => atom(env, atoms::nil()),
+    }
 }
 
 // Closing -------------------------------------------------------------------------------------------------------------
@@ -351,6 +373,5 @@ fn told(env: Env<'_>, result: Result<(), StoreError>) -> Term<'_> {
 
 // `{:error, {kind, message}}`
 fn failed<'a>(env: Env<'a>, error: &StoreError) -> Term<'a> {
-    let kind = rustler::Atom::from_str(env, error.reason()).unwrap_or_else(|_| atoms::error());
-    (atoms::error(), (kind, error.to_string())).encode(env)
+    (atoms::error(), store_turns::reason(env, error)).encode(env)
 }

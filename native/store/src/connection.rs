@@ -8,12 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use redb::{Builder, Database};
 
 use crate::error::StoreError;
 use crate::medium::Medium;
 use crate::options::{OnCorrupt, Options};
+use crate::turn::{Doing, Spell, Turn, TurnHook};
 
 /// Makes of an opened database one that can be used.
 pub(crate) type Prepare = fn(&Database) -> Result<(), redb::Error>;
@@ -25,7 +27,10 @@ pub(crate) struct Connection {
     on_corrupt: OnCorrupt,
     slot: RwLock<Slot>,
     reopened: AtomicU64,
-    set_aside: Mutex<Vec<PathBuf>>,
+    set_aside: Mutex<Vec<(PathBuf, Instant)>>,
+    reading: Spell,
+    writing: Spell,
+    on_turn: TurnHook,
 }
 
 struct Slot {
@@ -52,11 +57,15 @@ impl Connection {
             }),
             reopened: AtomicU64::new(0),
             set_aside: Mutex::new(Vec::new()),
+            reading: Spell::of(Doing::Reading),
+            writing: Spell::of(Doing::Writing),
+            on_turn: options.on_turn.clone(),
         };
-        let database = connection.open_or_set_aside(options.verify_on_open)?;
+        let (database, turn) = connection.open_or_set_aside(options.verify_on_open);
+        connection.tell(turn);
         connection.slot = RwLock::new(Slot {
             generation: 0,
-            database: Ok(database),
+            database: Ok(database?),
         });
         Ok(connection)
     }
@@ -69,7 +78,7 @@ impl Connection {
     ) -> Result<R, StoreError> {
         let mut own = None;
         loop {
-            match self.attempt(&body) {
+            match self.attempt(&self.reading, &body) {
                 (_, Err(StoreError::Closed)) => return Err(StoreError::Closed),
                 (generation, Err(_)) if own != Some(generation) => {
                     own = self.reopen(generation, false).or(own)
@@ -85,7 +94,7 @@ impl Connection {
         body: impl Fn(&Database) -> Result<R, redb::Error>,
     ) -> Result<R, StoreError> {
         self.reopen_if_down();
-        let (generation, result) = self.attempt(&body);
+        let (generation, result) = self.attempt(&self.writing, &body);
         if let Err(error) = &result {
             let is_corrupt = matches!(error, StoreError::Corrupt { .. });
             self.reopen(generation, is_corrupt && self.on_corrupt == OnCorrupt::SetAside);
@@ -104,13 +113,36 @@ impl Connection {
     }
 
     pub(crate) fn set_aside_files(&self) -> Vec<PathBuf> {
-        self.set_aside
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let files = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
+        files.iter().map(|(name, _at)| name.clone()).collect()
     }
 
-    fn attempt<R>(&self, body: impl Fn(&Database) -> Result<R, redb::Error>) -> (u64, Result<R, StoreError>) {
+    /// How long ago a file was set aside last.
+    pub(crate) fn set_aside_ago(&self) -> Option<Duration> {
+        let files = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
+        files.last().map(|(_name, at)| at.elapsed())
+    }
+
+    /// For how long reads or writes have failed.
+    pub(crate) fn failing_for(&self) -> Option<Duration> {
+        self.writing.failing_for().max(self.reading.failing_for())
+    }
+
+    fn attempt<R>(
+        &self,
+        spell: &Spell,
+        body: impl Fn(&Database) -> Result<R, redb::Error>,
+    ) -> (u64, Result<R, StoreError>) {
+        let (generation, result) = self.tried(body);
+        self.tell(spell.ended(result.as_ref().err()));
+        (generation, result)
+    }
+
+    fn tell(&self, turn: Option<Turn>) {
+        turn.iter().for_each(|turn| (self.on_turn)(turn));
+    }
+
+    fn tried<R>(&self, body: impl Fn(&Database) -> Result<R, redb::Error>) -> (u64, Result<R, StoreError>) {
         let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
         let result = match &slot.database {
             Ok(database) => self.caught(|| body(database).map_err(|e| self.named(e))),
@@ -129,33 +161,43 @@ impl Connection {
     /// Opens the database that was seen in `generation` anew, unless it was closed or someone else did; with `verify` every
     /// page of it is read and checked first. Answers the new generation.
     fn reopen(&self, generation: u64, verify: bool) -> Option<u64> {
+        let (generation, turn) = self.replace(generation, verify)?;
+        self.tell(turn);
+        Some(generation)
+    }
+
+    fn replace(&self, generation: u64, verify: bool) -> Option<(u64, Option<Turn>)> {
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         if slot.generation != generation || matches!(slot.database, Err(StoreError::Closed)) {
             return None;
         }
         // The old one holds the lock of the file.
         give_up(&mut slot);
-        slot.database = self.open_or_set_aside(verify);
+        let (database, turn) = self.open_or_set_aside(verify);
+        slot.database = database;
         slot.generation += 1;
         self.reopened.fetch_add(1, Ordering::SeqCst);
-        Some(slot.generation)
+        Some((slot.generation, turn))
     }
 
-    fn open_or_set_aside(&self, verify: bool) -> Result<Database, StoreError> {
+    fn open_or_set_aside(&self, verify: bool) -> (Result<Database, StoreError>, Option<Turn>) {
         match self.open_database(verify) {
-            Err(StoreError::Corrupt { .. }) if self.on_corrupt == OnCorrupt::SetAside => {
-                let name = self
-                    .medium
-                    .set_aside()
-                    .map_err(|e| StoreError::from_io(self.medium.place(), e))?;
-                self.set_aside
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(name);
-                self.open_database(false)
+            Err(why @ StoreError::Corrupt { .. }) if self.on_corrupt == OnCorrupt::SetAside => {
+                match self.move_aside() {
+                    Ok(to) => (self.open_database(false), Some(Turn::SetAside { to, why })),
+                    Err(error) => (Err(error), None),
+                }
             }
-            opened => opened,
+            opened => (opened, None),
         }
+    }
+
+    fn move_aside(&self) -> Result<PathBuf, StoreError> {
+        let moved = self.medium.set_aside();
+        let name = moved.map_err(|e| StoreError::from_io(self.medium.place(), e))?;
+        let mut files = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
+        files.push((name.clone(), Instant::now()));
+        Ok(name)
     }
 
     fn open_database(&self, verify: bool) -> Result<Database, StoreError> {

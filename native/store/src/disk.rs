@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError, Table};
 use redb::{TableDefinition, WriteTransaction};
@@ -61,6 +62,14 @@ impl Disk {
 
     pub(crate) fn set_aside_files(&self) -> Vec<PathBuf> {
         self.connection.set_aside_files()
+    }
+
+    pub(crate) fn set_aside_ago(&self) -> Option<Duration> {
+        self.connection.set_aside_ago()
+    }
+
+    pub(crate) fn failing_for(&self) -> Option<Duration> {
+        self.connection.failing_for()
     }
 
     pub(crate) fn commit(&self, changes: &Changes) -> Result<Applied, StoreError> {

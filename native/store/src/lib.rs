@@ -24,7 +24,8 @@
 //!
 //! The database is opened anew after every failure, so that reads go on; writing is tried again with a growing delay.
 //! While `max_pending_bytes` wait, new calls are answered [`StoreError::Busy`]. A panic in redb is a failed commit or
-//! read; one in a completion is reported to `on_panic` and ends there.
+//! read; one in a completion is reported to `on_panic` and ends there. [`Options::on_turn`] is told when it begins to
+//! fail, when that is over, and of a file that was set aside.
 //!
 //! ```
 //! use kantoku_store::{Durability, Options, Revision, Store, Ticket};
@@ -55,6 +56,7 @@ mod queue;
 mod record;
 mod stats;
 mod store;
+mod turn;
 mod writer;
 
 pub use completion::{Completion, Outcome, PanicHook, Ticket, unwatched};
@@ -67,3 +69,4 @@ pub use record::{Damage, Revision, Snapshot};
 pub use redb;
 pub use stats::Stats;
 pub use store::{Durability, KeyPage, MAX_KEY_BYTES, Store};
+pub use turn::{Doing, Turn, TurnHook};

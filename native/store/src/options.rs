@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::completion::PanicHook;
+use crate::turn::TurnHook;
 
 /// Whether a damaged database file may be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Options {
     pub on_corrupt: OnCorrupt,
     /// Called on the writer's thread. Nobody is told by default.
     pub on_panic: PanicHook,
+    /// Called on any thread that uses the store. Nobody is told by default.
+    pub on_turn: TurnHook,
 }
 
 impl Default for Options {
@@ -69,6 +72,7 @@ impl Default for Options {
             verify_on_open: false,
             on_corrupt: OnCorrupt::Refuse,
             on_panic: Arc::new(|_| ()),
+            on_turn: Arc::new(|_| ()),
         }
     }
 }

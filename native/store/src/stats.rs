@@ -1,5 +1,7 @@
 //! What the store counts of itself.
 
+use std::time::Duration;
+
 /// All counts since the store was opened, except where they say otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -25,6 +27,10 @@ pub struct Stats {
     pub reopened: u64,
     /// Panics caught on the writer's thread.
     pub panics: u64,
+    /// For how long reads or writes have failed, if they do.
+    pub failing_for: Option<Duration>,
+    /// How long ago a file was set aside last.
+    pub set_aside_ago: Option<Duration>,
 }
 
 impl Stats {

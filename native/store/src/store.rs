@@ -166,6 +166,8 @@ impl Store {
     pub fn stats(&self) -> Stats {
         Stats {
             reopened: self.writer.disk.reopened(),
+            failing_for: self.writer.disk.failing_for(),
+            set_aside_ago: self.writer.disk.set_aside_ago(),
             ..self.writer.queue.stats()
         }
     }

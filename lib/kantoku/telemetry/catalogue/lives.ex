@@ -46,6 +46,31 @@ defmodule Kantoku.Telemetry.Catalogue.Lives do
         metadata: [:place]
       },
       %{
+        name: [:store, :set_aside],
+        doc:
+          "The file of a store (`path`) was damaged as a whole and is now called `to`: agents begin afresh. `reason` is `{kind, message}`.",
+        measurements: [],
+        metadata: [:path, :to, :reason]
+      },
+      %{
+        name: [:store, :failed],
+        doc: "A store cannot `:read` or `:write` (`doing`) any more, `reason` is `{kind, message}`; it tries again.",
+        measurements: [],
+        metadata: [:path, :doing, :reason]
+      },
+      %{
+        name: [:store, :recovered],
+        doc: "A store that failed reads, and for a second none failed, or writes again.",
+        measurements: [failed_for: :millisecond],
+        metadata: [:path, :doing]
+      },
+      %{
+        name: [:store, :not_closed],
+        doc: "A store could not be closed in order; what it had not written may be lost.",
+        measurements: [],
+        metadata: [:store, :reason]
+      },
+      %{
         name: [:registry, :taken_over],
         doc: "A living process lost a name to another one, as the `:resolver` said. `instance` is the registry.",
         measurements: [],
