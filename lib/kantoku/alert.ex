@@ -87,7 +87,7 @@ defmodule Kantoku.Alert do
 
   alias Kantoku.Alert.{Board, Condition, Config, Evaluator, Rule, State}
   alias Kantoku.Domain.Book
-  alias Kantoku.{Error, Instances}
+  alias Kantoku.{Error, Instances, Telemetry}
 
   @enforce_keys [:name, :state, :labels, :severity, :summary, :value, :since]
   defstruct @enforce_keys ++ [:fired_at, :resolved_at]
@@ -160,12 +160,17 @@ defmodule Kantoku.Alert do
   @spec put(instance :: atom, keyword) :: :ok | {:error, Error.t()}
   def put(instance, opts) do
     rule = Rule.new!(opts)
-    Evaluator.ask(instance, {:put, rule.name, rule})
+
+    with :ok <- Evaluator.ask(instance, {:put, rule.name, rule}),
+         do: Telemetry.emit(instance, [:alert, :rule_put], %{}, %{alert: rule.name})
   end
 
   @doc "Takes a rule away, default ones as well. Its alerts are resolved."
   @spec delete(instance :: atom, name :: atom | String.t()) :: :ok | {:error, Error.t()}
-  def delete(instance, name), do: Evaluator.ask(instance, {:delete, name})
+  def delete(instance, name) do
+    with :ok <- Evaluator.ask(instance, {:delete, name}),
+         do: Telemetry.emit(instance, [:alert, :rule_deleted], %{}, %{alert: name})
+  end
 
   @doc false
   @spec new(Rule.t(), %{String.t() => String.t()}, State.t()) :: t

@@ -167,7 +167,11 @@ defmodule Kantoku.Breaker do
   @spec install(instance :: atom, name :: term, keyword) :: {:ok, t} | {:error, Error.t()}
   def install(instance, name, opts \\ []) do
     config = Config.new!(opts, Config.where(name))
-    with :ok <- Clerk.ask(instance, {:install, name, config}), do: {:ok, {instance, name}}
+
+    with :ok <- Clerk.ask(instance, {:install, name, config}) do
+      Telemetry.emit(instance, [:breaker, :installed], %{}, %{breaker: name})
+      {:ok, {instance, name}}
+    end
   end
 
   @doc """
@@ -188,7 +192,10 @@ defmodule Kantoku.Breaker do
 
   @doc "Removes a breaker."
   @spec remove(t) :: :ok | {:error, Error.t()}
-  def remove({instance, name}), do: Clerk.ask(instance, {:remove, name})
+  def remove({instance, name}) do
+    with :ok <- Clerk.ask(instance, {:remove, name}),
+         do: Telemetry.emit(instance, [:breaker, :removed], %{}, %{breaker: name})
+  end
 
   @doc """
   Puts a breaker into a state, whatever it is in; into the one that it is in, as if it had just come there. From `:closed`,

@@ -116,7 +116,7 @@ defmodule Kantoku.Drain do
   defp stop_part({_instance, rows, book} = context, domain, part) do
     for row <- Rows.of(rows, domain, part), do: Rows.unwant(rows, row)
     stop_supervisor(Book.seated(book, {:pair, domain, part}))
-    for row <- Rows.of(rows, domain, part), do: Start.forget(context, row)
+    for row <- Rows.of(rows, domain, part), do: Start.strike(context, row, :drained)
   end
 
   defp stop_supervisor(nil), do: :ok

@@ -230,7 +230,7 @@ defmodule Kantoku.Engine do
   defp open_native(instance, keys, servers, listeners) do
     case Kantoku.Native.open(instance, keys, servers, listeners) do
       {:error, :unavailable} ->
-        warn_once()
+        fell_back(instance)
         Kantoku.Engine.Elixir.open(instance, keys, servers, listeners)
 
       answer ->
@@ -238,10 +238,15 @@ defmodule Kantoku.Engine do
     end
   end
 
-  defp warn_once do
+  defp fell_back(instance) do
+    {:error, sentence} = Kantoku.Native.status()
+    warn_once(sentence)
+    Kantoku.Telemetry.emit(instance, [:engine, :fell_back], %{}, %{reason: sentence})
+  end
+
+  defp warn_once(sentence) do
     if :persistent_term.get({__MODULE__, :warned}, false) == false do
       :persistent_term.put({__MODULE__, :warned}, true)
-      {:error, sentence} = Kantoku.Native.status()
       Logger.warning("Kantoku runs on its Elixir engine: " <> sentence)
     end
   end

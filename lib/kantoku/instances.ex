@@ -9,7 +9,7 @@ defmodule Kantoku.Instances do
   use GenServer
 
   alias Kantoku.Domain.Gauges
-  alias Kantoku.Error
+  alias Kantoku.{Error, Telemetry}
 
   @table __MODULE__
 
@@ -80,7 +80,7 @@ defmodule Kantoku.Instances do
   @spec publish_core(atom, pid) :: :ok
   def publish_core(name, core) do
     :ets.update_element(@table, name, {4, core})
-    GenServer.cast(__MODULE__, {:watch, name, core})
+    GenServer.cast(__MODULE__, {:watch, name, :core, core})
   end
 
   @doc "The core that the last supervisor of that name left behind, dead or alive."
@@ -92,7 +92,7 @@ defmodule Kantoku.Instances do
   @spec register_name(atom, pid) :: :yes | :no
   def register_name(name, pid) do
     if :ets.insert_new(@table, {name, pid, nil, nil, nil}) or take_over(name, pid) do
-      GenServer.cast(__MODULE__, {:watch, name, pid})
+      GenServer.cast(__MODULE__, {:watch, name, :top, pid})
       :yes
     else
       :no
@@ -141,18 +141,24 @@ defmodule Kantoku.Instances do
 
   @impl true
   def init(_arg) do
-    for {name, top, _tables, core, _gauges} <- :ets.tab2list(@table), pid <- [top, core], pid, do: watch(name, pid)
+    for {name, top, _tables, core, _gauges} <- :ets.tab2list(@table),
+        {part, pid} <- [top: top, core: core],
+        pid,
+        do: watch(name, part, pid)
+
     {:ok, nil, :hibernate}
   end
 
   @impl true
-  def handle_cast({:watch, name, pid}, state) do
-    watch(name, pid)
+  def handle_cast({:watch, name, part, pid}, state) do
+    watch(name, part, pid)
     {:noreply, state, :hibernate}
   end
 
   @impl true
-  def handle_info({{:down, name}, _ref, :process, _pid, _reason}, state) do
+  def handle_info({{:down, name, part}, _ref, :process, _pid, reason}, state) do
+    if part == :top, do: Telemetry.emit(name, [:instance, :stopped], %{}, %{reason: reason})
+
     case :ets.lookup(@table, name) do
       [{^name, top, _tables, core, _gauges}] -> clear(name, top, core)
       [] -> :ok
@@ -166,5 +172,5 @@ defmodule Kantoku.Instances do
       do: :ets.match_delete(@table, {name, top, :_, core, :_})
   end
 
-  defp watch(name, pid), do: :erlang.monitor(:process, pid, tag: {:down, name})
+  defp watch(name, part, pid), do: :erlang.monitor(:process, pid, tag: {:down, name, part})
 end

@@ -62,7 +62,7 @@ defmodule Kantoku.SLO do
   while who keeps them is being started again. See the guide "Objectives and alerts".
   """
 
-  alias Kantoku.{Error, Instances}
+  alias Kantoku.{Error, Instances, Telemetry}
   alias Kantoku.SLO.{Board, Clerk, Drawing, History, Objective, Report, Watch}
 
   @typedoc "How a call ended. `:ignore`: as if it had not been made."
@@ -137,12 +137,17 @@ defmodule Kantoku.SLO do
   @spec put(instance :: atom, keyword) :: :ok | {:error, Error.t()}
   def put(instance, opts) do
     objective = Objective.new!(opts)
-    Clerk.ask(instance, {:put, objective.name, objective})
+
+    with :ok <- Clerk.ask(instance, {:put, objective.name, objective}),
+         do: Telemetry.emit(instance, [:objective, :put], %{}, %{objective: objective.name})
   end
 
   @doc "Takes an objective away, with all that was counted and kept for it."
   @spec delete(instance :: atom, name :: term) :: :ok | {:error, Error.t()}
-  def delete(instance, name), do: Clerk.ask(instance, {:delete, name})
+  def delete(instance, name) do
+    with :ok <- Clerk.ask(instance, {:delete, name}),
+         do: Telemetry.emit(instance, [:objective, :deleted], %{}, %{objective: name})
+  end
 
   @doc "Has all histories kept, where the store outlives the VM, and answers when they are."
   @spec flush(instance :: atom) :: :ok | {:error, Error.t() | term}

@@ -262,6 +262,7 @@ fn told(note: &Note) -> u64 {
     match note {
         Note::Dropped { dropped, .. } => *dropped,
         Note::Panicked(text) => panic!("{text}"),
+        Note::Resumed { .. } => 0,
     }
 }
 

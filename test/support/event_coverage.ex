@@ -29,7 +29,7 @@ defmodule Kantoku.EventCoverage do
   def subscribed do
     name = :"covered_#{System.unique_integer([:positive])}"
     listen(name)
-    {:ok, _} = Telemetry.subscribe(nil, events: [[:native]])
+    {:ok, _} = Telemetry.subscribe(nil, events: [[:native], [:discovery]])
     name
   end
 
@@ -38,22 +38,29 @@ defmodule Kantoku.EventCoverage do
 
   @doc "An event of this instance, or of none, came as the catalogue has it."
   def assert_told(name, event) do
-    {measurements, metadata} = told(name, event)
-    check(event, measurements, metadata)
+    check(event, told(name, event))
+  end
+
+  @doc "An event of an instance that this starts, for a VM where nobody else is asked."
+  def told_elsewhere(name, event) do
+    listen(name)
+    {:ok, _pid} = Kantoku.start_link(name: name)
+    told(name, event)
   end
 
   @doc "Whatever else came, of this kind or of others, is as the catalogue has it."
   def check_others do
     receive do
       {:kantoku_event, _ref, [:kantoku | event], measurements, metadata} ->
-        check(event, measurements, metadata)
+        check(event, {measurements, metadata})
         check_others()
     after
       0 -> :ok
     end
   end
 
-  defp check(event, measurements, metadata) do
+  @doc "What was told of an event is as the catalogue has it; the same again."
+  def check(event, {measurements, metadata} = told) do
     %{measurements: measured, metadata: said} = Enum.find(Telemetry.events(), &(&1.name == event))
     assert {event, Enum.sort(Map.keys(measurements))} == {event, Enum.sort(Keyword.keys(measured))}
     assert {event, Enum.sort(Map.keys(metadata))} == {event, Enum.sort([:instance | said])}
@@ -62,6 +69,8 @@ defmodule Kantoku.EventCoverage do
     for {name, unit} <- measured, value = Map.fetch!(measurements, name) do
       assert measured?(unit, value), "#{inspect(event)} says #{name}: #{inspect(value)}, which is no #{unit}"
     end
+
+    told
   end
 
   # The clock of this machine, give or take an hour, says whether it is in its unit.
@@ -109,4 +118,15 @@ defmodule Kantoku.EventCoverage.Unclosable do
   def close(_ref), do: {:error, :stubborn}
   @impl true
   defdelegate durable?(), to: Memory
+end
+
+defmodule Kantoku.EventCoverage.Deaf do
+  @moduledoc "An agent that hears no plain messages."
+  use Kantoku.Agent
+
+  @impl true
+  def new(_args), do: 0
+
+  @impl true
+  def cmd(count, :add), do: {count + 1, []}
 end

@@ -29,7 +29,14 @@ each_engine Kantoku.Telemetry.CoverageTest do
 
   # Instances ----------------------------------------------------------------------------------------------------------------
 
-  @whole [[:instance, :started], [:instance, :stopping], [:drain, :start], [:drain, :step], [:drain, :stop]]
+  @whole [
+    [:instance, :started],
+    [:instance, :stopping],
+    [:instance, :stopped],
+    [:drain, :start],
+    [:drain, :step],
+    [:drain, :stop]
+  ]
   scenario "an instance starts, and ends in order", name, @whole do
     instance!(name)
     worker!(name, "a")
@@ -39,6 +46,20 @@ each_engine Kantoku.Telemetry.CoverageTest do
   scenario "the registry of an instance is killed", name, [[:instance, :recovered]] do
     instance!(name)
     kill(Process.whereis(name))
+  end
+
+  @covered [[:engine, :fell_back]]
+  if @engine == :native do
+    @tag :tmp_dir
+    test "the native library cannot be loaded", %{tmp_dir: dir} do
+      path = Path.join(dir, "kantoku.so")
+      File.write!(path, "no library at all")
+      vm = Kantoku.OtherVM.start({:persistent_term, :put, [{Kantoku.Native, :library}, path]})
+      told = Kantoku.OtherVM.run(vm, {Kantoku.EventCoverage, :told_elsewhere, [:there, [:engine, :fell_back]]})
+      assert {%{}, %{instance: :there, reason: reason}} = check([:engine, :fell_back], told)
+      assert reason =~ "load"
+      Kantoku.OtherVM.stop(vm)
+    end
   end
 
   scenario "options are changed", name, [[:options, :changed]] do
@@ -147,6 +168,13 @@ each_engine Kantoku.Telemetry.CoverageTest do
     {:ok, ^pid} = Kantoku.call(name, "a", :pid)
   end
 
+  scenario "an agent is sent a message that it does not know", name, [[:agent, :unhandled]] do
+    instance!(name)
+    {:ok, pid} = Kantoku.start_agent(name, Kantoku.EventCoverage.Deaf, id: "a")
+    assert capture_log(fn -> send(pid, :hello) && assert_told(name, [:agent, :unhandled]) end) =~ "dropped a message"
+    send(pid, :hello)
+  end
+
   if Kantoku.Jido.compiled?() do
     scenario "the task of a Jido agent dies in the middle of a call", name, [[:agent, :stuck]] do
       instance!(name)
@@ -185,6 +213,18 @@ each_engine Kantoku.Telemetry.CoverageTest do
   end
 
   # Breakers -----------------------------------------------------------------------------------------------------------------
+
+  scenario "a breaker is installed, and removed", name, [[:breaker, :installed], [:breaker, :removed]] do
+    instance!(name)
+    {:ok, breaker} = Breaker.install(name, :b)
+    :ok = Breaker.remove(breaker)
+  end
+
+  scenario "an objective is put, and deleted", name, [[:objective, :put], [:objective, :deleted]] do
+    instance!(name)
+    :ok = Kantoku.SLO.put(name, name: :answers, pool: :workers, target: 99.0)
+    :ok = Kantoku.SLO.delete(name, :answers)
+  end
 
   scenario "a breaker is set, and we were not there for a while", name, [[:breaker, :state_changed], [:breaker, :gap]] do
     instance!(name, breakers: [[name: :b]])
@@ -312,6 +352,24 @@ each_engine Kantoku.Telemetry.CoverageTest do
     end
   end
 
+  scenario "a sink fails, and takes alerts again", name, [[:alert, :undelivered], [:alert, :sink_recovered]] do
+    rule = [name: :down, condition: {:breaker, :b, :forced_open}, summary: "b is down"]
+    cell = :atomics.new(1, [])
+
+    sink =
+      {:function,
+       run: fn _alert -> (1 / :atomics.add_get(cell, 1, 1)) |> then(&(1 / (&1 - 1))) end, retry: [base: 1, cap: 5]}
+
+    instance!(name, alerts: [interval: 10, defaults: false, rules: [rule], sinks: [sink]], breakers: [[name: :b]])
+    :ok = Breaker.set({name, :b}, :forced_open)
+  end
+
+  scenario "a rule is put, and deleted", name, [[:alert, :rule_put], [:alert, :rule_deleted]] do
+    instance!(name)
+    :ok = Alert.put(name, name: :down, condition: {:breaker, :b, :forced_open})
+    :ok = Alert.delete(name, :down)
+  end
+
   # Traces -------------------------------------------------------------------------------------------------------------------
 
   scenario "spans have no room", name, [[:trace, :dropped]] do
@@ -322,7 +380,8 @@ each_engine Kantoku.Telemetry.CoverageTest do
     send(keeper(name), :timeout)
   end
 
-  defp keeper(name), do: Enum.find_value(processes(name), fn {id, pid, type} -> {id, type} == {Kantoku.Trace.Keeper, :worker} && pid end)
+  defp keeper(name),
+    do: Enum.find_value(processes(name), fn {id, pid, type} -> {id, type} == {Kantoku.Trace.Keeper, :worker} && pid end)
 
   # Pools --------------------------------------------------------------------------------------------------------------------
 
@@ -375,6 +434,38 @@ each_engine Kantoku.Telemetry.CoverageTest do
     :ok = Pool.update(pool, quotas: [memory: 1_000_000_000])
   end
 
+  scenario "requests wait too long, and then none", name, [[:pool, :overloaded], [:pool, :relieved]] do
+    pool = pool!(name, target: 1, queue_target: 1, queue_interval: 20)
+    {:ok, events} = Telemetry.subscribe(name, events: [[:pool, :overloaded]])
+    work = {:run, fn -> receive(do: (:never -> :ok), after: (5 -> :ok)) end}
+    callers = for _ <- 1..10, do: Task.async(fn -> Enum.each(Stream.cycle([work]), &Pool.call(pool, &1)) end)
+    assert [_told] = Telemetry.take(events, 1, 30_000)
+    for caller <- callers, do: Task.shutdown(caller, :brutal_kill)
+  end
+
+  @tag :tmp_dir
+  test "decisions cannot be recorded any more", %{tmp_dir: dir} do
+    name = subscribed()
+    path = Path.join(dir, "workers.scaling")
+    pool = pool!(name, min: 1, max: 2, scaling: [look_back: 0, forecast: :off])
+    {ref, request} = hold()
+
+    log =
+      capture_log(fn ->
+        :ok = Pool.record(pool, path)
+        File.rm!(path)
+        File.mkdir!(path)
+        call_async(pool, request)
+        worker = begun(ref)
+        assert_told(name, [:pool, :recording_failed])
+        release(worker, ref)
+      end)
+
+    assert log =~ "cannot be written (illegal operation on a directory)"
+  end
+
+  @covered [[:pool, :recording_failed]]
+
   scenario "a pool grows with its load", name, [[:pool, :scaled]] do
     pool = pool!(name, min: 1, max: 3, scaling: [metrics: [ongoing: 1], look_back: 0, forecast: :off])
     {ref, request} = hold()
@@ -414,8 +505,8 @@ each_engine Kantoku.Telemetry.CoverageTest do
         else: elsewhere ++ [[:store, :set_aside], [:store, :failed], [:store, :recovered]]
 
     without_jido = if Kantoku.Jido.compiled?(), do: [], else: [[:agent, :stuck]]
-    # Those of exporters are seen alone (`Kantoku.Exporters.EventsTest`).
-    events = for %{name: [noun | _] = name} <- Telemetry.events(), noun != :exporter, do: name
+    # Those of exporters and discovery are seen alone (`Kantoku.Exporters.EventsTest`).
+    events = for %{name: [noun | _] = name} <- Telemetry.events(), noun not in [:exporter, :discovery], do: name
     assert events -- (@all ++ elsewhere ++ without_jido) == []
   end
 end

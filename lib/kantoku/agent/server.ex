@@ -35,6 +35,7 @@ defmodule Kantoku.Agent.Server do
 
   alias Kantoku.Agent.{Asleep, Config, Delivery, Holding, Options, Outbox, Redaction, Restoring, Writing}
   alias Kantoku.Health.Pulse
+  alias Kantoku.Telemetry
   alias Kantoku.Trace.{Agents, Handling}
   require Logger
 
@@ -174,6 +175,8 @@ defmodule Kantoku.Agent.Server do
     Logger.warning(
       "Kantoku: agent #{inspect(holding.id)} dropped a message: #{inspect(config.module)} has no handle_info/2"
     )
+
+    Telemetry.emit(config.instance, [:agent, :unhandled], %{}, %{id: holding.id, module: config.module})
 
     stay(holding)
   end

@@ -117,6 +117,7 @@ defmodule Kantoku.Alert.Courier do
   defp well_again(state) do
     Board.failing(state.board, state.sink.id, nil)
     Logger.info("Kantoku, #{inspect(state.instance)}: #{state.sink.title} takes alerts again")
+    Telemetry.emit(state.instance, [:alert, :sink_recovered], %{attempts: state.failures}, %{sink: state.sink.title})
     %{state | failures: 0}
   end
 

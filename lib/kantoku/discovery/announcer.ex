@@ -5,7 +5,7 @@ defmodule Kantoku.Discovery.Announcer do
   use GenServer
   require Logger
 
-  alias Kantoku.Discovery
+  alias Kantoku.{Discovery, Telemetry}
 
   # For one callback, in ms.
   @patience 5_000
@@ -68,6 +68,8 @@ defmodule Kantoku.Discovery.Announcer do
     end
   end
 
-  defp complain(module, function, why),
-    do: Logger.error("Kantoku: #{inspect(module)}.#{function} of Kantoku.Discovery failed: #{why}")
+  defp complain(module, function, why) do
+    Logger.error("Kantoku: #{inspect(module)}.#{function} of Kantoku.Discovery failed: #{why}")
+    Telemetry.emit(nil, [:discovery, :failed], %{}, %{module: module, function: function, reason: why})
+  end
 end

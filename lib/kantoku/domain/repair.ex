@@ -73,7 +73,7 @@ defmodule Kantoku.Domain.Repair do
   # As in OTP, a temporary agent ends with its supervisor.
   defp hand_over(%{context: {_, rows, _} = context, agents: agents}, row(id: id, wanted: wanted, phase: phase) = row) do
     if wanted == false or (Rows.restart(row) == :temporary and phase != :new) do
-      Start.forget(context, row)
+      Start.strike(context, row, if(wanted == false, do: :stopped, else: :lost))
       []
     else
       pass_on(rows, agents, id, row)
@@ -94,7 +94,7 @@ defmodule Kantoku.Domain.Repair do
     with {:ok, listed} <- listed(repair) do
       for row(pid: pid, phase: phase) = row <- suspects, pid not in listed do
         if phase == :up and row(row, :wanted) in [true, false],
-          do: Start.forget(context, row),
+          do: Start.strike(context, row, if(row(row, :wanted), do: :ended, else: :stopped)),
           else: Rows.move(rows, row, [{pid_at(), nil}])
       end
 

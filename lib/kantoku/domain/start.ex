@@ -47,7 +47,8 @@ defmodule Kantoku.Domain.Start do
     end
   end
 
-  defp decide(context, row(wanted: false, pid: pid) = row), do: let_go(context, row, alive?(pid))
+  defp decide(context, row(wanted: false, pid: pid) = row),
+    do: if(alive?(pid), do: :ignore, else: let_go(context, row, :stopped))
 
   defp decide(context, row(wanted: {:park, reason}, pid: pid) = row),
     do: if(alive?(pid), do: :ignore, else: park_as_asked(context, row, reason))
@@ -93,22 +94,23 @@ defmodule Kantoku.Domain.Start do
 
   # Unwanted -----------------------------------------------------------------------------------------------------------
 
-  defp let_go(_context, _row, true), do: :ignore
-
-  defp let_go(context, row, false) do
-    forget(context, row)
+  defp let_go(context, row, reason) do
+    strike(context, row, reason)
     :ignore
   end
 
+  @typedoc "Why an agent does not come back, as `[:agent, :stopped]` says it."
+  @type parting :: :stopped | :drained | :ended | :lost | :ignore | {:refused, term}
+
   @doc "Takes an agent off the books, as its supervisor or as who has seen that supervisor dead; a declared one stays as stopped."
-  @spec forget(context, Rows.row()) :: boolean
-  def forget({_instance, rows, _book}, row(part: :group) = row),
+  @spec strike(context, Rows.row(), parting) :: boolean
+  def strike({_instance, rows, _book}, row(part: :group) = row, _reason),
     do: Rows.move(rows, row, [{wanted_at(), false}, {phase_at(), :stopped}, {pid_at(), nil}, {due_at(), nil}])
 
-  def forget({instance, rows, book}, row(id: id, domain: domain) = row) do
+  def strike({instance, rows, book}, row(id: id, domain: domain) = row, reason) do
     gone? = Rows.delete(rows, row)
     if gone?, do: Gauges.leave(Book.chain(book, domain))
-    if gone?, do: Launch.emit(instance, [:agent, :stopped], %{}, row, id: id, reason: :stopped)
+    if gone?, do: Launch.emit(instance, [:agent, :stopped], %{}, row, id: id, reason: reason)
     gone?
   end
 
@@ -129,8 +131,12 @@ defmodule Kantoku.Domain.Start do
       {:ok, _pid, _started, _incarnation} = launched ->
         settle(context, row, launched)
 
-      refused ->
-        forget(context, row)
+      :ignore ->
+        strike(context, row, :ignore)
+        :ignore
+
+      {:error, reason} = refused ->
+        strike(context, row, {:refused, reason})
         refused
     end
   end
@@ -147,7 +153,7 @@ defmodule Kantoku.Domain.Start do
   defp restart(context, row) do
     case Launch.run(context, row) do
       {:ok, _pid, _started, _incarnation} = launched -> settle(context, row, launched)
-      :ignore -> let_go(context, row, false)
+      :ignore -> let_go(context, row, :ignore)
       {:error, reason} -> crashed(context, row(row, started: nil), reason)
     end
   end
@@ -192,7 +198,7 @@ defmodule Kantoku.Domain.Start do
     Remains.end_child(pid)
 
     if phase == :new do
-      forget(context, row)
+      strike(context, row, {:refused, reason})
       {:error, reason}
     else
       Rows.put(rows, id, [{phase_at(), :starting}, {pid_at(), nil}])
@@ -291,7 +297,7 @@ defmodule Kantoku.Domain.Start do
   def forget(instance, id, gen), do: serially(instance, id, gen, &forget_unwanted/2)
 
   defp forget_unwanted(_context, row(wanted: true)), do: :ok
-  defp forget_unwanted(context, row(pid: pid) = row), do: alive?(pid) || forget(context, row)
+  defp forget_unwanted(context, row(pid: pid) = row), do: alive?(pid) || strike(context, row, :stopped)
 
   @doc "Makes a resting agent due now, with a clean ledger. Holds no place."
   @spec release(atom, term, term) :: :ignore

@@ -14,6 +14,7 @@ defmodule Kantoku.Exporters.Keeper do
   alias Kantoku.Exporters.{Config, Given, Members, Native}
   alias Kantoku.{Api, Discovery, Error, Instances, Telemetry, Trace}
   alias Kantoku.Discovery.Announcer
+  alias Kantoku.Telemetry.Complaint
 
   @beat 1_000
   @again 5_000
@@ -22,7 +23,7 @@ defmodule Kantoku.Exporters.Keeper do
   # For an instance that ends.
   @parting 4_500
 
-  defstruct timer: nil, serving: nil, http: nil, exporters: %{}, failed: %{}, told: []
+  defstruct timer: nil, serving: nil, http: nil, exporters: %{}, failed: %{}, told: [], complained: nil
 
   @type t :: %__MODULE__{
           timer: reference | nil,
@@ -100,11 +101,23 @@ defmodule Kantoku.Exporters.Keeper do
     {:noreply, state}
   end
 
+  def handle_info({:kantoku_exporters, {:resumed, exporter}}, state) do
+    Logger.info("Kantoku's exporter #{exporter} sends all it has again")
+    tell(state, [:exporter, :resumed], %{}, %{exporter: exporter})
+    {:noreply, state}
+  end
+
   def handle_info(_message, state), do: {:noreply, state}
 
   defp panicked(state, text) do
-    Logger.error("Kantoku's native library caught a panic in its exporters: #{text}")
-    state
+    Telemetry.emit(nil, [:native, :panic], %{}, %{place: text})
+
+    if Complaint.due?(state.complained, now()) do
+      Logger.error("Kantoku's native library caught a panic in its exporters: #{text}")
+      %{state | complained: now()}
+    else
+      state
+    end
   end
 
   @impl true

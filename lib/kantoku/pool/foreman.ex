@@ -120,6 +120,11 @@ defmodule Kantoku.Pool.Foreman do
   def handle_info({:scaling, kind, result}, state),
     do: {:noreply, %{state | scaling: Scaling.told(state.scaling, kind, result)}}
 
+  def handle_info({:recording_failed, path, why}, state) do
+    emit(state, :recording_failed, %{}, %{path: path, reason: why})
+    {:noreply, state}
+  end
+
   def handle_info({:usage, reading}, state), do: {:noreply, Sizing.weighed(state, reading)}
 
   # The end of an errand. A start that was refused, and left no row that tries again, waits for the next tick.
@@ -203,8 +208,17 @@ defmodule Kantoku.Pool.Foreman do
   end
 
   defp look_around(state) do
-    state = state |> Opening.join_all() |> Sizing.look() |> replace_overdue()
+    state = state |> Opening.join_all() |> Sizing.look() |> replace_overdue() |> tell_overload(status(state))
     %{state | held: false} |> Errands.end_starts() |> schedule(Pace.of(state.config, status(state))) |> reconcile()
+  end
+
+  defp tell_overload(%{overloaded: told} = state, %{overloaded: flag, queue: queue}) do
+    overloaded = flag == 1
+
+    if overloaded != told,
+      do: emit(state, if(overloaded, do: :overloaded, else: :relieved), %{queue: queue}, %{})
+
+    %{state | overloaded: overloaded}
   end
 
   # One timer at a time: the next one that is due.

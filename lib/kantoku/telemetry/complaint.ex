@@ -27,13 +27,17 @@ defmodule Kantoku.Telemetry.Complaint do
     metadata = failure |> Map.take([:event, :kind, :reason]) |> Map.merge(%{handler: id, action: action})
     Telemetry.emit(instance, [:handler, :failed], %{retry_in: retry_in}, metadata)
 
-    if told == nil or now - told >= @minute or action != :reattach do
+    if due?(told, now) or action != :reattach do
       Logger.error(fn -> line(id, failure, action) end)
       now
     else
       told
     end
   end
+
+  @doc "Whether the log may be told again of the same, a minute after it was told last."
+  @spec due?(told, now :: integer) :: boolean
+  def due?(told, now), do: told == nil or now - told >= @minute
 
   @doc "A handler is there again after so many ms."
   @spec reattached(atom, term, non_neg_integer) :: :ok

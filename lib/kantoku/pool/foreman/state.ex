@@ -26,6 +26,8 @@ defmodule Kantoku.Pool.Foreman.State do
                 # What workers use, and of what the engine was told that it is too much.
                 usage: %Usage{},
                 over_quota: [],
+                # Whether it was told that it is overloaded.
+                overloaded: false,
                 # Why the last worker did not start, and whether starts wait for the next tick.
                 reason: nil,
                 held: false,
@@ -55,6 +57,7 @@ defmodule Kantoku.Pool.Foreman.State do
           idle: Idle.t(),
           usage: Usage.t(),
           over_quota: [Usage.resource()],
+          overloaded: boolean,
           reason: term,
           held: boolean,
           condition: Condition.t() | nil,

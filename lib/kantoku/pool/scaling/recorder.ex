@@ -1,6 +1,7 @@
 defmodule Kantoku.Pool.Scaling.Recorder do
   # A pool's decisions to a file, as `Kantoku.Pool.Recording` has it. The book says where to; a process writes, so that no foreman waits
-  # for a disk. It ends with its foreman, and the next one's goes on with the same file. What cannot be written ends the recording.
+  # for a disk. It ends with its foreman, and the next one's goes on with the same file. What cannot be written ends the recording, of which
+  # the foreman is told: `{:recording_failed, path, why}`.
   @moduledoc false
   require Logger
 
@@ -38,14 +39,15 @@ defmodule Kantoku.Pool.Scaling.Recorder do
 
   defp in_office(recorder, path, give_up) do
     if recorder, do: send(elem(recorder, 1), :stop)
-    if path, do: {path, spawn_link(fn -> open(path, give_up) end)}
+    foreman = self()
+    if path, do: {path, spawn_link(fn -> open(path, &failed(foreman, &1, &2, give_up)) end)}
   end
 
-  defp open(path, give_up) do
+  defp open(path, failed) do
     with {:ok, file} <- :file.open(path, [:append, :raw]), {:error, why} <- write(file, nil) do
-      failed(path, why, give_up)
+      failed.(path, why)
     else
-      {:error, why} -> failed(path, why, give_up)
+      {:error, why} -> failed.(path, why)
       :stopped -> :ok
     end
   end
@@ -59,8 +61,9 @@ defmodule Kantoku.Pool.Scaling.Recorder do
     end
   end
 
-  defp failed(path, why, give_up) do
+  defp failed(foreman, path, why, give_up) do
     Logger.warning("#{path} cannot be written (#{:file.format_error(why)}), so decisions are not recorded any more")
     give_up.()
+    send(foreman, {:recording_failed, path, why})
   end
 end

@@ -26,6 +26,30 @@ defmodule Kantoku.Telemetry.Catalogue.Guards do
         metadata: []
       },
       %{
+        name: [:breaker, :installed],
+        doc: "A breaker was installed while the instance runs.",
+        measurements: [],
+        metadata: [:breaker]
+      },
+      %{
+        name: [:breaker, :removed],
+        doc: "A breaker was removed.",
+        measurements: [],
+        metadata: [:breaker]
+      },
+      %{
+        name: [:objective, :put],
+        doc: "An objective was put, a new one or in place of another of its name.",
+        measurements: [],
+        metadata: [:objective]
+      },
+      %{
+        name: [:objective, :deleted],
+        doc: "An objective was taken away, with all that was counted for it.",
+        measurements: [],
+        metadata: [:objective]
+      },
+      %{
         name: [:migration, :changed],
         doc: "The mode of a feature changed, for a subject. `by` is who set it; `:canary` if it went back by itself.",
         measurements: [],
@@ -153,6 +177,24 @@ defmodule Kantoku.Telemetry.Catalogue.Guards do
         metadata: [:sink, :reason]
       },
       %{
+        name: [:alert, :sink_recovered],
+        doc: "A sink that could not be told takes alerts again, after so many attempts that failed.",
+        measurements: [attempts: :count],
+        metadata: [:sink]
+      },
+      %{
+        name: [:alert, :rule_put],
+        doc: "A rule was put, a new one or in place of another of its name.",
+        measurements: [],
+        metadata: [:alert]
+      },
+      %{
+        name: [:alert, :rule_deleted],
+        doc: "A rule was taken away; its alerts are resolved.",
+        measurements: [],
+        metadata: [:alert]
+      },
+      %{
         name: [:alert, :dropped],
         doc:
           "Alerts will not be told to a sink. `reason`: `:queue_full`, of its line, or `{:refused, status}`, by the sink.",
@@ -203,6 +245,19 @@ defmodule Kantoku.Telemetry.Catalogue.Guards do
           "An exporter could not be started, for want of a port perhaps; it is tried again. `reason` is a `Kantoku.Error`.",
         measurements: [],
         metadata: [:exporter, :reason]
+      },
+      %{
+        name: [:exporter, :resumed],
+        doc: "An exporter of which it was told that it could not send sends all it has again.",
+        measurements: [],
+        metadata: [:exporter]
+      },
+      %{
+        name: [:discovery, :failed],
+        doc:
+          "A callback of `Kantoku.Discovery` failed or took too long: `function` is `:up`, `:down` or `:changed`. `reason` is a sentence, `instance` is `nil`.",
+        measurements: [],
+        metadata: [:module, :function, :reason]
       },
       %{
         name: [:exporter, :dropped],

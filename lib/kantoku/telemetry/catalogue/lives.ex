@@ -31,6 +31,20 @@ defmodule Kantoku.Telemetry.Catalogue.Lives do
         metadata: [:reason]
       },
       %{
+        name: [:instance, :stopped],
+        doc:
+          "The supervisor of an instance is gone, and why; told also of one that was killed, or stopped before it had started.",
+        measurements: [],
+        metadata: [:reason]
+      },
+      %{
+        name: [:engine, :fell_back],
+        doc:
+          "An instance or registry runs on the Elixir engine, as the native library does not serve. `reason` is a sentence.",
+        measurements: [],
+        metadata: [:reason]
+      },
+      %{
         name: [:options, :changed],
         doc:
           "Options were changed while it runs: `of` is `{:domain, name}`, `{:pool, name}`, `{:breaker, name}`, `:health` or `:degradation`; " <>
@@ -128,7 +142,10 @@ defmodule Kantoku.Telemetry.Catalogue.Lives do
       },
       %{
         name: [:agent, :stopped],
-        doc: "An agent ended and will not come back by itself.",
+        doc:
+          "An agent ended and will not come back by itself. `reason`: `:stopped` as it was asked to, `:drained`, `:ended` by itself where its " <>
+            "restart policy leaves it at that, `:lost` as a temporary one with its supervisor, `:ignore` as its start function said, or " <>
+            "`{:refused, why}` of a first start that failed.",
         measurements: [],
         metadata: @row ++ [:reason]
       },
@@ -139,6 +156,13 @@ defmodule Kantoku.Telemetry.Catalogue.Lives do
             "that call and those behind it.",
         measurements: [callers: :count],
         metadata: @agent ++ [:module, :pid]
+      },
+      %{
+        name: [:agent, :unhandled],
+        doc:
+          "An agent was sent a message that is no call or cast, and its module has no `handle_info/2`: it was dropped.",
+        measurements: [],
+        metadata: @agent ++ [:module]
       },
       %{
         name: [:agent, :called],

@@ -102,6 +102,27 @@ defmodule Kantoku.Telemetry.Catalogue.Pools do
         metadata: [:pool, :resource, :used, :limit]
       },
       %{
+        name: [:pool, :overloaded],
+        doc:
+          "Requests wait too long for what is served, and the pool refuses the oldest (CoDel). As seen when the pool is looked at, while " <>
+            "somebody waits; one that is over by then is not told.",
+        measurements: [queue: :count],
+        metadata: [:pool]
+      },
+      %{
+        name: [:pool, :relieved],
+        doc: "A pool is overloaded no more.",
+        measurements: [queue: :count],
+        metadata: [:pool]
+      },
+      %{
+        name: [:pool, :recording_failed],
+        doc:
+          "A pool's decisions are not recorded any more, as the file at `path` cannot be written. `reason` is of `:file`.",
+        measurements: [],
+        metadata: [:pool, :path, :reason]
+      },
+      %{
         name: [:pool, :replaced],
         doc:
           "A worker was killed, to be started again uncharged. `reason`: `:abandoned` (`on_abandon: :replace`), `:silent` " <>
