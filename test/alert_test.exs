@@ -142,6 +142,48 @@ each_engine Kantoku.AlertTest do
     assert_receive {:waiting, :resolved, _}
   end
 
+  if Kantoku.Native.loaded?() do
+    @tag :tmp_dir
+    test "a store whose file was set aside is an alert by default, for a while", %{tmp_dir: dir} do
+      path = Path.join(dir, "agents.redb")
+      File.write!(path, String.duplicate("this is no database ", 1_000))
+      store = {Kantoku.Store.Disk, path: path, on_corrupt: :set_aside}
+      instance = instance!([sinks: [tell()], defaults: true], store: store)
+      assert_receive {:store_set_aside, :firing, %{"severity" => "critical"}}, 5_000
+      {:ok, %{rules: rules}} = Alert.status(instance)
+      assert [:store_failing, :store_set_aside, :exporter_refused, :exporter_drops] -- rules == []
+      :ok = Alert.put(instance, name: :store_set_aside, condition: {:store, :set_aside, 1})
+      assert_receive {:store_set_aside, :resolved, _}, 5_000
+      refute_received {:store_set_aside, :firing, _}
+    end
+
+    @tag :tmp_dir
+    test "a store that fails is a condition until it writes again", %{tmp_dir: dir} do
+      path = Path.join(dir, "agents.redb")
+      rule = [name: :fails, condition: {:store, :failing}]
+      instance = instance!([sinks: [tell()], rules: [rule]], store: {Kantoku.Store.Disk, path: path, cache_bytes: 1})
+      {:ok, {_rows, book}} = Kantoku.Instances.tables(instance)
+      store = Kantoku.Domain.Book.agent_options(book).store
+      assert write(store) == :ok
+      whole = File.read!(path)
+      File.write!(path, String.duplicate(<<0xA5>>, byte_size(whole)), [:read])
+      assert {:error, _damaged} = Kantoku.Store.get(store, "a")
+      assert {:error, _damaged} = write(store)
+      assert_receive {:fails, :firing, _}, 5_000
+      File.write!(path, whole, [:read])
+      # Reads are well again when none has failed for a second.
+      eventually(fn -> write(store) == :ok and Kantoku.Store.standing(store).failing_for == nil end)
+      assert_receive {:fails, :resolved, _}, 5_000
+    end
+
+    defp write(store) do
+      ref = make_ref()
+      :pending = Kantoku.Store.put(store, "a", {1, System.unique_integer([:positive])}, "state", ref)
+      assert_receive {:kantoku_store, ^ref, result}, 10_000
+      result
+    end
+  end
+
   test "parked agents are an alert of their domain until none is, also of those parked before the rule" do
     instance = instance!([sinks: [tell()], defaults: true], domains: [@shaky])
     for id <- [:one, :two], do: park(instance, id)

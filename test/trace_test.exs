@@ -367,6 +367,23 @@ each_engine Kantoku.TraceTest do
     assert length(Trace.take(instance)) == 3
   end
 
+  test "whoever keeps the buffer may die: what it holds stays, and its counts, which are metrics" do
+    instance = traced!([], sampler: :always_on, max_queue_size: 2)
+    relay!(instance, "ada")
+    for _ <- 1..2, do: {:ok, :hello} = Kantoku.call(instance, "ada", :hello)
+    eventually(fn -> match?({:ok, %{held: 2, dropped: 2}}, Trace.status(instance)) end)
+    keeper = fn -> Enum.find_value(processes(instance), &(match?({Trace.Keeper, _, :worker}, &1) && elem(&1, 1))) end
+    before = keeper.()
+    kill(before)
+    eventually(fn -> keeper.() not in [nil, before] end)
+    assert {:ok, %{held: 2, kept: 2, dropped: 2, taken: 0}} = Trace.status(instance)
+    assert length(Trace.take(instance)) == 2
+    {:ok, families} = Kantoku.Metrics.snapshot(instance)
+    %{kind: :counter, series: series} = Enum.find(families, &(&1.name == "kantoku_trace_spans"))
+    counts = for %{labels: %{"outcome" => outcome}, value: value} <- series, into: %{}, do: {outcome, value}
+    assert counts == %{"kept" => 2.0, "dropped" => 2.0, "taken" => 2.0}
+  end
+
   test "the Logger knows the agent and, while a recorded span is current, the trace" do
     instance = traced!()
     relay!(instance, "ada")

@@ -174,6 +174,13 @@ fn next(turns: &mpsc::Receiver<String>) -> String {
     turns.recv_timeout(PATIENCE).expect("is told")
 }
 
+/// What another store wrote, which is closed.
+fn left_behind(disk: &UnreliableDisk, state: &[u8]) {
+    let store = open(disk);
+    put_sync(&store, b"key", 1, state).expect("is written");
+    store.close(PATIENCE).expect("closes");
+}
+
 #[test]
 fn that_writing_fails_is_told_once_and_so_is_its_end() {
     let disk = UnreliableDisk::new();
@@ -196,7 +203,7 @@ fn that_writing_fails_is_told_once_and_so_is_its_end() {
 #[test]
 fn that_reading_fails_is_told_once_and_its_end_when_it_went_well_for_a_while() {
     let disk = UnreliableDisk::new();
-    put_sync(&open(&disk), b"key", 1, &[1; 100_000]).expect("is written");
+    left_behind(&disk, &[1; 100_000]);
     let options = Options {
         cache_bytes: 0,
         ..patient()
@@ -217,9 +224,30 @@ fn that_reading_fails_is_told_once_and_its_end_when_it_went_well_for_a_while() {
 }
 
 #[test]
+fn writing_ends_what_nobody_reads_any_more() {
+    let disk = UnreliableDisk::new();
+    left_behind(&disk, &[1; 100_000]);
+    let options = Options {
+        cache_bytes: 0,
+        ..patient()
+    };
+    let (store, turns) = listened(&disk, options);
+    disk.fault(Fault::Read(std::io::ErrorKind::Other));
+    store.get(b"key").expect_err("cannot be read");
+    disk.fault(Fault::None);
+    assert_eq!(next(&turns), "failed Reading io");
+    let mut revision = 1;
+    eventually("writes end it", || {
+        revision += 1;
+        put_sync(&store, b"key", revision, b"state").is_ok() && store.stats().failing_for.is_none()
+    });
+    assert_eq!(next(&turns), "recovered Reading");
+}
+
+#[test]
 fn a_damaged_file_that_is_set_aside_is_told_with_its_name_and_why() {
     let disk = UnreliableDisk::new();
-    put_sync(&open(&disk), b"key", 1, b"state").expect("is written");
+    left_behind(&disk, b"state");
     disk.flip(0, 0xff);
     let options = Options {
         on_corrupt: OnCorrupt::SetAside,

@@ -39,7 +39,34 @@ defmodule Kantoku.Domain.EventsTest do
     assert {[:agent, :spawned], _, _} = next(ref)
 
     assert Kantoku.stop_agent(instance, "a") == :ok
-    assert {[:agent, :stopped], _, %{id: "a"}} = next(ref)
+    assert {[:agent, :stopped], _, %{id: "a", reason: :stopped}} = next(ref)
+  end
+
+  test "why an agent does not come back is told" do
+    {instance, ref} = subscribed([], [[:agent, :stopped]])
+
+    stopped = fn id ->
+      assert {[:agent, :stopped], _, %{id: ^id, reason: reason}} = next(ref)
+      reason
+    end
+
+    GenServer.cast(worker!(instance, "done", restart: :transient), {:stop, :normal})
+    assert stopped.("done") == :ended
+    kill(worker!(instance, "once", restart: :temporary))
+    assert stopped.("once") == :ended
+
+    {:error, _} = Kantoku.start_agent(instance, {Agent, fn -> exit(:no_model) end}, id: "refused")
+    assert {:refused, :no_model} = stopped.("refused")
+    spec = %{id: "ignored", start: {Function, :identity, [:ignore]}}
+    _ = Kantoku.start_agent(instance, spec, id: "ignored")
+    assert stopped.("ignored") == :ignore
+
+    worker!(instance, "lost", restart: :temporary)
+    kill(supervisor_of(instance, "lost"))
+    assert stopped.("lost") == :lost
+    worker!(instance, "drained")
+    {:ok, _} = Kantoku.drain(instance, 1_000)
+    assert stopped.("drained") == :drained
   end
 
   test "a drain tells each step" do

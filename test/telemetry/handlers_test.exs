@@ -52,6 +52,31 @@ defmodule Kantoku.Telemetry.HandlersTest do
     end
   end
 
+  test "what handlers did is a metric, of those of an instance and of those that hear of all", %{name: name} do
+    instance = Kantoku.InstanceCase.start!()
+    attach!(name, queue: 2, instance: instance)
+    of_all = {name, self()}
+    :ok = Telemetry.attach(of_all, [[:agent, :unparked]], fn _, _, _, _ -> :ok end)
+    on_exit(fn -> Telemetry.detach(of_all) end)
+    stopped(instance, :wait)
+    assert_receive {:waiting, handler}
+    for id <- 1..4, do: stopped(instance, id)
+    assert %{"handled" => 0.0, "failed" => 0.0, "dropped" => 3.0} = counted(instance, Atom.to_string(name))
+    send(handler, :go_on)
+    assert_receive {:handled, 1, _pid}
+    eventually(fn -> counted(instance, Atom.to_string(name))["handled"] == 2.0 end)
+    assert %{"handled" => _} = counted(instance, inspect(of_all))
+  end
+
+  defp counted(instance, handler) do
+    {:ok, families} = Kantoku.Metrics.snapshot(instance)
+    %{kind: :counter, series: series} = Enum.find(families, &(&1.name == "kantoku_handler_events"))
+
+    for %{labels: %{"handler" => ^handler, "outcome" => outcome}, value: value} <- series,
+        into: %{},
+        do: {outcome, value}
+  end
+
   test "a handler runs in a process of its own by default, in order", %{name: name} do
     attach!(name)
     for id <- 1..5, do: stopped(name, id)

@@ -95,6 +95,10 @@ impl Connection {
     ) -> Result<R, StoreError> {
         self.reopen_if_down();
         let (generation, result) = self.attempt(&self.writing, &body);
+        if result.is_ok() {
+            // It read as well; and who reads next may come much later.
+            self.tell(self.reading.ended(None));
+        }
         if let Err(error) = &result {
             let is_corrupt = matches!(error, StoreError::Corrupt { .. });
             self.reopen(generation, is_corrupt && self.on_corrupt == OnCorrupt::SetAside);

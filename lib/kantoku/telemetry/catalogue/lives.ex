@@ -74,7 +74,7 @@ defmodule Kantoku.Telemetry.Catalogue.Lives do
       },
       %{
         name: [:store, :recovered],
-        doc: "A store that failed reads, and for a second none failed, or writes again.",
+        doc: "A store writes again (`:write`), or reads: for a second none failed, and one went well, or a write.",
         measurements: [failed_for: :millisecond],
         metadata: [:path, :doing]
       },
