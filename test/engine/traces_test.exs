@@ -87,13 +87,17 @@ each_engine Kantoku.EngineTracesTest do
     end
   end
 
-  test "nothing is kept before it is opened, and what was kept is lost when it is opened anew", %{instance: instance} do
+  test "nothing is kept before it is opened, and what was kept is lost when it is opened with other limits", %{
+    instance: instance
+  } do
     assert Traces.trace_put(instance, span(1)) == :closed
     assert Traces.trace_take(instance, 5) == []
     assert %{kept: 0} = Traces.trace_counts(instance)
     :ok = Traces.trace_open(instance, 5, 10_000)
     :ok = Traces.trace_put(instance, span(1))
     :ok = Traces.trace_open(instance, 5, 10_000)
+    assert %{held: 1, kept: 1} = Traces.trace_counts(instance)
+    :ok = Traces.trace_open(instance, 4, 10_000)
     assert Traces.trace_take(instance, 5) == []
     assert %{kept: 0, dropped: 0, bytes: 0} = Traces.trace_counts(instance)
   end
