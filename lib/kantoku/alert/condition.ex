@@ -79,8 +79,10 @@ defmodule Kantoku.Alert.Condition do
   end
 
   defp standing(instance) do
-    {:ok, store} = Instances.reading(instance, fn _rows, book -> {:ok, Book.agent_options(book).store} end)
-    if store, do: Store.standing(store), else: %{}
+    case Instances.reading(instance, fn _rows, book -> {:ok, Book.agent_options(book).store} end) do
+      {:ok, {_module, _ref} = store} -> Store.standing(store)
+      _none_or_ended -> %{}
+    end
   end
 
   defp cause(%{details: details, reason: reason}), do: Map.get(details, :cause, reason)

@@ -4,8 +4,8 @@ defmodule Kantoku.Telemetry.Definitions do
 
   if Code.ensure_loaded?(Telemetry.Metrics) do
     # What has few values. Ids, pids and reasons, which are any term, are none of it.
-    @tags [:action, :alert, :breaker, :cause, :domain, :feature, :from, :kind, :module, :pool, :probe, :result] ++
-            [:sign, :sink, :step, :to]
+    @tags [:action, :alert, :breaker, :cause, :doing, :domain, :exporter, :feature, :from, :kind, :module, :objective] ++
+            [:pool, :probe, :resource, :result, :sign, :sink, :step, :to]
 
     @doc "A counter of each event, and a summary of each of its durations and sizes."
     @spec all() :: [struct]
