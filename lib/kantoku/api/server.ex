@@ -1,6 +1,7 @@
 defmodule Kantoku.Api.Server do
   # Has what the library's listener is asked answered, each request by a process of its own; one for the VM. The library bounds how many there
-  # are, and waits for none of them longer than two seconds, so that nothing here has to be quick for it. Answers nothing itself.
+  # are, and waits for none of them longer than two seconds, so that nothing here has to be quick for it. A successor is asked anew, so the
+  # processes are linked: none of those of a predecessor goes on beside as many more. Answers nothing itself.
   @moduledoc false
   use GenServer
 
@@ -16,13 +17,14 @@ defmodule Kantoku.Api.Server do
   # What a predecessor was asked is lost with it.
   @impl true
   def init(nil) do
+    Process.flag(:trap_exit, true)
     _ = Native.exporters_attach()
     {:ok, %{}}
   end
 
   @impl true
   def handle_info({:kantoku_api, id, path, query}, answering) do
-    {pid, ref} = spawn_monitor(fn -> answer(id, path, query) end)
+    {pid, ref} = :erlang.spawn_opt(fn -> answer(id, path, query) end, [:link, :monitor])
     timer = :erlang.start_timer(@longest, self(), {:late, ref, pid})
     {:noreply, Map.put(answering, ref, {id, timer})}
   end
