@@ -40,6 +40,24 @@ defmodule Kantoku.Api.TimelineTest do
     assert Enum.all?(timeline(instance, "untraced"), &(&1["kind"] != "call"))
   end
 
+  test "tells of all kinds, whatever process an agent is, and over its restarts" do
+    traced = start!(trace: [sampler: :always_on])
+    {:ok, _pid} = Kantoku.start_agent(traced, Kantoku.Test.Account, id: "data")
+    worker!(traced, "plain")
+    {:ok, 1} = Kantoku.call(traced, "data", {:add, 1})
+    {:ok, _pid} = Kantoku.call(traced, "plain", :pid)
+    for id <- ["data", "plain"], do: replaced!(traced, id)
+    kinds = fn id -> traced |> timeline(id) |> Enum.map(& &1["kind"]) |> Enum.uniq() |> Enum.sort() end
+    eventually(fn -> kinds.("data") == ["call", "restart", "snapshot", "transition"] end)
+    # Its state is its own, so nobody keeps it.
+    eventually(fn -> kinds.("plain") == ["call", "restart", "transition"] end)
+    assert Enum.any?(timeline(traced, "plain"), &(&1["text"] =~ "agent.spawned"))
+    before = timeline(traced, "plain")
+    replaced!(traced, "plain")
+    eventually(fn -> length(timeline(traced, "plain")) > length(before) end)
+    assert before -- timeline(traced, "plain") == []
+  end
+
   # Each is what its writer may leave when it is killed.
   test "goes on after a writer that was killed in the middle of a row" do
     entry = &%{at: &1 / 1, kind: :restart, text: String.duplicate("x", 200), took: nil}

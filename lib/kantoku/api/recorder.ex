@@ -1,6 +1,6 @@
 defmodule Kantoku.Api.Recorder do
   # Writes down what becomes of agents while somebody may ask for that: while there is a listener, or since `Kantoku.Plug` was asked. It hears of it
-  # by three subscriptions, so that many snapshots or calls crowd out nothing else, and makes room in them at its own pace: so what it costs is bounded,
+  # by four subscriptions, so that many starts, snapshots or calls crowd out nothing else, and makes room in them at its own pace: so what it costs is bounded,
   # and whatever comes faster than that is not written down.
   @moduledoc false
   use GenServer
@@ -12,6 +12,7 @@ defmodule Kantoku.Api.Recorder do
   # In ms, and how many events of each kind between two of them.
   @pace 100
   @lives 500
+  @starts 100
   @snapshots 100
   @calls 100
 
@@ -28,6 +29,7 @@ defmodule Kantoku.Api.Recorder do
     [:health, :safe]
   ]
   @restarts [[:agent, :crashed], [:agent, :restarting], [:agent, :stuck], [:health, :restarting]]
+  @started [[:agent, :spawned]]
   @kept [[:agent, :snapshot]]
   @called [[:agent, :called]]
 
@@ -72,7 +74,7 @@ defmodule Kantoku.Api.Recorder do
     end
   end
 
-  defp rest, do: [heed(@kept, @snapshots), heed(@called, @calls)]
+  defp rest, do: [heed(@started, @starts), heed(@kept, @snapshots), heed(@called, @calls)]
 
   defp heed(events, buffer) do
     {:ok, ref} = Telemetry.subscribe(nil, events: events, buffer: buffer)
@@ -85,13 +87,17 @@ defmodule Kantoku.Api.Recorder do
   end
 
   defp write(name, measurements, %{id: id, instance: instance} = metadata) do
-    with key when key != nil <- Shown.key(id) do
+    with key when key != nil <- Shown.key(id), true <- worth?(name, Shown.text(instance), key) do
       entry = %{at: Shown.now(), kind: kind(name), text: text(name, measurements, metadata), took: took(measurements)}
       Timeline.put(Shown.text(instance), key, entry)
     end
   end
 
   defp write(_of_no_agent, _measurements, _metadata), do: :ok
+
+  # That it came back, as all begin once.
+  defp worth?([:kantoku, :agent, :spawned], instance, key), do: Timeline.known?(instance, key)
+  defp worth?(_other, _instance, _key), do: true
 
   defp kind([:kantoku | name]) when name in @restarts, do: :restart
   defp kind([:kantoku, :agent, :snapshot, _what]), do: :snapshot

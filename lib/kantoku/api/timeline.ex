@@ -64,6 +64,10 @@ defmodule Kantoku.Api.Timeline do
     |> Enum.map(fn [_number, at, kind, text, took] -> %{at: at, kind: kind, text: text, took: took} end)
   end
 
+  @doc "Whether anything is kept of an agent."
+  @spec known?(instance :: String.t(), key) :: boolean
+  def known?(instance, key), do: :ets.member(@table, {:agent, instance, key})
+
   @doc "Bytes of what is kept."
   @spec bytes() :: non_neg_integer
   def bytes, do: :ets.lookup_element(@table, :bytes, 2)
