@@ -5,7 +5,7 @@ defmodule Bench.Telemetry do
   @compile {:no_warn_undefined, :hdr_histogram}
 
   alias Bench.{Callers, Comparison, Measurement, Options, Side, Stage}
-  alias Bench.Telemetry.{Collectors, Loops, Pages, Trace, Whole}
+  alias Bench.Telemetry.{Answers, Collectors, Loops, Pages, Trace, Whole}
   alias Kantoku.Metrics
 
   @instance Bench.Telemetry.Instance
@@ -18,7 +18,8 @@ defmodule Bench.Telemetry do
   def stages(options),
     do: [
       %Stage{build: fn -> build(options) end, clear: &Supervisor.stop(&1.instance), items: items(options)}
-      | Trace.stages(options) ++ Whole.stages(options) ++ Pages.stages(options) ++ Collectors.stages(options)
+      | Trace.stages(options) ++
+          Whole.stages(options) ++ Pages.stages(options) ++ Collectors.stages(options) ++ Answers.stages(options)
     ]
 
   defp build(options) do
