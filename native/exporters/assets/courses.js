@@ -23,33 +23,33 @@ export function nextRange() {
   setRange(RANGES[(at + 1) % RANGES.length][0]);
 }
 
-/** The courses of series by their names, over the range that is looked at. */
-export async function courses(ask, names) {
-  const key = `${names.join()} ${range()}`;
+/** The courses of series by their names, over the range that is looked at: of the instance as a whole, or of a pool. */
+export async function courses(ask, names, pool = null) {
+  const key = `${names.join()} ${range()} ${pool}`;
   const known = cache.get(key);
   if (known && Date.now() - known.at < known.fresh) return known.answer;
-  const answer = begun(await remembered(ask, names));
+  const answer = begun(await remembered(ask, { series: names.join(), range: range(), pool }));
   cache.clear();
   cache.set(key, { at: Date.now(), fresh: Math.min(60000, Math.max(2000, (answer.step * 1000) / 2)), answer });
   return answer;
 }
 
 // Where nothing is kept of the time before, there is nothing to draw, and all else goes on.
-async function remembered(ask, names) {
+async function remembered(ask, wanted) {
   try {
-    return await ask("history", { series: names.join(), range: range() });
+    return await ask("history", wanted);
   } catch (error) {
     if (error.status !== 404) throw error;
-    return { step: 10, from: 0, series: [] };
+    return { step: 10, from: 0, series: [], unkept: 0 };
   }
 }
 
 // Without the time before anything was recorded, so that a young VM is not all empty.
-function begun({ from, step, series }) {
+function begun({ from, step, series, unkept }) {
   const length = Math.max(0, ...series.map(({ points }) => points.length));
   const first = series.map(({ points }) => points.findIndex((point) => point !== null)).filter((at) => at >= 0);
   const cut = Math.max(0, Math.min(length - LEAST, ...first));
-  return { from: from + cut * step, step, series: series.map((one) => ({ ...one, points: one.points.slice(cut) })) };
+  return { from: from + cut * step, step, unkept, series: series.map((one) => ({ ...one, points: one.points.slice(cut) })) };
 }
 
 /** The newest of some points that is known. */

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use super::api::{JSON, refusal};
 use super::query;
 use crate::figures::Figures;
-use crate::history::{History, Key, LEVELS, Stretch, now};
+use crate::history::{History, Key, LEVELS, Stretch, Wanted, now};
 
 const RANGE: u64 = 3600;
 const MOST_RANGE: u64 = LEVELS[2].step * LEVELS[2].points as u64;
@@ -42,7 +42,7 @@ pub fn names_of(history: &History, query: Option<&str>) -> Result<String, &'stat
     Ok(body)
 }
 
-/// Courses by their names, as JSON; or what was expected.
+/// Courses by their names, of an instance or of one of its pools, as JSON; or what was expected.
 pub fn courses_of(history: &History, query: Option<&str>) -> Result<String, &'static str> {
     let range = match query::value(query, "range").filter(|range| !range.is_empty()) {
         None => RANGE,
@@ -56,7 +56,13 @@ pub fn courses_of(history: &History, query: Option<&str>) -> Result<String, &'st
     };
     let names: Vec<&str> = names.split(',').collect();
     let instance = instance(history, query).unwrap_or_default();
-    Ok(written(&history.read(now(), &instance, &names, range)))
+    let pool = query::value(query, "pool").filter(|pool| !pool.is_empty());
+    let wanted = Wanted {
+        instance: &instance,
+        pool: pool.as_deref(),
+        names: &names,
+    };
+    Ok(written(&history.read(now(), &wanted, range)))
 }
 
 fn instance(history: &History, query: Option<&str>) -> Option<String> {
@@ -69,7 +75,16 @@ fn written(stretch: &Stretch) -> String {
     join(&mut body, &stretch.courses, |body, (key, points)| {
         course(body, key, points)
     });
-    let _ = write!(body, r#"],"step":{}}}"#, stretch.step);
+    let Stretch {
+        step,
+        truncated,
+        unkept,
+        ..
+    } = stretch;
+    let _ = write!(
+        body,
+        r#"],"step":{step},"truncated":{truncated},"unkept":{unkept}}}"#
+    );
     body
 }
 
