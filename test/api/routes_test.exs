@@ -59,9 +59,11 @@ defmodule Kantoku.Api.RoutesTest do
     end
 
     test "tell of pools, their workers and what was decided of them", %{instance: instance} do
-      eventually(fn -> match?([%{"decisions" => [_ | _]}], ask!("pools", instance: instance)["pools"]) end)
-      [pool] = ask!("pools", instance: instance)["pools"]
+      asked = [instance: instance, name: "writers"]
+      eventually(fn -> match?([%{"decisions" => [_ | _]}], ask!("pools", asked)["pools"]) end)
+      %{"pools" => [pool], "total" => 1} = ask!("pools", asked)
       assert [%{"id" => "{:pool, :writers, 0}"}, %{"id" => "{:pool, :writers, 1}"}] = pool["workers"]
+      assert pool["workers_total"] == 2
       assert [%{"from" => 2, "to" => 2, "reasons" => [_ | _]} | _] = pool["decisions"]
     end
 
@@ -107,7 +109,7 @@ defmodule Kantoku.Api.RoutesTest do
     end
 
     test "tell of what is being moved", %{instance: instance} do
-      assert ask!("migration", instance: instance) == %{"flags" => []}
+      assert ask!("migration", instance: instance) == %{"flags" => [], "total" => 0}
       :ok = Kantoku.Migration.set(instance, :registry, :default, {:canary, 10})
 
       assert [%{"mode" => "canary", "percent" => 10, "mismatches" => 0}] =

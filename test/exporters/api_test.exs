@@ -64,7 +64,73 @@ defmodule Kantoku.Exporters.ApiTest do
     end
   end
 
+  describe "who answers" do
+    # Where this VM is served, its keeper says; and it is waited for.
+    defp slowly(fun) do
+      keeper = Process.whereis(Kantoku.Exporters.Keeper)
+      :sys.suspend(keeper)
+      fun.("/api/v1/endpoints")
+    after
+      :sys.resume(Kantoku.Exporters.Keeper)
+    end
+
+    defp answering, do: elem(Process.info(Process.whereis(Api.Server), :monitors), 1)
+
+    test "are never more than may be asked at once, and none is left", %{port: port} do
+      slowly(fn slow ->
+        asked = for _ <- 1..60, do: Task.async(fn -> RawHTTP.get(port, slow) end)
+        eventually(fn -> length(answering()) > 10 end)
+        seen = Enum.map(1..50, fn _ -> length(answering()) end)
+        for {status, _, _} <- Task.await_many(asked, 30_000), do: assert(status in [200, 503])
+        assert Enum.max(seen) <= 64
+      end)
+
+      eventually(fn -> answering() == [] end)
+    end
+
+    test "end with the server that was asked", %{port: port} do
+      slowly(fn slow ->
+        asked = for _ <- 1..8, do: Task.async(fn -> RawHTTP.get(port, slow) end)
+        pids = eventually(fn -> for({:process, pid} <- answering(), do: pid) |> several() end)
+        refs = Enum.map(pids, &Process.monitor/1)
+        kill(Process.whereis(Api.Server))
+        for ref <- refs, do: assert_receive({:DOWN, ^ref, :process, _pid, :killed}, 400)
+        for {status, _, _} <- Task.await_many(asked, 30_000), do: assert(status in [200, 503])
+      end)
+    end
+
+    defp several([_, _ | _] = found), do: found
+    defp several(_fewer), do: nil
+  end
+
+  test "the largest page of agents is no larger than a megabyte", %{instance: instance, port: port} do
+    for n <- 1..200, do: worker!(instance, {n, String.duplicate("ä", 490)}, tags: [String.duplicate("t", 255)])
+    assert {200, _, body} = RawHTTP.get(port, "/api/v1/agents?instance=#{instance}&limit=200")
+    assert length(JSONReader.read!(body)["agents"]) == 200 and byte_size(body) < 1_000_000
+  end
+
   describe "history" do
+    test "is there again when its instance is", %{port: port} do
+      asked = "/api/v1/history?series=agents&range=300&instance="
+      most = fn body -> body["series"] |> Enum.flat_map(& &1["points"]) |> Enum.max(fn -> nil end) end
+      options = [http: RawHTTP.options()]
+      instance = start!(options)
+      name = Atom.to_string(instance)
+      eventually(fn -> history(port, "/api/v1/history", asked <> name)["series"] != [] end)
+      # As its sampler would, of many agents.
+      _ = Kantoku.Native.exporters_note(name, "agents", 1.0e9)
+      assert most.(history(port, "/api/v1/history", asked <> name)) >= 1.0e6
+      stop_supervised!(instance)
+      start_supervised!({Kantoku, [name: instance] ++ options}, id: :again)
+      assert most.(history(RawHTTP.port(), "/api/v1/history", asked <> name)) >= 1.0e6
+      stop_supervised!(:again)
+
+      # And without a listener, as `Kantoku.Plug` asks.
+      start_supervised!({Kantoku, name: instance}, id: :third)
+      assert {:ok, body} = Kantoku.Native.exporters_history(:courses, "series=agents&range=300&instance=" <> name)
+      assert most.(JSONReader.read!(body)) >= 1.0e6
+    end
+
     test "tells what is found, as its description says, without the VM", %{instance: instance, port: port} do
       {:ok, _} = Kantoku.Pool.start(instance, name: :writers, worker: {TestWorker, []}, target: 2)
       :sys.suspend(Api.Server)

@@ -10,6 +10,8 @@ defmodule Kantoku.Api.Described do
 
   # For all of a page, in ms.
   @deadline 300
+  # That one process looks at, one after the other.
+  @at_once 25
 
   @type figures :: %{pid => {mailbox :: non_neg_integer, memory :: non_neg_integer}}
 
@@ -48,32 +50,41 @@ defmodule Kantoku.Api.Described do
 
   @doc "The mailboxes and memory of those that answer in time."
   @spec figures([pid]) :: figures
-  def figures([]), do: %{}
+  def figures(pids), do: figures(pids, &mailbox_and_memory/1)
 
-  def figures(pids) do
+  defp mailbox_and_memory(pid) do
+    with [message_queue_len: mailbox, memory: memory] <- Process.info(pid, [:message_queue_len, :memory]),
+         do: {mailbox, memory}
+  end
+
+  @doc "What a look at each finds, of those that answer it in time; `nil` is nothing. Who does not holds up no more than a few others."
+  @spec figures([pid], (pid -> figure | nil)) :: %{pid => figure} when figure: term
+  def figures([], _look), do: %{}
+
+  def figures(pids, look) do
     asked = self()
     tag = make_ref()
-    asker = spawn(fn -> ask(pids, asked, tag) end)
+    askers = for some <- Enum.chunk_every(pids, @at_once), do: spawn(fn -> ask(some, look, asked, tag) end)
     timer = Process.send_after(self(), {tag, :late}, @deadline)
-    figures = gather(tag, %{})
-    Process.exit(asker, :kill)
+    figures = gather(tag, length(askers), %{})
+    Enum.each(askers, &Process.exit(&1, :kill))
     _ = Process.cancel_timer(timer)
     flush(tag)
     figures
   end
 
-  defp ask(pids, asked, tag) do
-    for pid <- pids,
-        [message_queue_len: mailbox, memory: memory] <- [Process.info(pid, [:message_queue_len, :memory])],
-        do: send(asked, {tag, pid, {mailbox, memory}})
-
+  defp ask(pids, look, asked, tag) do
+    for pid <- pids, figure = look.(pid), do: send(asked, {tag, pid, figure})
     send(asked, {tag, :done})
   end
 
-  defp gather(tag, figures) do
+  defp gather(_tag, 0, figures), do: figures
+
+  defp gather(tag, askers, figures) do
     receive do
-      {^tag, pid, figure} -> gather(tag, Map.put(figures, pid, figure))
-      {^tag, _done_or_late} -> figures
+      {^tag, pid, figure} -> gather(tag, askers, Map.put(figures, pid, figure))
+      {^tag, :done} -> gather(tag, askers - 1, figures)
+      {^tag, :late} -> figures
     end
   end
 

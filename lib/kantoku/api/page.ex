@@ -31,8 +31,10 @@ defmodule Kantoku.Api.Page do
 
   defp within?(rank, %{past: past, last: last}), do: after?(rank, past) and before?(rank, last)
 
-  defp after?(_rank, nil), do: true
-  defp after?(rank, {:term, past}), do: rank > past
+  @doc "Whether a rank comes after where a page begins."
+  @spec after?(rank :: term, {:term, term} | nil) :: boolean
+  def after?(_rank, nil), do: true
+  def after?(rank, {:term, past}), do: rank > past
 
   defp before?(_rank, nil), do: true
   defp before?(rank, {:term, last}), do: rank < last

@@ -5,27 +5,34 @@ defmodule Kantoku.Api.Search do
   #     planner                 its id contains this        domain:tools   phase:parked
   #     tag:gpu  tag:"two words"  capability:search         type:MyApp.Planner  status:idle  region:eu  node:a@host
   #     meta.tenant:7           metadata                    tag:a|b        at least one of them       -tag:gpu   not so
+  #     health:unhealthy|stuck  its state of health         risk:memory    what it is at risk of      risk:any   of anything
   #
   # What is typed has no types: `gpu` is the text and the atom, `7` the number as well. Of atoms only those are meant that there are, so none
   # is made; one that is not there is on no agent.
   @moduledoc false
 
+  alias Kantoku.Api.Fates
+
   @phases ~w(starting up restarting parked stopped)
   @atoms %{"type" => :type, "status" => :status, "node" => :node}
   @labels %{"tag" => :tag, "capability" => :capability, "region" => :region}
-  @rows ~w(id domain phase)
+  @rows ~w(id domain phase health risk)
+  # A state, or what `Kantoku.why/2` says of some of the unhealthy ones.
+  @healths ~w(healthy degraded starting unknown unhealthy stuck)
+  @risks ["any" | Fates.kinds()]
   @names Enum.join(Enum.sort(Map.keys(@atoms) ++ Map.keys(@labels) ++ @rows), ", ") <> ", meta.KEY"
 
   @enforce_keys [:criteria, :none?, :rows]
   defstruct @enforce_keys
 
   @typedoc """
-  `criteria`: for the registry. `none?`: no agent can have that. `rows`: conditions on an agent's row; values are texts as they are shown.
+  `criteria`: for the registry. `none?`: no agent can have that. `rows`: conditions on an agent's row, and on what health says of it (`:health`, `:risk`);
+  values are texts as they are shown.
   """
   @type t :: %__MODULE__{
           criteria: keyword,
           none?: boolean,
-          rows: [{:id | :domain | :phase, [String.t()], wanted :: boolean}]
+          rows: [{:id | :domain | :phase | :health | :risk, [String.t()], wanted :: boolean}]
         }
 
   @everything %{criteria: [], none?: false, rows: []}
@@ -114,11 +121,9 @@ defmodule Kantoku.Api.Search do
   defp meaning("id", _values), do: {:row, :id}
   defp meaning("domain", _values), do: {:row, :domain}
 
-  defp meaning("phase", values) do
-    if Enum.all?(values, &(&1 in @phases)),
-      do: {:row, :phase},
-      else: {:error, "one of " <> Enum.join(@phases, ", ") <> " after phase:"}
-  end
+  defp meaning("phase", values), do: one_of(:phase, values, @phases)
+  defp meaning("health", values), do: one_of(:health, values, @healths)
+  defp meaning("risk", values), do: one_of(:risk, values, @risks)
 
   defp meaning("meta." <> key, values) when key != "" do
     pairs = for key <- readings(key), value <- Enum.flat_map(values, &readings/1), do: %{key => value}
@@ -131,6 +136,12 @@ defmodule Kantoku.Api.Search do
       {_atoms, %{^name => dimension}} -> {:criterion, dimension, Enum.flat_map(values, &labels/1)}
       _unknown -> {:error, "one of #{@names} before a colon"}
     end
+  end
+
+  defp one_of(field, values, words) do
+    if values -- words == [],
+      do: {:row, field},
+      else: {:error, "one of " <> Enum.join(words, ", ") <> " after #{field}:"}
   end
 
   # What nobody can have nobody has; and nobody is left out for it.

@@ -191,6 +191,10 @@ defmodule Kantoku.Health.Board do
   def put_evidence(board, id, probe, evidence),
     do: :ets.insert(board, {{:evidence, id, probe}, evidence, System.monotonic_time(:millisecond)})
 
+  @doc "The agents of whom a probe found something: those are few, and no other is looked at."
+  @spec noted(:ets.tid(), probe :: non_neg_integer) :: [id :: term]
+  def noted(board, probe), do: :ets.select(board, [{{{:evidence, :"$1", probe}, :_, :_}, [], [:"$1"]}])
+
   @spec evidence(:ets.tid(), term, non_neg_integer) :: term
   def evidence(board, id, probe) do
     case :ets.lookup(board, {:evidence, id, probe}) do

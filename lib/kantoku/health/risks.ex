@@ -46,6 +46,15 @@ defmodule Kantoku.Health.Risks do
     reading(book, 0, &:ets.select_count(&1, spec))
   end
 
+  @doc "All that are at risk, and the signs of it."
+  @spec all(:ets.tid()) :: [{id :: term, [sign]}]
+  def all(book) do
+    reading(book, [], fn risks ->
+      for {id, found} <- :ets.select(risks, [{{:"$1", :_, :_, :"$2"}, [], [{{:"$1", :"$2"}}]}]),
+          do: {id, Map.keys(found)}
+    end)
+  end
+
   @doc "The workers of pools that are at risk: `{pool, id, pid}`."
   @spec workers(:ets.tid()) :: [{atom, id :: term, pid}]
   def workers(risks), do: :ets.select(risks, [{{:"$1", :"$2", {:pool, :"$3"}, :_}, [], [{{:"$3", :"$1", :"$2"}}]}])

@@ -20,7 +20,7 @@ export default {
   title: "Agents",
 
   async load(context) {
-    if (context.of) return one.load(context);
+    if (named(context)) return one.load(context);
     const [found, top] = await Promise.all([find(context), context.ask("top", { by: look.by, limit: 10 })]);
     return { found, top };
   },
@@ -30,11 +30,20 @@ export default {
     Object.assign(look, { q: "", cursors: [null] });
   },
 
+  // An address may say what to look for.
+  opened({ of }) {
+    if (of?.startsWith("?")) Object.assign(look, { q: of.slice(1), sort: "id", cursors: [null] });
+  },
+
   draw(data, context) {
-    if (context.of) return one.draw(data, context);
+    if (named(context)) return one.draw(data, context);
     return [results(data.found, context), most(data.top, context)];
   },
 };
+
+function named({ of }) {
+  return of && !of.startsWith("?");
+}
 
 // A query that is not understood is told where it stands, and stops nothing else.
 async function find({ ask }) {
@@ -47,11 +56,12 @@ async function find({ ask }) {
 }
 
 function results(found, context) {
-  const total = found.total === null ? "" : `${found.more ? "more than " : ""}${count(found.total)} found`;
+  const total = found.total === null ? "" : `${found.more ? "more than " : ""}${count(found.total)} found${found.of ? `; in this order are ${found.of}` : ""}`;
+  const empty = found.of && found.total > 0 ? `None of ${found.of} is like that.` : "No agent is like that.";
   return h("section", { class: "panel", "aria-label": "Agents" },
     h("div", { class: "bar" }, search(context), sorting(context), h("span", { class: "quiet", role: "status", id: "total" }, total)),
     found.wrong && h("p", { class: "note", role: "alert", id: "query-wrong" }, found.wrong),
-    table("Agents", COLUMNS, found.agents, { key: ({ key, id }) => key ?? id, empty: "No agent is like that." }),
+    table("Agents", COLUMNS, found.agents, { key: ({ key, id }) => key ?? id, empty }),
     pages({ page: look.cursors.length, more: found.next !== null, back: go(context, () => look.cursors.pop()), on: go(context, () => look.cursors.push(found.next)) }));
 }
 

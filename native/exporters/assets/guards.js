@@ -11,6 +11,12 @@ const MOST = 200;
 // Labels of alerts that stand in columns of their own, or on top of the page.
 const SHOWN = ["alertname", "severity", "kantoku_instance"];
 
+// Says that there are more than are shown.
+function cut(all, total) {
+  const shown = Math.min(all.length, MOST);
+  return total > shown && h("p", { class: "quiet" }, `These are the first ${count(shown)} of ${count(total)}.`);
+}
+
 export const breakers = {
   name: "breakers",
   title: "Breakers",
@@ -23,7 +29,7 @@ export const breakers = {
     return { breakers: all.filter(({ state }) => state === "open" || state === "forced_open").length };
   },
 
-  draw({ breakers: all }) {
+  draw({ breakers: all, total }) {
     const rank = { open: 0, forced_open: 0, half_open: 1 };
     const sorted = [...all].sort((a, b) => (rank[a.state] ?? 2) - (rank[b.state] ?? 2));
     const part = (value, calls) => (calls > 0 ? `${count(value)} (${percent(value / calls, 2)})` : count(value));
@@ -37,7 +43,7 @@ export const breakers = {
       { label: "Open for", num: true, cell: ({ open_for: seconds }) => duration(seconds) },
       { label: "Times opened", num: true, cell: ({ trips }) => count(trips) },
     ];
-    return panel("Breakers", table("Breakers", columns, sorted.slice(0, MOST), { key: ({ name }) => name, empty: "This instance has no breakers." }));
+    return panel("Breakers", table("Breakers", columns, sorted.slice(0, MOST), { key: ({ name }) => name, empty: "This instance has no breakers." }), cut(all, total));
   },
 };
 
@@ -49,9 +55,9 @@ export const objectives = {
     return ask("objectives");
   },
 
-  draw({ objectives: all }) {
+  draw({ objectives: all, total }) {
     if (all.length === 0) return panel("Objectives", h("p", { class: "empty" }, "This instance has no objectives."));
-    return h("div", { class: "grid2" }, all.slice(0, MOST).map(objective));
+    return [cut(all, total), h("div", { class: "grid2" }, all.slice(0, MOST).map(objective))];
   },
 };
 
@@ -93,7 +99,7 @@ export const alerts = {
 
   counts: firing,
 
-  draw({ alerts: all }) {
+  draw({ alerts: all, total }) {
     const sorted = [...all].sort((a, b) => (a.state === "firing" ? 0 : 1) - (b.state === "firing" ? 0 : 1) || b.since - a.since);
     const columns = [
       { label: "Alert", cell: ({ name }) => name },
@@ -104,7 +110,7 @@ export const alerts = {
       { label: "Labels", wide: true, cell: ({ labels }) => h("span", { class: "quiet" }, words(labels)) },
     ];
     const key = ({ name, labels }) => `${name} ${JSON.stringify(labels)}`;
-    return panel("Alerts", table("Alerts", columns, sorted.slice(0, MOST), { key, empty: "Nothing fires." }));
+    return panel("Alerts", table("Alerts", columns, sorted.slice(0, MOST), { key, empty: "Nothing fires." }), cut(all, total));
   },
 };
 
@@ -120,7 +126,7 @@ export const migration = {
     return ask("migration");
   },
 
-  draw({ flags }) {
+  draw({ flags, total }) {
     const columns = [
       { label: "Of", cell: ({ name }) => name },
       { label: "Feature", cell: ({ feature }) => feature },
@@ -134,6 +140,6 @@ export const migration = {
     ];
     return panel("Migration", table("Migration", columns, flags.slice(0, MOST), {
       key: ({ name, feature }) => `${name} ${feature}`, empty: "Nothing is being moved over: all is where it is meant to be. A move begins with the option migration:, or with Kantoku.Migration.set/5.",
-    }));
+    }), cut(flags, total));
   },
 };

@@ -77,15 +77,26 @@ function tile(label, [value, unit], more, picture, state, link) {
     h("p", { class: "more" }, more), picture);
 }
 
-function worry({ at_risk: risk, objectives }) {
+function worry({ at_risk: risk, stuck, objectives }) {
   const burning = (objectives ?? []).filter(({ firing }) => firing).length;
-  return [risk > 0 ? `${many(risk, "agent")} at risk` : "no agent at risk", burning > 0 && `${many(burning, "objective")} burning`].filter(Boolean).join(", ");
+  return [risk > 0 ? h("a", { href: found("risk:any") }, `${many(risk, "agent")} at risk`) : "no agent at risk",
+    stuck > 0 && [", ", h("a", { href: found("health:stuck") }, `${count(stuck)} stuck`)], burning > 0 && `, ${many(burning, "objective")} burning`];
+}
+
+// The address of the agents that a query finds.
+function found(query) {
+  return to("agents", `?${query}`);
+}
+
+// Of those of a domain; nothing can be asked for by a name with a quote.
+function within(name, query = "") {
+  return name.includes('"') ? null : found(`domain:"${name}" ${query}`.trim());
 }
 
 function fleet(now) {
   return h("div", { class: "grid2" },
-    panel("Domains", h("div", { class: "grid3" }, occupied(now.domains).slice(0, 60).map(domain)), rest(now.domains.length, 60, "domains")),
-    panel("Pools", h("div", { class: "grid3" }, now.pools.slice(0, 60).map(pool)), rest(now.pools.length, 60, "pools")));
+    panel("Domains", h("div", { class: "grid3" }, occupied(now.domains).slice(0, 60).map(domain)), rest(now.domains_total, 60, "domains")),
+    panel("Pools", h("div", { class: "grid3" }, now.pools.slice(0, 60).map(pool)), rest(now.pools_total, 60, "pools")));
 }
 
 // Whoever has agents comes before those that have none.
@@ -95,14 +106,17 @@ function occupied(domains) {
 
 function rest(all, shown, noun) {
   if (all === 0) return h("p", { class: "empty" }, `No ${noun}.`);
-  return all > shown && h("p", { class: "quiet" }, `${count(all - shown)} more ${noun} are not shown here.`);
+  return all > shown && h("p", { class: "quiet" }, `${count(all - shown)} more ${noun} are not shown here; these are the worst.`);
 }
 
-function domain({ name, parent, agents, parked, budget, health }) {
+function domain({ name, parent, agents, parked, stuck, at_risk: risk, budget, health }) {
   return h("article", { class: "card", "data-key": `domain-${name}` },
-    h("div", { class: "head" }, h("h3", null, domainName(name)), h("span", { class: "quiet num" }, many(agents, "agent"))),
+    h("div", { class: "head" }, h("h3", null, h("a", { href: within(name) }, domainName(name))), h("span", { class: "quiet num" }, many(agents, "agent"))),
     h("p", { class: "quiet under" }, health && badge(health.state), parent && h("span", null, `within ${domainName(parent)}`)),
-    field(fates(health, agents, parked), domainName(name)),
+    field(fates(health, agents, parked), domainName(name), (state) => within(name, state === "parked" ? "phase:parked" : health && `health:${state}`)),
+    (stuck > 0 || risk > 0) && h("ul", { class: "legend" },
+      stuck > 0 && h("li", null, h("a", { href: within(name, "health:stuck") }, h("b", null, count(stuck)), " stuck")),
+      risk > 0 && h("li", null, h("a", { href: within(name, "risk:any") }, h("b", null, count(risk)), " at risk"))),
     budget && h("p", { class: "quiet" }, `${count(budget.used)} of at most ${count(budget.limit)} agents`));
 }
 
@@ -115,6 +129,7 @@ function pool(one) {
   return h("article", { class: "card", "data-key": `pool-${one.name}` },
     h("div", { class: "head" }, h("h3", null, h("a", { href: to("pools", one.name) }, one.name)), badge(one.state)),
     sizes(one),
+    one.missing > 0 && h("p", { class: "quiet" }, `${many(one.missing, "worker")} missing${one.reason ? `: ${one.reason}` : ""}`),
     h("ul", { class: "legend" },
       h("li", null, swatch("full"), h("b", null, count(one.busy)), " busy"), h("li", null, h("b", null, count(one.waiting)), " waiting"), h("li", null, "p99 ", h("b", null, duration(one.p99))),
       h("li", null, swatch("ready"), h("b", null, count(one.size)), " workers", one.max !== null && one.max !== undefined && ` of at most ${count(one.max)}`),

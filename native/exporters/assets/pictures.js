@@ -9,8 +9,8 @@ const MOST = 96;
 // The ones that want to be seen come first.
 const HEALTH = ["unhealthy", "degraded", "parked", "starting", "unknown", "healthy"];
 
-/** A field of squares, one for so many agents each, in which no state that is there is left out; and its legend. */
-export function field(health, label) {
+/** A field of squares, one for so many agents each, in which no state that is there is left out; and its legend, with an address for each state. */
+export function field(health, label, address = () => null) {
   const states = HEALTH.filter((state) => health[state] > 0);
   const total = states.reduce((sum, state) => sum + health[state], 0);
   const each = Math.max(1, Math.ceil(total / MOST));
@@ -25,9 +25,13 @@ export function field(health, label) {
   const text = states.map((state) => `${count(health[state])} ${state}`).join(", ") || "no agents";
   return [
     total > 0 && s("svg", { class: "picture", viewBox: `0 0 ${WIDE * 11} ${rows * 11}`, role: "img", "aria-label": `${label}: ${text}` }, paths),
-    h("ul", { class: "legend" }, states.map((state) => h("li", null, mark(state), h("b", null, count(health[state])), ` ${state}`)),
+    h("ul", { class: "legend" }, states.map((state) => h("li", null, mark(state), linked(address(state), h("b", null, count(health[state])), ` ${state}`))),
       total === 0 && h("li", null, "no agents"), each > 1 && h("li", null, `a square is ${count(each)}`)),
   ];
+}
+
+function linked(href, ...what) {
+  return href ? h("a", { href }, what) : what;
 }
 
 // A shape's absolute starts and its crossings, put where its cell is.

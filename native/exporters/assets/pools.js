@@ -24,22 +24,25 @@ export default {
   name: "pools",
   title: "Pools",
 
-  async load({ ask }) {
-    const [{ pools }, past] = await Promise.all([ask("pools"), courses(ask, NAMES)]);
-    return { pools, past };
+  async load({ ask, of }) {
+    const all = await ask("pools");
+    const name = of ?? all.pools[0]?.name ?? null;
+    const [one, past] = name === null ? [null, null] : await Promise.all([named(ask, name), courses(ask, NAMES, name)]);
+    return { ...all, one, past };
   },
 
   opened() {
     page = 1;
   },
 
-  draw({ pools }, context) {
-    const one = shown(pools, context.of);
-    return [panel("Pools", list(pools, one)), one && detail(one, context)];
+  draw({ pools, total, one, past }, context) {
+    return [
+      panel("Pools", list(pools, one), total > pools.length && h("p", { class: "quiet" }, `These are ${count(pools.length)} of ${count(total)}, the worst first.`)),
+      one ? detail(one, past, context) : context.of && h("p", { class: "note" }, `There is no pool ${context.of}.`),
+    ];
   },
 
-  drawn({ pools, past }, { of }) {
-    const one = shown(pools, of);
+  drawn({ one, past }) {
     if (!one) return;
     for (const spec of CHARTS) {
       const series = spec.of.map((name) => ({ label: name, points: points(past, name, one.name) })).filter(({ points }) => points.length > 0);
@@ -56,8 +59,14 @@ function meant({ target, max, decisions = [] }, { from, step }, length) {
   return [{ label: "meant to be", points: goals, tone: 3 }, { label: "at most", points: Array(length).fill(max ?? null), tone: 5 }];
 }
 
-function shown(pools, name) {
-  return pools.find((pool) => pool.name === name) ?? pools[0];
+// With its workers and decisions; one that ended meanwhile is none.
+async function named(ask, name) {
+  try {
+    return (await ask("pools", { name })).pools[0];
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    return null;
+  }
 }
 
 function list(pools, one) {
@@ -72,22 +81,28 @@ function list(pools, one) {
     { label: "p99", num: true, cell: (pool) => duration(pool.p99) },
     { label: "Strategy", cell: (pool) => worded(pool.strategy) },
   ];
-  return table("Pools", columns, pools.slice(0, 200), {
-    key: (pool) => `row-${pool.name}`, current: (pool) => pool === one, empty: "This instance has no pools.",
+  return table("Pools", columns, pools, {
+    key: (pool) => `row-${pool.name}`, current: (pool) => pool.name === one?.name, empty: "This instance has no pools.",
   });
 }
 
-function detail(pool, { redraw, again }) {
+// Of more pools than the history has room for, some have none.
+function forgotten({ series, unkept }) {
+  return unkept > 0 && series.length === 0 && h("p", { class: "note" }, `The history of this VM is full: there is no room for ${count(unkept)} courses, and this pool's are among them.`);
+}
+
+function detail(pool, past, { redraw, again }) {
   return [
     h("div", { class: "split", "data-key": `detail-${pool.name}` },
       panel(pool.name, sizes(pool),
-        facts([["state", badge(pool.state)], ["busy", [swatch("full"), count(pool.busy)]], ["workers", [swatch("ready"), count(pool.size), lacking(pool)]],
+        facts([["state", badge(pool.state)], ["because of", pool.reason], ["busy", [swatch("full"), count(pool.busy)]], ["workers", [swatch("ready"), count(pool.size), lacking(pool)]],
           ["meant to be", [swatch("mark"), count(pool.target)]], ["ready", count(pool.ready)], ["waiting", count(pool.waiting)], ["limits", `${count(pool.min)} to ${count(pool.max)}`],
           ["strategy", worded(pool.strategy)], ["engine", pool.engine]])),
       panel("Decisions", decisions(pool.decisions ?? []))),
-    h("div", { class: "bar", "data-key": "range" }, h("h2", null, "Over time"), rangeBar(again)),
+    h("div", { class: "bar", "data-key": "range" }, h("h2", null, "Over time"), rangeBar(again)), forgotten(past),
     h("div", { class: "charts", "data-key": `charts-${pool.name}` }, CHARTS.map((spec) => chart(spec, redraw))),
-    panel("Workers", workers(pool.workers ?? [], redraw)),
+    panel("Workers", workers(pool.workers ?? [], redraw),
+      pool.workers_total > pool.workers.length && h("p", { class: "quiet" }, `These are ${count(pool.workers.length)} of ${count(pool.workers_total)}.`)),
   ];
 }
 

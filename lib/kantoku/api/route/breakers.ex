@@ -14,16 +14,17 @@ defmodule Kantoku.Api.Route.Breakers do
 
   @impl true
   def answer(instance, _params) do
-    all = all(instance)
+    {all, total} = all(instance)
     trips = trips(instance)
     shown = all |> Enum.sort_by(fn {name, status} -> {Map.get(@order, status.state, 2), name} end) |> Enum.take(@most)
-    {:ok, %{breakers: for({name, status} <- shown, do: breaker(name, status, trips)), total: length(all)}}
+    {:ok, %{breakers: for({name, status} <- shown, do: breaker(name, status, trips)), total: total}}
   end
 
   @doc "How many are in which of the three states that matter."
   @spec counts(atom) :: %{open: non_neg_integer, half_open: non_neg_integer, closed: non_neg_integer}
   def counts(instance) do
-    counts = instance |> all() |> Enum.frequencies_by(fn {_name, status} -> kind(status.state) end)
+    {all, _total} = all(instance)
+    counts = Enum.frequencies_by(all, fn {_name, status} -> kind(status.state) end)
     Map.merge(%{open: 0, half_open: 0, closed: 0}, counts)
   end
 
@@ -34,12 +35,15 @@ defmodule Kantoku.Api.Route.Breakers do
   defp all(instance) do
     case Breaker.names(instance) do
       {:ok, names} ->
-        for name <- Enum.take(names, @most_asked),
-            {:ok, status} <- [Breaker.status({instance, name})],
-            do: {Shown.text(name), status}
+        asked =
+          for name <- Enum.take(names, @most_asked),
+              {:ok, status} <- [Breaker.status({instance, name})],
+              do: {Shown.text(name), status}
+
+        {asked, length(asked) + max(length(names) - @most_asked, 0)}
 
       {:error, _ended_meanwhile} ->
-        []
+        {[], 0}
     end
   end
 

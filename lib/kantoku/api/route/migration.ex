@@ -6,9 +6,12 @@ defmodule Kantoku.Api.Route.Migration do
   alias Kantoku.Api.Shown
   alias Kantoku.Migration
 
+  @most 500
+
   @impl true
   def answer(instance, _params) do
-    with {:ok, entries} <- Migration.status(instance), do: {:ok, %{flags: Enum.map(entries, &flag/1)}}
+    with {:ok, entries} <- Migration.status(instance),
+         do: {:ok, %{flags: entries |> Enum.take(@most) |> Enum.map(&flag/1), total: length(entries)}}
   end
 
   defp flag(entry) do

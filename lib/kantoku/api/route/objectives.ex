@@ -6,10 +6,15 @@ defmodule Kantoku.Api.Route.Objectives do
   alias Kantoku.Api.Shown
   alias Kantoku.SLO
 
-  @impl true
-  def answer(instance, _params), do: {:ok, %{objectives: for(report <- reports(instance), do: detailed(report))}}
+  @most 500
 
-  @doc "Of each what matters at a glance."
+  @impl true
+  def answer(instance, _params) do
+    reports = reports(instance)
+    {:ok, %{objectives: reports |> Enum.take(@most) |> Enum.map(&detailed/1), total: length(reports)}}
+  end
+
+  @doc "Of each what matters at a glance, those first that burn too fast."
   @spec brief(atom) :: [map]
   def brief(instance) do
     for report <- reports(instance) do
@@ -25,7 +30,7 @@ defmodule Kantoku.Api.Route.Objectives do
 
   defp reports(instance) do
     case SLO.reports(instance) do
-      {:ok, reports} -> reports
+      {:ok, reports} -> Enum.sort_by(reports, &(not firing?(&1)))
       {:error, _none_or_restarting} -> []
     end
   end

@@ -4,14 +4,18 @@ defmodule Kantoku.Api.Route.Overview do
   @behaviour Kantoku.Api.Route
 
   alias Kantoku.Api.{Recent, Route, Shown}
-  alias Kantoku.Domain.{Book, Gauges, Rows}
-  alias Kantoku.{Alert, Health, Instances, Resources}
+  alias Kantoku.{Alert, Health, Resources}
+
+  # Of domains, pools and objectives, the worst first.
+  @most 100
 
   @impl true
   def answer(instance, _params) do
     recent = Recent.of(instance)
 
-    with {:ok, domains} <- domains(instance), {:ok, pools} <- Route.Pools.all(instance, recent) do
+    with {:ok, pools} <- Route.Pools.all(instance, recent), {:ok, domains} <- Route.Domains.all(instance) do
+      objectives = Route.Objectives.brief(instance)
+
       {:ok,
        %{
          at: Shown.now(),
@@ -19,14 +23,20 @@ defmodule Kantoku.Api.Route.Overview do
          instance: Shown.text(instance),
          throughput: %{per_second: per_second(recent)},
          latency: latency(Recent.merged(recent.spreads)),
-         queue: %{waiting: pools |> Enum.map(& &1.waiting) |> Enum.sum()},
+         queue: %{waiting: pools |> Enum.map(fn {_name, pool} -> pool.waiting end) |> Enum.sum()},
          restarts: %{total: recent.restarts.total, last_minute: recent.restarts.recent},
-         domains: domains,
-         pools: pools,
+         domains: Enum.take(domains, @most),
+         domains_total: length(domains),
+         domain_states: Route.Domains.states(domains),
+         pools: for({_name, pool} <- Enum.take(pools, @most), do: pool),
+         pools_total: length(pools),
+         pool_states: Route.Pools.states(pools),
          breakers: Route.Breakers.counts(instance),
-         objectives: Route.Objectives.brief(instance),
+         objectives: Enum.take(objectives, @most),
+         objectives_total: length(objectives),
          alerts: firing(instance),
          at_risk: at_risk(instance),
+         stuck: domains |> Enum.map(& &1.stuck) |> Enum.sum(),
          vm: vm()
        }}
     end
@@ -61,37 +71,5 @@ defmodule Kantoku.Api.Route.Overview do
       run_queue: Enum.sum(vm.schedulers.run_queues),
       schedulers: Map.take(vm.schedulers, [:online, :utilization, :run_queues])
     }
-  end
-
-  # Domains ------------------------------------------------------------------------------------------------------------------
-
-  defp domains(instance) do
-    Instances.reading(instance, fn rows, book ->
-      parked = Rows.by_domain(rows, :parked)
-      {:ok, for(name <- Book.domains(book), do: domain(instance, book, name, Map.get(parked, name, 0)))}
-    end)
-  end
-
-  defp domain(instance, book, name, parked) do
-    agents = book |> Book.chain(name) |> hd() |> Gauges.agents()
-
-    %{
-      name: Shown.text(name),
-      parent: Shown.text_or_nil(Book.shape(book, name).parent),
-      agents: agents,
-      parked: parked,
-      budget: budget(agents, Book.policy(book, name).limits.max_agents),
-      health: health(instance, name)
-    }
-  end
-
-  defp budget(_agents, :infinity), do: nil
-  defp budget(agents, most), do: %{used: agents, limit: most}
-
-  defp health(instance, name) do
-    case Health.status(instance, {:domain, name}) do
-      {:ok, %{state: state, members: members}} -> Map.put(members, :state, state)
-      {:error, _off} -> nil
-    end
   end
 end

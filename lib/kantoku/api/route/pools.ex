@@ -1,30 +1,62 @@
 defmodule Kantoku.Api.Route.Pools do
-  # The pools of an instance: how large they are against what is asked of them, and why.
+  # The pools of an instance: how large they are against what is asked of them, and why; and one of them with its workers and decisions. Those
+  # come first about which something is to be done.
   @moduledoc false
   @behaviour Kantoku.Api.Route
 
-  alias Kantoku.Api.{Decided, Recent, Shown}
-  alias Kantoku.{Engine, Pool}
+  alias Kantoku.Api.{Decided, Params, Recent, Shown}
+  alias Kantoku.{Engine, Error, Pool}
   alias Kantoku.Pool.{Notes, Worker}
 
   @most_workers 200
   @most_decisions 50
 
+  # The first are those about which something is to be done.
+  @states [:degraded, :scaling, :draining, :ready]
+  @order @states |> Enum.with_index() |> Map.new()
+
   @impl true
-  def answer(instance, _params) do
-    with {:ok, pools} <- all(instance, Recent.of(instance)),
+  def answer(instance, params) do
+    with {:ok, name} <- Params.text(params, "name"),
+         {:ok, limit} <- Params.integer(params, "limit", 200, 1..1_000),
          {:ok, names} <- Pool.names(instance) do
-      known = Map.new(names, &{Shown.text(&1), &1})
-      {:ok, %{pools: for(pool <- pools, name = known[pool.name], do: detailed(pool, instance, name))}}
+      recent = Recent.of(instance)
+      names = Enum.filter(names, &(name == nil or Shown.text(&1) == name))
+      answer(instance, all(instance, names, recent), name, limit)
     end
   end
 
-  @doc "All pools at a glance."
-  @spec all(atom, Recent.t()) :: {:ok, [map]} | {:error, Kantoku.Error.t()}
+  defp answer(instance, pools, nil, limit) do
+    shown = for {name, pool} <- Enum.take(pools, limit), do: strategic(pool, instance, name)
+    {:ok, %{pools: shown, total: length(pools), states: states(pools)}}
+  end
+
+  # More than one pool may have the same text.
+  defp answer(instance, [{_name, _pool} | _] = pools, _name_given, limit) do
+    shown =
+      for {name, pool} <- Enum.take(pools, limit), do: pool |> strategic(instance, name) |> detailed(instance, name)
+
+    {:ok, %{pools: shown, total: length(pools), states: states(pools)}}
+  end
+
+  defp answer(instance, [], name, _limit), do: {:error, Error.new(:not_found, pool: {instance, name})}
+
+  @doc "All pools at a glance, the worst first, with their names."
+  @spec all(atom, Recent.t()) :: {:ok, [{term, map}]} | {:error, Error.t()}
   def all(instance, recent) do
-    with {:ok, names} <- Pool.names(instance),
-         do:
-           {:ok, for(name <- names, {:ok, status} <- [Pool.status({instance, name})], do: brief(name, status, recent))}
+    with {:ok, names} <- Pool.names(instance), do: {:ok, all(instance, names, recent)}
+  end
+
+  defp all(instance, names, recent) do
+    pools = for name <- names, {:ok, status} <- [Pool.status({instance, name})], do: {name, brief(name, status, recent)}
+    Enum.sort_by(pools, fn {_name, pool} -> {Map.fetch!(@order, pool.state), -pool.waiting, pool.name} end)
+  end
+
+  @doc "How many are in which state."
+  @spec states([{term, map}]) :: %{atom => non_neg_integer}
+  def states(pools) do
+    found = Enum.frequencies_by(pools, fn {_name, pool} -> pool.state end)
+    Map.new(@states, &{&1, Map.get(found, &1, 0)})
   end
 
   defp brief(name, status, recent) do
@@ -41,6 +73,8 @@ defmodule Kantoku.Api.Route.Pools do
       waiting: status.queue,
       utilization: Map.get(recent.utilization, text),
       state: state(status),
+      missing: status.missing,
+      reason: if(status.reason != nil, do: Shown.reason(status.reason)),
       p99: recent.spreads |> Map.get(text, %{}) |> Recent.quantile(0.99)
     }
   end
@@ -54,11 +88,16 @@ defmodule Kantoku.Api.Route.Pools do
   defp state(%{missing: missing, leaving: leaving}) when missing > 0 or leaving > 0, do: :scaling
   defp state(_status), do: :ready
 
+  defp strategic(pool, instance, name),
+    do: Map.merge(pool, %{strategy: strategy(instance, name), engine: Engine.kind(instance)})
+
   defp detailed(pool, instance, name) do
+    workers = workers(instance, name)
+    shown = workers |> Enum.sort_by(&elem(&1, 1)) |> Enum.take(@most_workers)
+
     Map.merge(pool, %{
-      strategy: strategy(instance, name),
-      engine: Engine.kind(instance),
-      workers: workers(instance, name),
+      workers: Enum.map(shown, &worker(&1, name)),
+      workers_total: length(workers),
       decisions: decisions(instance, name)
     })
   end
@@ -74,7 +113,7 @@ defmodule Kantoku.Api.Route.Pools do
   defp workers(instance, name) do
     case Engine.Pools.pool_workers(instance, name) do
       :unknown -> []
-      workers -> workers |> Enum.sort_by(&elem(&1, 1)) |> Enum.take(@most_workers) |> Enum.map(&worker(&1, name))
+      workers -> workers
     end
   end
 
