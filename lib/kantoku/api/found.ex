@@ -86,8 +86,28 @@ defmodule Kantoku.Api.Found do
 
   defp walk({instance, rows, book}, conditions, order, page) do
     guards = for condition <- conditions, guard = guard(condition, book), do: guard
-    spec = [{Rows.pattern_of(id: :"$1", phase: :"$2", domain: :"$3", restarts: :"$4"), guards, [ranked(order)]}]
-    Rows.fold_slices(rows, spec, @slice, page, &Page.add(&2, left(&1, instance, order, conditions)))
+    pattern = Rows.pattern_of(id: :"$1", phase: :"$2", domain: :"$3", restarts: :"$4")
+    spec = {pattern, guards, [ranked(order)]}
+
+    if Enum.all?(conditions, fn {field, _values, _wanted?} -> field in [:phase, :domain] end),
+      do: sampled(rows, spec, page, :ets.select(rows, [spec], @slice)),
+      else: fold(rows, spec, page, &left(&1, instance, order, conditions))
+  end
+
+  defp fold(rows, spec, page, left), do: Rows.fold_slices(rows, [spec], @slice, page, &Page.add(&2, left.(&1)))
+
+  # A few of many show beyond which rank none belongs on the page: the table passes those over by itself, and only counts them.
+  defp sampled(rows, spec, page, {ranks, more}) when more != :"$end_of_table",
+    do: bounded(rows, spec, page, Page.add(page, ranks).last)
+
+  defp sampled(rows, spec, page, _all), do: fold(rows, spec, page, & &1)
+
+  defp bounded(rows, spec, page, nil), do: fold(rows, spec, page, & &1)
+
+  defp bounded(rows, {pattern, guards, [rank]}, page, {:term, last}) do
+    bounds = [{:"=<", rank, {:const, last}} | for({:term, past} <- [page.past], do: {:>, rank, {:const, past}})]
+    page = fold(rows, {pattern, guards ++ bounds, [rank]}, page, & &1)
+    %{page | total: :ets.select_count(rows, [{pattern, guards, [true]}])}
   end
 
   defp named?(id, conditions), do: Enum.all?(conditions, &of_id?(id, &1))
