@@ -143,6 +143,38 @@ defmodule Kantoku.DashboardTest do
     wait!(browser, "document.getElementById('query-wrong')?.textContent.includes('expected')")
   end
 
+  test "counts of the overview lead to the agents that they are of", %{browser: browser, port: port} do
+    enter!(browser, port)
+    wait!(browser, "document.querySelector('[data-key=domain-tools] .legend a') !== null")
+    # Its only member of its own is healthy, sooner or later.
+    healthy =
+      "[...document.querySelectorAll('[data-key=domain-tools] .legend a')].find((a) => a.textContent.endsWith(' healthy'))"
+
+    wait!(browser, healthy <> " !== undefined")
+    Chromium.eval(browser, "#{healthy}.click()")
+    wait!(browser, ~s|document.getElementById('q')?.value === 'domain:"tools" health:healthy'|)
+    wait_text!(browser, "1 found")
+    wait_text!(browser, "ada")
+    Chromium.eval(browser, "(q => { q.value = 'phase:parked'; q.form.requestSubmit(); })(document.getElementById('q'))")
+    wait_text!(browser, "0 found")
+    wait_text!(browser, "No agent is like that.")
+    # What was looked for stays with the view.
+    Chromium.eval(browser, "(q => { q.value = ''; q.form.requestSubmit(); })(document.getElementById('q'))")
+    wait_text!(browser, "123 found")
+  end
+
+  test "a pool is told all of, with its own history", %{browser: browser, port: port} do
+    enter!(browser, port)
+    Chromium.forget(browser)
+    go!(browser, "pools/writers")
+    for text <- ["stays at 2", "{:pool, :writers, 0}"], do: wait_text!(browser, text)
+    wait!(browser, "document.querySelectorAll('.chart canvas, .chart .listing tbody tr').length >= 1")
+    assert Enum.any?(requests(browser), &(&1 =~ "/api/v1/history?" and &1 =~ "pool=writers"))
+    assert Enum.any?(requests(browser), &(&1 =~ "/api/v1/pools?" and &1 =~ "name=writers"))
+    go!(browser, "pools/nobody")
+    wait_text!(browser, "There is no pool nobody.")
+  end
+
   test "all of it is in reach of the keyboard", %{browser: browser, port: port} do
     enter!(browser, port)
     focused = "document.activeElement"
