@@ -47,7 +47,13 @@ defmodule Kantoku.Exporters.Config do
       default: [],
       doc: "modules that are told where it is (`Kantoku.Discovery`)."
     ],
-    max_connections: [kind: :positive, default: 64, doc: "one more is closed at once."],
+    max_connections: [
+      kind: :positive,
+      default: 64,
+      doc:
+        "one more is given the place of the oldest that has shown no token, so that probes are answered whoever else is there. An eighth of them, " <>
+          "one at least, is kept for nobody."
+    ],
     max_header_bytes: [kind: :positive, default: 16_384, doc: "bytes of a request's head; 8192 at least."],
     header_timeout: [kind: :positive, default: 5_000, doc: "ms in which a request's head is here."],
     request_timeout: [kind: :positive, default: 10_000, doc: "ms for an answer."],

@@ -71,7 +71,8 @@ impl Door {
         host == "localhost" || bare.parse().is_ok_and(ours) || self.hosts.contains(&host)
     }
 
-    fn has_token(&self, headers: &HeaderMap) -> bool {
+    /// Whether the token was shown.
+    pub fn has_token(&self, headers: &HeaderMap) -> bool {
         let Some((scheme, given)) = only(headers, AUTHORIZATION).and_then(|value| split(value.as_bytes()))
         else {
             return false;

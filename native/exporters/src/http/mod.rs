@@ -1,6 +1,7 @@
 //! The one listener of a VM, and what a connection may cost.
 //!
-//! L1. There are never more connections than `connections`; one more is closed at once.
+//! L1. There are never more connections than `connections`; one more has the place of the oldest that has shown no token (`places`), so that
+//!     nobody without one keeps a probe out.
 //! L2. A connection says its request within `header_time` and `header_bytes`, has its answer within `request_time`, and ends within
 //!     `life`, however slowly the other side reads; or, with a stream of events, when the other side has taken nothing for `life`.
 //! L3. When its task is dropped, the port is free and each of its connections is closed.
@@ -10,6 +11,7 @@ mod assets;
 mod door;
 mod history;
 mod pages;
+mod places;
 mod query;
 mod stream;
 mod token;
@@ -31,7 +33,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
@@ -39,6 +40,7 @@ use tower_service::Service;
 use crate::figures::Figures;
 use door::Door;
 pub use history::{courses_of, names_of};
+use places::{Place, Places};
 use stream::Pace;
 pub use token::{Token, TokenError};
 
@@ -97,22 +99,21 @@ pub async fn serve(listener: TcpListener, options: Options, figures: Arc<Figures
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
         return;
     };
-    let room = Arc::new(Semaphore::new(options.limits.connections));
+    let places = Places::new(options.limits.connections);
     let router = pages::router(figures.clone(), Door::new(options.token, &options.hosts));
     let mut connections = JoinSet::new();
     connections.spawn(crate::history::watch(figures.clone()));
     loop {
         match listener.accept().await {
-            Ok((stream, _from)) => match room.clone().try_acquire_owned() {
-                Ok(place) => {
-                    let one = connection(stream, place, router.clone(), options.limits, figures.clone());
-                    connections.spawn(one);
-                }
-                // L1
-                Err(_full) => {
-                    figures.http.refused.fetch_add(1, Ordering::Relaxed);
-                }
-            },
+            Ok((stream, _from)) => {
+                let (place, taken_away) = places.take().await;
+                figures
+                    .http
+                    .refused
+                    .fetch_add(u64::from(taken_away), Ordering::Relaxed);
+                let one = connection(stream, place, router.clone(), options.limits, figures.clone());
+                connections.spawn(one);
+            }
             Err(_) => sleep(BREATH).await,
         }
         while let Some(ended) = connections.try_join_next() {
@@ -121,17 +122,19 @@ pub async fn serve(listener: TcpListener, options: Options, figures: Arc<Figures
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    _place: OwnedSemaphorePermit,
-    router: Router,
-    limits: Limits,
-    figures: Arc<Figures>,
-) {
+async fn connection(stream: TcpStream, place: Place, router: Router, limits: Limits, figures: Arc<Figures>) {
+    let place = Arc::new(place);
+    // L1
+    let served = serve_one(stream, place.clone(), router, limits, &figures);
+    place.hold(served).await;
+}
+
+async fn serve_one(stream: TcpStream, place: Arc<Place>, router: Router, limits: Limits, figures: &Figures) {
     let Ok(local) = stream.local_addr() else { return };
     let open = figures.http.open();
     let pace = Pace::new(limits.life);
-    let answer = service_fn(|request| respond(request, router.clone(), (local, &pace), limits, &figures));
+    let answer =
+        service_fn(|request| respond(request, router.clone(), (local, &pace, &place), limits, figures));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_time)
@@ -156,13 +159,14 @@ async fn connection(
 async fn respond(
     request: Request<Incoming>,
     mut router: Router,
-    (local, pace): (SocketAddr, &Pace),
+    (local, pace, place): (SocketAddr, &Pace, &Arc<Place>),
     limits: Limits,
     figures: &Figures,
 ) -> Result<Response, Infallible> {
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(Local(local));
     request.extensions_mut().insert(pace.clone());
+    request.extensions_mut().insert(place.clone());
     let answered = timeout(limits.request_time, router.call(request)).await;
     let response = match answered {
         Ok(Ok(response)) => response,

@@ -14,6 +14,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::door::Door;
+use super::places::Place;
 use super::{Local, api, assets, history, stream};
 use crate::exposition::{negotiate, render};
 use crate::figures::Figures;
@@ -39,12 +40,18 @@ pub fn router(figures: Arc<Figures>, door: Door) -> Router {
 async fn admit(
     State(door): State<Arc<Door>>,
     Extension(Local(local)): Extension<Local>,
+    Extension(place): Extension<Arc<Place>>,
     request: Request,
     next: Next,
 ) -> Response {
     let (parts, body) = request.into_parts();
     match door.admit(&parts, local) {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Ok(()) => {
+            if door.has_token(&parts.headers) {
+                place.keep();
+            }
+            next.run(Request::from_parts(parts, body)).await
+        }
         Err(refusal) => refusal.into_response(),
     }
 }
