@@ -60,18 +60,19 @@ defmodule Kantoku.Exporters do
   alias Kantoku.Exporters.{Keeper, Native}
 
   @typedoc """
-  What an exporter that sends by itself did: rounds in which all was sent (`exports`) or not (`failures`), and how many figures or spans were `dropped`;
-  or why it could not be started. `:otlp_traces` are the spans of one instance.
+  What an exporter that sends by itself did: rounds in which all was sent (`exports`) or not (`failures`), how many figures or spans it had to send (`points`), and
+  how many of those were `dropped`, also where a round was ended in its middle; or why it could not be started. `:otlp_traces` are the spans of one instance.
   """
   @type exporter ::
-          %{kind: kind, exports: integer, failures: integer, dropped: integer}
+          %{kind: kind, exports: integer, failures: integer, points: integer, dropped: integer}
           | %{kind: kind, error: Error.t()}
 
   @type kind :: :statsd | :dogstatsd | :otlp | :otlp_traces
 
   @typedoc """
   `http` is `:off`, where it listens and whose token it asks for, or why it does not: an error of reason `:unavailable`, whose `cause` is
-  `:eaddrinuse`, `:eacces`, `:token`, `:no_library` or the like. `connections` are open, `refused` were too many, since exporters run.
+  `:eaddrinuse`, `:eacces`, `:token`, `:no_library` or the like. `connections` are open, `refused` were closed early as there were too many,
+  since exporters run.
   """
   @type status :: %{
           http:
@@ -93,8 +94,8 @@ defmodule Kantoku.Exporters do
   def status do
     {http, exporters, failed} = Keeper.state()
     {connections, refused, running} = running(Native.status())
-    counts = for {id, _name, exports, failures, dropped} <- running, into: %{}, do: {id, {exports, failures, dropped}}
-    sent = for {{kind, _config}, id} <- exporters, do: sent(kind, Map.get(counts, id, {0, 0, 0}))
+    counts = for {id, _name, exports, failures, points} <- running, into: %{}, do: {id, {exports, failures, points}}
+    sent = for {{kind, _config}, id} <- exporters, do: sent(kind, Map.get(counts, id, {0, 0, {0, 0}}))
     missing = for {{kind, _config}, error} <- failed, do: %{kind: kind, error: error}
     %{http: http(http, failed), connections: connections, refused: refused, exporters: sent ++ missing}
   end
@@ -102,8 +103,8 @@ defmodule Kantoku.Exporters do
   defp running(:none), do: {0, 0, []}
   defp running({_address, connections, refused, exporters}), do: {connections, refused, exporters}
 
-  defp sent(kind, {exports, failures, dropped}),
-    do: %{kind: kind, exports: exports, failures: failures, dropped: dropped}
+  defp sent(kind, {exports, failures, {points, dropped}}),
+    do: %{kind: kind, exports: exports, failures: failures, points: points, dropped: dropped}
 
   defp http(nil, %{http: error}), do: {:error, error}
   defp http(nil, _failed), do: :off

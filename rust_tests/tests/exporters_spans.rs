@@ -285,6 +285,24 @@ fn what_is_under_way_when_it_is_ended_is_counted() {
 }
 
 #[test]
+fn spans_that_a_collector_took_without_saying_so_in_time_are_sent_again() {
+    let (endpoint, requests) = collector(|number| {
+        // Longer than it is waited for.
+        if number == 0 {
+            std::thread::sleep(Duration::from_millis(600));
+        }
+        answer("200 OK", &[])
+    });
+    let ((service, notes), supply) = (service(), kept(10));
+    supply.0.offer(1, plain(1));
+    let id = push(&service, endpoint, &supply, ROUND);
+    service.end(id, BOUND);
+    // At least once, and nothing of it counts as dropped.
+    assert_eq!(ids(&requests), [1, 1]);
+    assert!(notes.lock().unwrap().is_empty());
+}
+
+#[test]
 fn spans_that_a_collector_rejects_are_counted_and_one_that_was_away_is_asked_again() {
     let partial = ExportTracePartialSuccess {
         rejected_spans: 2,

@@ -167,6 +167,7 @@ impl Figures {
         };
         let exports = of(|account| &account.exports);
         let failures = of(|account| &account.failures);
+        let points = of(|account| &account.points);
         let dropped = of(|account| &account.dropped);
         drop(accounts);
         vec![
@@ -181,8 +182,13 @@ impl Figures {
                 failures,
             ),
             counter(
+                "kantoku_exporter_points",
+                "Figures or spans that an exporter had to send.",
+                points,
+            ),
+            counter(
                 "kantoku_exporter_dropped_points",
-                "Figures or spans that an exporter could not send, and did not keep.",
+                "Of those, what it could not send, and did not keep.",
                 dropped,
             ),
             self.bytes(),
@@ -254,6 +260,8 @@ pub struct Account {
     exporter: String,
     pub exports: AtomicU64,
     pub failures: AtomicU64,
+    /// What it had to send, and of that what it dropped.
+    pub points: AtomicU64,
     pub dropped: AtomicU64,
     // Of the dropped, those that a note has told of.
     told: AtomicU64,
@@ -287,7 +295,7 @@ impl Account {
 /// What the listener has done.
 #[derive(Debug, Default)]
 pub struct Http {
-    /// Connections that were closed at once, as there were too many.
+    /// Connections that were closed before their time, as there were too many.
     pub refused: AtomicU64,
     open: AtomicU64,
     answers: Mutex<BTreeMap<u16, u64>>,
@@ -335,7 +343,7 @@ impl Http {
         let value = Value::Counter(self.refused.load(Ordering::Relaxed) as f64);
         counter(
             "kantoku_exporter_http_refused_connections",
-            "Connections that were closed at once, as there were too many.",
+            "Connections that were closed before their time, as there were too many.",
             vec![labelled(&[], value)],
         )
     }

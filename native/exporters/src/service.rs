@@ -100,6 +100,8 @@ pub struct ExporterStatus {
     pub name: String,
     pub exports: u64,
     pub failures: u64,
+    /// What it had to send, and of that what it dropped.
+    pub points: u64,
     pub dropped: u64,
 }
 
@@ -209,9 +211,7 @@ impl Service {
             let pushing = running.pushing.swap_remove(at);
             pushing.end();
             running.wait(pushing.task, bound);
-            if let Some(supply) = pushing.supply {
-                running.settle(supply, pushing.account, self.figures.clone());
-            }
+            running.settle(pushing.supply, pushing.account, self.figures.clone());
             running.rest(bound);
         }
     }
@@ -302,10 +302,12 @@ impl Running {
     }
 
     // What nobody will send counts as dropped. Told where all notes are: who hears them need not know other threads.
-    fn settle(&self, supply: Arc<dyn Supply>, account: Arc<Account>, figures: Arc<Figures>) {
+    fn settle(&self, supply: Option<Arc<dyn Supply>>, account: Arc<Account>, figures: Arc<Figures>) {
         let Some(runtime) = &self.runtime else { return };
         let settled = runtime.spawn(async move {
-            account.dropped.fetch_add(left(&*supply), Ordering::Relaxed);
+            let left = supply.map_or(0, |supply| left(&*supply));
+            account.points.fetch_add(left, Ordering::Relaxed);
+            account.dropped.fetch_add(left, Ordering::Relaxed);
             account.tell("it ended before they were sent", &figures);
         });
         // A panic leaves it as it is, and has been told by its hook.
@@ -356,6 +358,7 @@ impl Pushing {
             name: self.account.exporter().to_owned(),
             exports: self.account.exports.load(Ordering::Relaxed),
             failures: self.account.failures.load(Ordering::Relaxed),
+            points: self.account.points.load(Ordering::Relaxed),
             dropped: self.account.dropped.load(Ordering::Relaxed),
         }
     }

@@ -372,9 +372,10 @@ fn shown<'a>(env: Env<'a>, status: &ExporterStatus) -> Term<'a> {
         name,
         exports,
         failures,
+        points,
         dropped,
     } = status;
-    (id, name, exports, failures, dropped).encode(env)
+    (id, name, exports, failures, (points, dropped)).encode(env)
 }
 
 fn not_started() -> Failed {

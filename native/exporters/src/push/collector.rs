@@ -1,4 +1,7 @@
 //! An OTLP collector by http/protobuf: a new connection for each request, three tries, each with a bound. Knows no message but the answer.
+//!
+//! O1. A request costs three tries and what is waited between them, none of which takes longer than the time of one try; so also where a
+//!     collector asks for more by `retry-after`.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -7,7 +10,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use prost::Message;
@@ -17,6 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Failure;
 use super::attributes::{PartialSuccess, Response};
+use super::lookup::Lookup;
 #[cfg(feature = "tls")]
 use super::tls::{Connector, is_mistrust};
 
@@ -59,8 +63,7 @@ impl std::fmt::Debug for Secret {
 
 #[derive(Debug)]
 pub struct Collector {
-    host: String,
-    port: u16,
+    lookup: Lookup,
     authority: String,
     path: String,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -82,6 +85,8 @@ const MOST_ANSWER: usize = 64 * 1024;
 struct Miss {
     why: String,
     again: bool,
+    // How long it asked to be left alone.
+    after: Option<Duration>,
 }
 
 impl Collector {
@@ -106,8 +111,7 @@ impl Collector {
         Ok(Self {
             #[cfg(feature = "tls")]
             secured: secure.then(|| Connector::new(&host, &address.tls)).transpose()?,
-            host,
-            port: authority.port_u16().unwrap_or(port),
+            lookup: Lookup::new(host, authority.port_u16().unwrap_or(port)),
             authority: without_user(authority.as_str()).to_owned(),
             path: path.to_owned(),
             headers: headers(address)?,
@@ -116,12 +120,12 @@ impl Collector {
     }
 
     /// Has it take a request; what it would not take of it, or why it took none.
-    pub async fn send(&self, message: &impl Message) -> Result<PartialSuccess, String> {
+    pub async fn send(&mut self, message: &impl Message) -> Result<PartialSuccess, String> {
         let taken = self.persist(Bytes::from(message.encode_to_vec())).await;
         taken.map_err(|why| format!("{}: {why}", self.authority))
     }
 
-    async fn persist(&self, body: Bytes) -> Result<PartialSuccess, String> {
+    async fn persist(&mut self, body: Bytes) -> Result<PartialSuccess, String> {
         let mut back_off = BACK_OFF;
         let mut tries = TRIES;
         loop {
@@ -132,26 +136,31 @@ impl Collector {
                 Err(_) => Miss {
                     why: format!("no answer within {} ms", self.timeout.as_millis()),
                     again: true,
+                    after: None,
                 },
             };
             tries -= 1;
             if tries == 0 || !miss.again {
                 return Err(miss.why);
             }
-            sleep(back_off).await;
+            // O1
+            sleep(miss.after.unwrap_or(back_off).min(self.timeout)).await;
             back_off *= 2;
         }
     }
 
-    async fn post(&self, body: Bytes) -> Result<PartialSuccess, Miss> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port))
-            .await
-            .map_err(again)?;
+    async fn post(&mut self, body: Bytes) -> Result<PartialSuccess, Miss> {
+        let addresses = self.lookup.addresses().await.map_err(again)?;
+        // Until it is there, and so also where that takes too long.
+        self.lookup.doubt();
+        let stream = TcpStream::connect(&addresses[..]).await.map_err(again)?;
+        self.lookup.trust();
         #[cfg(feature = "tls")]
         if let Some(connector) = &self.secured {
             let secured = connector.connect(stream).await.map_err(|error| Miss {
                 why: error.to_string(),
                 again: !is_mistrust(&error),
+                after: None,
             })?;
             return self.exchange(secured, body).await;
         }
@@ -166,7 +175,7 @@ impl Collector {
         // It ends with the sender, at the end of this function.
         tokio::spawn(connection);
         let response = sender.send_request(self.request(body)?).await.map_err(again)?;
-        let status = response.status();
+        let (status, after) = (response.status(), retry_after(response.headers()));
         let answer = Limited::new(response.into_body(), MOST_ANSWER).collect().await;
         if status.is_success() {
             let answer = answer.map(|answer| answer.to_bytes()).unwrap_or_default();
@@ -175,6 +184,7 @@ impl Collector {
         Err(Miss {
             why: format!("it answered {status}"),
             again: may_try_again(status),
+            after,
         })
     }
 
@@ -189,6 +199,7 @@ impl Collector {
         request.body(Full::new(body)).map_err(|error| Miss {
             why: error.to_string(),
             again: false,
+            after: None,
         })
     }
 }
@@ -211,6 +222,7 @@ fn again(error: impl Error) -> Miss {
     Miss {
         why: with_causes(&error),
         again: true,
+        after: None,
     }
 }
 
@@ -222,6 +234,12 @@ fn with_causes(error: &dyn Error) -> String {
 
 fn may_try_again(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502 | 503 | 504)
+}
+
+// In seconds; the other form, a date, would be that of another clock.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse();
+    seconds.ok().map(Duration::from_secs)
 }
 
 // An answer that cannot be read was a yes all the same.

@@ -2,19 +2,24 @@
 //!
 //! P1. A collector that is slow or gone costs one snapshot at a time: what could not be sent is dropped and counted, never queued.
 //! P2. It is told of at most once a minute, with how much was dropped since.
-//! P3. Who ends an exporter has it send once more what has risen since, within a bound; whoever asks has it send at once.
+//! P3. Each point and span that an exporter had to send was sent or counts as dropped, exactly, also where it is ended in the middle of a round;
+//!     none counts as both, but what a collector took without saying so.
+//! P4. Who ends an exporter has it send once more what has risen since, within a bound; whoever asks has it send at once.
 
 mod attributes;
 mod collector;
 mod deltas;
 mod lines;
+pub mod lookup;
 pub mod otlp;
 mod protocol;
 mod spans;
+mod starts;
 mod statsd;
 #[cfg(feature = "tls")]
 mod tls;
 pub mod traces;
+mod under_way;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -35,9 +40,11 @@ pub use deltas::{Deltas, Rise};
 pub use lines::{DATAGRAM, Datagram, Dialect, datagrams};
 use otlp::Otlp;
 pub use protocol::{ExportMetricsServiceRequest, encode};
+pub use starts::Starts;
 pub use statsd::Options as StatsDOptions;
 use statsd::StatsD;
 use traces::Traces;
+use under_way::UnderWay;
 
 /// An exporter to be.
 #[derive(Clone, Debug)]
@@ -78,23 +85,27 @@ pub enum Failure {
 /// What came of one round.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    dropped: u64,
+    // Why something was dropped, the first reason of several.
     why: Option<String>,
 }
 
 impl Outcome {
-    pub(crate) fn drop_points(&mut self, points: u64, why: impl FnOnce() -> String) {
-        if points > 0 {
-            self.dropped += points;
-            self.why.get_or_insert_with(why);
-        }
+    pub(crate) fn fail(&mut self, why: impl FnOnce() -> String) {
+        self.why.get_or_insert_with(why);
     }
 
-    fn drop_rejected(&mut self, rejected: PartialSuccess, what: &str) {
-        let count = u64::try_from(rejected.rejected).unwrap_or(0);
-        self.drop_points(count, || {
-            format!("the collector rejected {what}: {}", rejected.plainly())
-        });
+    // What a collector made of what is under way.
+    fn enter(&mut self, answer: Result<PartialSuccess, String>, mut under_way: UnderWay<'_>, what: &str) {
+        match answer {
+            Ok(taken) => {
+                let refused = u64::try_from(taken.rejected).unwrap_or(0);
+                under_way.refused(refused);
+                if refused > 0 {
+                    self.fail(|| format!("the collector rejected {what}: {}", taken.plainly()));
+                }
+            }
+            Err(why) => self.fail(|| why),
+        }
     }
 }
 
@@ -110,9 +121,9 @@ impl Exporter {
         match target {
             Target::StatsD(options) => {
                 let families = figures.families().unwrap_or_default();
-                Ok(Exporter::StatsD(StatsD::new(options, &families)))
+                Ok(Exporter::StatsD(StatsD::new(options, &families, account.clone())))
             }
-            Target::Otlp(options) => Otlp::new(options).map(Exporter::Otlp),
+            Target::Otlp(options) => Otlp::new(options, account.clone()).map(Exporter::Otlp),
             Target::Traces(options) => Traces::new(options, account.clone()).map(Exporter::Traces),
         }
     }
@@ -254,7 +265,6 @@ const SILENCE: Duration = Duration::from_secs(60);
 
 impl Complaint {
     fn enter(&mut self, outcome: &Outcome, account: &Account, figures: &Figures) {
-        account.dropped.fetch_add(outcome.dropped, Ordering::Relaxed);
         let Some(why) = &outcome.why else {
             account.exports.fetch_add(1, Ordering::Relaxed);
             if std::mem::take(&mut self.fails) {

@@ -1,12 +1,16 @@
 //! Metrics to an OTLP collector, all of them in each round.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kantoku_core::metrics::Family;
 
 use super::collector::{Address, Collector};
-use super::protocol::{Span, encode};
+use super::protocol::encode;
+use super::starts::Starts;
+use super::under_way::UnderWay;
 use super::{Failure, Outcome};
+use crate::figures::Account;
 
 pub use super::collector::Secret;
 
@@ -25,31 +29,29 @@ pub struct Options {
 pub struct Otlp {
     collector: Collector,
     resource: Vec<(String, String)>,
-    since: u64,
+    starts: Starts,
+    account: Arc<Account>,
 }
 
 const PATH: &str = "/v1/metrics";
 
 impl Otlp {
-    pub fn new(options: Options) -> Result<Self, Failure> {
+    pub fn new(options: Options, account: Arc<Account>) -> Result<Self, Failure> {
         Ok(Self {
             collector: Collector::new(&options.address, PATH)?,
             resource: options.resource,
-            since: options.since,
+            starts: Starts::new(options.since),
+            account,
         })
     }
 
     pub async fn export(&mut self, families: &[Family]) -> Outcome {
-        let span = Span {
-            since: self.since,
-            now: unix_nanos(),
-        };
-        let (request, points) = encode(families, &self.resource, span);
+        let now = unix_nanos();
+        self.starts.look(families, now);
+        let (request, points) = encode(families, &self.resource, (&self.starts, now));
         let mut outcome = Outcome::default();
-        match self.collector.send(&request).await {
-            Ok(rejected) => outcome.drop_rejected(rejected, "points"),
-            Err(why) => outcome.drop_points(points, || why),
-        }
+        let under_way = UnderWay::new(&self.account, points);
+        outcome.enter(self.collector.send(&request).await, under_way, "points");
         outcome
     }
 }

@@ -6,6 +6,7 @@ use kantoku_core::metrics::{Distribution, Exemplar, Family, Kind, Series, Value}
 use prost::Message;
 
 use super::attributes::{KeyValue, Resource, Scope, text};
+use super::starts::Starts;
 
 #[derive(Clone, PartialEq, Message)]
 pub struct ExportMetricsServiceRequest {
@@ -123,20 +124,17 @@ pub struct ExemplarPoint {
 
 const CUMULATIVE: i32 = 2;
 
-/// From when to when, in Unix nanoseconds.
-#[derive(Clone, Copy, Debug)]
-pub struct Span {
-    pub since: u64,
-    pub now: u64,
-}
-
-/// All families as one request, and how many points are in it. Counters are told as they stand since `span.since`.
+/// All families as one request, and how many points are in it. Counters are told as they stand,
+/// since when `starts` says, at `now` in Unix nanoseconds.
 pub fn encode(
     families: &[Family],
     resource: &[(String, String)],
-    span: Span,
+    (starts, now): (&Starts, u64),
 ) -> (ExportMetricsServiceRequest, u64) {
-    let metrics: Vec<Metric> = families.iter().map(|family| metric(family, span)).collect();
+    let metrics: Vec<Metric> = families
+        .iter()
+        .map(|family| metric(family, starts, now))
+        .collect();
     let points = families.iter().map(|family| family.series.len() as u64).sum();
     let scope_metrics = ScopeMetrics {
         scope: Some(Scope::ours()),
@@ -152,18 +150,18 @@ pub fn encode(
     (request, points)
 }
 
-fn metric(family: &Family, span: Span) -> Metric {
+fn metric(family: &Family, starts: &Starts, now: u64) -> Metric {
     let data = match family.kind {
         Kind::Gauge => Data::Gauge(Gauge {
-            data_points: numbers(family, span),
+            data_points: numbers(family, starts, now),
         }),
         Kind::Counter => Data::Sum(Sum {
-            data_points: numbers(family, span),
+            data_points: numbers(family, starts, now),
             aggregation_temporality: CUMULATIVE,
             is_monotonic: true,
         }),
         Kind::Histogram => Data::Histogram(Histogram {
-            data_points: histograms(family, span),
+            data_points: histograms(family, starts, now),
             aggregation_temporality: CUMULATIVE,
         }),
     };
@@ -186,11 +184,11 @@ fn unit(unit: Option<&'static str>) -> &'static str {
     }
 }
 
-fn numbers(family: &Family, span: Span) -> Vec<NumberPoint> {
+fn numbers(family: &Family, starts: &Starts, now: u64) -> Vec<NumberPoint> {
     let point = |series: &Series| match series.value {
         Value::Counter(value) | Value::Gauge(value) => Some(NumberPoint {
-            start_time_unix_nano: if family.kind == Kind::Gauge { 0 } else { span.since },
-            time_unix_nano: span.now,
+            start_time_unix_nano: starts.of(family, series),
+            time_unix_nano: now,
             as_double: Some(value),
             attributes: attributes(&series.labels),
         }),
@@ -199,21 +197,21 @@ fn numbers(family: &Family, span: Span) -> Vec<NumberPoint> {
     family.series.iter().filter_map(point).collect()
 }
 
-fn histograms(family: &Family, span: Span) -> Vec<HistogramPoint> {
+fn histograms(family: &Family, starts: &Starts, now: u64) -> Vec<HistogramPoint> {
     let point = |series: &Series| match &series.value {
-        Value::Histogram(found) => Some(histogram(found, &series.labels, span)),
+        Value::Histogram(found) => Some(histogram(found, &series.labels, starts.of(family, series), now)),
         _ => None,
     };
     family.series.iter().filter_map(point).collect()
 }
 
 // Its count is that of its buckets: who writes them apart may be read in between.
-fn histogram(found: &Distribution, labels: &[(String, String)], span: Span) -> HistogramPoint {
+fn histogram(found: &Distribution, labels: &[(String, String)], since: u64, now: u64) -> HistogramPoint {
     let counts = found.buckets.iter().map(|(_, count)| *count);
     let bucket_counts: Vec<u64> = counts.chain([found.above]).collect();
     HistogramPoint {
-        start_time_unix_nano: span.since,
-        time_unix_nano: span.now,
+        start_time_unix_nano: since,
+        time_unix_nano: now,
         count: bucket_counts.iter().sum(),
         sum: Some(found.sum),
         bucket_counts,

@@ -1,15 +1,21 @@
 //! To a StatsD over UDP. Nobody answers there: what is refused by the machine itself is counted, what is lost on the way is not known.
 
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kantoku_core::metrics::Family;
-use tokio::net::{UdpSocket, lookup_host};
+use tokio::net::UdpSocket;
 use tokio::time::sleep;
 
+use super::Outcome;
 use super::deltas::Deltas;
 use super::lines::{Datagram, Dialect, datagrams};
-use super::{Failure, Outcome};
+use super::lookup::Lookup;
+use super::under_way::UnderWay;
+use crate::figures::Account;
 
 /// Where it is, and how it is spoken to.
 #[derive(Clone, Debug)]
@@ -23,8 +29,10 @@ pub struct Options {
 #[derive(Debug)]
 pub struct StatsD {
     options: Options,
+    account: Arc<Account>,
     deltas: Deltas,
-    socket: Option<UdpSocket>,
+    lookup: Lookup,
+    socket: Option<(SocketAddr, UdpSocket)>,
     // The lines of the datagram before: what comes back of it comes with the next one.
     before: u64,
 }
@@ -34,15 +42,18 @@ const BURST: usize = 32;
 const PAUSE: Duration = Duration::from_millis(2);
 
 impl StatsD {
-    pub fn new(options: Options, families: &[Family]) -> Self {
+    pub fn new(options: Options, families: &[Family], account: Arc<Account>) -> Self {
         Self {
+            lookup: Lookup::new(options.host.clone(), options.port),
             options,
+            account,
             deltas: Deltas::begin(families),
             socket: None,
             before: 0,
         }
     }
 
+    /// Sends what rose, up to where nobody can be found to send it to.
     pub async fn export(&mut self, families: &[Family]) -> Outcome {
         let (datagrams, too_long) = datagrams(
             families,
@@ -50,53 +61,86 @@ impl StatsD {
             self.options.dialect,
             &self.options.prefix,
         );
+        let account = self.account.clone();
+        let lines: u64 = datagrams.iter().map(|datagram| datagram.lines).sum();
+        let mut under_way = UnderWay::new(&account, lines + too_long);
         let mut outcome = Outcome::default();
-        outcome.drop_points(too_long, || "lines are longer than a datagram".to_owned());
+        if too_long > 0 {
+            outcome.fail(|| "lines are longer than a datagram".to_owned());
+        }
         for burst in datagrams.chunks(BURST) {
             for datagram in burst {
-                self.send(datagram, &mut outcome).await;
+                if let Err(error) = self.connect().await {
+                    outcome.fail(|| self.complaint(&error));
+                    return outcome;
+                }
+                self.send(datagram, &mut under_way, &mut outcome).await;
             }
             sleep(PAUSE).await;
         }
+        self.look_back(&mut outcome);
         outcome
     }
 
-    async fn send(&mut self, datagram: &Datagram, outcome: &mut Outcome) {
+    async fn connect(&mut self) -> io::Result<()> {
+        let address = self.lookup.addresses().await?[0];
+        if !matches!(&self.socket, Some((connected, _)) if *connected == address) {
+            self.before = 0;
+            self.socket = Some((address, connected(address).await?));
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, datagram: &Datagram, under_way: &mut UnderWay<'_>, outcome: &mut Outcome) {
         match self.try_send(datagram, outcome).await {
-            Ok(()) => self.before = datagram.lines,
+            Ok(()) => {
+                self.before = datagram.lines;
+                under_way.sent(datagram.lines);
+            }
             Err(error) => {
                 self.socket = None;
-                self.before = 0;
-                let to = (&self.options.host, self.options.port);
-                outcome.drop_points(datagram.lines, || format!("{}:{}: {error}", to.0, to.1));
+                self.lookup.doubt();
+                outcome.fail(|| self.complaint(&error));
             }
         }
     }
 
     async fn try_send(&mut self, datagram: &Datagram, outcome: &mut Outcome) -> io::Result<()> {
-        let socket = match self.socket.take() {
-            Some(socket) => socket,
-            None => connect(&self.options).await?,
+        let Some((_, socket)) = &self.socket else {
+            return Err(ErrorKind::NotConnected.into());
         };
-        let socket = self.socket.insert(socket);
         match socket.send(datagram.text.as_bytes()).await {
             // Of the one before: nobody listened.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                let to = (&self.options.host, self.options.port);
-                outcome.drop_points(self.before, || format!("{}:{}: {error}", to.0, to.1));
-                socket.send(datagram.text.as_bytes()).await.map(drop)
+                let again = socket.send(datagram.text.as_bytes()).await;
+                self.drop_before(&error, outcome);
+                again.map(drop)
             }
             sent => sent.map(drop),
         }
     }
+
+    // What came back of the last one; of a receiver on this machine that is there by now.
+    fn look_back(&mut self, outcome: &mut Outcome) {
+        let back = self.socket.as_ref().map(|(_, socket)| socket.take_error());
+        if let Some(Ok(Some(error))) = back {
+            self.drop_before(&error, outcome);
+        }
+    }
+
+    fn drop_before(&mut self, error: &io::Error, outcome: &mut Outcome) {
+        let before = std::mem::take(&mut self.before);
+        self.account.dropped.fetch_add(before, Ordering::Relaxed);
+        outcome.fail(|| self.complaint(error));
+    }
+
+    fn complaint(&self, error: &io::Error) -> String {
+        format!("{}:{}: {error}", self.options.host, self.options.port)
+    }
 }
 
-async fn connect(options: &Options) -> io::Result<UdpSocket> {
-    let mut found = lookup_host((options.host.as_str(), options.port)).await?;
-    let address = found
-        .next()
-        .ok_or_else(|| io::Error::new(ErrorKind::NotFound, Failure::NoAddress))?;
-    let any: std::net::SocketAddr = if address.is_ipv4() {
+async fn connected(address: SocketAddr) -> io::Result<UdpSocket> {
+    let any: SocketAddr = if address.is_ipv4() {
         ([0, 0, 0, 0], 0).into()
     } else {
         ([0_u16; 8], 0).into()

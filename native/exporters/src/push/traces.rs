@@ -1,15 +1,16 @@
 //! Finished spans to an OTLP collector, a batch at a time.
 //!
-//! B1. A span that was taken is sent once, or dropped and counted, also where this ends in the middle of it. No more than one batch is taken at a time;
-//!     what else comes stays with whom it is taken of, which has a limit and a count of its own.
+//! B1. A span that was taken is sent at least once, or dropped and counted, also where this ends in the middle of it: twice if a collector took it
+//!     and said so too late, and then it may count as dropped all the same. Nothing is sent twice to one that answers in time.
+//! B2. No more than one batch is taken at a time; what else comes stays with whom it is taken of, which has a limit and a count of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use kantoku_core::trace::{BATCH, Span, Supply};
 
 use super::collector::{Address, Collector};
 use super::spans::encode;
+use super::under_way::UnderWay;
 use super::{Failure, Outcome};
 use crate::figures::Account;
 
@@ -61,36 +62,9 @@ impl Traces {
     }
 
     // B1
-    async fn send(&self, spans: Vec<Span>, outcome: &mut Outcome) {
+    async fn send(&mut self, spans: Vec<Span>, outcome: &mut Outcome) {
         let under_way = UnderWay::new(&self.account, spans.len() as u64);
-        let sent = self.collector.send(&encode(spans, &self.resource)).await;
-        let count = under_way.over();
-        match sent {
-            Ok(rejected) => outcome.drop_rejected(rejected, "spans"),
-            Err(why) => outcome.drop_points(count, || why),
-        }
-    }
-}
-
-// Spans that nobody else has any more, and that count as dropped if this goes before it is over.
-#[derive(Debug)]
-struct UnderWay<'a> {
-    account: &'a Account,
-    spans: u64,
-}
-
-impl<'a> UnderWay<'a> {
-    fn new(account: &'a Account, spans: u64) -> Self {
-        Self { account, spans }
-    }
-
-    fn over(mut self) -> u64 {
-        std::mem::take(&mut self.spans)
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.account.dropped.fetch_add(self.spans, Ordering::Relaxed);
+        let answer = self.collector.send(&encode(spans, &self.resource)).await;
+        outcome.enter(answer, under_way, "spans");
     }
 }
