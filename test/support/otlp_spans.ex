@@ -17,6 +17,20 @@ defmodule Kantoku.OTLPSpans do
         do: span(fields(span), resource(of_resource))
   end
 
+  @doc "How many points are in a request of metrics (`metrics/v1/metrics.proto`)."
+  def points(body) do
+    points =
+      for {1, of_resource} <- fields(body),
+          {2, scope} <- fields(of_resource),
+          {2, metric} <- fields(scope),
+          # A gauge, a sum or a histogram, each of which has its points first.
+          {kind, data} when kind in [5, 7, 9] <- fields(metric),
+          {1, point} <- fields(data),
+          do: point
+
+    length(points)
+  end
+
   @doc "All spans of requests that were posted to the calling process and not read yet, by the order in which they came."
   def posted do
     for body <- bodies(), span <- decode(body), do: span
