@@ -24,6 +24,60 @@ defmodule Kantoku.Counterparts.PrometheusTest do
     assert asked(port, ~s(erlang_vm_memory_bytes{kind="processes"})) > 0
   end
 
+  defmodule Sleeper do
+    use GenServer
+    def start_link(opts), do: GenServer.start_link(__MODULE__, opts)
+    @impl true
+    def init(opts), do: {:ok, opts}
+    @impl true
+    def handle_call(ms, _from, opts), do: {:reply, Process.sleep(ms), opts}
+  end
+
+  @requests "kantoku_pool_request_duration_seconds"
+
+  @tag :tmp_dir
+  test "of a pool's requests it has the p99 that we have, within 3 %", %{tmp_dir: folder} do
+    pools = [[name: :sleepers, worker: {Sleeper, []}, target: 2, warm_up: 2, max_queue: 100]]
+    instance = start!(http: RawHTTP.options(), pools: pools)
+    callers = for n <- 1..12, do: Task.async(fn -> requests(instance, n) end)
+    Task.await_many(callers, 60_000)
+    eventually(fn -> count(instance) > 0 and count(instance) == count(instance) end)
+
+    port = started(folder, RawHTTP.port())
+    of_pool = ~s({pool="sleepers"})
+
+    for {share, text} <- [{0.5, "0.5"}, {0.9, "0.9"}, {0.99, "0.99"}] do
+      told = asked(port, "histogram_quantile(#{text}, sum by (le) (#{@requests}_bucket#{of_pool}))")
+      {lower, upper} = bucket(instance, share)
+      assert told > 0.97 * lower and told < 1.03 * upper
+      # Its buckets are narrow enough for that to say something.
+      assert upper - lower <= 0.035 * upper
+    end
+
+    assert asked(port, "#{@requests}_count#{of_pool}") == count(instance)
+  end
+
+  defp requests(instance, n) do
+    for times <- 1..20, do: {:ok, :ok} = Kantoku.Pool.call({instance, :sleepers}, rem(n * times, 9) + 1)
+  end
+
+  defp distribution(instance) do
+    {:ok, families} = Metrics.snapshot(instance)
+    %{series: [%{value: value}]} = Enum.find(families, &(&1.name == @requests))
+    value
+  end
+
+  defp count(instance), do: distribution(instance).count
+
+  # The bounds between which our own quantile lies.
+  defp bucket(instance, share) do
+    %{buckets: buckets, count: count} = distribution(instance)
+
+    Enum.reduce_while(buckets, {0, 0.0}, fn {bound, more}, {seen, lower} ->
+      if seen + more >= share * count, do: {:halt, {lower, bound}}, else: {:cont, {seen + more, bound}}
+    end)
+  end
+
   defp started(folder, target) do
     config = Path.join(folder, "prometheus.yml")
     File.write!(config, config(target))

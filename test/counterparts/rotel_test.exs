@@ -9,23 +9,33 @@ defmodule Kantoku.Counterparts.RotelTest do
   @moduletag :rotel
 
   @tag :tmp_dir
-  test "each span arrives once through it, below the same parent", %{tmp_dir: folder} do
+  test "each span arrives once through it, below the same parent over three hops", %{tmp_dir: folder} do
     sink = TestHTTPSink.start()
     port = started(folder, sink.url)
     trace = [sampler: :always_on, max_queue_size: 100_000, max_queue_bytes: 100_000_000]
     otlp = [endpoint: "http://127.0.0.1:#{port}", signals: [:metrics, :traces], traces_interval: 50, interval: 50]
     instance = start!(engine: :native, trace: trace, exporters: [otlp: otlp])
-    for id <- ["front", "ada"], do: {:ok, _} = Kantoku.start_agent(instance, Relay, id: id)
-    for n <- 1..2_000, do: {:ok, {:ok, ^n}} = Kantoku.call(instance, "front", {:call, instance, "ada", n})
+    for id <- ["front", "middle", "ada"], do: {:ok, _} = Kantoku.start_agent(instance, Relay, id: id)
+    hops = &{:call, instance, "middle", {:call, instance, "ada", &1}}
+    for n <- 1..2_000, do: {:ok, {:ok, {:ok, ^n}}} = Kantoku.call(instance, "front", hops.(n))
     stop_supervised!(instance)
 
-    spans = gathered([], 8_000)
-    assert spans |> Enum.uniq_by(& &1.span) |> length() == 8_000
-    by_id = Map.new(spans, &{&1.span, &1})
-    {roots, below} = Enum.split_with(spans, &(&1.parent == ""))
-    assert length(roots) == 2_000
-    assert Enum.all?(below, &(by_id[&1.parent].trace == &1.trace))
+    spans = gathered([], 12_000)
+    assert spans |> Enum.uniq_by(& &1.span) |> length() == 12_000
+    below = Enum.group_by(spans, & &1.parent)
+    assert length(below[""]) == 2_000
+    # Of each caller (3) right below who called it, and of each agent (1) right below its caller.
+    hops = for name <- ["front", "middle", "ada"], kind <- [3, 1], do: {"invoke_agent " <> name, kind}
+    for root <- below[""], do: assert(for(span <- line(root, below), do: {span.name, span.kind}) == hops)
+    for root <- below[""], span <- line(root, below), do: assert(span.trace == root.trace)
     assert_receive {:posted, _url, "/v1/metrics", _headers, _body}
+  end
+
+  defp line(span, below) do
+    case Map.get(below, span.span, []) do
+      [] -> [span]
+      [one] -> [span | line(one, below)]
+    end
   end
 
   # In as many requests as it likes.

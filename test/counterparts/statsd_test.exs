@@ -2,65 +2,78 @@ defmodule Kantoku.Counterparts.StatsDTest do
   # The first StatsD, of npm: KANTOKU_STATSD is the folder of its package.
   use Kantoku.InstanceCase, async: false
 
-  alias Kantoku.{Metrics, TestHTTPSink, TestProgram}
+  alias Kantoku.{JSONReader, Metrics, TestHTTPSink, TestProgram}
 
   @moduletag :counterpart
   @moduletag :statsd
 
   @tag :tmp_dir
-  test "it counts exactly what was counted", %{tmp_dir: folder} do
-    {port, management} = started(folder)
+  test "it counts exactly what was counted, and as many timings as there were", %{tmp_dir: folder} do
+    port = started(folder)
     instance = start!(exporters: [statsd: [port: port, prefix: "shop.", interval: 20]])
     :ok = Metrics.counter(instance, "asked", labels: [:of])
     for n <- 1..1_000, do: :ok = Metrics.add(instance, "asked", rem(n, 3), of: "ada")
     :ok = Metrics.gauge(instance, "size")
     :ok = Metrics.set(instance, "size", 7)
     :ok = Metrics.histogram(instance, "took_seconds", unit: :seconds)
-    for _ <- 1..300, do: :ok = Metrics.observe(instance, "took_seconds", 0.25)
+    for n <- 1..300, do: :ok = Metrics.observe(instance, "took_seconds", if(rem(n, 3) == 0, do: 0.5, else: 0.25))
     stop_supervised!(instance)
 
-    assert value(management, "counters", "shop.asked.#{instance}.ada") == 1_000
-    assert value(management, "gauges", "shop.size.#{instance}") == 7
-    # It has a list of the values, and how many each stands for beside it.
-    assert asked(management, "timers") =~ "shop.took_seconds.#{instance}"
-    assert value(management, "counters", "statsd.bad_lines_seen") == 0
+    asked = "shop.asked.#{instance}.ada"
+    took = "shop.took_seconds.#{instance}"
+    eventually(fn -> sum(folder, "counters", asked) == 1_000 and round(sum(folder, "timer_counters", took)) == 300 end)
+    flushed = length(flushes(folder))
+    eventually(fn -> length(flushes(folder)) >= flushed + 2 end)
+    # What came later than that would be too much.
+    assert sum(folder, "counters", asked) == 1_000
+    assert_in_delta sum(folder, "timer_counters", took), 300, 0.001
+    assert List.last(flushes(folder))["gauges"]["shop.size.#{instance}"] == 7
+    assert sum(folder, "counters", "statsd.bad_lines_seen") == 0
+
+    # In ms, each within 3 % of one of the two.
+    timings = for flush <- flushes(folder), timing <- flush["timers"][took] || [], do: timing
+    assert timings != []
+    for timing <- timings, do: assert(Enum.any?([250, 500], &(abs(timing - &1) <= 0.03 * &1)), "#{timing}")
+    for about <- [250, 500], do: assert(Enum.any?(timings, &(abs(&1 - about) <= 0.03 * about)))
   end
 
   defp started(folder) do
     [port, management] = for _ <- 1..2, do: TestHTTPSink.closed_port()
+    backend = Path.join(folder, "backend.js")
+    File.write!(backend, backend(Path.join(folder, "flushes")))
     config = Path.join(folder, "config.js")
-    # It forgets at each flush, so it has none.
+
+    # It forgets at each flush what came, but no gauges.
     File.write!(config, """
     { port: #{port}, address: "127.0.0.1", mgmt_port: #{management}, mgmt_address: "127.0.0.1",
-      flushInterval: 3600000, backends: ["./backends/console"] }
+      flushInterval: 200, backends: ["#{backend}"] }
     """)
 
     stats = Path.join(TestProgram.find("KANTOKU_STATSD"), "stats.js")
     node = System.find_executable("node")
     TestProgram.start(node, [stats, config], Path.join(folder, "log"), fn -> TestProgram.listens?(management) end)
-    {port, management}
+    port
   end
 
-  defp value(management, kind, name) do
-    said = asked(management, kind)
-    [_all, number] = Regex.run(~r/'#{Regex.escape(name)}': (-?[0-9.]+)/, said) || flunk("no #{name} in #{said}")
-    number |> Float.parse() |> elem(0)
+  # Writes what it is given at each flush as a line of JSON.
+  defp backend(file) do
+    """
+    const fs = require("fs");
+    exports.init = (_time, _config, events) => {
+      events.on("flush", (_timestamp, { counters, gauges, timers, timer_counters }) => {
+        fs.appendFileSync("#{file}", JSON.stringify({ counters, gauges, timers, timer_counters }) + "\\n");
+      });
+      return true;
+    };
+    """
   end
 
-  defp asked(management, what) do
-    {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, management, [:binary, active: false])
-    :ok = :gen_tcp.send(socket, what <> "\n")
-    said = said(socket, "")
-    :ok = :gen_tcp.close(socket)
-    said
+  # A line that is not whole yet is left for the next look.
+  defp flushes(folder) do
+    with {:ok, text} <- File.read(Path.join(folder, "flushes")),
+         do: text |> String.split("\n") |> Enum.drop(-1) |> Enum.map(&JSONReader.read!/1),
+         else: (_ -> [])
   end
 
-  defp said(socket, seen) do
-    if String.ends_with?(seen, "END\n\n") do
-      seen
-    else
-      {:ok, more} = :gen_tcp.recv(socket, 0, 5_000)
-      said(socket, seen <> more)
-    end
-  end
+  defp sum(folder, kind, name), do: folder |> flushes() |> Enum.map(&(&1[kind][name] || 0)) |> Enum.sum()
 end
