@@ -4,7 +4,7 @@ defmodule Kantoku.Exporters.OtherVMTest do
 
   import Kantoku.TestOwner, only: [eventually: 1, eventually: 2]
 
-  alias Kantoku.{Exporters, ExportingVM, Native, OtherVM, RawHTTP, Variants}
+  alias Kantoku.{Exporters, ExportingVM, Native, OtherVM, RawHTTP, Telemetry, Variants}
 
   @moduletag timeout: 300_000
 
@@ -30,20 +30,30 @@ defmodule Kantoku.Exporters.OtherVMTest do
     # Built before, as that may take longer than a connection may say nothing.
     for which <- [:variant, :plain], do: Variants.path(which)
     vm = OtherVM.start()
-    port = exported(vm, header_timeout: 120_000, connection_lifetime: 120_000)
+    port = exported(vm, [header_timeout: 120_000, connection_lifetime: 120_000] ++ exporting(hanging()))
     socket = RawHTTP.connect(port)
+    stream = stream(port)
 
     for which <- [:variant, :plain] do
       assert {:module, Native} = upgrade(vm, which)
       build = "#{which}"
       assert {:ok, {^build, _layout}} = OtherVM.run(vm, {Native, :status, []})
       assert {200, _, _} = RawHTTP.get(port, "/metrics")
+      # Who read events reads on.
+      :ok =
+        OtherVM.run(
+          vm,
+          {Telemetry, :emit, [:exported, [:agent, :unparked], %{parked_for: 7}, %{id: build, by: :timer}]}
+        )
+
+      assert until(stream, "", ~s("#{build}")) =~ "event: agent.unparked"
     end
 
+    :gen_tcp.close(stream)
     :ok = :gen_tcp.send(socket, "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
     assert RawHTTP.read(socket, 5_000) =~ "200 OK"
     # Ended and begun by the library that serves now.
-    assert %{connections: 0} = OtherVM.run(vm, {Exporters, :status, []})
+    eventually(fn -> match?(%{connections: 0}, OtherVM.run(vm, {Exporters, :status, []})) end)
     OtherVM.run(vm, {Supervisor, :stop, [{:via, Kantoku.Instances, :exported}]})
     assert RawHTTP.threads(os_pid(vm)) == []
     another = exported(vm)
@@ -54,14 +64,18 @@ defmodule Kantoku.Exporters.OtherVMTest do
 
   test "ends with the application, instances or not" do
     vm = OtherVM.start()
-    port = exported(vm)
+    collector = hanging()
+    port = exported(vm, exporting(collector))
     open = RawHTTP.connect(port)
     stream = stream(port)
+    under_way(collector)
     :ok = OtherVM.run(vm, {Application, :stop, [:kantoku]})
     assert RawHTTP.read(stream, 5_000) != :timeout
     assert RawHTTP.threads(os_pid(vm)) == []
     assert {:error, :econnrefused} = :gen_tcp.connect({127, 0, 0, 1}, port, [])
     assert RawHTTP.read(open, 5_000) == ""
+    assert {:ok, listener} = :gen_tcp.listen(port, ip: {127, 0, 0, 1}, reuseaddr: true)
+    :gen_tcp.close(listener)
     OtherVM.stop(vm)
   end
 
@@ -91,14 +105,16 @@ defmodule Kantoku.Exporters.OtherVMTest do
     OtherVM.stop(vm)
   end
 
-  test "ends with its VM, however that ends, with connections open" do
+  test "ends with its VM, however that ends, with connections open and requests under way" do
     for ending <- [{:init, :stop, []}, {:erlang, :halt, [0]}, {:erlang, :halt, [0, [flush: false]]}, :term],
         _ <- 1..3 do
       vm = OtherVM.start()
-      port = exported(vm)
+      collector = hanging()
+      port = exported(vm, exporting(collector))
       sockets = for _ <- 1..5, do: RawHTTP.connect(port)
       for socket <- tl(sockets), do: :ok = :gen_tcp.send(socket, "GET /metrics HTTP/1.1\r\nhost: localhost\r\n")
       streams = for _ <- 1..3, do: stream(port)
+      under_way(collector)
       pid = os_pid(vm)
       Process.unlink(vm)
       finish(vm, pid, ending)
@@ -138,6 +154,35 @@ defmodule Kantoku.Exporters.OtherVMTest do
   defp exported(vm, options \\ []) do
     start(vm, options)
     OtherVM.run(vm, {RawHTTP, :port, []})
+  end
+
+  # A collector that is reached and never answers.
+  defp hanging do
+    {:ok, listener} = :gen_tcp.listen(0, [:binary, ip: {127, 0, 0, 1}, active: false, backlog: 64])
+    listener
+  end
+
+  # All exporters at once, which soon wait for it.
+  defp exporting(collector) do
+    {:ok, port} = :inet.port(collector)
+    otlp = [endpoint: "http://127.0.0.1:#{port}", interval: 20, traces_interval: 20, timeout: 60_000]
+    datagrams = [port: port, interval: 20]
+    [exporters: [otlp: otlp, statsd: datagrams, dogstatsd: datagrams]]
+  end
+
+  # Waits until a request has come whole.
+  defp under_way(collector) do
+    {:ok, socket} = :gen_tcp.accept(collector, 20_000)
+    assert {:ok, "POST /v1/metrics HTTP/1.1" <> _} = :gen_tcp.recv(socket, 0, 20_000)
+  end
+
+  defp until(socket, seen, text) do
+    if seen =~ text do
+      seen
+    else
+      assert {:ok, more} = :gen_tcp.recv(socket, 0, 10_000)
+      until(socket, seen <> more, text)
+    end
   end
 
   # A stream of events that is open.

@@ -2,7 +2,8 @@ defmodule Kantoku.Exporters.SendingTest do
   # Exporters are the VM's, and so is what they count.
   use Kantoku.InstanceCase, async: false
 
-  alias Kantoku.{Exporters, RawHTTP, Telemetry, TestHTTPSink}
+  alias Kantoku.{Exporters, OTLPSpans, RawHTTP, Telemetry, TestHTTPSink}
+  alias Kantoku.Tracing.Relay
 
   defp receiver do
     {:ok, socket} = :gen_udp.open(0, [:binary, active: false, ip: {127, 0, 0, 1}, recbuf: 4_000_000])
@@ -137,6 +138,38 @@ defmodule Kantoku.Exporters.SendingTest do
     stop_supervised!({Kantoku, :dropping})
     refute_received {:kantoku_event, _, [:kantoku, :exporter, :dropped], _, _}
     assert RawHTTP.threads() == []
+  end
+
+  test "a collector that hangs until its exporter is ended costs what was under way, counted exactly, and no threads" do
+    sink = TestHTTPSink.start(answer: fn _number -> :hang end)
+    other = start!(exporters: [statsd: [port: 1, interval: 60_000]])
+    {:ok, _ref} = Telemetry.subscribe(other, events: [[:exporter, :dropped]])
+    instance = start!(exporters: [otlp: [endpoint: sink.url, signals: [:metrics], interval: 20, timeout: 60_000]])
+    assert_receive {:posted, _url, "/v1/metrics", _headers, body}
+    under_way = OTLPSpans.points(body)
+    exporter = fn -> Enum.find(Exporters.status().exporters, &(&1.kind == :otlp)) end
+    assert %{points: ^under_way, dropped: 0, exports: 0, failures: 0} = exporter.()
+    stop_supervised!(instance)
+    assert exporter.() == nil
+    assert_receive {:kantoku_event, _, [:kantoku, :exporter, :dropped], %{points: ^under_way}, %{exporter: "otlp"}}
+    stop_supervised!(other)
+    assert RawHTTP.threads() == []
+  end
+
+  test "figures and spans say of what they are, where nobody said so" do
+    sink = TestHTTPSink.start()
+    otlp = [endpoint: sink.url, interval: 20, traces_interval: 20]
+    instance = start!(engine: :native, trace: [sampler: :always_on], exporters: [otlp: otlp])
+    {:ok, _} = Kantoku.start_agent(instance, Relay, id: "ada")
+    {:ok, :hello} = Kantoku.call(instance, "ada", :hello)
+    assert_receive {:posted, _url, "/v1/traces", _headers, body}
+    [%{resource: %{attributes: resource}} | _] = OTLPSpans.decode(body)
+
+    assert %{"service.name" => "unknown_service:beam", "process.runtime.name" => "BEAM"} = resource
+    assert resource["process.runtime.version"] == "#{:erlang.system_info(:version)}"
+    assert resource["process.pid"] == System.pid()
+    assert_receive {:posted, _url, "/v1/metrics", _headers, body}
+    for {name, value} <- resource, word <- [name, value], do: assert(body =~ word)
   end
 
   test "headers come from a function, whatever it does" do
