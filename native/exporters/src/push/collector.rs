@@ -111,7 +111,8 @@ impl Collector {
         Ok(Self {
             #[cfg(feature = "tls")]
             secured: secure.then(|| Connector::new(&host, &address.tls)).transpose()?,
-            lookup: Lookup::new(host, authority.port_u16().unwrap_or(port)),
+            // Some of a try is left for an address of before.
+            lookup: Lookup::new(host, authority.port_u16().unwrap_or(port), address.timeout / 2),
             authority: without_user(authority.as_str()).to_owned(),
             path: path.to_owned(),
             headers: headers(address)?,

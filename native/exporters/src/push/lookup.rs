@@ -15,7 +15,7 @@ use super::Failure;
 
 /// For how long an address is taken for right.
 pub const FRESH: Duration = Duration::from_secs(60);
-/// How long a resolver is waited for.
+/// How long a resolver is waited for at most.
 pub const BOUND: Duration = Duration::from_secs(2);
 
 /// A name, and what it led to.
@@ -23,16 +23,19 @@ pub const BOUND: Duration = Duration::from_secs(2);
 pub struct Lookup {
     host: String,
     port: u16,
+    bound: Duration,
     found: Vec<SocketAddr>,
     until: Option<Instant>,
     doubted: bool,
 }
 
 impl Lookup {
-    pub fn new(host: String, port: u16) -> Self {
+    /// One that is waited for so long, and no longer than `BOUND`.
+    pub fn new(host: String, port: u16, bound: Duration) -> Self {
         Self {
             host,
             port,
+            bound: bound.min(BOUND),
             found: Vec::new(),
             until: None,
             doubted: false,
@@ -43,19 +46,18 @@ impl Lookup {
     pub async fn addresses(&mut self) -> io::Result<Vec<SocketAddr>> {
         let (host, port) = (self.host.clone(), self.port);
         let ask = async move { lookup_host((host, port)).await.map(Iterator::collect) };
-        self.find(ask, BOUND).await
+        self.find(ask).await
     }
 
     /// As `addresses`, of a resolver that is given, and polled only where there is no address that is fresh.
     pub async fn find(
         &mut self,
         ask: impl Future<Output = io::Result<Vec<SocketAddr>>>,
-        bound: Duration,
     ) -> io::Result<Vec<SocketAddr>> {
         if !self.doubted && self.until.is_some_and(|until| Instant::now() < until) {
             return Ok(self.found.clone());
         }
-        match asked(ask, bound).await {
+        match asked(ask, self.bound).await {
             Ok(found) => {
                 self.until = Some(Instant::now() + FRESH);
                 self.doubted = false;

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::Outcome;
 use super::deltas::Deltas;
 use super::lines::{Datagram, Dialect, datagrams};
-use super::lookup::Lookup;
+use super::lookup::{BOUND, Lookup};
 use super::under_way::UnderWay;
 use crate::figures::Account;
 
@@ -44,7 +44,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 impl StatsD {
     pub fn new(options: Options, families: &[Family], account: Arc<Account>) -> Self {
         Self {
-            lookup: Lookup::new(options.host.clone(), options.port),
+            lookup: Lookup::new(options.host.clone(), options.port, BOUND),
             options,
             account,
             deltas: Deltas::begin(families),
