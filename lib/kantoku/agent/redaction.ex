@@ -45,6 +45,16 @@ defmodule Kantoku.Agent.Redaction do
   def reason(reason) when is_tuple(reason) and is_atom(elem(reason, 0)), do: {elem(reason, 0), @hidden}
   def reason(_reason), do: @hidden
 
+  @doc "What kind of failure it was, and nothing else: no message either, which is its author's word."
+  @spec kind(term) :: term
+  def kind(reason), do: reason |> reason() |> bare()
+
+  defp bare({:shutdown, reason}), do: {:shutdown, bare(reason)}
+  defp bare({reason, stack}) when is_list(stack), do: bare(reason)
+  defp bare(%{__exception__: true, __struct__: module}), do: module
+  defp bare({kind, @hidden}), do: kind
+  defp bare(reason), do: reason
+
   # The fields in which Elixir's own exceptions carry the term that did not fit. The message of any other is its author's word.
   defp exception(exception) do
     Enum.reduce([:term, :value, :args, :left, :right, :clauses], exception, fn field, exception ->

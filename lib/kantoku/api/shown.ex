@@ -18,26 +18,39 @@ defmodule Kantoku.Api.Shown do
   def text_or_nil(nil), do: nil
   def text_or_nil(term), do: text(term)
 
-  # What may hold somebody's data.
-  @reasons [:reason, :exit, :found]
+  # What may hold somebody's data: why something failed, what a probe of theirs found, and the values of which two should have been alike.
+  @reasons [:reason, :exit, :found, :error, :ours, :theirs]
+  # What we find ourselves.
+  @findings [:busy_for, :over, :doing, :at, :waits_for, :failures, :rate, :threshold, :mean_us, :median_us]
 
   @doc "A map of whatever as texts; of reasons only their kind."
   @spec texts(map) :: %{String.t() => String.t()}
   def texts(map), do: Map.new(map, fn {name, value} -> {text(name), value(name, value)} end)
 
   defp value(name, value) when name in @reasons, do: reason(value)
+  defp value(:evidence, value), do: evidence(value)
   defp value(_name, value), do: text(value)
+
+  defp evidence(%{} = found) when not is_struct(found) do
+    known = for {name, value} <- found, name in @findings, ours?(value), into: %{}, do: {name, value}
+    if known == %{}, do: reason(found), else: text(known)
+  end
+
+  defp evidence(found), do: reason(found)
+
+  defp ours?({module, function, arity}), do: is_atom(module) and is_atom(function) and is_integer(arity)
+  defp ours?(value), do: is_number(value) or is_atom(value)
 
   @doc "Why something ended, without the data that such reasons carry."
   @spec reason(term) :: String.t()
-  def reason(%Kantoku.Error{} = error), do: text(Exception.message(error))
-  def reason(reason), do: reason |> Redaction.reason() |> kind() |> text()
+  def reason(%Kantoku.Error{details: details} = error) do
+    details =
+      Map.new(details, fn {name, value} -> {name, if(name in @reasons, do: Redaction.kind(value), else: value)} end)
 
-  # An exception's message is its author's word, and a stacktrace is long.
-  defp kind({reason, stack}) when is_list(stack), do: kind(reason)
-  defp kind(%{__exception__: true, __struct__: module}), do: module
-  defp kind({kind, :redacted}), do: kind
-  defp kind(reason), do: reason
+    text(Exception.message(%{error | details: details}))
+  end
+
+  def reason(reason), do: reason |> Redaction.kind() |> text()
 
   @doc "Ms of system time as seconds."
   @spec seconds(number | nil) :: float | nil

@@ -3,6 +3,7 @@ defmodule Kantoku.Why.OfAgent do
   @moduledoc false
   import Kantoku.Domain.Rows
 
+  alias Kantoku.Agent.Redaction
   alias Kantoku.{Agents, Drain, Engine, Error, Health, Why}
   alias Kantoku.Domain.{Ledger, Start}
   alias Kantoku.Health.{Board, Gate, Risks, Waits}
@@ -164,7 +165,8 @@ defmodule Kantoku.Why.OfAgent do
       since: since,
       evidence: %{probe: name, kind: kind, found: evidence},
       lift: if(kind != :custom, do: {Kantoku, :restart_agent, [instance, id]}),
-      text: "agent #{inspect(id)} fails its #{kind} probe #{inspect(name)}: #{inspect(evidence)}"
+      # What somebody's probe found may be their data: it is in the evidence, and a sentence goes anywhere.
+      text: "agent #{inspect(id)} fails its #{kind} probe #{inspect(name)}: #{inspect(Redaction.kind(evidence))}"
     }
   end
 

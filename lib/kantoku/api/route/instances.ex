@@ -13,7 +13,12 @@ defmodule Kantoku.Api.Route.Instances do
   def answer(nil, _params) do
     started = for {instance, _pid, _number, _config, started?} <- Members.all(), into: %{}, do: {instance, started?}
     names = Enum.sort(Instances.names())
-    {:ok, %{instances: for(name <- names, %{} = instance <- [instance(name, started)], do: instance)}}
+
+    found =
+      for name <- names, %{engine: engine} = instance <- [instance(name, started)], engine != :unknown, do: instance
+
+    # One may end meanwhile.
+    {:ok, %{instances: found}}
   end
 
   defp instance(name, started) do
