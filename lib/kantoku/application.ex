@@ -24,6 +24,7 @@ defmodule Kantoku.Application do
       Kantoku.Resources.Schedulers,
       Kantoku.Engine.Elixir.Supervisor,
       Kantoku.Instances,
+      Kantoku.Exporters.Heart,
       Kantoku.Exporters.Keeper,
       Kantoku.Api.Supervisor,
       Kantoku.Fuse.Events,

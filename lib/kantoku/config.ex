@@ -164,10 +164,12 @@ defmodule Kantoku.Config do
   @doc "The options with what must not be seen hidden, as supervisors show what they start."
   @spec veil(keyword) :: keyword
   def veil(opts) do
-    if Keyword.keyword?(opts) and Keyword.has_key?(opts, :http),
-      do: Keyword.update!(opts, :http, &Exporters.Config.veil/1),
-      else: opts
+    if Keyword.keyword?(opts), do: Enum.map(opts, &veiled/1), else: opts
   end
+
+  defp veiled({:http, options}), do: {:http, Exporters.Config.veil(options)}
+  defp veiled({:exporters, exporters}), do: {:exporters, Exporters.Config.veil_exporters(exporters)}
+  defp veiled(other), do: other
 
   defp breaker!(options) do
     case Keyword.pop(options, :name) do

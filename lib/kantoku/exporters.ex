@@ -71,14 +71,15 @@ defmodule Kantoku.Exporters do
 
   @typedoc """
   `http` is `:off`, where it listens and whose token it asks for, or why it does not: an error of reason `:unavailable`, whose `cause` is
-  `:eaddrinuse`, `:eacces`, `:token`, `:no_library` or the like. `connections` are open, `refused` were closed early as there were too many,
-  since exporters run.
+  `:eaddrinuse`, `:eacces`, `:token`, `:no_library` or the like. `ignored` are the instances that wanted another listener than the first did.
+  `connections` are open, `refused` were closed early as there were too many, since exporters run.
   """
   @type status :: %{
           http:
             :off
             | %{address: String.t(), ip: :inet.ip_address(), port: :inet.port_number(), token_file: Path.t() | nil}
             | {:error, Error.t()},
+          ignored: [instance :: atom],
           connections: non_neg_integer,
           refused: non_neg_integer,
           exporters: [exporter]
@@ -92,12 +93,19 @@ defmodule Kantoku.Exporters do
   """
   @spec status() :: status
   def status do
-    {http, exporters, failed} = Keeper.state()
+    {http, exporters, failed, ignored} = Keeper.state()
     {connections, refused, running} = running(Native.status())
     counts = for {id, _name, exports, failures, points} <- running, into: %{}, do: {id, {exports, failures, points}}
     sent = for {{kind, _config}, id} <- exporters, do: sent(kind, Map.get(counts, id, {0, 0, {0, 0}}))
     missing = for {{kind, _config}, error} <- failed, do: %{kind: kind, error: error}
-    %{http: http(http, failed), connections: connections, refused: refused, exporters: sent ++ missing}
+
+    %{
+      http: http(http, failed),
+      ignored: ignored,
+      connections: connections,
+      refused: refused,
+      exporters: sent ++ missing
+    }
   end
 
   defp running(:none), do: {0, 0, []}

@@ -354,7 +354,9 @@ defmodule Kantoku.Native do
   @doc false
   def exporters_history(_which, _query), do: without_library()
   @doc false
-  def exporters_metrics(_accept), do: without_library()
+  def exporters_metrics(_accept, _given), do: without_library()
+  @doc false
+  def exporters_look(_given), do: without_library()
   @doc false
   def exporters_note(_instance, _name, _value), do: without_library()
   @doc false

@@ -13,8 +13,16 @@ if Code.ensure_loaded?(Plug.Conn) do
       * `:token` - what requests bring as `authorization: Bearer`, 16 characters or more, or `{module, function, arguments}` that returns that; the
         page's own files need none. Or `:none`: the plugs before this one have decided it.
 
-    The host's server decides by which names it is found, and what a connection may cost. All of it is answered by the VM, so not while it is busy; and
-    history grows only while an instance of the VM has the option `:http`. Without the native library there are neither history nor metrics.
+    What is different from the listener:
+
+      * the host's server decides by which names it is found, and what a connection may cost;
+      * all of it is answered by the VM, so not while it is busy, and there are no probes, which are for that;
+      * history and what became of agents are written down from the first request on, until the application ends; where an instance of the VM has the option
+        `:http`, from its start on;
+      * events are for 32 readers here, besides those of a listener; one more is answered 503. Each reads by itself;
+      * metrics are not packed, and tell of exporters and connections only where there are some.
+
+    Without the native library there are neither history nor metrics.
     """
 
     @behaviour Plug
@@ -22,7 +30,8 @@ if Code.ensure_loaded?(Plug.Conn) do
     import Plug.Conn
 
     alias Kantoku.{Api, JSON, Native, Telemetry}
-    alias Kantoku.Api.{Happening, Recorder}
+    alias Kantoku.Api.{Feed, Happening, Recorder, Sampler}
+    alias Kantoku.Exporters.Given
 
     @assets Path.expand("../../native/exporters/assets", __DIR__)
     @names for path <- Path.wildcard(@assets <> "/**/*"), File.regular?(path), do: Path.relative_to(path, @assets)
@@ -56,23 +65,23 @@ if Code.ensure_loaded?(Plug.Conn) do
       ".svg" => "image/svg+xml"
     }
 
-    # A word on a stream at least so often, in ms.
+    # A word on a stream at least so often, in ms, so that who has gone is noticed.
     @quiet 15_000
     @least 16
 
     @doc "Checks the options; raises `ArgumentError` on a bad one, without the token."
     @impl Plug
-    @spec init(keyword) :: %{token: String.t() | mfa | :none}
+    @spec init(keyword) :: %{token: String.t() | mfa | :none, quiet: pos_integer}
     def init(options) do
       case Keyword.fetch(options, :token) do
         {:ok, :none} ->
-          %{token: :none}
+          %{token: :none, quiet: @quiet}
 
         {:ok, {module, function, arguments} = mfa} when is_atom(module) and is_atom(function) and is_list(arguments) ->
-          %{token: mfa}
+          %{token: mfa, quiet: @quiet}
 
         {:ok, token} when is_binary(token) and byte_size(token) >= @least ->
-          %{token: token}
+          %{token: token, quiet: @quiet}
 
         _other ->
           raise ArgumentError,
@@ -87,7 +96,7 @@ if Code.ensure_loaded?(Plug.Conn) do
 
       cond do
         conn.method not in ["GET", "HEAD"] -> conn |> put_resp_header("allow", "GET, HEAD") |> finish(405, nil, "")
-        public?(conn.path_info) or allowed?(conn, options.token) -> conn |> answer(conn.path_info) |> halt()
+        public?(conn.path_info) or allowed?(conn, options.token) -> conn |> answer(conn.path_info, options) |> halt()
         true -> conn |> put_resp_header("www-authenticate", "Bearer") |> finish(401, nil, "")
       end
     end
@@ -116,25 +125,29 @@ if Code.ensure_loaded?(Plug.Conn) do
     # What there is --------------------------------------------------------------------------------------------------------
 
     # The page asks by addresses relative to its own.
-    defp answer(conn, []) do
+    defp answer(conn, [], _options) do
       if String.ends_with?(conn.request_path, "/"),
         do: file(conn, "index.html"),
         else: conn |> put_resp_header("location", conn.request_path <> "/") |> finish(308, nil, "")
     end
 
-    defp answer(conn, ["assets" | name]) when name != ["index.html"], do: file(conn, Enum.join(name, "/"))
+    defp answer(conn, ["assets" | name], _options) when name != ["index.html"], do: file(conn, Enum.join(name, "/"))
 
-    defp answer(conn, ["metrics"]),
-      do: metrics(conn, conn |> get_req_header("accept") |> Enum.join(",") |> Native.exporters_metrics())
-
-    defp answer(conn, ["api", "v1", "history"]), do: history(conn, :courses)
-    defp answer(conn, ["api", "v1", "history", "series"]), do: history(conn, :names)
-    defp answer(conn, ["events"]), do: events(conn)
-
-    defp answer(conn, path) do
-      Recorder.asked()
-      said(conn, Api.get(path, params(conn)))
+    defp answer(conn, ["metrics"], _options) do
+      accept = conn |> get_req_header("accept") |> Enum.join(",")
+      metrics(conn, Native.exporters_metrics(accept, Given.families()))
     end
+
+    defp answer(conn, path, options) do
+      Recorder.asked()
+      Sampler.asked()
+      kept(conn, path, options)
+    end
+
+    defp kept(conn, ["api", "v1", "history"], _options), do: history(conn, :courses)
+    defp kept(conn, ["api", "v1", "history", "series"], _options), do: history(conn, :names)
+    defp kept(conn, ["events"], options), do: events(conn, options.quiet)
+    defp kept(conn, path, _options), do: said(conn, Api.get(path, params(conn)))
 
     defp params(conn), do: fetch_query_params(conn).query_params
 
@@ -174,55 +187,85 @@ if Code.ensure_loaded?(Plug.Conn) do
     # Events -----------------------------------------------------------------------------------------------------------------
 
     # Until the other side goes, or Kantoku stops.
-    defp events(conn) do
-      wanted = params(conn)
-      {:ok, ref} = Telemetry.subscribe(nil)
-      alive = Process.monitor(Kantoku.Api.Feed)
-      conn = conn |> put_resp_header("content-type", "text/event-stream") |> send_chunked(200)
+    defp events(%{method: "HEAD"} = conn, _quiet), do: finish(conn, 200, "text/event-stream", "")
 
-      try do
-        conn
-        |> chunk(": events\n\n")
-        |> told(conn)
-        |> stream({ref, alive, wanted["instance"], wanted["match"] || ""}, 0)
-      after
-        Process.demonitor(alive, [:flush])
-        Telemetry.unsubscribe(ref)
+    defp events(conn, quiet) do
+      case Feed.enter() do
+        {:ok, place} ->
+          read(conn, place, quiet)
+
+        :full ->
+          said(conn, Api.refuse({503, :limit, "as many read events as may; end one of those, or ask again later"}))
+
+        :not_there ->
+          said(conn, Api.refuse({503, :unavailable, "the VM did not answer in time; ask again"}))
       end
     end
 
-    defp stream({:ok, conn}, {ref, alive, _instance, _prefix} = reader, dropped) do
+    defp read(conn, place, quiet) do
+      wanted = params(conn)
+      {:ok, ref} = Telemetry.subscribe(nil)
+      alive = Process.monitor(Feed)
+      conn = conn |> put_resp_header("content-type", "text/event-stream") |> send_chunked(200)
+      reader = %{ref: ref, alive: alive, instance: wanted["instance"], prefix: wanted["match"] || "", quiet: quiet}
+
+      try do
+        conn |> chunk(": events\n\n") |> told(conn) |> stream(reader, {0, now() + quiet})
+      after
+        Process.demonitor(alive, [:flush])
+        Telemetry.unsubscribe(ref)
+        Feed.leave(place)
+      end
+    end
+
+    # What is not for this reader is no word to it: the time of the next one stays.
+    defp stream({:ok, conn}, %{ref: ref, alive: alive} = reader, {dropped, word_at}) do
       receive do
         {:kantoku_event, ^ref, name, measurements, metadata} ->
           Telemetry.ack(ref)
-          name |> Happening.map(measurements, metadata) |> tell(conn, reader) |> tell_dropped(reader, dropped)
+
+          name
+          |> Happening.map(measurements, metadata)
+          |> tell(conn, reader)
+          |> tell_dropped(reader, dropped)
+          |> word_in_time(reader, word_at)
 
         {:DOWN, ^alive, :process, _feed, _reason} ->
           conn
       after
-        @quiet -> conn |> chunk(":\n\n") |> told(conn) |> stream(reader, dropped)
+        max(word_at - now(), 0) -> word_in_time({{:ok, conn}, dropped}, reader, word_at)
       end
     end
 
-    defp stream({:error, _closed, conn}, _reader, _dropped), do: conn
+    defp stream({:error, _closed, conn}, _reader, _at), do: conn
 
-    defp tell(event, conn, {_ref, _alive, instance, prefix}) do
+    defp word_in_time({{:ok, conn}, dropped}, reader, word_at) do
+      if now() < word_at,
+        do: stream({:ok, conn}, reader, {dropped, word_at}),
+        else: conn |> chunk(":\n\n") |> told(conn) |> stream(reader, {dropped, now() + reader.quiet})
+    end
+
+    defp word_in_time({closed, dropped}, reader, word_at), do: stream(closed, reader, {dropped, word_at})
+
+    defp now, do: System.monotonic_time(:millisecond)
+
+    defp tell(event, conn, %{instance: instance, prefix: prefix}) do
       wanted? = instance in [nil, "", event.instance] and is_binary(prefix) and String.starts_with?(event.event, prefix)
       text = ["event: ", event.event, "\ndata: ", JSON.encode(event), "\n\n"]
       if wanted?, do: told(chunk(conn, text), conn), else: {:ok, conn}
     end
 
-    defp tell_dropped({:ok, conn}, {ref, _, _, _} = reader, dropped) do
+    defp tell_dropped({:ok, conn}, %{ref: ref}, dropped) do
       case Telemetry.dropped(ref) do
         ^dropped ->
-          stream({:ok, conn}, reader, dropped)
+          {{:ok, conn}, dropped}
 
         now ->
-          conn |> chunk("event: dropped\ndata: {\"count\":#{now - dropped}}\n\n") |> told(conn) |> stream(reader, now)
+          {conn |> chunk("event: dropped\ndata: {\"count\":#{now - dropped}}\n\n") |> told(conn), now}
       end
     end
 
-    defp tell_dropped(closed, reader, dropped), do: stream(closed, reader, dropped)
+    defp tell_dropped(closed, _reader, dropped), do: {closed, dropped}
 
     defp told({:ok, conn}, _before), do: {:ok, conn}
     defp told({:error, reason}, conn), do: {:error, reason, conn}

@@ -22,6 +22,28 @@ defmodule Kantoku.DiscoveryTest do
     def changed(_before, _endpoint), do: throw(:away)
   end
 
+  defmodule One do
+    @behaviour Discovery
+    def up(_endpoint), do: :ok
+    def changed(_before, _endpoint), do: :ok
+    def down(_endpoint), do: Kantoku.DiscoveryTest.meet(__MODULE__, Kantoku.DiscoveryTest.Other)
+  end
+
+  defmodule Other do
+    @behaviour Discovery
+    def up(_endpoint), do: :ok
+    def changed(_before, _endpoint), do: :ok
+    def down(_endpoint), do: Kantoku.DiscoveryTest.meet(__MODULE__, One)
+  end
+
+  # Answers when the other one has been told, too.
+  def meet(me, other) do
+    Process.register(self(), me)
+    eventually(fn -> Process.whereis(other) end)
+    send(__MODULE__, {:met, me, self()})
+    receive do: (:go -> :ok)
+  end
+
   @tag capture_log: true
   test "tells when a listener comes, when its instances change, and when it goes; whatever another one does" do
     Catalogue.listen()
@@ -37,6 +59,13 @@ defmodule Kantoku.DiscoveryTest do
     stop_supervised!(first)
     assert_receive {:down, ^endpoint}, 5_000
     assert Discovery.endpoints() == []
+  end
+
+  test "tells all modules at the same time, so that a slow one takes nobody's time" do
+    Process.register(self(), __MODULE__)
+    start!(http: RawHTTP.options(discovery: [One, Other])) |> stop_supervised!()
+    met = for module <- [One, Other], do: assert_receive({:met, ^module, _pid}, 4_000)
+    for {:met, _module, pid} <- met, do: send(pid, :go)
   end
 
   test "is served as Prometheus wants it" do

@@ -62,10 +62,10 @@ defmodule Kantoku.Exporters.HTTPTest do
 
     @tag http: [live_within: 300]
     test "say that a VM that fell silent neither lives nor is ready", %{port: port} do
-      :sys.suspend(Exporters.Keeper)
+      :sys.suspend(Exporters.Heart)
       eventually(fn -> match?({503, _, "no\n"}, RawHTTP.get(port, "/livez", token: false)) end)
       assert {503, _, _} = RawHTTP.get(port, "/readyz", token: false)
-      :sys.resume(Exporters.Keeper)
+      :sys.resume(Exporters.Heart)
       eventually(fn -> match?({200, _, "ok\n"}, RawHTTP.get(port, "/livez", token: false)) end)
     end
   end
@@ -103,12 +103,31 @@ defmodule Kantoku.Exporters.HTTPTest do
           do: assert({401, _, ""} = RawHTTP.get(port, path, token: false))
     end
 
-    test "stands nowhere to be seen" do
-      spec = Kantoku.child_spec(name: Seen, http: RawHTTP.options())
-      refute inspect(spec, limit: :infinity) =~ RawHTTP.token()
-      seen = [:sys.get_state(Exporters.Keeper), Exporters.Members.all(), Exporters.status()]
-      refute inspect(seen, limit: :infinity, structs: false) =~ RawHTTP.token()
-      refute "~p" |> :io_lib.format([seen]) |> to_string() =~ RawHTTP.token()
+    test "stands nowhere to be seen, nor do other secrets" do
+      secret = RawHTTP.token()
+
+      for options <- [
+            [http: RawHTTP.options()],
+            [http: Map.new(RawHTTP.options())],
+            [http: [tokn: secret]],
+            [http: secret],
+            [exporters: [otlp: [headers: [{"x-api-key", secret}]]]],
+            [exporters: [otlp: [header: secret]]],
+            [exporters: [otlp: [endpoint: "http://me:#{secret}@collector:4318"]]],
+            [exporters: [otlp: [endpoint: "http://collector:4318", traces_endpoint: "https://#{secret}@collector"]]],
+            [exporters: [otpl: [headers: [{"x-api-key", secret}]]]],
+            [exporters: [otlp: %{headers: [{"x-api-key", secret}]}]],
+            [exporters: %{otlp: [headers: [{"x-api-key", secret}]]}]
+          ],
+          do: unseen(Kantoku.child_spec([name: Seen] ++ options), secret)
+
+      start!(exporters: [otlp: [headers: [{"x-api-key", secret}], endpoint: "http://127.0.0.1:1"]])
+      unseen([:sys.get_state(Exporters.Keeper), Exporters.Members.all(), Exporters.status()], secret)
+    end
+
+    defp unseen(term, secret) do
+      refute inspect(term, limit: :infinity, printable_limit: :infinity, structs: false) =~ secret
+      refute "~p" |> :io_lib.format([term]) |> to_string() =~ secret
     end
   end
 
@@ -133,6 +152,17 @@ defmodule Kantoku.Exporters.HTTPTest do
       assert {421, _, _} = RawHTTP.get(port, "/metrics", headers: [{"host", "localhost"}])
       assert {421, _, _} = RawHTTP.ask(port, "GET /livez HTTP/1.0\r\n\r\n")
       assert {400, _, _} = RawHTTP.get(port, "http://evil.example/metrics")
+    end
+
+    @tag http: [advertise: "Agents.internal:9464"]
+    test "comes under the name that is told to others", %{port: port} do
+      assert {200, _, _} = RawHTTP.get(port, "/metrics", host: "agents.internal:9464")
+      assert {421, _, _} = RawHTTP.get(port, "/metrics", host: "agents.example:9464")
+    end
+
+    @tag http: [advertise: "[2001:db8::7]:9464"]
+    test "comes under the address that is told to others", %{port: port} do
+      assert {200, _, _} = RawHTTP.get(port, "/metrics", host: "[2001:db8::7]:9464")
     end
 
     @tag http: [hosts: ["metrics.internal"]]

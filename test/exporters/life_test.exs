@@ -3,8 +3,9 @@ defmodule Kantoku.Exporters.LifeTest do
   use Kantoku.InstanceCase, async: false
 
   import Bitwise, only: [&&&: 2]
+  import ExUnit.CaptureLog
 
-  alias Kantoku.{Exporters, RawHTTP, Telemetry}
+  alias Kantoku.{Exporters, RawHTTP, Telemetry, TestHTTPSink}
 
   doctest Kantoku.Exporters
 
@@ -41,6 +42,34 @@ defmodule Kantoku.Exporters.LifeTest do
       assert {200, _, _} = RawHTTP.get(another, "/livez")
       stop_supervised!(second)
       assert Exporters.status().http == :off
+    end
+
+    test "says whose other options it ignores" do
+      same = start!(http: RawHTTP.options())
+      again = start!(http: RawHTTP.options())
+      assert Exporters.status().ignored == []
+
+      log =
+        capture_log(fn ->
+          other = start!(http: RawHTTP.options(max_connections: 2))
+          assert Exporters.status().ignored == [other]
+          stop_supervised!(other)
+        end)
+
+      assert [_once] = Regex.scan(~r/other options :http of instance/, log)
+      assert Exporters.status().ignored == []
+      for instance <- [again, same], do: stop_supervised!(instance)
+    end
+
+    test "has the patience that its options say, whatever ran before it" do
+      start!(exporters: [statsd: [port: TestHTTPSink.closed_port()]])
+      assert [_ | _] = RawHTTP.threads()
+      start!(http: RawHTTP.options(live_within: 300))
+      port = RawHTTP.port()
+      :sys.suspend(Exporters.Heart)
+      eventually(fn -> match?({503, _, _}, RawHTTP.get(port, "/livez", token: false)) end)
+      :sys.resume(Exporters.Heart)
+      assert Exporters.Config.new!(RawHTTP.options(), []).http.live_within == 30_000
     end
 
     test "stays as it is for instances that want the same" do
@@ -132,6 +161,25 @@ defmodule Kantoku.Exporters.LifeTest do
       end
     end
 
+    test "that is a pipe is refused, and waited for by nobody", %{tmp_dir: folder} do
+      path = Path.join(folder, "pipe")
+      {_, 0} = System.cmd("mkfifo", ["-m", "600", path])
+      start!(http: [port: 0, token_file: path])
+      assert {:error, %Error{details: %{cause: :token}} = error} = Exporters.status().http
+      assert Exception.message(error) =~ "no regular file"
+    end
+
+    @tag skip: System.cmd("id", ["-u"]) != {"0\n", 0} && "only root can give a file away"
+    test "of somebody else is refused", %{tmp_dir: folder} do
+      path = Path.join(folder, "token")
+      File.write!(path, String.duplicate("t", 32))
+      File.chmod!(path, 0o600)
+      :ok = File.chown(path, 12_345)
+      start!(http: [port: 0, token_file: path])
+      assert {:error, %Error{details: %{cause: :token}} = error} = Exporters.status().http
+      assert Exception.message(error) =~ "is somebody else's"
+    end
+
     test "that cannot be is told with its name", %{tmp_dir: folder} do
       File.write!(Path.join(folder, "file"), "")
       start!(http: [port: 0, token_file: Path.join(folder, "file/token")])
@@ -148,6 +196,9 @@ defmodule Kantoku.Exporters.LifeTest do
             {[hosts: "x"], "option :hosts"},
             {[token: :secret_word], "option :token"},
             {[token: "secret_word_0123456789", token_file: "x"], ":token or :token_file"},
+            {[tokn: "secret_word_0123456789"], "unknown option :tokn"},
+            {%{token: "secret_word_0123456789"}, "expected a keyword list"},
+            {"secret_word_0123456789", "expected a keyword list"},
             {[prot: 1], "unknown option :prot"}
           ] do
         error = assert_raise ArgumentError, fn -> Kantoku.start_link(name: Refused, http: http) end
@@ -159,7 +210,12 @@ defmodule Kantoku.Exporters.LifeTest do
             {[graphite: []], "expected one of [:statsd, :dogstatsd, :otlp]"},
             {[statsd: [port: -1]], "option :port"},
             {[otlp: [headers: [key: "secret_word"]]], "option :headers"},
-            {[otlp: [endpoint: "collector:4318"]], "option :endpoint"}
+            {[otlp: [endpoint: "collector:4318"]], "option :endpoint"},
+            {[otlp: [endpoint: "http://me:secret_word@collector:4318"]], "without a user and a password"},
+            {[otlp: [endpoint: "me:secret_word@collector:4318"]], "without a user and a password"},
+            {[otlp: [traces_endpoint: "https://secret_word@collector"]], "without a user and a password"},
+            {[otlp: [header: "secret_word"]], "unknown option :header"},
+            {%{otlp: [headers: [{"x", "secret_word"}]]}, "expected a keyword list"}
           ] do
         error = assert_raise ArgumentError, fn -> Kantoku.start_link(name: Refused, exporters: exporters) end
         assert error.message =~ expected

@@ -2,6 +2,8 @@ defmodule Kantoku.Exporters.SendingTest do
   # Exporters are the VM's, and so is what they count.
   use Kantoku.InstanceCase, async: false
 
+  import ExUnit.CaptureLog
+
   alias Kantoku.{Exporters, OTLPSpans, RawHTTP, Telemetry, TestHTTPSink}
   alias Kantoku.Tracing.Relay
 
@@ -221,6 +223,32 @@ defmodule Kantoku.Exporters.SendingTest do
         end
       )
 
+      with_variables(
+        [{"OTEL_EXPORTER_OTLP_TIMEOUT", " 1234 "}, {"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "5"}],
+        fn ->
+          assert [{:otlp, %{timeout: 1234}}, {:otlp_traces, %{timeout: 5}}] = Config.new!(false, otlp: []).exporters
+          assert [{:otlp, %{timeout: 9}} | _] = Config.new!(false, otlp: [timeout: 9]).exporters
+        end
+      )
+
+      with_variables(
+        [
+          {"OTEL_EXPORTER_OTLP_ENDPOINT", " https://c/base?team=a "},
+          {"OTEL_METRIC_EXPORT_INTERVAL", "1099511627777"},
+          {"OTEL_RESOURCE_ATTRIBUTES", "a=%ff"}
+        ],
+        fn ->
+          assert [{:otlp, config} | _] = Config.new!(false, otlp: []).exporters
+          assert %{endpoint: "https://c/base/v1/metrics?team=a", interval: 60_000, resource: resource} = config
+          assert {"a", "%ff"} in resource
+        end
+      )
+
+      with_variables([{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:secret_word@c"}], fn ->
+        error = assert_raise ArgumentError, fn -> Config.new!(false, otlp: []) end
+        refute error.message =~ "secret_word"
+      end)
+
       with_variables([{"OTEL_TRACES_EXPORTER", "none"}], fn ->
         assert [{:otlp, _}] = Config.new!(false, otlp: []).exporters
       end)
@@ -228,6 +256,37 @@ defmodule Kantoku.Exporters.SendingTest do
       with_variables([{"OTEL_SDK_DISABLED", "TRUE"}], fn ->
         assert %{exporters: [], http: %{}} = Config.new!(RawHTTP.options(), otlp: [], statsd: [])
       end)
+    end
+
+    test "that ask for what is not done are told to the log" do
+      variables = [
+        {"OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"},
+        {"OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "gzip"},
+        {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf"}
+      ]
+
+      with_variables(variables, fn ->
+        sink = TestHTTPSink.start()
+        log = capture_log(fn -> start!(exporters: [otlp: [endpoint: sink.url]], trace: [sampler: :always_on]) end)
+        assert log =~ "exporter otlp knows no OTEL_EXPORTER_OTLP_PROTOCOL=grpc: what it sends is http/protobuf"
+        assert log =~ "exporter otlp knows no OTEL_EXPORTER_OTLP_METRICS_COMPRESSION=gzip: what it sends is none"
+        refute log =~ "otlp_traces"
+      end)
+    end
+
+    test "say headers that no request can have, and are told so" do
+      with_variables([{"OTEL_EXPORTER_OTLP_HEADERS", "x-key=secret_word%0a"}], fn ->
+        start!(exporters: [otlp: [signals: [:metrics]]])
+        assert [%{kind: :otlp, error: %Error{details: %{cause: :headers}} = error}] = Exporters.status().exporters
+        assert Exception.message(error) =~ "OTEL_EXPORTER_OTLP_*HEADERS"
+        refute Exception.message(error) =~ "secret_word"
+      end)
+    end
+
+    test "an endpoint's query is sent with each request" do
+      sink = TestHTTPSink.start()
+      start!(exporters: [otlp: [endpoint: sink.url <> "?team=a", interval: 50, signals: [:metrics]]])
+      assert_receive {:posted, _, "/v1/metrics?team=a", _, _}, 5_000
     end
 
     defp with_variables(variables, fun) do

@@ -5,8 +5,8 @@ if Code.ensure_loaded?(Plug.Conn) do
     import Plug.Conn, only: [get_resp_header: 2, put_req_header: 3]
     import Plug.Test, only: [conn: 2]
 
-    alias Kantoku.Api.Feed
-    alias Kantoku.{JSONReader, OpenAPI, Telemetry}
+    alias Kantoku.Api.{Feed, Sampler}
+    alias Kantoku.{JSONReader, Metrics, OpenAPI, RawHTTP, Telemetry}
 
     @moduletag :plug
     @token "a-token-of-the-tests-0123456789"
@@ -33,6 +33,34 @@ if Code.ensure_loaded?(Plug.Conn) do
       assert %{status: 400} = ask("/api/v1/history", [])
       assert %{status: 400} = ask("/api/v1/agents?q[nested]=1&instance=#{instance}", [])
       assert %{status: 404} = ask("/nothing", [])
+    end
+
+    test "tells what instances of either engine measured, and of the VM, as a listener does" do
+      for engine <- Kantoku.EachEngine.engines() do
+        instance = start!(engine: engine)
+        :ok = Metrics.counter(instance, "asked", labels: [:of])
+        :ok = Metrics.add(instance, "asked", 3, of: "ada")
+        page = ask("/metrics", []).resp_body
+        assert page =~ ~s(asked_total{instance="#{instance}",of="ada"} 3)
+        assert [_once] = Regex.scan(~r/^# TYPE erlang_vm_memory_bytes gauge$/m, page)
+        assert RawHTTP.value(page, ~s(erlang_vm_memory_bytes{kind="processes"})) > 0
+        stop_supervised!(instance)
+      end
+    end
+
+    test "has history grow without a listener, from its first request on" do
+      instance = start!(pools: [[name: :writers, worker: {TestWorker, []}, target: 2]])
+      ask("/api/v1/history/series", [])
+
+      names =
+        eventually(fn ->
+          # Its own round is ten seconds.
+          send(Sampler, {:timeout, :sys.get_state(Sampler).timer, :sample})
+          names = JSONReader.read!(ask("/api/v1/history/series?instance=#{instance}", []).resp_body)["series"]
+          "size" in names && names
+        end)
+
+      assert "agents" in names and "memory" in names
     end
 
     test "serves the page, which asks relative to where it is" do
@@ -66,6 +94,53 @@ if Code.ensure_loaded?(Plug.Conn) do
       assert %{status: 401} = ask("/metrics", token: {String, :trim, [" "]}, bring: "")
       assert %{status: 405} = ask(:post, "/api/v1/instances", [])
       for bad <- [[], [token: "short"], [token: nil]], do: assert_raise(ArgumentError, fn -> Kantoku.Plug.init(bad) end)
+    end
+
+    defp reading(path, options \\ []) do
+      task =
+        Task.async(fn ->
+          options = Map.merge(Kantoku.Plug.init(token: :none), Map.new(options))
+          conn = Kantoku.Plug.call(conn(:get, path), options)
+          {Plug.Adapters.Test.Conn, %{chunks: body}} = conn.adapter
+          body
+        end)
+
+      eventually(fn -> match?({:monitors, [_ | _]}, Process.info(task.pid, :monitors)) end)
+      task
+    end
+
+    test "lets so many read events, and no more" do
+      start!()
+      readers = for _ <- 1..32, do: reading("/events")
+      assert %{status: 503, resp_body: body} = ask("/events", [])
+      assert %{"error" => %{"reason" => "limit"}} = JSONReader.read!(body)
+      [one | others] = readers
+      Task.shutdown(one, :brutal_kill)
+      eventually(fn -> map_size(:sys.get_state(Feed).readers) == 31 end)
+      another = reading("/events")
+      for task <- [another | others], do: Task.shutdown(task, :brutal_kill)
+      eventually(fn -> :sys.get_state(Feed).readers == %{} end)
+    end
+
+    test "answers HEAD without a stream" do
+      assert %{status: 200, resp_body: "", state: :sent} = conn = ask(:head, "/events", [])
+      assert ["text/event-stream" <> _] = get_resp_header(conn, "content-type")
+      assert :sys.get_state(Feed).readers == %{}
+    end
+
+    test "says a word in time on a stream for which nothing comes, whatever comes for others" do
+      instance = start!()
+      task = reading("/events?match=nothing", quiet: 100)
+
+      for n <- 1..50 do
+        Telemetry.emit(instance, [:agent, :unparked], %{parked_for: n}, %{id: "hopper", by: :timer})
+        Process.sleep(10)
+      end
+
+      kill(Process.whereis(Feed))
+      body = Task.await(task, 10_000)
+      refute body =~ "hopper"
+      assert length(Regex.scan(~r/^:$/m, body)) in 2..10
     end
 
     test "streams events until Kantoku stops" do

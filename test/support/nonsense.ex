@@ -276,7 +276,7 @@ defmodule Kantoku.Nonsense do
   defp fitting(:address), do: Enum.random(["127.0.0.1:0", "[::1]:0", "127.0.0.1:1", "192.0.2.1:0"])
   defp fitting(:token), do: {:token, Enum.random(["0123456789abcdef", "short"])}
   defp fitting(:hosts), do: Enum.random([[], ["a", "b"]])
-  defp fitting(:limits), do: List.to_tuple(for _ <- 1..5, do: fitting(:small))
+  defp fitting(:limits), do: List.to_tuple(for _ <- 1..6, do: fitting(:small))
   defp fitting(:name), do: Enum.random(["one", "two"])
   defp fitting(:target), do: {Enum.random([:statsd, :dogstatsd]), "127.0.0.1", :rand.uniform(9), ""}
   defp fitting(:flag), do: Enum.random([true, false])

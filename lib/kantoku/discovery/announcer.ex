@@ -1,5 +1,5 @@
 defmodule Kantoku.Discovery.Announcer do
-  # Tells modules of users where the listener is, and when that changes, each in a process that is given up when it takes too long. What it hears
+  # Tells modules of users where the listener is, and when that changes, all at once, each in a process that is given up when it takes too long. What it hears
   # last holds. Knows no listener.
   @moduledoc false
   use GenServer
@@ -7,13 +7,17 @@ defmodule Kantoku.Discovery.Announcer do
 
   alias Kantoku.{Discovery, Telemetry}
 
-  # For one callback, in ms.
+  # For the callbacks of one change, in ms; and for those of the end, and more.
   @patience 5_000
+  @shutdown 7_500
 
   @typep told :: {Discovery.endpoint() | nil, [module]}
 
   @spec start_link(term) :: GenServer.on_start()
   def start_link(_arg), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+
+  @doc false
+  def child_spec(arg), do: %{id: __MODULE__, start: {__MODULE__, :start_link, [arg]}, shutdown: @shutdown}
 
   @doc "Says where the listener is, if it is anywhere; often, and mostly what it was."
   @spec announce(Discovery.endpoint() | nil, [module]) :: :ok
@@ -41,7 +45,13 @@ defmodule Kantoku.Discovery.Announcer do
 
   @spec tell(told, told) :: :ok
   defp tell({before, old}, {now, new}) do
-    for module <- Enum.uniq(old ++ new), call = call(before, now, module in old, module in new), do: run(module, call)
+    asked =
+      for module <- Enum.uniq(old ++ new),
+          {function, arguments} <- List.wrap(call(before, now, module in old, module in new)),
+          do: {spawn_monitor(fn -> apply(module, function, arguments) end), module, function}
+
+    until = now() + @patience
+    for {process, module, function} <- asked, do: await(process, module, function, until)
     :ok
   end
 
@@ -54,19 +64,19 @@ defmodule Kantoku.Discovery.Announcer do
   defp call(before, now, true, true), do: {:changed, [before, now]}
   defp call(_before, _now, _was?, _is?), do: nil
 
-  defp run(module, {function, arguments}) do
-    {pid, ref} = spawn_monitor(fn -> apply(module, function, arguments) end)
-
+  defp await({pid, ref}, module, function, until) do
     receive do
       {:DOWN, ^ref, :process, _pid, :normal} -> :ok
       {:DOWN, ^ref, :process, _pid, reason} -> complain(module, function, Exception.format_exit(reason))
     after
-      @patience ->
+      max(until - now(), 0) ->
         Process.demonitor(ref, [:flush])
         Process.exit(pid, :kill)
         complain(module, function, "it took longer than #{@patience} ms")
     end
   end
+
+  defp now, do: System.monotonic_time(:millisecond)
 
   defp complain(module, function, why) do
     Logger.error("Kantoku: #{inspect(module)}.#{function} of Kantoku.Discovery failed: #{why}")

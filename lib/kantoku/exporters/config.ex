@@ -1,10 +1,13 @@
 defmodule Kantoku.Exporters.Config do
-  # The options `:http` and `:exporters` of an instance, checked once. What must not be seen, tokens and headers, is kept in functions, which
-  # show nothing of it. Knows no process.
+  # The options `:http` and `:exporters` of an instance, checked once, so that the library takes all of them. Knows no process.
   @moduledoc false
 
-  alias Kantoku.Exporters.Environment
+  alias Kantoku.Exporters.{Environment, Secret, Words}
   alias Kantoku.Options
+
+  @ms {:like, "ms, 1 to #{Words.most_ms()}", &Words.ms?/1}
+  @ms_or_nil {:like, "ms, 1 to #{Words.most_ms()}, or nil", &__MODULE__.ms_or_nil?/1}
+  @count {:like, "an integer, 1 to #{Words.most_count()}", &Words.count?/1}
 
   @http [
     port: [
@@ -22,7 +25,8 @@ defmodule Kantoku.Exporters.Config do
       kind: :any,
       default: nil,
       doc:
-        "what requests bring as `authorization: Bearer`: 16 to 512 visible ASCII characters, or a function that returns them."
+        "what requests bring as `authorization: Bearer`: 16 to 512 visible ASCII characters, or a function that returns them " <>
+          "within two seconds; it is asked when the listener begins."
     ],
     token_file: [
       kind: {:like, "a path or nil", &__MODULE__.path?/1},
@@ -32,15 +36,16 @@ defmodule Kantoku.Exporters.Config do
           "and `:token`: `kantoku/token` in the folder that the system has for a user's configuration."
     ],
     hosts: [
-      kind: {:like, "a list of host names", &__MODULE__.strings?/1},
+      kind: {:like, "a list of host names", &__MODULE__.hosts?/1},
       default: [],
       doc:
         "names under which requests come besides `localhost` and the address itself; others are refused (DNS rebinding)."
     ],
     advertise: [
-      kind: {:like, "host:port as a string, or nil", &__MODULE__.path?/1},
+      kind: {:like, "host:port as a string, or nil", &__MODULE__.address?/1},
       default: nil,
-      doc: "where others reach it, as `Kantoku.Discovery` tells; else the address that it listens at."
+      doc:
+        "where others reach it, as `Kantoku.Discovery` tells; else the address that it listens at. Requests may come under its host."
     ],
     discovery: [
       kind: {:list, :atom},
@@ -48,36 +53,36 @@ defmodule Kantoku.Exporters.Config do
       doc: "modules that are told where it is (`Kantoku.Discovery`)."
     ],
     max_connections: [
-      kind: :positive,
+      kind: @count,
       default: 64,
       doc:
         "one more is given the place of the oldest that has shown no token, so that probes are answered whoever else is there. An eighth of them, " <>
           "one at least, is kept for nobody."
     ],
-    max_header_bytes: [kind: :positive, default: 16_384, doc: "bytes of a request's head; 8192 at least."],
-    header_timeout: [kind: :positive, default: 5_000, doc: "ms in which a request's head is here."],
-    request_timeout: [kind: :positive, default: 10_000, doc: "ms for an answer."],
+    max_header_bytes: [kind: @count, default: 16_384, doc: "bytes of a request's head; 8192 at least."],
+    header_timeout: [kind: @ms, default: 5_000, doc: "ms in which a request's head is here."],
+    request_timeout: [kind: @ms, default: 10_000, doc: "ms for an answer."],
     connection_lifetime: [
-      kind: :positive,
+      kind: @ms,
       default: 60_000,
       doc: "ms after which a connection is closed, when its request has been answered or `request_timeout` later."
     ],
     live_within: [
-      kind: :positive,
+      kind: @ms,
       default: 30_000,
       doc: "ms without a beat of this VM, which beats each second, after which `/livez` answers 503."
     ]
   ]
 
   @statsd [
-    host: [kind: {:like, "a host name", &is_binary/1}, default: "127.0.0.1", doc: "name or address."],
+    host: [kind: {:like, "a host name", &Words.host?/1}, default: "127.0.0.1", doc: "name or address."],
     port: [kind: {:like, "a port, 0 to 65535", &__MODULE__.port?/1}, default: 8125, doc: "StatsD's own by default."],
     prefix: [
-      kind: {:like, "a string", &is_binary/1},
+      kind: {:like, "a string", &Words.text?/1},
       default: "",
       doc: "put before each name, with its dot if it has one."
     ],
-    interval: [kind: :positive, default: 10_000, doc: "ms between two rounds; StatsD's own by default."]
+    interval: [kind: @ms, default: 10_000, doc: "ms between two rounds; StatsD's own by default."]
   ]
 
   @otlp [
@@ -102,28 +107,34 @@ defmodule Kantoku.Exporters.Config do
     ],
     headers: [
       kind: :any,
-      default: [],
+      default: nil,
       doc:
-        "pairs of strings, or a function that returns them, said with each request besides those of `OTEL_EXPORTER_OTLP_HEADERS`, " <>
+        "pairs of strings, or a function that returns them within two seconds, said with each request besides those of `OTEL_EXPORTER_OTLP_HEADERS`, " <>
           "`OTEL_EXPORTER_OTLP_METRICS_HEADERS` and `OTEL_EXPORTER_OTLP_TRACES_HEADERS`; never shown."
     ],
     resource: [
-      kind: {:like, "pairs of strings", &__MODULE__.pairs?/1},
+      kind: {:like, "pairs of strings", &Words.texts?/1},
       default: [],
       doc:
         "what figures and spans are of, besides `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME` and what is known of this VM."
     ],
     interval: [
-      kind: {:positive_or, [nil]},
+      kind: @ms_or_nil,
       default: nil,
       doc: "ms between two rounds of metrics; else `OTEL_METRIC_EXPORT_INTERVAL`, 60000."
     ],
     traces_interval: [
-      kind: {:positive_or, [nil]},
+      kind: @ms_or_nil,
       default: nil,
       doc: "ms that a span waits at most to be sent; 512 are sent at once. Else `OTEL_BSP_SCHEDULE_DELAY`, 5000."
     ],
-    timeout: [kind: :positive, default: 10_000, doc: "ms for one try of three; as in OpenTelemetry."],
+    timeout: [
+      kind: @ms_or_nil,
+      default: nil,
+      doc:
+        "ms for one try of three. Else `OTEL_EXPORTER_OTLP_METRICS_TIMEOUT` or `OTEL_EXPORTER_OTLP_TRACES_TIMEOUT`, " <>
+          "`OTEL_EXPORTER_OTLP_TIMEOUT`, 10000."
+    ],
     cacertfile: [
       kind: {:like, "a path or nil", &__MODULE__.path?/1},
       default: nil,
@@ -147,13 +158,10 @@ defmodule Kantoku.Exporters.Config do
 
   @kinds [statsd: @statsd, dogstatsd: @statsd, otlp: @otlp]
 
-  @typedoc "What must not be seen."
-  @type secret(type) :: (() -> type)
-
   @type http :: %{
           port: :inet.port_number(),
           ip: :inet.ip_address(),
-          token: {:token, secret(String.t())} | {:file, Path.t()},
+          token: {:token, Secret.t(String.t())} | {:file, Path.t()},
           hosts: [String.t()],
           advertise: String.t() | nil,
           discovery: [module],
@@ -175,7 +183,7 @@ defmodule Kantoku.Exporters.Config do
   @doc "Checks both options; raises `ArgumentError` on a bad one, without what must not be seen."
   @spec new!(keyword | false, keyword) :: t
   def new!(http, exporters) do
-    exporters = exporters |> Enum.flat_map(&exporter!/1) |> Enum.uniq()
+    exporters = exporters |> veil_exporters() |> Enum.flat_map(&exporter!/1) |> Enum.uniq()
     %{http: http!(http), exporters: if(Environment.disabled?(), do: [], else: exporters)}
   end
 
@@ -189,41 +197,52 @@ defmodule Kantoku.Exporters.Config do
     %{checked | ip: ip!(checked.ip), token: token!(checked.token, file, where)}
   end
 
-  @doc "With what must not be seen in functions, as options stand in child specs, which supervisors show."
+  @doc "The option `:http` with what must not be seen in functions, as options stand in child specs, which supervisors show."
   @spec veil(term) :: term
-  def veil(options) do
-    if Keyword.keyword?(options) and is_binary(options[:token]),
-      do: Keyword.update!(options, :token, &hide/1),
-      else: options
+  def veil(options), do: veil(options, @http, [:token])
+
+  @doc "The option `:exporters`, likewise."
+  @spec veil_exporters(term) :: term
+  def veil_exporters(exporters) do
+    if Keyword.keyword?(exporters),
+      do: for({kind, options} <- exporters, do: {kind, veil(options, Keyword.get(@kinds, kind, []), [:headers])}),
+      else: Secret.hide(exporters)
   end
 
-  defp hide(value), do: fn -> value end
+  # A name that is mistyped may be that of a secret, and so may all be that is no list of options.
+  defp veil(off, _schema, _secrets) when off in [false, nil], do: off
 
-  @doc "What a secret is. Of a function that is not ours nothing is expected."
-  @spec reveal(secret(term)) :: {:ok, term} | :error
-  def reveal(secret) do
-    {:ok, secret.()}
-  rescue
-    _error -> :error
-  catch
-    _kind, _reason -> :error
+  defp veil(options, schema, secrets) do
+    if Keyword.keyword?(options),
+      do:
+        for({name, value} <- options, do: {name, veiled(name, value, name in secrets, Keyword.has_key?(schema, name))}),
+      else: Secret.hide(options)
   end
 
-  @doc "As `reveal/1`, of pairs of strings."
-  @spec reveal_pairs(secret(term)) :: {:ok, [{String.t(), String.t()}]} | :error
-  def reveal_pairs(secret) do
-    with {:ok, pairs} <- reveal(secret), do: if(pairs?(pairs), do: {:ok, pairs}, else: :error)
+  defp veiled(_name, nil, _secret?, _known?), do: nil
+  defp veiled(_name, value, secret?, known?) when secret? or not known?, do: Secret.hide(value)
+  defp veiled(name, url, _secret?, _known?) when name in [:endpoint, :traces_endpoint], do: without_user(url)
+  defp veiled(_name, value, _secret?, _known?), do: value
+
+  # What is left of it is refused all the same.
+  defp without_user(url) when is_binary(url) do
+    if Words.user?(url), do: Regex.replace(~r{[^/?#@]*(?:@[^/?#@]*)*@}, url, "...@", global: false), else: url
   end
+
+  defp without_user(url), do: url
 
   defp token!(nil, nil, _where), do: {:file, Path.join(:filename.basedir(:user_config, "kantoku"), "token")}
   defp token!(nil, file, _where), do: {:file, Path.expand(file)}
-  defp token!(token, nil, _where) when is_function(token, 0), do: {:token, token}
 
-  defp token!(token, _file, where) when is_function(token, 0),
-    do: raise(ArgumentError, "#{where}: expected :token or :token_file, got both")
+  defp token!(token, nil, where) do
+    fits? = with {:ok, given} <- Secret.given(token), do: Words.token?(given)
 
-  defp token!(_unfit, _file, where),
-    do: raise(ArgumentError, "#{where}, option :token: expected a string or a function that returns one")
+    if fits?,
+      do: {:token, token},
+      else: raise(ArgumentError, "#{where}, option :token: expected #{Words.token()}, or a function that returns them")
+  end
+
+  defp token!(_token, _file, where), do: raise(ArgumentError, "#{where}: expected :token or :token_file, got both")
 
   defp exporter!({kind, options}) do
     where = "Kantoku, option :exporters, #{inspect(kind)}"
@@ -236,30 +255,31 @@ defmodule Kantoku.Exporters.Config do
 
   # What is wrong with headers is said without them.
   defp checked!(options, schema, where) do
-    if Keyword.keyword?(options) and not pairs?(options[:headers] || []) and not is_function(options[:headers], 0),
-      do: raise(ArgumentError, "#{where}, option :headers: expected pairs of strings")
+    checked = Options.validate!(options, schema, where)
+    headers = Map.get(checked, :headers)
+    fit? = headers == nil or with {:ok, given} <- Secret.given(headers), do: Words.headers?(given)
 
-    Options.validate!(options, schema, where)
+    if fit?,
+      do: checked,
+      else:
+        raise(ArgumentError, "#{where}, option :headers: expected #{Words.headers()}; or a function that returns them")
   end
 
   defp finished(:otlp, checked, where) do
-    headers = checked.headers
-    shared = Map.take(checked, [:timeout])
-
-    shared =
-      Map.merge(shared, %{
-        headers: if(is_function(headers), do: headers, else: hide(headers)),
-        resource: Environment.resource(checked.resource)
-      })
+    shared = %{
+      headers: checked.headers || Secret.hide([]),
+      resource: Environment.resource(checked.resource)
+    }
 
     for signal <- checked.signals || Environment.signals(),
         {kind, endpoint, interval} <- List.wrap(sent(signal, checked)) do
-      http?(endpoint) ||
-        raise ArgumentError,
-              "#{where}, option :endpoint: expected an http:// or https:// URL, got: #{inspect(endpoint)}"
+      own = %{
+        endpoint: endpoint!(endpoint, where),
+        interval: interval,
+        timeout: checked.timeout || Environment.timeout(signal)
+      }
 
-      {kind,
-       shared |> Map.merge(%{endpoint: endpoint, interval: interval}) |> Map.merge(files!(signal, checked, where))}
+      {kind, shared |> Map.merge(own) |> Map.merge(files!(signal, checked, where))}
     end
   end
 
@@ -293,7 +313,21 @@ defmodule Kantoku.Exporters.Config do
   defp beside(endpoint), do: if(URI.parse(endpoint).path in [nil, "", "/"], do: endpoint)
 
   # What else is not an endpoint of ours is told when it is started.
-  defp http?(endpoint), do: String.starts_with?(endpoint, ["http://", "https://"])
+  defp endpoint!(endpoint, where) do
+    cond do
+      Words.user?(endpoint) ->
+        raise ArgumentError,
+              "#{where}, option :endpoint, or its variable: expected a URL without a user and a password; say them by :headers, " <>
+                "as {\"authorization\", \"Basic ...\"}"
+
+      not String.starts_with?(endpoint, ["http://", "https://"]) ->
+        raise ArgumentError,
+              "#{where}, option :endpoint: expected an http:// or https:// URL, got: #{inspect(endpoint)}"
+
+      true ->
+        endpoint
+    end
+  end
 
   @doc false
   def port?(port), do: port in 0..65_535
@@ -310,17 +344,19 @@ defmodule Kantoku.Exporters.Config do
   defp parsed(ip), do: if(:inet.ntoa(ip) == {:error, :einval}, do: :error, else: {:ok, ip})
 
   @doc false
-  def path?(path), do: path == nil or is_binary(path)
+  def path?(path), do: path == nil or Words.text?(path)
+
+  @doc false
+  def address?(address), do: address == nil or Words.host_of(address) != nil
+
+  @doc false
+  def ms_or_nil?(ms), do: ms == nil or Words.ms?(ms)
 
   @doc false
   def signals?(signals), do: signals == nil or (is_list(signals) and Enum.all?(signals, &(&1 in [:metrics, :traces])))
 
   @doc false
-  def strings?(strings), do: is_list(strings) and Enum.all?(strings, &is_binary/1)
-
-  @doc false
-  def pairs?(pairs),
-    do: is_list(pairs) and Enum.all?(pairs, &match?({name, value} when is_binary(name) and is_binary(value), &1))
+  def hosts?(hosts), do: is_list(hosts) and Enum.all?(hosts, &Words.host?/1)
 
   @doc "The schema of the option `:http`."
   @spec http_schema() :: Options.schema()

@@ -2,9 +2,11 @@ defmodule Kantoku.Exporters.Environment do
   # The variables that OpenTelemetry's specification has for every SDK ("Environment Variable Specification"). Read where an option was not given.
   @moduledoc false
 
+  alias Kantoku.Exporters.Words
+
   @doc "Whether `OTEL_SDK_DISABLED` turns all exporters off that send by themselves."
   @spec disabled?() :: boolean
-  def disabled?, do: "OTEL_SDK_DISABLED" |> System.get_env("") |> String.downcase() == "true"
+  def disabled?, do: String.downcase(given("OTEL_SDK_DISABLED") || "") == "true"
 
   @typedoc "What is sent."
   @type signal :: :metrics | :traces
@@ -28,9 +30,12 @@ defmodule Kantoku.Exporters.Environment do
     given("OTEL_EXPORTER_OTLP_#{name}_ENDPOINT") || given_base(path) || "http://localhost:4318"
   end
 
-  # The general one is a base, whatever path it has; the others are taken as they are.
+  # The general one is a base, whatever path it has, and what it asks comes after the path; the others are taken as they are.
   defp given_base(path) do
-    with base when is_binary(base) <- given("OTEL_EXPORTER_OTLP_ENDPOINT"), do: String.trim_trailing(base, "/") <> path
+    with base when is_binary(base) <- given("OTEL_EXPORTER_OTLP_ENDPOINT") do
+      [base | query] = String.split(base, "?", parts: 2)
+      Enum.join([String.trim_trailing(base, "/") <> path | query], "?")
+    end
   end
 
   @doc "Headers, as `name=value,...` with what is special in values percent-encoded; those of the signal win."
@@ -53,11 +58,35 @@ defmodule Kantoku.Exporters.Environment do
   @spec interval(signal) :: pos_integer
   def interval(signal) do
     {_name, _path, variable, otherwise} = @signals[signal]
+    ms(variable) || otherwise
+  end
 
-    case Integer.parse(given(variable) || "") do
-      {ms, ""} when ms > 0 -> ms
-      _none -> otherwise
-    end
+  @doc "Ms for one try."
+  @spec timeout(signal) :: pos_integer
+  def timeout(signal) do
+    {name, _path, _variable, _ms} = @signals[signal]
+    ms("OTEL_EXPORTER_OTLP_#{name}_TIMEOUT") || ms("OTEL_EXPORTER_OTLP_TIMEOUT") || 10_000
+  end
+
+  defp ms(variable) do
+    with {ms, ""} <- Integer.parse(given(variable) || ""), true <- Words.ms?(ms), do: ms, else: (_none -> nil)
+  end
+
+  @doc "The variables that ask for what is not done, with what is done instead."
+  @spec unheeded(signal) :: [{variable :: String.t(), value :: String.t(), instead :: String.t()}]
+  def unheeded(signal) do
+    {name, _path, _variable, _ms} = @signals[signal]
+
+    for {what, done} <- [{"PROTOCOL", "http/protobuf"}, {"COMPRESSION", "none"}],
+        {variable, value} <- List.wrap(asked(name, what)),
+        value != done,
+        do: {variable, value, done}
+  end
+
+  defp asked(name, what) do
+    Enum.find_value(["OTEL_EXPORTER_OTLP_#{name}_#{what}", "OTEL_EXPORTER_OTLP_#{what}"], fn variable ->
+      with value when value != nil <- given(variable), do: {variable, value}
+    end)
   end
 
   @doc "What figures and spans are of; what is `given` comes first, then the variables."
@@ -82,13 +111,15 @@ defmodule Kantoku.Exporters.Environment do
 
   # What is no percent-encoding is taken as it stands.
   defp decoded(value) do
-    URI.decode(value)
+    decoded = URI.decode(value)
+    if Words.text?(decoded), do: decoded, else: value
   rescue
     ArgumentError -> value
   end
 
-  # An empty variable is one that is not set.
+  # An empty variable is one that is not set, and so is one that is no text.
   defp given(variable) do
-    with "" <- System.get_env(variable, ""), do: nil
+    value = System.get_env(variable, "")
+    if Words.text?(value), do: with("" <- String.trim(value), do: nil)
   end
 end

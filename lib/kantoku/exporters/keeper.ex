@@ -1,33 +1,35 @@
 defmodule Kantoku.Exporters.Keeper do
-  # Has the VM's exporters be as the instances want them: starts what is missing, ends what nobody wants, beats each second. One for the VM, below
+  # Has the VM's exporters be as the instances want them: starts what is missing, ends what nobody wants, looks again each second. One for the VM, below
   # the application, with which it stops. What it knows is in the table of members and in the library; its death costs a moment without exports.
   #
-  # K1. There is at most one listener: that of the member who came first. What others want of it besides is not looked at.
+  # K1. There is at most one listener: that of the member who came first. What others want of it besides is told, and not done.
   # K2. An exporter that several want alike is one.
   # K3. Spans are sent of an instance for as long as it traces: who says that it does, or does no more, has this look.
   # K4. What cannot be started is told once, tried again, and nobody's failure.
+  # K5. That the VM lives is said by `Heart`: what is waited for here, users' functions among it, is bounded, and nobody's pulse.
   @moduledoc false
   use GenServer
   require Logger
 
-  alias Kantoku.Domain.Gauges
-  alias Kantoku.Exporters.{Config, Given, Members, Native}
-  alias Kantoku.{Api, Discovery, Error, Instances, Telemetry, Trace}
+  alias Kantoku.Exporters.{Config, Environment, Given, Heart, Members, Native, Secret}
+  alias Kantoku.{Api, Discovery, Error, Telemetry, Trace}
   alias Kantoku.Discovery.Announcer
   alias Kantoku.Telemetry.Complaint
 
-  @beat 1_000
+  @look 1_000
   @again 5_000
   # What the end of all exporters takes at most, and more.
   @patience 15_000
   # For an instance that ends.
   @parting 4_500
+  # The library's patience with the VM where there is no listener, and so nobody who asks.
+  @silence 30_000
 
-  defstruct timer: nil, serving: nil, http: nil, exporters: %{}, failed: %{}, told: [], complained: nil
+  defstruct timer: nil, serving?: false, http: nil, exporters: %{}, failed: %{}, told: [], ignored: [], complained: nil
 
   @type t :: %__MODULE__{
           timer: reference | nil,
-          serving: pos_integer | nil,
+          serving?: boolean,
           http: {Config.http(), address :: String.t()} | nil,
           exporters: %{Config.exporter() => Native.id()},
           failed: %{optional(:given | :http | Config.exporter()) => {Error.t(), at :: integer}}
@@ -58,8 +60,8 @@ defmodule Kantoku.Exporters.Keeper do
     :exit, _reason -> :ok
   end
 
-  @doc "What it has, and what it cannot have, by part."
-  @spec state() :: {{Config.http(), address :: String.t()} | nil, running :: map, failed :: map}
+  @doc "What it has, what it cannot have, by part, and whose options `:http` are ignored."
+  @spec state() :: {{Config.http(), address :: String.t()} | nil, running :: map, failed :: map, ignored :: [atom]}
   def state, do: GenServer.call(__MODULE__, :state, @patience)
 
   @impl true
@@ -87,11 +89,11 @@ defmodule Kantoku.Exporters.Keeper do
 
   def handle_call(:state, _from, state) do
     failed = Map.new(state.failed, fn {part, {error, _at}} -> {part, error} end)
-    {:reply, {state.http, state.exporters, failed}, state}
+    {:reply, {state.http, state.exporters, failed, state.ignored}, state}
   end
 
   @impl true
-  def handle_info({:timeout, timer, :beat}, %{timer: timer} = state), do: {:noreply, reconcile(%{state | timer: nil})}
+  def handle_info({:timeout, timer, :look}, %{timer: timer} = state), do: {:noreply, reconcile(%{state | timer: nil})}
   def handle_info({:kantoku_exporters, {:panic, text}}, state), do: {:noreply, panicked(state, text)}
 
   def handle_info({:kantoku_exporters, {:dropped, exporter, why, dropped}}, state) do
@@ -122,7 +124,7 @@ defmodule Kantoku.Exporters.Keeper do
 
   @impl true
   def terminate(_reason, state) do
-    if state.serving, do: Native.stop()
+    if state.serving?, do: Native.stop()
   end
 
   # Having what is wanted -------------------------------------------------------------------------------------------------
@@ -134,11 +136,30 @@ defmodule Kantoku.Exporters.Keeper do
     state = %{state | told: Enum.uniq(state.told ++ instances)}
     http = Enum.find_value(members, fn {_instance, _pid, _number, config, _started?} -> config.http end)
     exporters = for {instance, _, _, config, _} <- members, wish <- wishes(instance, config), uniq: true, do: wish
-    state = state |> without_unwanted(http, exporters) |> with_runtime(http, exporters) |> given() |> beat(members)
+    state = state |> without_unwanted(http, exporters) |> with_runtime(http, exporters) |> given()
+    Heart.beat()
+    Heart.look()
     announce(state.http, instances)
     Members.put_refused(for {_part, {error, _at}} <- state.failed, do: {error.details.what, error})
-    %{state | told: instances}
+    look_again(%{state | told: instances, ignored: ignored(state, members, http)}, members)
   end
+
+  # K1. Functions of users are taken for the same.
+  defp ignored(state, members, http) do
+    ignored = for {instance, _, _, %{http: own}, _} <- members, own != nil, plain(own) != plain(http), do: instance
+
+    for instance <- ignored -- state.ignored do
+      Logger.warning(
+        "Kantoku: there is one listener in a VM, as the instance that came first wants it; other options :http of instance " <>
+          "#{inspect(instance)} are ignored"
+      )
+    end
+
+    ignored
+  end
+
+  defp plain(%{token: {:token, secret}} = http), do: %{http | token: Secret.given(secret)}
+  defp plain(http), do: http
 
   defp announce(nil, _instances), do: Announcer.announce(nil, [])
 
@@ -183,18 +204,16 @@ defmodule Kantoku.Exporters.Keeper do
     tell(state, [:exporter, :stopped], %{}, %{exporter: kind})
   end
 
-  defp with_runtime(%{serving: nil} = state, nil, []), do: state
+  defp with_runtime(%{serving?: false} = state, nil, []), do: state
 
   defp with_runtime(state, nil, []) do
     Native.stop()
-    %{state | serving: nil}
+    %{state | serving?: false}
   end
 
-  defp with_runtime(%{serving: nil} = state, http, exporters) do
-    patience = if http, do: http.live_within, else: @patience
-
-    case Native.start(patience) do
-      :ok -> with_parts(%{state | serving: patience}, http, exporters)
+  defp with_runtime(%{serving?: false} = state, http, exporters) do
+    case Native.start(@silence) do
+      :ok -> with_parts(%{state | serving?: true}, http, exporters)
       {:error, error} -> Enum.reduce(parts(http, exporters), state, &fail(&2, part_of(&1), error))
     end
   end
@@ -235,10 +254,24 @@ defmodule Kantoku.Exporters.Keeper do
 
   defp start({kind, _config} = exporter, state) do
     case Native.push(exporter) do
-      {:ok, id} -> started(%{state | exporters: Map.put(state.exporters, exporter, id)}, exporter, kind, nil)
-      {:error, error} -> fail(state, exporter, error)
+      {:ok, id} ->
+        say_unheeded(kind)
+        started(%{state | exporters: Map.put(state.exporters, exporter, id)}, exporter, kind, nil)
+
+      {:error, error} ->
+        fail(state, exporter, error)
     end
   end
+
+  defp say_unheeded(kind) do
+    for signal <- signals(kind), {variable, value, instead} <- Environment.unheeded(signal) do
+      Logger.warning("Kantoku's exporter #{kind} knows no #{variable}=#{value}: what it sends is #{instead}")
+    end
+  end
+
+  defp signals(:otlp), do: [:metrics]
+  defp signals(:otlp_traces), do: [:traces]
+  defp signals(_statsd), do: []
 
   defp started(state, part, kind, address) do
     tell(state, [:exporter, :started], %{}, %{exporter: kind, address: address})
@@ -255,8 +288,8 @@ defmodule Kantoku.Exporters.Keeper do
     %{state | failed: Map.put(state.failed, part, {error, now()})}
   end
 
-  # What the library cannot measure, as it is now; it is given again with each beat.
-  defp given(%{serving: nil} = state), do: state
+  # What the library cannot measure, as it is now; it is given again with each look.
+  defp given(%{serving?: false} = state), do: state
 
   defp given(state) do
     case Native.give(Given.families()) do
@@ -265,23 +298,11 @@ defmodule Kantoku.Exporters.Keeper do
     end
   end
 
-  # Beating ---------------------------------------------------------------------------------------------------------------
+  defp look_again(state, []), do: cancel(state)
 
-  defp beat(state, []), do: cancel(state)
-
-  defp beat(state, members) do
-    started? = Enum.all?(members, fn {_, _, _, _, started?} -> started? end)
-    ready? = started? and Enum.all?(members, fn {instance, _, _, _, _} -> serves?(instance) end)
-    Native.beat(ready?, started?)
+  defp look_again(state, _members) do
     state = cancel(state)
-    %{state | timer: :erlang.start_timer(@beat, self(), :beat)}
-  end
-
-  defp serves?(instance) do
-    case Instances.gauges(instance) do
-      nil -> false
-      gauges -> Instances.whereis_name(instance) != :undefined and not Gauges.draining?([gauges])
-    end
+    %{state | timer: :erlang.start_timer(@look, self(), :look)}
   end
 
   defp cancel(%{timer: nil} = state), do: state

@@ -51,6 +51,10 @@ defmodule Kantoku.Exporters.Members do
     end
   end
 
+  @doc "Those that live: who was killed could not leave."
+  @spec living() :: [member]
+  def living, do: for({_instance, pid, _, _, _} = member <- all(), Process.alive?(pid), do: member)
+
   @doc "All, who came first first."
   @spec all() :: [member]
   def all, do: @table |> :ets.match_object({:_, :_, :_, :_, :_}) |> Enum.sort_by(&elem(&1, 2))

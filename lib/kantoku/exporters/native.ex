@@ -2,7 +2,7 @@ defmodule Kantoku.Exporters.Native do
   # What is asked of the library, in its words. Answers with `Kantoku.Error`s. Knows no process.
   @moduledoc false
 
-  alias Kantoku.Exporters.{Config, Environment}
+  alias Kantoku.Exporters.{Config, Environment, Secret, Words}
   alias Kantoku.{Error, Native}
 
   @typedoc "An exporter, by the library's number."
@@ -33,8 +33,9 @@ defmodule Kantoku.Exporters.Native do
   @doc "Has these told besides what is measured natively; those before are not told any more."
   @spec give([Kantoku.Engine.Metrics.family()]) :: :ok | {:error, Error.t()}
   def give(families) do
-    case Native.exporters_give(families) do
+    case checked(fn -> Native.exporters_give(families) end) do
       {:limit, bytes} -> {:error, Error.new(:unavailable, what: :resources, cause: :limit, why: too_much(bytes))}
+      {:error, {cause, why}} -> {:error, Error.new(:unavailable, what: :resources, cause: cause, why: why)}
       _given_or_unknown -> :ok
     end
   end
@@ -45,11 +46,14 @@ defmodule Kantoku.Exporters.Native do
   @spec listen(Config.http()) :: {:ok, String.t()} | {:error, Error.t()}
   def listen(http) do
     limits =
-      {http.max_connections, http.max_header_bytes, http.header_timeout, http.request_timeout, http.connection_lifetime}
+      {http.max_connections, http.max_header_bytes, http.header_timeout, http.request_timeout, http.connection_lifetime,
+       http.live_within}
+
+    hosts = http.hosts ++ List.wrap(Words.host_of(http.advertise))
 
     case token(http.token) do
-      :none -> {:error, Error.new(:unavailable, what: :http, cause: :token, why: "its :token did not return a string")}
-      token -> http |> address() |> Native.exporters_listen(token, http.hosts, limits) |> said(:http)
+      {:error, why} -> {:error, Error.new(:unavailable, what: :http, cause: :token, why: "its :token #{why}")}
+      token -> said(checked(fn -> Native.exporters_listen(address(http), token, hosts, limits) end), :http)
     end
   end
 
@@ -57,7 +61,8 @@ defmodule Kantoku.Exporters.Native do
   defp address(%{ip: ip, port: port}), do: "[#{:inet.ntoa(ip)}]:#{port}"
 
   defp token({:token, secret}) do
-    with {:ok, token} when is_binary(token) <- Config.reveal(secret), do: {:token, token}, else: (_other -> :none)
+    with {:ok, token} <- Secret.reveal(secret),
+         do: if(Words.token?(token), do: {:token, token}, else: {:error, "did not return #{Words.token()}"})
   end
 
   defp token({:file, path}), do: {:file, path, Base.encode16(:crypto.strong_rand_bytes(32), case: :lower)}
@@ -72,12 +77,11 @@ defmodule Kantoku.Exporters.Native do
   @spec push(Config.exporter()) :: {:ok, id} | {:error, Error.t()}
   def push({kind, config} = exporter) do
     case target(exporter) do
-      :none ->
-        why = "its :headers did not return pairs of strings"
+      {:error, why} ->
         {:error, Error.new(:unavailable, what: kind, cause: :headers, why: why)}
 
       target ->
-        kind |> Atom.to_string() |> Native.exporters_push(config.interval, target) |> said(kind)
+        said(checked(fn -> Native.exporters_push(Atom.to_string(kind), config.interval, target) end), kind)
     end
   end
 
@@ -86,16 +90,27 @@ defmodule Kantoku.Exporters.Native do
   defp target({kind, config}), do: {kind, config.host, config.port, config.prefix}
 
   defp target(kind, signal, config, last) do
-    with {:ok, pairs} <- Config.reveal_pairs(config.headers) do
-      address =
-        {config.endpoint, Environment.headers(signal) ++ pairs, config.timeout,
-         {config.cacertfile, config.certfile, config.keyfile}}
+    with {:ok, pairs} <- headers(config.headers, signal) do
+      address = {config.endpoint, pairs, config.timeout, {config.cacertfile, config.certfile, config.keyfile}}
 
       {kind, address, config.resource, last}
-    else
-      :error -> :none
     end
   end
+
+  defp headers(secret, signal) do
+    said = Environment.headers(signal)
+
+    with {:ok, pairs} <- of_user(Secret.reveal(secret)) do
+      cond do
+        not Words.headers?(pairs) -> {:error, "its :headers did not return #{Words.headers()}"}
+        not Words.headers?(said) -> {:error, "the variables OTEL_EXPORTER_OTLP_*HEADERS do not have #{Words.headers()}"}
+        true -> {:ok, said ++ pairs}
+      end
+    end
+  end
+
+  defp of_user({:ok, pairs}), do: {:ok, pairs}
+  defp of_user({:error, why}), do: {:error, "its :headers #{why}"}
 
   # Unix nanoseconds.
   defp vm_start do
@@ -121,6 +136,13 @@ defmodule Kantoku.Exporters.Native do
   @spec status() :: {address :: String.t() | :none, non_neg_integer, non_neg_integer, [tuple]} | :none
   def status do
     with :unknown <- Native.exporters_status(), do: :none
+  end
+
+  # An exception of the library would have its arguments, and so what must not be seen, in the report of whoever it ends.
+  defp checked(call) do
+    call.()
+  rescue
+    ArgumentError -> {:error, {:argument, "the library does not take one of its options"}}
   end
 
   defp said({:ok, _value} = ok, _what), do: ok

@@ -1,6 +1,7 @@
 //! Whether the VM lives and serves, as it said last. Knows no HTTP.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What the VM says of itself, each second.
@@ -16,7 +17,8 @@ pub struct Beat {
 #[derive(Debug)]
 pub struct Pulse {
     last: Mutex<(Instant, Beat)>,
-    patience: Duration,
+    // In ms.
+    patience: AtomicU64,
 }
 
 impl Pulse {
@@ -28,8 +30,13 @@ impl Pulse {
         };
         Self {
             last: Mutex::new((Instant::now(), nothing_yet)),
-            patience,
+            patience: AtomicU64::new(in_ms(patience)),
         }
+    }
+
+    /// It may fall silent for as long as whoever asks now wants to bear.
+    pub fn have_patience(&self, patience: Duration) {
+        self.patience.store(in_ms(patience), Ordering::Relaxed);
     }
 
     pub fn beat(&self, beat: Beat) {
@@ -37,7 +44,7 @@ impl Pulse {
     }
 
     pub fn lives(&self) -> bool {
-        self.last().0.elapsed() < self.patience
+        in_ms(self.last().0.elapsed()) < self.patience.load(Ordering::Relaxed)
     }
 
     /// What was said before the VM fell silent holds no more.
@@ -52,4 +59,8 @@ impl Pulse {
     fn last(&self) -> (Instant, Beat) {
         *self.last.lock().expect("nothing panics under it")
     }
+}
+
+fn in_ms(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
 }

@@ -32,6 +32,8 @@ pub enum StartError {
     Listening(SocketAddr),
     #[error("no thread can be started: {0}")]
     Runtime(io::Error),
+    #[error("it did not begin within {} ms", BEGINNING.as_millis())]
+    Late,
     #[error("{0}")]
     Exporter(#[from] Failure),
 }
@@ -48,6 +50,7 @@ impl StartError {
             },
             StartError::Listening(_) => "listening",
             StartError::Runtime(_) => "threads",
+            StartError::Late => "timeout",
             StartError::Exporter(_) => "exporter",
         }
     }
@@ -126,6 +129,11 @@ impl Service {
 
     pub fn beat(&self, beat: Beat) {
         self.figures.pulse.beat(beat);
+    }
+
+    /// A VM that says nothing for so long from now on is taken for dead.
+    pub fn have_patience(&self, patience: Duration) {
+        self.figures.pulse.have_patience(patience);
     }
 
     /// Hands an event to who reads; whether anybody does.
@@ -274,6 +282,9 @@ const LEAST: Duration = Duration::from_millis(100);
 const BLOCKING: usize = 1;
 const LINGER: Duration = Duration::from_secs(1);
 
+// For an exporter's files and its first look, and for the last count of who sent spans.
+const BEGINNING: Duration = Duration::from_secs(2);
+
 impl Running {
     // S1
     fn runtime(&mut self) -> Result<&Runtime, StartError> {
@@ -294,10 +305,11 @@ impl Running {
     // The first look is taken where all others are: who measures need not know other threads.
     fn begin(&mut self, plan: Plan, figures: Arc<Figures>) -> Result<Push, StartError> {
         let runtime = self.runtime()?;
-        let began = runtime.block_on(runtime.spawn(async move { Push::new(plan, &figures) }));
-        match began {
-            Ok(push) => Ok(push?),
-            Err(error) => Err(StartError::Runtime(error.into())),
+        let begins = runtime.spawn(async move { Push::new(plan, &figures) });
+        match runtime.block_on(async { timeout(BEGINNING, begins).await }) {
+            Ok(Ok(push)) => Ok(push?),
+            Ok(Err(error)) => Err(StartError::Runtime(error.into())),
+            Err(_late) => Err(StartError::Late),
         }
     }
 
@@ -311,7 +323,7 @@ impl Running {
             account.tell("it ended before they were sent", &figures);
         });
         // A panic leaves it as it is, and has been told by its hook.
-        let _ = runtime.block_on(settled);
+        let _ = runtime.block_on(async { timeout(BEGINNING, settled).await });
     }
 
     // S2

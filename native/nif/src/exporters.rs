@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kantoku_core::metrics::{Family, join};
 use kantoku_exporters::events::Event;
 use kantoku_exporters::exposition::{negotiate, render};
 use kantoku_exporters::history::{Key, now};
@@ -141,12 +142,31 @@ pub fn history<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     })
 }
 
-/// `exporters_metrics(accept)`: the type and the page that the listener serves, or would.
+/// `exporters_metrics(accept, given)`: the type and the page that the listener serves, or would, if it were given these.
 pub fn metrics<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let format = negotiate(Some(decoded(args[0])?));
-    let families = exporting::running().and_then(|exports| exports.families());
-    let page = render(&families.unwrap_or_else(all_families), format);
+    let page = render(&told(args[1])?, format);
     Ok((format.content_type(), page).encode(env))
+}
+
+/// `exporters_look(given)`: has the history look as a listener would have it.
+pub fn look<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let families = told(args[0])?;
+    state().watch.lock().look(families, &state().history);
+    ok(env)
+}
+
+// What an exporter tells, or, where there is none, would tell.
+fn told(given: Term<'_>) -> Result<Vec<Family>, Refusal> {
+    let given = metrics_giving::families(given)?;
+    if let Some(families) = exporting::running().and_then(|exports| exports.families()) {
+        return Ok(families);
+    }
+    let mut families = all_families();
+    for family in given {
+        join(&mut families, family);
+    }
+    Ok(families)
 }
 
 /// `exporters_note(instance, name, value)`: for the history.
@@ -166,11 +186,11 @@ pub fn give<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     }
 }
 
-/// `exporters_listen(address, token, hosts, limits)`
+/// `exporters_listen(address, token, hosts, limits)`: the last of those is how long the VM may say nothing.
 pub fn listen<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let address: &str = decoded(args[0])?;
     let address: SocketAddr = address.parse().map_err(|_| Refusal::BadArgument)?;
-    let (hosts, limits) = (decoded(args[2])?, limits(args[3])?);
+    let (hosts, (limits, patience)) = (decoded(args[2])?, limits(args[3])?);
     let token = match token(args[1])? {
         Ok(token) => token,
         Err(error) => return failed(env, &("token".to_owned(), error.to_string())),
@@ -183,10 +203,13 @@ pub fn listen<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     };
     match exporting::running() {
         None => failed(env, &not_started()),
-        Some(exports) => match exports.listen(options) {
-            Ok(address) => Ok((atoms::ok(), address.to_string()).encode(env)),
-            Err(why) => failed(env, &why),
-        },
+        Some(exports) => {
+            exports.have_patience(patience);
+            match exports.listen(options) {
+                Ok(address) => Ok((atoms::ok(), address.to_string()).encode(env)),
+                Err(why) => failed(env, &why),
+            }
+        }
     }
 }
 
@@ -203,22 +226,24 @@ fn token(term: Term<'_>) -> Result<Result<Token, TokenError>, Refusal> {
         .ok_or(Refusal::BadArgument)
 }
 
-// `{connections, header_bytes, header_time, request_time, life}`
-fn limits(term: Term<'_>) -> Result<Limits, Refusal> {
-    let (connections, header_bytes, header_time, request_time, life): (
+// `{connections, header_bytes, header_time, request_time, life, patience}`
+fn limits(term: Term<'_>) -> Result<(Limits, Duration), Refusal> {
+    let (connections, header_bytes, header_time, request_time, life, patience): (
         u32,
         u32,
+        Term<'_>,
         Term<'_>,
         Term<'_>,
         Term<'_>,
     ) = decoded(term)?;
-    Ok(Limits {
+    let limits = Limits {
         connections: connections as usize,
         header_bytes: header_bytes as usize,
         header_time: ms(header_time)?,
         request_time: ms(request_time)?,
         life: ms(life)?,
-    })
+    };
+    Ok((limits, ms(patience)?))
 }
 
 /// `exporters_hang_up(bound)`

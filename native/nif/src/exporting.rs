@@ -43,6 +43,7 @@ pub type Failed = (String, String);
 /// A [`Service`] for any build.
 pub trait Exports: fmt::Debug + Send + Sync {
     fn beat(&self, beat: Beat);
+    fn have_patience(&self, patience: Duration);
     fn listen(&self, options: http::Options) -> Result<SocketAddr, Failed>;
     fn push(&self, plan: Plan) -> Result<u64, Failed>;
     fn hang_up(&self, bound: Duration);
@@ -78,6 +79,10 @@ fn told<T>(result: Option<Result<T, StartError>>) -> Result<T, Failed> {
 impl Exports for Guarded {
     fn beat(&self, beat: Beat) {
         guarded(|| self.0.beat(beat));
+    }
+
+    fn have_patience(&self, patience: Duration) {
+        guarded(|| self.0.have_patience(patience));
     }
 
     fn listen(&self, options: http::Options) -> Result<SocketAddr, Failed> {

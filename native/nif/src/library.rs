@@ -162,7 +162,8 @@ functions! {
     disk "exporters_hang_up" / 1 => exporters::hang_up;
     disk "exporters_listen" / 4 => exporters::listen;
     long "exporters_history" / 2 => exporters::history;
-    long "exporters_metrics" / 1 => exporters::metrics;
+    long "exporters_look" / 1 => exporters::look;
+    long "exporters_metrics" / 2 => exporters::metrics;
     cold "exporters_note" / 3 => exporters::note;
     disk "exporters_push" / 3 => exporters::push;
     hot "exporters_readers" / 0 => exporters::readers;

@@ -17,7 +17,7 @@ use kantoku_core::registry::Registry;
 use kantoku_core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use kantoku_core::sync::{Mutex, RwLock};
 use kantoku_core::trace::Ring;
-use kantoku_exporters::history::History;
+use kantoku_exporters::history::{History, Watch};
 use rustler::Term;
 use rustler::types::atom::Atom;
 
@@ -97,6 +97,8 @@ pub struct State {
     pub exporting: Mutex<Option<Exporting>>,
     /// What figures were, for whoever exports them.
     pub history: Arc<History>,
+    /// Who looks for the history where there is no listener.
+    pub watch: Mutex<Watch>,
     pub cells: Cells,
     pub breakers: breakers::Cells,
     /// Of all instances, those that are gone as well until the next one comes.
@@ -139,6 +141,7 @@ impl State {
             files: Mutex::new(Vec::new()),
             exporting: Mutex::new(None),
             history: Arc::default(),
+            watch: Mutex::default(),
             cells: Cells::default(),
             breakers: breakers::Cells::default(),
             metrics: Mutex::new(Vec::new()),

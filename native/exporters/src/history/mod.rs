@@ -19,7 +19,7 @@ pub use looks::Looks;
 use ring::{Book, Course};
 pub use ring::{Join, LEVELS, Level};
 use room::{Room, Unkept};
-pub use watch::watch;
+pub use watch::{Watch, watch};
 
 /// Courses that are kept: 11.7 MB at most, and only where there are so many.
 pub const MOST: usize = 1024;

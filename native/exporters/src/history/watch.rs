@@ -3,22 +3,46 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use kantoku_core::metrics::Family;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{INTERVAL, Looks, now};
+use super::{History, INTERVAL, Looks, now};
 use crate::figures::Figures;
+
+/// Who looks, and when that was last.
+#[derive(Debug)]
+pub struct Watch {
+    looks: Looks,
+    last: Instant,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            looks: Looks::default(),
+            last: Instant::now(),
+        }
+    }
+}
+
+impl Watch {
+    /// Remembers how things stand, and how they went since the look before.
+    pub fn look(&mut self, families: Vec<Family>, history: &History) {
+        let found = self.looks.take(families, self.last.elapsed().as_secs_f64());
+        self.last = Instant::now();
+        history.record(now(), found);
+    }
+}
 
 /// Goes on until it is dropped.
 pub async fn watch(figures: Arc<Figures>) {
-    let (mut looks, mut last) = (Looks::default(), Instant::now());
+    let mut watch = Watch::default();
     let mut due = interval(INTERVAL);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         due.tick().await;
         if let Some(families) = figures.families() {
-            let found = looks.take(families, last.elapsed().as_secs_f64());
-            last = Instant::now();
-            figures.history.record(now(), found);
+            watch.look(families, &figures.history);
         }
     }
 }

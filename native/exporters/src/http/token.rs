@@ -28,6 +28,11 @@ pub enum TokenError {
         path.display()
     )]
     Readable { path: PathBuf, mode: u32 },
+    #[error(
+        "the token file {} is {what}: choose another by `token_file`",
+        path.display()
+    )]
+    Foreign { path: PathBuf, what: &'static str },
     #[error("the token file {} holds no token: {}", path.display(), TokenError::Unfit)]
     Empty { path: PathBuf },
     #[error(
@@ -60,7 +65,9 @@ impl Token {
         match make(path, fresh) {
             Ok(()) => Self::new(fresh),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let file = File::open(path).map_err(unreadable)?;
+                let file = waiting_for_nobody(OpenOptions::new().read(true))
+                    .open(path)
+                    .map_err(unreadable)?;
                 private(path, &file)?;
                 let mut text = String::new();
                 file.take(MOST as u64 * 2)
@@ -107,21 +114,35 @@ fn owned(options: &mut OpenOptions) -> &mut OpenOptions {
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600)
 }
 
+// A pipe in its place would be opened when somebody writes to it.
+#[cfg(unix)]
+fn waiting_for_nobody(options: &mut OpenOptions) -> &mut OpenOptions {
+    let at_once = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, at_once)
+}
+
 // Asked of the open file, so that it cannot be changed for another in between.
 #[cfg(unix)]
 fn private(path: &Path, file: &File) -> Result<(), TokenError> {
-    let found = file.metadata().map_err(|source| TokenError::Unreadable {
-        path: path.to_owned(),
-        source,
-    })?;
-    let mode = std::os::unix::fs::MetadataExt::mode(&found) & 0o777;
-    if mode & 0o077 == 0 {
-        Ok(())
+    use std::os::unix::fs::MetadataExt;
+
+    let path = path.to_owned();
+    let found = match file.metadata() {
+        Ok(found) => found,
+        Err(source) => return Err(TokenError::Unreadable { path, source }),
+    };
+    let mode = found.mode() & 0o777;
+    if !found.is_file() {
+        let what = "no regular file";
+        Err(TokenError::Foreign { path, what })
+    } else if found.uid() != rustix::process::geteuid().as_raw() {
+        // Whoever has it knows what is in it.
+        let what = "somebody else's";
+        Err(TokenError::Foreign { path, what })
+    } else if mode & 0o077 != 0 {
+        Err(TokenError::Readable { path, mode })
     } else {
-        Err(TokenError::Readable {
-            path: path.to_owned(),
-            mode,
-        })
+        Ok(())
     }
 }
 
@@ -132,6 +153,11 @@ fn own(builder: &mut DirBuilder) -> &mut DirBuilder {
 
 #[cfg(not(unix))]
 fn owned(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
+}
+
+#[cfg(not(unix))]
+fn waiting_for_nobody(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 

@@ -92,7 +92,7 @@ struct Miss {
 impl Collector {
     /// One at this address, at `path` if that has none.
     pub fn new(address: &Address, path: &str) -> Result<Self, Failure> {
-        let no_endpoint = || Failure::Endpoint(address.endpoint.clone());
+        let no_endpoint = || Failure::Endpoint(without_query(&address.endpoint));
         let uri: Uri = address.endpoint.parse().map_err(|_| no_endpoint())?;
         let (secure, port) = match uri.scheme_str() {
             Some("http") => (false, PORT),
@@ -100,13 +100,14 @@ impl Collector {
             _ => return Err(no_endpoint()),
         };
         if secure && !cfg!(feature = "tls") {
-            return Err(Failure::NoTls(address.endpoint.clone()));
+            return Err(Failure::NoTls(without_query(&address.endpoint)));
         }
         let authority = uri.authority().ok_or_else(no_endpoint)?;
         let path = match uri.path() {
             "" | "/" => path,
             path => path,
         };
+        let query = uri.query().map(|query| format!("?{query}"));
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         Ok(Self {
             #[cfg(feature = "tls")]
@@ -114,7 +115,7 @@ impl Collector {
             // Some of a try is left for an address of before.
             lookup: Lookup::new(host, authority.port_u16().unwrap_or(port), address.timeout / 2),
             authority: without_user(authority.as_str()).to_owned(),
-            path: path.to_owned(),
+            path: path.to_owned() + &query.unwrap_or_default(),
             headers: headers(address)?,
             timeout: address.timeout,
         })
@@ -213,6 +214,11 @@ fn headers(address: &Address) -> Result<Vec<(HeaderName, HeaderValue)>, Failure>
         Ok((name.parse().map_err(|_| bad())?, value))
     };
     address.headers.iter().map(header).collect()
+}
+
+// What is asked may be a key, and this is said.
+fn without_query(endpoint: &str) -> String {
+    endpoint.split('?').next().unwrap_or_default().to_owned()
 }
 
 fn without_user(authority: &str) -> &str {
