@@ -7,22 +7,22 @@ defmodule Kantoku.Api do
       ~s({"instances":[]})
 
   The listener of `Kantoku.Exporters` (option `:http` of an instance) serves it under `/api/v1`, and `Kantoku.Plug` does so in an
-  application of Plug's. It knows neither: a path and a query come in, a status, a type and a body go out. It only reads, and makes no atom of
-  what it is asked.
+  application of Plug's. It knows neither: a path and a query come in, a status, a type and a body go out. It only reads, but for `post/2`, and makes
+  no atom of what it is asked.
 
   `/api/v1/openapi.json` is its description in OpenAPI 3.1, with all routes, parameters and answers. What holds of all of them:
 
     * times are seconds since 1970, durations seconds; a term that is neither number nor text is shown as text, of 200 characters at most;
     * where something can be asked for again, it has a `key`, which is opaque; `null` where it would be longer than 1 KB;
     * `instance` is a name as `/api/v1/instances` has it, and by default the first of those;
-    * errors are `{"error": {"reason": _, "message": _}}` with 400, 404 or 503;
+    * errors are `{"error": {"reason": _, "message": _}}` with 400, 404, 409 or 503;
     * the state of agents, the cookie and the environment are never shown, and of a reason its kind, not its data.
 
   Lists are bounded (agents come page by page), and no answer copies a table.
   """
 
   alias Kantoku.{Error, Instances, JSON}
-  alias Kantoku.Api.{Shown, Route}
+  alias Kantoku.Api.{Admin, Params, Route, Shown}
 
   @routes %{
     "agent" => {:instance, Route.Agent},
@@ -63,6 +63,36 @@ defmodule Kantoku.Api do
 
   def get(_path, _query), do: refuse({404, :not_found, "there is no such path; /api/v1/openapi.json names all"})
 
+  @doc """
+  Does what a request asks for that may do something: `POST /api/v1/admin/...`, as `get/2` with its path and query. Who may is settled before, by the
+  token of `:admin_token` (`Kantoku.Exporters`, `Kantoku.Plug`); without that option there is nothing here.
+
+  | path | parameters | |
+  |---|---|---|
+  | `/api/v1/admin/unpark` | `instance`, `key` | `Kantoku.unpark/2` |
+  | `/api/v1/admin/restart` | `instance`, `key` | `Kantoku.restart_agent/2` |
+  | `/api/v1/admin/drain` | `instance` | `Kantoku.drain/2`, which ends in all agents being stopped; only a start of the instance lifts it |
+
+  What takes longer than a second goes on, and is answered with 202. Each is told as `[:kantoku, :api, :admin]` when it has ended.
+  """
+  @spec post([String.t()], %{optional(String.t()) => term}) :: answer
+  def post(["api", "v1", "admin", name], query) do
+    with true <- name in Admin.actions(),
+         {:ok, instance} <- required(query),
+         {:ok, status, body} <- Admin.act(name, instance, query) do
+      {status, @json, JSON.encode(body)}
+    else
+      false -> refuse({404, :not_found, "there is no such path; /api/v1/openapi.json names all"})
+      {:error, refusal} -> refuse(refusal)
+    end
+  end
+
+  def post(_path, _query), do: refuse({404, :not_found, "there is no such path; /api/v1/openapi.json names all"})
+
+  # What is done is done to nobody by default.
+  defp required(%{"instance" => name} = query) when name != "", do: asked(:instance, query)
+  defp required(_query), do: {:error, Params.refusal("instance", "a name as /api/v1/instances has it")}
+
   @doc "The paths that `get/2` answers."
   @spec paths() :: [String.t()]
   def paths, do: for(name <- ["openapi.json" | Map.keys(@routes)], do: "/api/v1/" <> name)
@@ -97,5 +127,6 @@ defmodule Kantoku.Api do
   def refuse(%Error{reason: reason} = error), do: refuse({status(reason), reason, Exception.message(error)})
 
   defp status(reason) when reason in [:not_found, :not_running], do: 404
+  defp status(:not_parked), do: 409
   defp status(_may_be_asked_again), do: 503
 end

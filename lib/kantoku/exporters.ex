@@ -70,14 +70,20 @@ defmodule Kantoku.Exporters do
   @type kind :: :statsd | :dogstatsd | :otlp | :otlp_traces
 
   @typedoc """
-  `http` is `:off`, where it listens and whose token it asks for, or why it does not: an error of reason `:unavailable`, whose `cause` is
+  `http` is `:off`, where it listens, whose token it asks for and whether an `admin` may do something there, or why it does not: an error of reason `:unavailable`, whose `cause` is
   `:eaddrinuse`, `:eacces`, `:token`, `:no_library` or the like. `ignored` are the instances that wanted another listener than the first did.
   `connections` are open, `refused` were closed early as there were too many, since exporters run.
   """
   @type status :: %{
           http:
             :off
-            | %{address: String.t(), ip: :inet.ip_address(), port: :inet.port_number(), token_file: Path.t() | nil}
+            | %{
+                address: String.t(),
+                ip: :inet.ip_address(),
+                port: :inet.port_number(),
+                token_file: Path.t() | nil,
+                admin: boolean
+              }
             | {:error, Error.t()},
           ignored: [instance :: atom],
           connections: non_neg_integer,
@@ -119,7 +125,7 @@ defmodule Kantoku.Exporters do
 
   defp http({config, address}, _failed) do
     port = address |> String.split(":") |> List.last() |> String.to_integer()
-    %{address: address, ip: config.ip, port: port, token_file: token_file(config.token)}
+    %{address: address, ip: config.ip, port: port, token_file: token_file(config.token), admin: config.admin != nil}
   end
 
   defp token_file({:file, path}), do: path

@@ -362,7 +362,7 @@ defmodule Kantoku.Native do
   @doc false
   def exporters_give(_families), do: without_library()
   @doc false
-  def exporters_listen(_address, _token, _hosts, _limits), do: without_library()
+  def exporters_listen(_address, _token, _admin, _hosts, _limits), do: without_library()
   @doc false
   def exporters_hang_up(_bound), do: without_library()
   @doc false

@@ -8,10 +8,12 @@ if Code.ensure_loaded?(Plug.Conn) do
 
     In Phoenix: `forward "/kantoku", Kantoku.Plug, token: {MyApp.Secrets, :kantoku_token, []}`.
 
-    It answers the paths that `Kantoku.Exporters` serves, but for the probes, and only reads. Who may ask is said by the required option:
+    It answers the paths that `Kantoku.Exporters` serves, but for the probes. Who may ask is said by the options, the first of which is required:
 
       * `:token` - what requests bring as `authorization: Bearer`, 16 characters or more, or `{module, function, arguments}` that returns that; the
         page's own files need none. Or `:none`: the plugs before this one have decided it.
+      * `:admin_token` - a second one, what requests bring that do something (`Kantoku.Api.post/2`); it opens nothing else. Without it every POST is
+        answered 405.
 
     What is different from the listener:
 
@@ -71,37 +73,56 @@ if Code.ensure_loaded?(Plug.Conn) do
 
     @doc "Checks the options; raises `ArgumentError` on a bad one, without the token."
     @impl Plug
-    @spec init(keyword) :: %{token: String.t() | mfa | :none, quiet: pos_integer}
+    @spec init(keyword) :: %{token: String.t() | mfa | :none, admin: String.t() | mfa | nil, quiet: pos_integer}
     def init(options) do
-      case Keyword.fetch(options, :token) do
-        {:ok, :none} ->
-          %{token: :none, quiet: @quiet}
+      token = options[:token]
+      admin = options[:admin_token]
 
-        {:ok, {module, function, arguments} = mfa} when is_atom(module) and is_atom(function) and is_list(arguments) ->
-          %{token: mfa, quiet: @quiet}
+      token == :none or secret?(token) ||
+        refuse(:token, "#{@least} characters or more, {module, function, arguments} or :none")
 
-        {:ok, token} when is_binary(token) and byte_size(token) >= @least ->
-          %{token: token, quiet: @quiet}
+      admin == nil or secret?(admin) ||
+        refuse(:admin_token, "#{@least} characters or more, {module, function, arguments} or nil")
 
-        _other ->
-          raise ArgumentError,
-                "Kantoku.Plug, option :token: expected #{@least} characters or more, {module, function, arguments} or :none"
-      end
+      is_binary(admin) and admin == token && refuse(:admin_token, "another token than :token")
+      %{token: token, admin: admin, quiet: @quiet}
     end
+
+    defp secret?({module, function, arguments}), do: is_atom(module) and is_atom(function) and is_list(arguments)
+    defp secret?(token), do: is_binary(token) and byte_size(token) >= @least
+
+    defp refuse(option, expected),
+      do: raise(ArgumentError, "Kantoku.Plug, option #{inspect(option)}: expected #{expected}")
 
     @impl Plug
     @spec call(Plug.Conn.t(), map) :: Plug.Conn.t()
     def call(conn, options) do
       conn = merge_resp_headers(conn, @careful)
 
-      cond do
-        conn.method not in ["GET", "HEAD"] -> conn |> put_resp_header("allow", "GET, HEAD") |> finish(405, nil, "")
-        public?(conn.path_info) or allowed?(conn, options.token) -> conn |> answer(conn.path_info, options) |> halt()
-        true -> conn |> put_resp_header("www-authenticate", "Bearer") |> finish(401, nil, "")
+      case admit(conn, options) do
+        :read -> conn |> answer(conn.path_info, options) |> halt()
+        :act -> said(conn, Api.post(conn.path_info, params(conn)))
+        :method -> conn |> put_resp_header("allow", "GET, HEAD") |> finish(405, nil, "")
+        :token -> conn |> put_resp_header("www-authenticate", "Bearer") |> finish(401, nil, "")
+        :scope -> finish(conn, 403, nil, "")
       end
     end
 
     # Who may ask --------------------------------------------------------------------------------------------------------
+
+    defp admit(%{method: "POST", path_info: ["api", "v1", "admin" | _]} = conn, %{admin: admin} = options)
+         when admin != nil do
+      cond do
+        allowed?(conn, admin) -> :act
+        options.token != :none and allowed?(conn, options.token) -> :scope
+        true -> :token
+      end
+    end
+
+    defp admit(conn, _options) when conn.method not in ["GET", "HEAD"], do: :method
+
+    defp admit(conn, options),
+      do: if(public?(conn.path_info) or allowed?(conn, options.token), do: :read, else: :token)
 
     defp public?([]), do: true
     defp public?(["assets" | _name]), do: true

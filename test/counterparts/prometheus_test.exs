@@ -78,13 +78,38 @@ defmodule Kantoku.Counterparts.PrometheusTest do
     end)
   end
 
-  defp started(folder, target) do
-    config = Path.join(folder, "prometheus.yml")
-    File.write!(config, config(target))
+  @tag :tmp_dir
+  test "it finds by one VM's discovery where to scrape", %{tmp_dir: folder} do
+    port = TestHTTPSink.closed_port()
+    instance = start!(http: RawHTTP.options(port: port, advertise: "localhost:#{port}"))
+    :ok = Metrics.counter(instance, "answers")
+    :ok = Metrics.add(instance, "answers", 7)
+    prometheus = started(folder, port, discovered(port))
+    assert asked(prometheus, ~s(answers_total{instance="localhost:#{port}",exported_instance="#{instance}"})) == 7
+    assert asked(prometheus, ~s(up{job="kantoku",node="#{node()}"})) == 1
+  end
+
+  defp discovered(port) do
+    """
+    global: {scrape_interval: 1s, scrape_timeout: 1s}
+    scrape_configs:
+      - job_name: kantoku
+        authorization: {credentials: #{RawHTTP.token()}}
+        relabel_configs: [{source_labels: [__meta_kantoku_node], target_label: node}]
+        http_sd_configs:
+          - url: http://localhost:#{port}/api/v1/endpoints
+            refresh_interval: 1s
+            authorization: {credentials: #{RawHTTP.token()}}
+    """
+  end
+
+  defp started(folder, target, config \\ nil) do
+    path = Path.join(folder, "prometheus.yml")
+    File.write!(path, config || config(target))
     port = TestHTTPSink.closed_port()
 
     arguments = [
-      "--config.file=#{config}",
+      "--config.file=#{path}",
       "--storage.tsdb.path=#{Path.join(folder, "data")}",
       "--web.listen-address=127.0.0.1:#{port}"
     ]

@@ -77,13 +77,18 @@ defmodule Kantoku.Exporters.EventsTest do
     alerts
   end
 
+  scenario "something is done over HTTP", name, [[:api, :admin]] do
+    start!(name: name)
+    {200, _, _} = Kantoku.Api.post(["api", "v1", "admin", "drain"], %{"instance" => Atom.to_string(name)})
+  end
+
   @all Enum.concat(@covered)
 
   test "each event of exporters has a scenario" do
     assert [] ==
              for(
                %{name: [noun | _] = name} <- Telemetry.events(),
-               noun in [:exporter, :discovery],
+               noun in [:api, :discovery, :exporter],
                name not in @all,
                do: name
              )

@@ -15,6 +15,7 @@ defmodule Kantoku.Exporters.UnfitTest do
           token: @bytes,
           token: "secret_word 0123456789",
           token: "secret_word",
+          admin_token: "secret_word",
           token_file: <<"secret_word", 0>>,
           hosts: [@latin],
           hosts: ["a host"],
@@ -32,7 +33,7 @@ defmodule Kantoku.Exporters.UnfitTest do
           assert_raise ArgumentError, fn -> Kantoku.start_link(name: Unfit, http: [{unquote(name), unquote(value)}]) end
 
         assert error.message =~ "option :#{unquote(name)}: expected"
-        if unquote(name) == :token, do: refute(error.message =~ "secret_word")
+        if unquote(name) in [:token, :admin_token], do: refute(error.message =~ "secret_word")
       end
     end
 
@@ -141,6 +142,7 @@ defmodule Kantoku.Exporters.UnfitTest do
       ip: {127, 0, 0, 1},
       token: {:file, @bytes},
       hosts: [],
+      admin: nil,
       advertise: nil,
       max_connections: 1,
       max_header_bytes: 1,

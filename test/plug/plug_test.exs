@@ -143,6 +143,40 @@ if Code.ensure_loaded?(Plug.Conn) do
       assert length(Regex.scan(~r/^:$/m, body)) in 2..10
     end
 
+    test "has something done by who brings the admin's token, and by nobody else" do
+      instance = start!()
+      worker!(instance, "ada")
+      before = Kantoku.whereis(instance, "ada")
+      path = "/api/v1/admin/restart?instance=#{instance}&key=#{Kantoku.Api.Shown.key("ada")}"
+      admin = "an-admins-token-0123456789"
+
+      act = fn bring, options ->
+        conn =
+          if bring, do: put_req_header(conn(:post, path), "authorization", "Bearer #{bring}"), else: conn(:post, path)
+
+        Kantoku.Plug.call(conn, Kantoku.Plug.init(options))
+      end
+
+      for bring <- [nil, @token, admin], do: assert(%{status: 405, halted: true} = act.(bring, token: @token))
+      both = [token: @token, admin_token: admin]
+
+      for {bring, status} <- [{nil, 401}, {"no", 401}, {@token, 403}],
+          do: assert(%{status: ^status} = act.(bring, both))
+
+      for bring <- [nil, @token], do: assert(%{status: 401} = act.(bring, token: :none, admin_token: admin))
+      assert %{status: 401} = ask("/metrics", token: @token, bring: admin)
+      assert Kantoku.whereis(instance, "ada") == before
+      assert %{status: 200, halted: true} = act.(admin, token: @token, admin_token: {String, :trim, [" #{admin}"]})
+      assert Kantoku.whereis(instance, "ada") not in [before, nil]
+
+      for bad <- [
+            [token: @token, admin_token: @token],
+            [token: @token, admin_token: "short"],
+            [token: :none, admin_token: :none]
+          ],
+          do: assert_raise(ArgumentError, ~r/:admin_token/, fn -> Kantoku.Plug.init(bad) end)
+    end
+
     test "streams events until Kantoku stops" do
       instance = start!()
       test = self()

@@ -137,7 +137,7 @@ defmodule Kantoku.Nonsense do
   defp shape(:trace_open, 3), do: [:instance, :number, :bytes]
   defp shape(:trace_put, 2), do: [:instance, :span]
   defp shape(:trace_take, 2), do: [:instance, :number]
-  defp shape(:exporters_listen, 4), do: [:address, :token, :hosts, :limits]
+  defp shape(:exporters_listen, 5), do: [:address, :token, :token, :hosts, :limits]
   defp shape(:exporters_push, 3), do: [:name, :small, :target]
   defp shape(:exporters_end, 2), do: [:number, :small]
   defp shape(:exporters_beat, 2), do: [:flag, :flag]

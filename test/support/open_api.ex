@@ -9,8 +9,8 @@ defmodule Kantoku.OpenAPI do
   def document, do: @file_name |> File.read!() |> Kantoku.JSONReader.read!()
 
   @doc "The schema of the answers of a path with a status."
-  def schema(document, path, status) do
-    response = resolved(document, document["paths"][path]["get"]["responses"]["#{status}"])
+  def schema(document, path, status, verb \\ "get") do
+    response = resolved(document, document["paths"][path][verb]["responses"]["#{status}"])
     response["content"]["application/json"]["schema"]
   end
 

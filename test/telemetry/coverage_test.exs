@@ -506,7 +506,7 @@ each_engine Kantoku.Telemetry.CoverageTest do
 
     without_jido = if Kantoku.Jido.compiled?(), do: [], else: [[:agent, :stuck]]
     # Those of exporters and discovery are seen alone (`Kantoku.Exporters.EventsTest`).
-    events = for %{name: [noun | _] = name} <- Telemetry.events(), noun not in [:exporter, :discovery], do: name
+    events = for %{name: [noun | _] = name} <- Telemetry.events(), noun not in [:api, :exporter, :discovery], do: name
     assert events -- (@all ++ elsewhere ++ without_jido) == []
   end
 end

@@ -23,11 +23,12 @@ defmodule Kantoku.Api.Server do
   end
 
   @impl true
-  def handle_info({:kantoku_api, id, path, query}, answering) do
-    {pid, ref} = :erlang.spawn_opt(fn -> answer(id, path, query) end, [:link, :monitor])
-    timer = :erlang.start_timer(@longest, self(), {:late, ref, pid})
-    {:noreply, Map.put(answering, ref, {id, timer})}
-  end
+  def handle_info({:kantoku_api, id, path, query}, answering),
+    do: {:noreply, ask(answering, id, fn -> answer(id, path, query, &Api.get/2) end)}
+
+  # Who asks that has shown the admin's token to the library.
+  def handle_info({:kantoku_admin, id, path, query}, answering),
+    do: {:noreply, ask(answering, id, fn -> answer(id, path, query, &Api.post/2) end)}
 
   def handle_info({:timeout, _timer, {:late, ref, pid}}, answering) do
     if is_map_key(answering, ref), do: Process.exit(pid, :kill)
@@ -43,10 +44,16 @@ defmodule Kantoku.Api.Server do
 
   def handle_info(_other, answering), do: {:noreply, answering}
 
-  defp answer(id, path, query) do
+  defp ask(answering, id, answer) do
+    {pid, ref} = :erlang.spawn_opt(answer, [:link, :monitor])
+    timer = :erlang.start_timer(@longest, self(), {:late, ref, pid})
+    Map.put(answering, ref, {id, timer})
+  end
+
+  defp answer(id, path, query, api) do
     {status, kind, body} =
       case Params.decode(query) do
-        {:ok, params} -> path |> String.split("/", trim: false) |> tl() |> Api.get(params)
+        {:ok, params} -> path |> String.split("/", trim: false) |> tl() |> api.(params)
         {:error, refusal} -> Api.refuse(refusal)
       end
 

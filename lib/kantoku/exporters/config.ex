@@ -35,6 +35,18 @@ defmodule Kantoku.Exporters.Config do
         "a file with the token, which only its owner may read (mode 0600); made, with a new token in it, if it is not there. Without this " <>
           "and `:token`: `kantoku/token` in the folder that the system has for a user's configuration."
     ],
+    admin_token: [
+      kind: :any,
+      default: nil,
+      doc:
+        "as `:token`, and another one: what requests bring that do something (`Kantoku.Api`). Without it, or a file of it, nobody can do anything " <>
+          "but read."
+    ],
+    admin_token_file: [
+      kind: {:like, "a path or nil", &__MODULE__.path?/1},
+      default: nil,
+      doc: "as `:token_file`, with that token."
+    ],
     hosts: [
       kind: {:like, "a list of host names", &__MODULE__.hosts?/1},
       default: [],
@@ -161,7 +173,8 @@ defmodule Kantoku.Exporters.Config do
   @type http :: %{
           port: :inet.port_number(),
           ip: :inet.ip_address(),
-          token: {:token, Secret.t(String.t())} | {:file, Path.t()},
+          token: token,
+          admin: token | nil,
           hosts: [String.t()],
           advertise: String.t() | nil,
           discovery: [module],
@@ -172,6 +185,8 @@ defmodule Kantoku.Exporters.Config do
           connection_lifetime: pos_integer,
           live_within: pos_integer
         }
+
+  @type token :: {:token, Secret.t(String.t())} | {:file, Path.t()}
 
   @typedoc "An exporter that sends by itself. `otlp_traces` is of one instance, which it gets where it is started."
   @type exporter :: {kind, map}
@@ -194,12 +209,17 @@ defmodule Kantoku.Exporters.Config do
     options = veil(options)
     checked = Options.validate!(options, @http, where)
     {file, checked} = Map.pop(checked, :token_file)
-    %{checked | ip: ip!(checked.ip), token: token!(checked.token, file, where)}
+    {admin, checked} = Map.split(checked, [:admin_token, :admin_token_file])
+    token = token!(:token, checked.token, file, where) || default_token()
+    admin = token!(:admin_token, admin.admin_token, admin.admin_token_file, where)
+    Map.merge(checked, %{ip: ip!(checked.ip), token: token, admin: admin})
   end
+
+  defp default_token, do: {:file, Path.join(:filename.basedir(:user_config, "kantoku"), "token")}
 
   @doc "The option `:http` with what must not be seen in functions, as options stand in child specs, which supervisors show."
   @spec veil(term) :: term
-  def veil(options), do: veil(options, @http, [:token])
+  def veil(options), do: veil(options, @http, [:token, :admin_token])
 
   @doc "The option `:exporters`, likewise."
   @spec veil_exporters(term) :: term
@@ -231,18 +251,20 @@ defmodule Kantoku.Exporters.Config do
 
   defp without_user(url), do: url
 
-  defp token!(nil, nil, _where), do: {:file, Path.join(:filename.basedir(:user_config, "kantoku"), "token")}
-  defp token!(nil, file, _where), do: {:file, Path.expand(file)}
+  defp token!(_option, nil, nil, _where), do: nil
+  defp token!(_option, nil, file, _where), do: {:file, Path.expand(file)}
 
-  defp token!(token, nil, where) do
+  defp token!(option, token, nil, where) do
     fits? = with {:ok, given} <- Secret.given(token), do: Words.token?(given)
 
     if fits?,
       do: {:token, token},
-      else: raise(ArgumentError, "#{where}, option :token: expected #{Words.token()}, or a function that returns them")
+      else:
+        raise(ArgumentError, "#{where}, option :#{option}: expected #{Words.token()}, or a function that returns them")
   end
 
-  defp token!(_token, _file, where), do: raise(ArgumentError, "#{where}: expected :token or :token_file, got both")
+  defp token!(option, _token, _file, where),
+    do: raise(ArgumentError, "#{where}: expected :#{option} or :#{option}_file, got both")
 
   defp exporter!({kind, options}) do
     where = "Kantoku, option :exporters, #{inspect(kind)}"

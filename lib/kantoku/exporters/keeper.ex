@@ -158,8 +158,10 @@ defmodule Kantoku.Exporters.Keeper do
     ignored
   end
 
-  defp plain(%{token: {:token, secret}} = http), do: %{http | token: Secret.given(secret)}
-  defp plain(http), do: http
+  defp plain(http), do: %{http | token: plain_token(http.token), admin: plain_token(http.admin)}
+
+  defp plain_token({:token, secret}), do: {:token, Secret.given(secret)}
+  defp plain_token(file_or_none), do: file_or_none
 
   defp announce(nil, _instances), do: Announcer.announce(nil, [])
 

@@ -51,21 +51,31 @@ defmodule Kantoku.Exporters.Native do
 
     hosts = http.hosts ++ List.wrap(Words.host_of(http.advertise))
 
-    case token(http.token) do
-      {:error, why} -> {:error, Error.new(:unavailable, what: :http, cause: :token, why: "its :token #{why}")}
-      token -> said(checked(fn -> Native.exporters_listen(address(http), token, hosts, limits) end), :http)
+    with {:ok, token} <- token(http.token, :token), {:ok, admin} <- token(http.admin, :admin_token) do
+      said(checked(fn -> Native.exporters_listen(address(http), token, admin, hosts, limits) end), :http)
     end
   end
 
   defp address(%{ip: ip, port: port}) when tuple_size(ip) == 4, do: "#{:inet.ntoa(ip)}:#{port}"
   defp address(%{ip: ip, port: port}), do: "[#{:inet.ntoa(ip)}]:#{port}"
 
-  defp token({:token, secret}) do
-    with {:ok, token} <- Secret.reveal(secret),
-         do: if(Words.token?(token), do: {:token, token}, else: {:error, "did not return #{Words.token()}"})
+  defp token(nil, _option), do: {:ok, nil}
+
+  defp token({:token, secret}, option) do
+    case Secret.reveal(secret) do
+      {:ok, token} ->
+        if Words.token?(token), do: {:ok, {:token, token}}, else: no_token(option, "did not return #{Words.token()}")
+
+      {:error, why} ->
+        no_token(option, why)
+    end
   end
 
-  defp token({:file, path}), do: {:file, path, Base.encode16(:crypto.strong_rand_bytes(32), case: :lower)}
+  defp token({:file, path}, _option),
+    do: {:ok, {:file, path, Base.encode16(:crypto.strong_rand_bytes(32), case: :lower)}}
+
+  defp no_token(option, why),
+    do: {:error, Error.new(:unavailable, what: :http, cause: :token, why: "its #{inspect(option)} #{why}")}
 
   @spec hang_up() :: :ok
   def hang_up do

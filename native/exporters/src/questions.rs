@@ -19,10 +19,18 @@ pub const MOST: usize = 64;
 /// How long an answer is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Whether something is asked, or to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Get,
+    Post,
+}
+
 /// What is asked, as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     pub id: u64,
+    pub verb: Verb,
     pub path: String,
     pub query: String,
 }
@@ -63,8 +71,19 @@ impl Questions {
 
     /// Asks, and waits; `None` if there are too many already, or no answer came.
     pub async fn ask(&self, path: String, query: String) -> Option<Answer> {
+        self.put(Verb::Get, path, query).await
+    }
+
+    /// Asks, or has something done, and waits likewise. What is to be done is done perhaps even if no answer came.
+    pub async fn put(&self, verb: Verb, path: String, query: String) -> Option<Answer> {
         let (id, answer) = self.begin()?;
-        if !(self.ask)(Question { id, path, query }) {
+        let question = Question {
+            id,
+            verb,
+            path,
+            query,
+        };
+        if !(self.ask)(question) {
             self.pending().remove(&id);
             return None;
         }

@@ -78,6 +78,7 @@ rustler::atoms! {
     instances,
     interval,
     join,
+    kantoku_admin,
     kantoku_api,
     kantoku_events,
     kantoku_exporters,

@@ -186,18 +186,19 @@ pub fn give<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     }
 }
 
-/// `exporters_listen(address, token, hosts, limits)`: the last of those is how long the VM may say nothing.
+/// `exporters_listen(address, token, admin, hosts, limits)`: the last of those is how long the VM may say nothing.
 pub fn listen<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let address: &str = decoded(args[0])?;
     let address: SocketAddr = address.parse().map_err(|_| Refusal::BadArgument)?;
-    let (hosts, (limits, patience)) = (decoded(args[2])?, limits(args[3])?);
-    let token = match token(args[1])? {
-        Ok(token) => token,
+    let (hosts, (limits, patience)) = (decoded(args[3])?, limits(args[4])?);
+    let (token, admin) = match tokens(args[1], args[2])? {
+        Ok(tokens) => tokens,
         Err(error) => return failed(env, &("token".to_owned(), error.to_string())),
     };
     let options = Options {
         address,
         token,
+        admin,
         hosts,
         limits,
     };
@@ -211,6 +212,21 @@ pub fn listen<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
             }
         }
     }
+}
+
+// Who may read, and who may do more: `nil` is nobody.
+fn tokens(read: Term<'_>, admin: Term<'_>) -> Result<Result<(Token, Option<Token>), TokenError>, Refusal> {
+    let read = match token(read)? {
+        Ok(read) => read,
+        Err(error) => return Ok(Err(error)),
+    };
+    if beam::is_atom(admin) {
+        return Ok(Ok((read, None)));
+    }
+    Ok(token(admin)?.and_then(|admin| match admin.is_that(&read) {
+        true => Err(TokenError::Same),
+        false => Ok((read, Some(admin))),
+    }))
 }
 
 // `{:token, text}` or `{:file, path, fresh}`

@@ -17,7 +17,7 @@ use kantoku_exporters::figures::{Note, Vm, Voice};
 use kantoku_exporters::http;
 use kantoku_exporters::pulse::Beat;
 use kantoku_exporters::push::Plan;
-use kantoku_exporters::questions::{Answer, Ask, Question};
+use kantoku_exporters::questions::{Answer, Ask, Question, Verb};
 use kantoku_exporters::service::{Service, StartError, Status};
 use rustler::sys::ErlNifEnv;
 use rustler::{Atom, Encoder, Env, Term};
@@ -239,13 +239,23 @@ fn heed() -> Heed {
     })
 }
 
-// To the process that answers, as `{:kantoku_api, id, path, query}`.
+// To the process that answers, as `{:kantoku_api, id, path, query}`, or `:kantoku_admin` where something is to be done.
 fn ask() -> Ask {
-    Arc::new(|Question { id, path, query }| {
+    Arc::new(|question| {
+        let Question {
+            id,
+            verb,
+            path,
+            query,
+        } = question;
         let Some(pid) = registered(atoms::api_server()) else {
             return false;
         };
-        Message::build(|env| (atoms::kantoku_api(), id, path, query).encode(env)).send(pid);
+        let tag = match verb {
+            Verb::Get => atoms::kantoku_api(),
+            Verb::Post => atoms::kantoku_admin(),
+        };
+        Message::build(|env| (tag, id, path, query).encode(env)).send(pid);
         true
     })
 }

@@ -160,7 +160,7 @@ functions! {
     disk "exporters_flush" / 1 => exporters::flush;
     long "exporters_give" / 1 => exporters::give;
     disk "exporters_hang_up" / 1 => exporters::hang_up;
-    disk "exporters_listen" / 4 => exporters::listen;
+    disk "exporters_listen" / 5 => exporters::listen;
     long "exporters_history" / 2 => exporters::history;
     long "exporters_look" / 1 => exporters::look;
     long "exporters_metrics" / 2 => exporters::metrics;

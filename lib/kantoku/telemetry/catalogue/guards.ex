@@ -228,6 +228,14 @@ defmodule Kantoku.Telemetry.Catalogue.Guards do
         metadata: []
       },
       %{
+        name: [:api, :admin],
+        doc:
+          "Somebody with the admin's token had something done over HTTP: `action` is `:unpark`, `:restart` (of the agent `id`) or `:drain`. `result` is " <>
+            "`:ok`, the reason of an error, or `:failed`.",
+        measurements: [duration: :native],
+        metadata: [:action, :id, :result]
+      },
+      %{
         name: [:exporter, :started],
         doc: "An exporter of the VM was started: `:http`, at `address`, or one of those that send by themselves.",
         measurements: [],

@@ -1,4 +1,4 @@
-//! What the VM answers: passed on to it as it came.
+//! What the VM answers, or does: passed on to it as it came.
 
 use std::sync::Arc;
 
@@ -8,10 +8,20 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use crate::figures::Figures;
+use crate::questions::Verb;
 
 pub async fn ask(State(figures): State<Arc<Figures>>, uri: Uri) -> Response {
+    answered(&figures, Verb::Get, &uri).await
+}
+
+/// For who may have something done.
+pub async fn act(State(figures): State<Arc<Figures>>, uri: Uri) -> Response {
+    answered(&figures, Verb::Post, &uri).await
+}
+
+async fn answered(figures: &Figures, verb: Verb, uri: &Uri) -> Response {
     let query = uri.query().unwrap_or_default().to_owned();
-    match figures.questions.ask(uri.path().to_owned(), query).await {
+    match figures.questions.put(verb, uri.path().to_owned(), query).await {
         Some(answer) => {
             let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             (status, [(CONTENT_TYPE, answer.kind)], answer.body).into_response()

@@ -1,7 +1,8 @@
 //! Who may come in: each request is looked at here before any page sees it.
 //!
 //! D1. Only to names and addresses that are ours: a page of somewhere else whose name leads to us asks under its own (DNS rebinding).
-//! D2. Nothing but GET and HEAD, so nothing is changed.
+//! D2. Nothing but GET and HEAD, so nothing is changed; but where there is an admin's token, who brings that may POST to the paths of
+//!     [`ADMIN`], and nothing else.
 //! D3. Whatever says more of the VM than yes and no, unknown paths among it, wants the token, which comes in no other way than in its
 //!     header. The files of the page say nothing of it.
 
@@ -19,6 +20,7 @@ use super::token::Token;
 #[derive(Debug)]
 pub struct Door {
     token: Token,
+    admin: Option<Token>,
     hosts: Vec<String>,
 }
 
@@ -29,16 +31,25 @@ pub enum Refusal {
     Host,
     Method,
     Token,
+    Scope,
 }
+
+/// What all paths begin with at which something is done.
+pub const ADMIN: &str = "/api/v1/admin/";
 
 /// Paths that need no token: they say yes or no.
 pub const PROBES: [&str; 3] = ["/livez", "/readyz", "/startupz"];
 
 impl Door {
     /// `hosts`: names it is known by besides those of the loopback.
-    pub fn new(token: Token, hosts: &[String]) -> Self {
+    pub fn new(token: Token, admin: Option<Token>, hosts: &[String]) -> Self {
         let hosts = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-        Self { token, hosts }
+        Self { token, admin, hosts }
+    }
+
+    /// Whether anybody may do something besides reading.
+    pub fn has_admin(&self) -> bool {
+        self.admin.is_some()
     }
 
     /// Whether a request that came to our address `local` may pass.
@@ -50,12 +61,31 @@ impl Door {
         if !self.is_ours(&request.headers, local.ip()) {
             return Err(Refusal::Host);
         }
+        let path = request.uri.path();
+        if let (Some(admin), &Method::POST, true) = (&self.admin, &request.method, path.starts_with(ADMIN)) {
+            return self.admit_admin(admin, &request.headers);
+        }
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Err(Refusal::Method);
         }
-        let path = request.uri.path();
-        let open = PROBES.contains(&path) || assets::is_public(path) || self.has_token(&request.headers);
+        let may_read = || brought(&request.headers).is_some_and(|given| self.token.is(given));
+        let open = PROBES.contains(&path) || assets::is_public(path) || may_read();
         open.then_some(()).ok_or(Refusal::Token)
+    }
+
+    /// Whether a token of ours was shown, whatever it is good for.
+    pub fn has_token(&self, headers: &HeaderMap) -> bool {
+        let ours = |given: &[u8]| self.token.is(given) || self.admin.as_ref().is_some_and(|admin| admin.is(given));
+        brought(headers).is_some_and(ours)
+    }
+
+    // Who may read is known, and may not.
+    fn admit_admin(&self, admin: &Token, headers: &HeaderMap) -> Result<(), Refusal> {
+        match brought(headers) {
+            Some(given) if admin.is(given) => Ok(()),
+            Some(given) if self.token.is(given) => Err(Refusal::Scope),
+            _ => Err(Refusal::Token),
+        }
     }
 
     fn is_ours(&self, headers: &HeaderMap, local: IpAddr) -> bool {
@@ -70,15 +100,12 @@ impl Door {
         let ours = |ip: IpAddr| ip.is_loopback() || ip.to_canonical() == local.to_canonical();
         host == "localhost" || bare.parse().is_ok_and(ours) || self.hosts.contains(&host)
     }
+}
 
-    /// Whether the token was shown.
-    pub fn has_token(&self, headers: &HeaderMap) -> bool {
-        let Some((scheme, given)) = only(headers, AUTHORIZATION).and_then(|value| split(value.as_bytes()))
-        else {
-            return false;
-        };
-        scheme.eq_ignore_ascii_case(b"bearer") && self.token.is(given)
-    }
+// The token that comes with a request.
+fn brought(headers: &HeaderMap) -> Option<&[u8]> {
+    let (scheme, given) = split(only(headers, AUTHORIZATION)?.as_bytes())?;
+    scheme.eq_ignore_ascii_case(b"bearer").then_some(given)
 }
 
 // A header that is there once: of two nobody knows which a proxy before us looked at.
@@ -110,6 +137,7 @@ impl IntoResponse for Refusal {
             Refusal::Host => (StatusCode::MISDIRECTED_REQUEST, "unknown host\n").into_response(),
             Refusal::Method => (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, get)]).into_response(),
             Refusal::Token => (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, bearer)]).into_response(),
+            Refusal::Scope => StatusCode::FORBIDDEN.into_response(),
         }
     }
 }

@@ -49,6 +49,8 @@ pub use token::{Token, TokenError};
 pub struct Options {
     pub address: SocketAddr,
     pub token: Token,
+    /// Of who may do something besides reading. Without one nobody may.
+    pub admin: Option<Token>,
     /// Names by which it is known, besides those of the loopback and its address.
     pub hosts: Vec<String>,
     pub limits: Limits,
@@ -100,7 +102,8 @@ pub async fn serve(listener: TcpListener, options: Options, figures: Arc<Figures
         return;
     };
     let places = Places::new(options.limits.connections);
-    let router = pages::router(figures.clone(), Door::new(options.token, &options.hosts));
+    let door = Door::new(options.token, options.admin, &options.hosts);
+    let router = pages::router(figures.clone(), door);
     let mut connections = JoinSet::new();
     connections.spawn(crate::history::watch(figures.clone()));
     loop {

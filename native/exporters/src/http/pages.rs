@@ -8,7 +8,7 @@ use axum::http::header::{self, ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTEN
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Extension, Router};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -21,7 +21,8 @@ use crate::figures::Figures;
 
 /// All paths, behind the door.
 pub fn router(figures: Arc<Figures>, door: Door) -> Router {
-    Router::new()
+    let admin = door.has_admin();
+    let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(live))
         .route("/readyz", get(ready))
@@ -31,7 +32,13 @@ pub fn router(figures: Arc<Figures>, door: Door) -> Router {
         .route("/events", get(stream::events))
         .route("/api/v1/history", get(history::courses))
         .route("/api/v1/history/series", get(history::names))
-        .route("/api/{*path}", get(api::ask))
+        .route("/api/{*path}", get(api::ask));
+    let router = if admin {
+        router.route("/api/v1/admin/{*path}", post(api::act))
+    } else {
+        router
+    };
+    router
         .with_state(figures)
         .layer(middleware::from_fn_with_state(Arc::new(door), admit))
         .layer(middleware::map_response(careful))

@@ -33,6 +33,8 @@ pub enum TokenError {
         path.display()
     )]
     Foreign { path: PathBuf, what: &'static str },
+    #[error("the admin's token is the one of who may only read: have two")]
+    Same,
     #[error("the token file {} holds no token: {}", path.display(), TokenError::Unfit)]
     Empty { path: PathBuf },
     #[error(
@@ -79,6 +81,11 @@ impl Token {
             }
             Err(error) => Err(unreadable(error)),
         }
+    }
+
+    /// Whether another one is the same.
+    pub fn is_that(&self, other: &Self) -> bool {
+        self.is(&other.0)
     }
 
     /// Whether these are its bytes. Takes as long for all that are given, however many of them are right.
