@@ -99,7 +99,7 @@ defmodule Kantoku.Counterparts.PrometheusTest do
         http_sd_configs:
           - url: http://localhost:#{port}/api/v1/endpoints
             refresh_interval: 1s
-            authorization: {credentials: #{RawHTTP.token()}}
+            authorization: {type: Bearer, credentials: #{RawHTTP.token()}}
     """
   end
 
