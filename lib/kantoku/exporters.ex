@@ -29,6 +29,7 @@ defmodule Kantoku.Exporters do
 
   | `/api/v1/...` | what is known of all instances, as JSON: `Kantoku.Api`. 503 where the VM does not answer within two seconds, or 64 questions wait |
   | `/api/v1/history` | what figures were, for a week: in points 10 s apart for an hour, 60 s for a day, 600 s for a week |
+  | `/api/v1/admin/...` | by `POST` and with the admin's token alone: `Kantoku.Api.post/2`. Not there without `:admin_token` or a file of it |
   | `/events` | events as they come (`text/event-stream`), for up to 32 readers |
   | `/`, `/assets/...` | the dashboard |
 
@@ -49,7 +50,8 @@ defmodule Kantoku.Exporters do
 
   `exporters: [otlp: options]` sends by http/protobuf, in three tries with a growing pause: metrics, cumulative, and the spans of an instance that
   traces (option `:trace`; `Kantoku.Trace`) and runs on the native engine. Spans are taken out of its buffer 512 at a time, as soon as so many are there,
-  so `Kantoku.Trace.take/2` has none left. When the instance ends, its last spans are sent. `OTEL_SDK_DISABLED` turns all off that is sent. A
+  so `Kantoku.Trace.take/2` has none left. When the instance ends, its last spans are sent. `OTEL_SDK_DISABLED` turns all off that is sent; an
+  `OTEL_EXPORTER_OTLP_PROTOCOL` other than `http/protobuf`, and a `_COMPRESSION`, are told to the log and not heeded. A
   collector at `https://` has to show a certificate that is trusted, for its name; the native library has to be built for that, with the
   variable `KANTOKU_FEATURES=tls` (1.6 MB more, 8 with its line tables), and otherwise says so.
 

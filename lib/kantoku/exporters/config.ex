@@ -51,7 +51,8 @@ defmodule Kantoku.Exporters.Config do
       kind: {:like, "a list of host names", &__MODULE__.hosts?/1},
       default: [],
       doc:
-        "names under which requests come besides `localhost` and the address itself; others are refused (DNS rebinding)."
+        "names under which requests come besides `localhost`, the address itself and the host of `:advertise`; others are refused with 421 (DNS " <>
+          "rebinding). The name of a service before it, or a translated address, has to be here."
     ],
     advertise: [
       kind: {:like, "host:port as a string, or nil", &__MODULE__.address?/1},
