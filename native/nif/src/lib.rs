@@ -16,6 +16,7 @@ mod courier;
 mod entries;
 mod errand;
 mod exporters;
+mod exporters_figures;
 mod exporting;
 #[cfg(feature = "faults")]
 mod fault;

@@ -11,8 +11,8 @@ use rustler::{Encoder, Env, Term};
 
 use crate::guard::{self, Answer, Entry};
 use crate::{
-    beam, breaker, entries, errand, exporters, health, instance, lending, limits, metrics, metrics_resource,
-    owner, pool, pool_life, pool_standing, reading, registry, state, store, trace,
+    beam, breaker, entries, errand, exporters, exporters_figures, health, instance, lending, limits, metrics,
+    metrics_resource, owner, pool, pool_life, pool_standing, reading, registry, state, store, trace,
 };
 
 // The most arguments a function of the table takes.
@@ -158,13 +158,13 @@ functions! {
     cold "exporters_event" / 3 => exporters::event;
     hot "exporters_events_dropped" / 1 => exporters::events_dropped;
     disk "exporters_flush" / 1 => exporters::flush;
-    long "exporters_give" / 1 => exporters::give;
+    long "exporters_give" / 1 => exporters_figures::give;
     disk "exporters_hang_up" / 1 => exporters::hang_up;
     disk "exporters_listen" / 5 => exporters::listen;
-    long "exporters_history" / 2 => exporters::history;
-    long "exporters_look" / 1 => exporters::look;
-    long "exporters_metrics" / 2 => exporters::metrics;
-    cold "exporters_note" / 3 => exporters::note;
+    long "exporters_history" / 2 => exporters_figures::history;
+    long "exporters_look" / 1 => exporters_figures::look;
+    long "exporters_metrics" / 2 => exporters_figures::metrics;
+    cold "exporters_note" / 3 => exporters_figures::note;
     disk "exporters_push" / 3 => exporters::push;
     hot "exporters_readers" / 0 => exporters::readers;
     disk "exporters_start" / 1 => exporters::start;
