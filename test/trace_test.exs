@@ -29,19 +29,30 @@ each_engine Kantoku.TraceTest do
       relay!(instance, "ada")
       assert Kantoku.call(instance, "ada", :hello) == {:ok, :hello}
       spans = spans(instance, 2)
-      calling = span(spans, "invoke_agent ada", :client)
-      serving = span(spans, "invoke_agent ada", :internal)
+      calling = span(spans, "ada", :client)
+      serving = span(spans, "ada", :internal)
       assert calling.parent_id == nil and below?(serving, calling)
       assert calling.sampled and calling.status == :unset and calling.links == []
       assert calling.started_at <= serving.started_at and calling.ended_at >= calling.started_at
 
-      assert %{
-               "gen_ai.operation.name" => "invoke_agent",
-               "gen_ai.agent.name" => "ada",
-               "gen_ai.agent.id" => id
-             } = calling.attributes
+      type = inspect(Relay)
 
-      assert id =~ "ada" and abs(calling.started_at - System.os_time(:nanosecond)) < 60_000_000_000
+      for span <- spans do
+        assert span.name == "invoke_agent " <> type
+
+        assert %{
+                 "gen_ai.operation.name" => "invoke_agent",
+                 "gen_ai.agent.name" => ^type,
+                 "gen_ai.agent.id" => id,
+                 "kantoku.agent.type" => ^type,
+                 "kantoku.agent" => "ada",
+                 "kantoku.domain" => "default"
+               } = span.attributes
+
+        assert id == inspect(instance) <> "/ada"
+      end
+
+      assert abs(calling.started_at - System.os_time(:nanosecond)) < 60_000_000_000
       assert Trace.context() == nil
     end
 
@@ -55,12 +66,12 @@ each_engine Kantoku.TraceTest do
       assert length(spans) == 6 and spans |> Enum.map(& &1.trace_id) |> Enum.uniq() |> length() == 1
 
       line = [
-        span(spans, "invoke_agent a", :client),
-        span(spans, "invoke_agent a", :internal),
-        span(spans, "invoke_agent b", :client),
-        span(spans, "invoke_agent b", :internal),
+        span(spans, "a", :client),
+        span(spans, "a", :internal),
+        span(spans, "b", :client),
+        span(spans, "b", :internal),
         span(spans, "invoke_agent writers", :client),
-        Enum.find(spans, &(&1.name =~ "{:pool, :writers"))
+        span(spans, "{:pool, :writers, 0}", :internal)
       ]
 
       for [above, below] <- Enum.chunk_every(line, 2, 1, :discard), do: assert(below?(below, above))
@@ -74,9 +85,9 @@ each_engine Kantoku.TraceTest do
       assert {:error, %{reason: :not_found}} = Kantoku.call(instance, "nobody", :hello)
       assert {:error, %{reason: :crashed}} = Kantoku.call(instance, "ada", :crash)
       spans = spans(instance, 3)
-      assert %{status: :error, attributes: %{"error.type" => "not_found"}} = span(spans, "invoke_agent nobody", :client)
-      assert %{status: :error, attributes: %{"error.type" => "crashed"}} = span(spans, "invoke_agent ada", :client)
-      serving = span(spans, "invoke_agent ada", :internal)
+      assert %{status: :error, attributes: %{"error.type" => "not_found"}} = span(spans, "nobody", :client)
+      assert %{status: :error, attributes: %{"error.type" => "crashed"}} = span(spans, "ada", :client)
+      serving = span(spans, "ada", :internal)
       assert %{status: :error, attributes: %{"error.type" => "RuntimeError"}} = serving
       assert [{_at, "exception", %{"exception.type" => "RuntimeError"}}] = serving.events
     end
@@ -98,7 +109,7 @@ each_engine Kantoku.TraceTest do
       assert Kantoku.cast(instance, "ada", {:run, fn -> send(test, :cast) end}) == :ok
       assert_receive :cast
       spans = spans(instance, 2)
-      assert below?(span(spans, "invoke_agent ada", :internal), span(spans, "invoke_agent ada", :producer))
+      assert below?(span(spans, "ada", :internal), span(spans, "ada", :producer))
     end
 
     test "come below the context that is given, or is current" do
@@ -231,7 +242,7 @@ each_engine Kantoku.TraceTest do
       {:ok, headers} = Kantoku.call(instance, "ada", {:run, own})
       spans = spans(instance, 3)
       load = span(spans, "load", :internal)
-      assert below?(load, span(spans, "invoke_agent ada", :internal))
+      assert below?(load, span(spans, "ada", :internal))
       assert %{"app.tenant" => "acme", "size" => 4, "list" => "[1]", "error.type" => "partial"} = load.attributes
       assert [{_at, "half way", %{"done" => 0.5}}] = load.events
       assert load.status == :error
@@ -266,6 +277,61 @@ each_engine Kantoku.TraceTest do
       assert map_size(span.attributes) == 128 and length(span.events) == 128
       assert Enum.all?(span.attributes, fn {_, value} -> String.valid?(value) and byte_size(value) <= 4_096 end)
       assert hd(span.events) |> elem(1) == "e1"
+      assert span.left_out == %{attributes: 175, events: 172, links: 0}
+    end
+
+    test "keep what was said first, however often something is said again, and ours always" do
+      limits = [max_attributes: 3, max_events: 2, max_value_length: 10]
+      instance = traced!([], @always ++ limits)
+      relay!(instance, "ada")
+
+      saying = fn ->
+        Trace.set_attributes(first: 0)
+        for n <- 1..300, do: Trace.set_attributes(%{"count" => n, second: "é" |> String.duplicate(10)})
+        Trace.set_attributes(%{"too" => 1, "many" => 2})
+        for n <- 1..3, do: Trace.add_event("e#{n}", text: "0123456789ab")
+      end
+
+      {:ok, _} = Kantoku.call(instance, "ada", {:run, saying})
+      serving = instance |> spans(2) |> span("ada", :internal)
+      assert %{"first" => 0, "count" => 300, "second" => "ééééé"} = serving.attributes
+      assert %{"gen_ai.operation.name" => "invoke_age", "kantoku.agent" => "ada"} = serving.attributes
+      refute is_map_key(serving.attributes, "too") or is_map_key(serving.attributes, "many")
+      assert [{_, "e1", %{"text" => "0123456789"}}, {_, "e2", _}] = serving.events
+      assert serving.left_out == %{attributes: 2, events: 1, links: 0}
+    end
+
+    test "never break who makes them, whatever they are called" do
+      instance = traced!([], @always ++ [max_queue_size: 100])
+      odd = [{{:a, self()}, 1}, {<<255>>, <<255>>}, {String.duplicate("k", 100_000), 2}, :no_pair, {%{}, make_ref()}]
+
+      for name <- [<<255>>, String.duplicate("é", 100_000), String.duplicate("x", 70_000) <> <<255>>, ""] do
+        assert Trace.span(instance, name, odd, fn ->
+                 Trace.add_event(name, odd)
+                 Trace.set_attributes(odd)
+                 Trace.set_error(name)
+                 name
+               end) == name
+      end
+
+      assert Trace.span(instance, "improper", [{:a, 1} | :b], fn -> :done end) == :done
+      all = spans(instance, 5)
+      assert length(all) == 5
+
+      for %{name: name, attributes: attributes} = span <- all do
+        assert String.valid?(name) and byte_size(name) <= 1_024
+        for {key, _value} <- attributes, do: assert(String.valid?(key) and byte_size(key) <= 255)
+        for {_, event, _} <- span.events, do: assert(String.valid?(event))
+      end
+    end
+
+    test "of a context that nobody could have read are dropped and counted, and break nothing" do
+      instance = traced!()
+      {:ok, context} = Context.parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+      wrong = %{context | state: <<255>>, span: 2 ** 70}
+      assert Trace.with_context(wrong, fn -> Trace.span(instance, "below", [], fn -> :done end) end) == :done
+      {:ok, %{kept: kept, dropped: dropped}} = Trace.status(instance)
+      assert kept + dropped == 1
     end
   end
 
@@ -350,10 +416,10 @@ each_engine Kantoku.TraceTest do
         pid = relay!(instance, "ada")
         {:error, %{reason: :crashed}} = Kantoku.call(instance, "ada", :crash)
         back!(instance, "ada", pid)
-        failed = instance |> spans(2) |> span("invoke_agent ada", :internal)
+        failed = instance |> spans(2) |> span("ada", :internal)
         {:ok, sampled} = Context.parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
         {:ok, :hello} = Kantoku.call(instance, "ada", :hello, trace: sampled)
-        serving = instance |> spans(2) |> span("invoke_agent ada", :internal)
+        serving = instance |> spans(2) |> span("ada", :internal)
         assert serving.links == [{failed.trace_id, failed.span_id}]
       end
     end
@@ -384,6 +450,162 @@ each_engine Kantoku.TraceTest do
     assert counts == %{"kept" => 2.0, "dropped" => 2.0, "taken" => 2.0}
   end
 
+  describe "the wait in a queue" do
+    test "is told by a span that is kept only because it was slow" do
+      pools = [[name: :workers, target: 1, worker: {Relay, []}]]
+      instance = traced!([pools: pools], sampler: :parentbased_always_off, keep_slow: 30)
+      pool = {instance, :workers}
+      test = self()
+      first = Task.async(fn -> Pool.call(pool, {:hold, test}) end)
+      assert_receive {:held, worker}
+      slow = {:run, fn -> receive(do: (:never -> :ok), after: (40 -> :ok)) end}
+      second = Task.async(fn -> Pool.call(pool, slow) end)
+      eventually(fn -> match?({:ok, %{queue: 1}}, Pool.status(pool)) end)
+      send(worker, :go_on)
+      Task.await_many([first, second])
+      spans = instance |> spans(2)
+      [serving] = for(%{kind: :internal, attributes: %{"kantoku.kept" => "slow"}} = span <- spans, do: span)
+      assert [{at, "kantoku.taken_up", %{"kantoku.wait" => wait}}] = serving.events
+      assert wait > 0 and at == serving.started_at
+    end
+
+    test "of a cast has an event where it is sent and one where it is served" do
+      instance = traced!(pools: [[name: :workers, target: 1, worker: {Relay, []}]])
+      pool = {instance, :workers}
+      test = self()
+      first = Task.async(fn -> Pool.call(pool, {:hold, test}) end)
+      assert_receive {:held, worker}
+      assert Pool.cast(pool, {:run, fn -> send(test, :cast) end}) == :ok
+      send(worker, :go_on)
+      assert_receive :cast
+      Task.await(first)
+      spans = spans(instance, 4)
+      [sending] = for(%{kind: :producer} = span <- spans, do: span)
+      assert [{_, "kantoku.queued", _}] = sending.events
+      [served] = Enum.filter(spans, &below?(&1, sending))
+      assert [{_, "kantoku.taken_up", %{"kantoku.wait" => wait}}] = served.events
+      assert wait > 0
+    end
+  end
+
+  describe "what does not come to its end" do
+    defp cut_off(spans), do: for(%{attributes: %{"kantoku.cut_off" => true}} = span <- spans, do: span)
+
+    test "an agent killed while it calls another: its call ends as well, so that nothing hangs in the air" do
+      instance = traced!()
+      for id <- ["a", "b"], do: relay!(instance, id)
+      pid = Kantoku.whereis(instance, "a")
+      test = self()
+      caller = Task.async(fn -> Kantoku.call(instance, "a", {:call, instance, "b", {:hold, test}}) end)
+      assert_receive {:held, callee}
+      kill(pid)
+      assert {:error, %{reason: :crashed}} = Task.await(caller)
+      send(callee, :go_on)
+      back!(instance, "a", pid)
+      spans = spans(instance, 4)
+      ids = Enum.map(spans, & &1.span_id)
+      assert Enum.all?(spans, &(&1.parent_id == nil or &1.parent_id in ids))
+      assert spans |> cut_off() |> Enum.map(& &1.kind) |> Enum.sort() == [:client, :internal]
+      assert ids == Enum.uniq(ids)
+    end
+
+    test "a lease whose worker died is a failed span, once" do
+      for sampler <- [:always_on, :parentbased_always_off] do
+        instance = traced!([pools: [[name: :workers, target: 1, worker: {Plain, []}]]], sampler: sampler)
+        {:ok, lease} = Pool.checkout({instance, :workers})
+        kill(lease.pid)
+        eventually(fn -> match?({:error, %{reason: :not_held}}, Pool.checkin(lease)) end)
+        assert [%{attributes: %{"error.type" => "crashed"}, status: :error}] = spans(instance, 1)
+      end
+    end
+
+    test "a lease whose holder was killed is ended by the instance, as is what it was in" do
+      instance = traced!(pools: [[name: :workers, target: 1, worker: {Plain, []}]])
+      test = self()
+
+      {holder, ref} =
+        spawn_monitor(fn ->
+          Trace.span(instance, "around", [], fn ->
+            {:ok, _lease} = Pool.checkout({instance, :workers})
+            send(test, :taken)
+            Process.sleep(:infinity)
+          end)
+        end)
+
+      assert_receive :taken
+      Process.exit(holder, :kill)
+      assert_receive {:DOWN, ^ref, :process, ^holder, :killed}
+      Kantoku.Trace.Underway.sweep(instance)
+      [around, lease] = spans(instance, 2)
+      assert below?(lease, around) and length(cut_off([around, lease])) == 2
+      Kantoku.Trace.Underway.sweep(instance)
+      assert Trace.take(instance) == []
+    end
+
+    test "and an instance that ends leaves nothing to one that has its name later" do
+      instance = traced!()
+      pid = relay!(instance, "ada")
+      test = self()
+      {caller, ref} = spawn_monitor(fn -> Kantoku.call(instance, "ada", {:hold, test}) end)
+      assert_receive {:held, ^pid}
+      Process.exit(caller, :kill)
+      assert_receive {:DOWN, ^ref, :process, ^caller, :killed}
+      Process.exit(pid, :kill)
+      stop_supervised!(instance)
+
+      for table <- [Kantoku.Trace.Cuts, Kantoku.Trace.Underway],
+          row <- :ets.tab2list(table),
+          do: refute(inspect(row) =~ inspect(instance))
+    end
+  end
+
+  describe "the Logger" do
+    test "keeps what a process itself says of its trace" do
+      instance = traced!()
+      relay!(instance, "ada")
+      Logger.metadata(trace_id: "mine", request_id: 7)
+
+      {within, without} =
+        Trace.span(instance, "outer", [], fn ->
+          {:ok, :hello} = Kantoku.call(instance, "ada", :hello)
+          {Logger.metadata(), Trace.with_context(nil, &Logger.metadata/0)}
+        end)
+
+      assert within[:trace_id] != "mine" and within[:span_id] != nil and within[:request_id] == 7
+      refute Keyword.has_key?(without, :trace_id)
+      assert Enum.sort(Logger.metadata()) == [request_id: 7, trace_id: "mine"]
+      assert Trace.with_context(nil, &Logger.metadata/0)[:trace_id] == "mine"
+      {:ok, context} = Context.parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+      assert Trace.with_context(context, &Logger.metadata/0)[:trace_id] == "0af7651916cd43dd8448eb211c80319c"
+      assert Enum.sort(Logger.metadata()) == [request_id: 7, trace_id: "mine"]
+    end
+
+    test "says no trace in an agent after a traced call" do
+      instance = traced!()
+      pid = relay!(instance, "ada")
+      {:ok, :hello} = Kantoku.call(instance, "ada", :hello)
+      GenServer.cast(pid, {:run, fn -> :ok end})
+      spans(instance, 3)
+      {:ok, %{dictionary: dictionary}} = {:ok, Map.new(Process.info(pid, [:dictionary]))}
+      assert dictionary[:"$logger_metadata$"] == %{instance: instance, agent: "ada"}
+    end
+
+    test "says the trace of what an agent crashed in" do
+      instance = traced!()
+      relay!(instance, "ada")
+      test = self()
+      filter = fn event, _ -> send(test, {:logged, event.meta, inspect(event.msg)}) && :ignore end
+      handler = :"crashes_#{instance}"
+      :ok = :logger.add_handler(handler, Kantoku.TraceTest.Tell, %{config: filter, level: :error})
+      on_exit(fn -> :logger.remove_handler(handler) end)
+      {:error, _} = Kantoku.call(instance, "ada", :crash)
+      serving = instance |> spans(2) |> span("ada", :internal)
+      trace = serving.trace_id
+      assert_receive {:logged, %{trace_id: ^trace, agent: "ada", span_id: span}, _message}
+      assert span == serving.span_id
+    end
+  end
+
   test "the Logger knows the agent and, while a recorded span is current, the trace" do
     instance = traced!()
     relay!(instance, "ada")
@@ -395,6 +617,11 @@ each_engine Kantoku.TraceTest do
     assert quiet[:agent] == "ada"
     assert Logger.metadata()[:trace_id] == nil
   end
+end
+
+defmodule Kantoku.TraceTest.Tell do
+  # A handler of the Logger's that hands on what it is given.
+  def log(event, %{config: tell}), do: tell.(event, [])
 end
 
 defmodule Kantoku.TraceDocTest do

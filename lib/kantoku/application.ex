@@ -6,7 +6,7 @@ defmodule Kantoku.Application do
   alias Kantoku.Api.{Recent, Timeline}
   alias Kantoku.Exporters.Members
   alias Kantoku.Migration.{Crowd, Journal, Roster, Settings}
-  alias Kantoku.Trace.Cuts
+  alias Kantoku.Trace.{Cuts, Underway}
 
   # More often than anybody kills them, and not for ever where one of them cannot start.
   @patient [max_restarts: 100, max_seconds: 5]
@@ -16,7 +16,7 @@ defmodule Kantoku.Application do
   @impl true
   def start(_type, _args) do
     Kantoku.Instances.new_table()
-    for table <- [Settings, Journal, Crowd, Roster, Cuts, Members, Recent, Timeline], do: table.new_table()
+    for table <- [Settings, Journal, Crowd, Roster, Cuts, Underway, Members, Recent, Timeline], do: table.new_table()
 
     children = [
       Kantoku.Native.FaultLog,

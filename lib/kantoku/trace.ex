@@ -59,6 +59,8 @@ defmodule Kantoku.Trace do
 
   import Open, only: [open: 1]
 
+  defguardp is_attributes(attributes) when is_map(attributes) or is_list(attributes)
+
   @typedoc "Names and values of what is said of a span. A value that is no text, number or boolean is shown as `inspect/1` does."
   @type attributes :: %{optional(String.t() | atom) => term} | keyword
 
@@ -72,7 +74,7 @@ defmodule Kantoku.Trace do
   What leaves `fun` by an exception passes through, and the span has failed.
   """
   @spec span(String.t(), attributes, (() -> result)) :: result when result: term
-  def span(name, attributes \\ [], fun) when is_binary(name) and is_function(fun, 0) do
+  def span(name, attributes \\ [], fun) when is_binary(name) and is_function(fun, 0) and is_attributes(attributes) do
     case Open.current() do
       open(config: config) -> run(config, name, attributes, fun)
       _none -> fun.()
@@ -81,7 +83,8 @@ defmodule Kantoku.Trace do
 
   @doc "As `span/3`, and begins a trace of the instance where nothing is current. Where the instance does not trace it only runs `fun`."
   @spec span(instance :: atom, String.t(), attributes, (() -> result)) :: result when result: term
-  def span(instance, name, attributes, fun) when is_binary(name) and is_function(fun, 0) do
+  def span(instance, name, attributes, fun)
+      when is_binary(name) and is_function(fun, 0) and is_attributes(attributes) do
     case Config.of(instance) do
       nil -> fun.()
       config -> run(config, name, attributes, fun)
@@ -89,16 +92,20 @@ defmodule Kantoku.Trace do
   end
 
   defp run(config, name, attributes, fun) do
-    Open.within(Open.begin(config, name, :internal, nil, Enum.reverse(attributes)), fun)
+    Open.within(Open.begin(config, name, :internal, nil, attributes), fun)
   end
 
-  @doc "Says something of the current span; the last of a name counts. Without one it does nothing."
+  @doc """
+  Says something of the current span; the last of a name counts. Of more than `:max_attributes` names the first are kept. Without one it does
+  nothing.
+  """
   @spec set_attributes(attributes) :: :ok
-  def set_attributes(attributes), do: Open.describe(attributes)
+  def set_attributes(attributes) when is_attributes(attributes), do: Open.describe(attributes)
 
-  @doc "Notes that something happened in the current span. Of more than 128 the first are kept. Without one it does nothing."
+  @doc "Notes that something happened in the current span. Of more than `:max_events` the first are kept. Without one it does nothing."
   @spec add_event(String.t(), attributes) :: :ok
-  def add_event(name, attributes \\ []) when is_binary(name), do: Open.event(name, attributes)
+  def add_event(name, attributes \\ []) when is_binary(name) and is_attributes(attributes),
+    do: Open.event(name, attributes)
 
   @doc "Says that the current span failed, and how: its `error.type`. Without one it does nothing."
   @spec set_error(atom | String.t()) :: :ok
@@ -118,12 +125,12 @@ defmodule Kantoku.Trace do
   """
   @spec with_context(Context.t() | nil, (() -> result)) :: result when result: term
   def with_context(context, fun) when is_function(fun, 0) and (context == nil or is_struct(context, Context)) do
-    outer = Open.put(Open.from_context(context))
+    before = Open.enter_context(Open.from_context(context))
 
     try do
       fun.()
     after
-      Open.put(outer)
+      Open.leave_context(before)
     end
   end
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use kantoku_core::metrics::{Family, Source};
 use kantoku_core::trace::{
-    Event, Kind, Limits, Link, Offered, Pair, Ring, Span, Status, Supply, TraceId, Value,
+    Event, Kind, LeftOut, Limits, Link, Offered, Pair, Ring, Span, Status, Supply, TraceId, Value,
 };
 use kantoku_exporters::figures::Note;
 use kantoku_exporters::push::{Address, Plan, Secret, Target, Tls, traces};
@@ -96,6 +96,7 @@ fn plain(number: u64) -> Span {
         attributes: Vec::new(),
         events: Vec::new(),
         links: Vec::new(),
+        left_out: LeftOut::default(),
     }
 }
 
@@ -132,6 +133,11 @@ fn full() -> Span {
             flags: 1,
             state: "b=2".into(),
         }],
+        left_out: LeftOut {
+            attributes: 3,
+            events: 4,
+            links: 5,
+        },
         ..plain(0xb7ad_6b71_6920_3331)
     }
 }
@@ -187,6 +193,14 @@ fn a_collector_reads_all_of_a_span() {
     );
     assert_eq!(full.span_id, 0xb7ad_6b71_6920_3331_u64.to_be_bytes());
     assert_eq!(full.parent_span_id, 7_u64.to_be_bytes());
+    let left_out = |span: &read::Span| {
+        (
+            span.dropped_attributes_count,
+            span.dropped_events_count,
+            span.dropped_links_count,
+        )
+    };
+    assert_eq!((left_out(full), left_out(plain)), ((3, 4, 5), (0, 0, 0)));
     assert_eq!((full.trace_state.as_str(), full.flags), ("acme=1", 1));
     assert_eq!((full.name.as_str(), full.kind()), ("step", SpanKind::Client));
     assert_eq!(full.start_time_unix_nano, 1_700_000_000_000_000_001);

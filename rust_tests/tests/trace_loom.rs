@@ -1,7 +1,7 @@
 //! The ring of finished spans in every order of offering, draining and opening anew. S1 to S4 are `kantoku_core::trace`'s.
 #![cfg(kantoku_loom)]
 
-use kantoku_core::trace::{Kind, Limits, Offered, Ring, Span, Status, TraceId};
+use kantoku_core::trace::{Kind, LeftOut, Limits, Offered, Ring, Span, Status, TraceId};
 use kantoku_rust_tests::orders::check;
 use loom::sync::Arc;
 use loom::thread;
@@ -26,6 +26,7 @@ fn span(number: u64) -> Span {
         attributes: Vec::new(),
         events: Vec::new(),
         links: Vec::new(),
+        left_out: LeftOut::default(),
     }
 }
 

@@ -5,7 +5,9 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 
-use kantoku_core::trace::{Counts, Event, Kind, Limits, Offered, Pair, Ring, Span, Status, TraceId, Value};
+use kantoku_core::trace::{
+    Counts, Event, Kind, LeftOut, Limits, Offered, Pair, Ring, Span, Status, TraceId, Value,
+};
 use proptest::prelude::*;
 
 fn span(number: u64, text: usize) -> Span {
@@ -30,12 +32,14 @@ fn span(number: u64, text: usize) -> Span {
             attributes: Vec::new(),
         }],
         links: Vec::new(),
+        left_out: LeftOut::default(),
     }
 }
 
 #[derive(Clone, Debug)]
 enum Step {
     Offer { text: usize, generation: u32 },
+    Refuse { generation: u32 },
     Drain { most: usize, generation: u32 },
     Open { spans: usize, bytes: usize },
     Close,
@@ -45,6 +49,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         12 => (0_usize..400, prop_oneof![9 => Just(7_u32), 1 => 0_u32..9])
             .prop_map(|(text, generation)| Step::Offer { text, generation }),
+        1 => prop_oneof![9 => Just(7_u32), 1 => 0_u32..9].prop_map(|generation| Step::Refuse { generation }),
         4 => (0_usize..6, prop_oneof![9 => Just(7_u32), 1 => 1_u32..7])
             .prop_map(|(most, generation)| Step::Drain { most, generation }),
         1 => (1_usize..8, 0_usize..4_000).prop_map(|(spans, bytes)| Step::Open { spans, bytes }),
@@ -76,6 +81,14 @@ impl Model {
         Offered::Kept(self.held.len())
     }
 
+    fn refuse(&mut self) -> Offered {
+        if self.limits.is_none() {
+            return Offered::Closed;
+        }
+        self.counts.dropped += 1;
+        Offered::Dropped
+    }
+
     fn drain(&mut self, most: usize) -> Vec<Span> {
         let count = most.min(self.held.len());
         self.counts.taken += count as u64;
@@ -101,6 +114,10 @@ proptest! {
                     let (offered, same) = (span(number as u64, text), span(number as u64, text));
                     let expected = if generation == 7 { model.offer(same) } else { Offered::Closed };
                     prop_assert_eq!(ring.offer(generation, offered), expected);
+                }
+                Step::Refuse { generation } => {
+                    let expected = if generation == 7 { model.refuse() } else { Offered::Closed };
+                    prop_assert_eq!(ring.refuse(generation), expected);
                 }
                 Step::Drain { most, generation } => {
                     let expected = if generation == 7 { model.drain(most) } else { Vec::new() };

@@ -17,7 +17,7 @@ each_engine Kantoku.EngineTracesTest do
     link = {{1, 0xFFFFFFFFFFFFFFFF}, 7, 1, "a=1"}
 
     {{0xFFFFFFFFFFFFFFFF, number}, 0xFFFFFFFFFFFFFFFF, 0, 1, "vendor=é", "name", 3, 1_700_000_000_000_000_000,
-     1_700_000_000_000_000_123, 2, attributes, [event], [link]}
+     1_700_000_000_000_000_123, 2, attributes, [event], [link], {4, 5, 6}}
   end
 
   test "what is handed in is taken as it was, once, in order", %{instance: instance} do
@@ -66,7 +66,7 @@ each_engine Kantoku.EngineTracesTest do
     answers = writers |> Task.await_many(60_000) |> Enum.concat()
     for taker <- takers, do: send(taker.pid, :done)
     taken = takers |> Task.await_many(60_000) |> Enum.concat()
-    numbers = for {{_upper, number}, _, _, _, _, _, _, _, _, _, _, _, _} <- taken, do: number
+    numbers = for {{_upper, number}, _, _, _, _, _, _, _, _, _, _, _, _, _} <- taken, do: number
     kept = Enum.count(answers, &(&1 == :ok))
     assert length(numbers) == kept and length(Enum.uniq(numbers)) == kept
     dropped = 4_000 - kept

@@ -62,12 +62,13 @@ defmodule Kantoku.Exporters.SpansTest do
     assert spans |> Enum.map(& &1.trace) |> Enum.uniq() |> length() == 1
 
     assert [{"ada", 3}, {"ada", 1}, {"writers", 3}, {_worker, 1}, {"last", 3}, {"last", 1}, {"far", 3}, {"far", 1}] =
-             for("invoke_agent " <> name <- Enum.map(line, & &1.name), do: name) |> Enum.zip(Enum.map(line, & &1.kind))
+             for(span <- line, do: {span.attributes["kantoku.agent"] || span.attributes["kantoku.pool"], span.kind})
 
     assert for(span <- line, do: span.resource.attributes["service.name"]) ==
              List.duplicate("tests", 6) ++ List.duplicate("other", 2)
 
-    assert %{"gen_ai.operation.name" => "invoke_agent", "gen_ai.agent.name" => "ada"} = root.attributes
+    assert %{"gen_ai.operation.name" => "invoke_agent", "kantoku.agent" => "ada"} = root.attributes
+    assert root.attributes["gen_ai.agent.name"] == inspect(Relay) and root.name == "invoke_agent " <> inspect(Relay)
     assert root.began <= root.ended and root.status == 0
     assert [{_at, "kantoku.taken_up", %{"kantoku.wait" => wait}} | _] = Enum.at(line, 3).events
     assert wait >= 0

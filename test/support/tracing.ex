@@ -59,9 +59,9 @@ defmodule Kantoku.Tracing do
     instance |> Trace.take() |> Enum.sort_by(& &1.started_at)
   end
 
-  @doc "The span of that name and kind, of which there is one."
+  @doc "The span of that name, or of an agent of that id, and of that kind, of which there is one."
   def span(spans, name, kind) do
-    [span] = Enum.filter(spans, &(&1.name == name and &1.kind == kind))
+    [span] = Enum.filter(spans, &(name in [&1.name, &1.attributes["kantoku.agent"]] and &1.kind == kind))
     span
   end
 

@@ -69,6 +69,34 @@ defmodule Kantoku.Trace.ConfigTest do
     end
   end
 
+  test "limits: each variable has its option, and no more than there may be" do
+    variables = %{
+      "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" => "5",
+      "OTEL_SPAN_EVENT_COUNT_LIMIT" => "0",
+      "OTEL_SPAN_LINK_COUNT_LIMIT" => "1000",
+      "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT" => "20",
+      "OTEL_BSP_MAX_QUEUE_SIZE" => "77"
+    }
+
+    assert %{max_attributes: 5, max_events: 0, max_links: 128, max_value_length: 20, max_queue_size: 77} =
+             config([], variables)
+
+    assert config([], Map.put(variables, "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "30")).max_value_length == 30
+    assert config([max_attributes: 9], variables).max_attributes == 9
+    assert %{max_attributes: 128, max_events: 128, max_links: 128, max_value_length: 4_096} = config([], %{})
+
+    for wrong <- ["-1", "many", "1.5"] do
+      log = capture_log(fn -> assert config([], %{"OTEL_SPAN_EVENT_COUNT_LIMIT" => wrong}).max_events == 128 end)
+      assert log =~ "OTEL_SPAN_EVENT_COUNT_LIMIT is left out"
+    end
+
+    for {option, value} <- [max_events: 129, max_attributes: -1, max_links: :many, max_value_length: 0] do
+      assert_raise ArgumentError, ~r/option #{inspect(option)}: expected an integer from/, fn ->
+        config([{option, value}], %{})
+      end
+    end
+  end
+
   test "errors and slow ones are kept, unless nothing is to be" do
     second = :erlang.convert_time_unit(1_000, :millisecond, :perf_counter)
     assert %{keep_errors: true, slow: ^second} = config([], %{})

@@ -20,10 +20,13 @@ defmodule Kantoku.Engine.Traces do
   @type event :: {at :: integer, name :: binary, attributes}
   @type link :: {trace, span :: pos_integer, flags :: byte, state :: binary}
 
+  @typedoc "How many of a span's were left out, as there were too many."
+  @type left_out :: {attributes :: non_neg_integer, events :: non_neg_integer, links :: non_neg_integer}
+
   @typedoc "Trace, span, parent (0: none), flags, tracestate, name, OTLP's kind, beginning and end in ns since 1970, OTLP's status."
   @type span ::
           {trace, span :: pos_integer, parent :: non_neg_integer, flags :: byte, state :: binary, name :: binary,
-           kind :: 0..5, began :: integer, ended :: integer, status :: 0..2, attributes, [event], [link]}
+           kind :: 0..5, began :: integer, ended :: integer, status :: 0..2, attributes, [event], [link], left_out}
 
   @typedoc "`held` spans of `bytes`; of those that were handed in, how many were `kept` and `dropped`, and how many of the kept were `taken`."
   @type counts :: %{
@@ -37,7 +40,7 @@ defmodule Kantoku.Engine.Traces do
   @doc "Begins to keep spans, no more than these. What was kept before with other limits is lost; with the same it stays, and its counts."
   @callback trace_open(instance, most :: pos_integer, most_bytes :: pos_integer) :: :ok | :unknown
 
-  @doc "Hands a span in. `:closed`: none are kept."
+  @doc "Hands a span in; one that is none may be `:dropped`. `:closed`: none are kept."
   @callback trace_put(instance, span) :: :ok | :dropped | :closed | :unknown
 
   @doc "Takes so many of the oldest, or fewer: an engine gives 64 in one answer at most."

@@ -198,7 +198,7 @@ defmodule Kantoku.Pool.Calls do
     answer =
       case Pools.pool_cast(instance, pool, request, params({instance, pool}, opts)) do
         {:sent, _worker} -> :ok
-        :queued -> :ok
+        :queued -> Open.event("kantoku.queued", [])
         refusal -> refused(instance, pool, refusal)
       end
 

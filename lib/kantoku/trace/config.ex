@@ -42,15 +42,44 @@ defmodule Kantoku.Trace.Config do
       kind: :positive,
       default: 2_048,
       doc:
-        "so many finished spans are kept until somebody takes them; further ones are dropped and counted. Default as OpenTelemetry's."
+        "so many finished spans are kept until somebody takes them; further ones are dropped and counted (`OTEL_BSP_MAX_QUEUE_SIZE`). Default as OpenTelemetry's."
     ],
-    max_queue_bytes: [kind: :positive, default: 4_194_304, doc: "and so many bytes of them."]
+    max_queue_bytes: [kind: :positive, default: 4_194_304, doc: "and so many bytes of them."],
+    max_attributes: [
+      kind: {:like, "an integer from 0 to 128", &__MODULE__.count?/1},
+      default: 128,
+      doc:
+        "so many attributes of yours a span has, 0 to 128; those that are said first stay, further ones are counted " <>
+          "(`OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`)."
+    ],
+    max_events: [
+      kind: {:like, "an integer from 0 to 128", &__MODULE__.count?/1},
+      default: 128,
+      doc: "and so many events (`OTEL_SPAN_EVENT_COUNT_LIMIT`),"
+    ],
+    max_links: [
+      kind: {:like, "an integer from 0 to 128", &__MODULE__.count?/1},
+      default: 128,
+      doc: "and so many links (`OTEL_SPAN_LINK_COUNT_LIMIT`). Default of all three as OpenTelemetry's."
+    ],
+    max_value_length: [
+      kind: {:like, "an integer from 1 to 16384", &__MODULE__.length?/1},
+      default: 4_096,
+      doc:
+        "so many bytes a text has that is said, 1 to 16_384; the rest is cut off " <>
+          "(`OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT`, `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`)."
+    ]
   ]
+
+  # What of each there may be at most; a variable that asks for more gets this.
+  @most 128
+  @longest 16_384
 
   # A span that took longer is slow, in ms.
   @slow 1_000
 
-  @fields [:sampler, :keep_errors, :slow, :propagators, :max_queue_size, :max_queue_bytes]
+  @limits [:max_queue_size, :max_queue_bytes, :max_attributes, :max_events, :max_links, :max_value_length]
+  @fields [:sampler, :keep_errors, :slow, :propagators] ++ @limits
   @enforce_keys @fields
   defstruct @fields ++ [instance: nil, clock: nil, outside: false]
 
@@ -64,7 +93,11 @@ defmodule Kantoku.Trace.Config do
           slow: pos_integer | nil,
           propagators: [:tracecontext],
           max_queue_size: pos_integer,
-          max_queue_bytes: pos_integer
+          max_queue_bytes: pos_integer,
+          max_attributes: 0..128,
+          max_events: 0..128,
+          max_links: 0..128,
+          max_value_length: 1..16_384
         }
 
   @doc """
@@ -96,6 +129,12 @@ defmodule Kantoku.Trace.Config do
 
   @doc false
   def ratio?(ratio), do: is_number(ratio) and ratio >= 0 and ratio <= 1
+
+  @doc false
+  def count?(count), do: is_integer(count) and count >= 0 and count <= @most
+
+  @doc false
+  def length?(length), do: is_integer(length) and length > 0 and length <= @longest
 
   @doc "The schema of the options."
   @spec schema() :: Options.schema()

@@ -10,7 +10,7 @@ defmodule Kantoku.Trace.Cuts do
   @moduledoc false
 
   import Kantoku.Trace.Open, only: [open: 1, open: 2]
-  alias Kantoku.Trace.{Clock, Finished, Open}
+  alias Kantoku.Trace.{Clock, Finished, Open, Underway}
 
   # So many rows at most; an agent beyond that is not cut off by anybody's account.
   @most 100_000
@@ -24,11 +24,11 @@ defmodule Kantoku.Trace.Cuts do
   @doc "This agent is in that span."
   @spec enter(atom, term, Open.t()) :: :ok
   def enter(instance, id, open) do
-    if :ets.info(__MODULE__, :size) < @most,
-      do: :ets.insert(__MODULE__, {{instance, id}, self(), open(open, outer: nil)})
-
+    if room?(), do: :ets.insert(__MODULE__, {{instance, id}, self(), open(open, outer: nil)})
     :ok
   end
+
+  defp room?, do: :ets.info(__MODULE__, :size) < @most
 
   @doc "It came out of it."
   @spec leave(atom, term) :: :ok
@@ -40,7 +40,8 @@ defmodule Kantoku.Trace.Cuts do
   @doc "It came out of it by an exception, and so will end."
   @spec over(atom, term, Open.place()) :: :ok
   def over(instance, id, place) do
-    :ets.insert(__MODULE__, {{instance, id}, :over, place, Clock.now()})
+    key = {instance, id}
+    if room?() or :ets.member(__MODULE__, key), do: :ets.insert(__MODULE__, {key, :over, place, Clock.now()})
     :ok
   end
 
@@ -49,16 +50,23 @@ defmodule Kantoku.Trace.Cuts do
   def take(instance, id) do
     case :ets.take(__MODULE__, {instance, id}) do
       [{_key, :over, place, _since}] -> place
-      [{_key, _pid, open}] -> cut_off(open)
+      [{_key, pid, open}] -> cut_off(pid, open)
       [] -> nil
     end
   end
 
-  # When it died nobody saw; it is now that it is found.
-  defp cut_off(open(place: place, attributes: attributes) = open) do
-    open = open(open, attributes: [{"kantoku.cut_off", true} | attributes])
-    Finished.hand_in(open, Clock.now(), "cut_off", nil)
+  # And what it was in within that.
+  defp cut_off(pid, open(place: place) = open) do
+    Underway.cut_off(pid)
+    Finished.cut_off(open)
     place
+  end
+
+  @doc "Ends what the agents of an instance were cut off in, and forgets all of them, as the instance ends: one that has its name later is another."
+  @spec close(atom) :: :ok
+  def close(instance) do
+    for {{instance, id}, _pid} <- of(instance), do: take(instance, id)
+    :ok
   end
 
   @doc """

@@ -9,6 +9,16 @@ defmodule Kantoku.Trace.Environment do
   @samplers Map.new(Sampler.names(), &{Atom.to_string(&1), &1})
   @propagators %{"tracecontext" => :tracecontext, "none" => :none}
 
+  # Of two for one option the first counts.
+  @limits [
+    {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", :max_attributes, 0, 128},
+    {"OTEL_SPAN_EVENT_COUNT_LIMIT", :max_events, 0, 128},
+    {"OTEL_SPAN_LINK_COUNT_LIMIT", :max_links, 0, 128},
+    {"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", :max_value_length, 1, 16_384},
+    {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", :max_value_length, 1, 16_384},
+    {"OTEL_BSP_MAX_QUEUE_SIZE", :max_queue_size, 1, 1_000_000}
+  ]
+
   # Named by the standard as a default, and nothing that we carry.
   @silent ["baggage"]
 
@@ -16,7 +26,7 @@ defmodule Kantoku.Trace.Environment do
   @spec options((String.t() -> String.t() | nil)) :: keyword
   def options(get \\ &System.get_env/1) do
     get = fn name -> with value when is_binary(value) <- get.(name), do: none_if_blank(String.trim(value)) end
-    disabled(get.("OTEL_SDK_DISABLED")) ++ sampler(get) ++ propagators(get.("OTEL_PROPAGATORS"))
+    disabled(get.("OTEL_SDK_DISABLED")) ++ sampler(get) ++ propagators(get.("OTEL_PROPAGATORS")) ++ limits(get)
   end
 
   defp none_if_blank(""), do: nil
@@ -62,6 +72,23 @@ defmodule Kantoku.Trace.Environment do
     known = for name <- names, propagator = @propagators[name], do: propagator
     [propagators: if(:none in known, do: [], else: Enum.uniq(known))]
   end
+
+  defp limits(get),
+    do: Enum.flat_map(@limits, fn {variable, option, least, most} -> limit(variable, get, option, least, most) end)
+
+  defp limit(variable, get, option, least, most) do
+    case get.(variable) do
+      nil -> []
+      value -> counted(variable, Integer.parse(value), value, option, least, most)
+    end
+  end
+
+  # Who asks for more than there may be gets as many as there may be.
+  defp counted(_variable, {count, ""}, _value, option, least, most) when count >= least,
+    do: [{option, min(count, most)}]
+
+  defp counted(variable, _other, value, _option, least, _most),
+    do: ignored(variable, value, ["an integer, #{least} or more"])
 
   defp ignored(variable, value, expected) do
     Logger.warning("Kantoku: #{variable} is left out: expected #{Enum.join(expected, ", ")}, got: #{inspect(value)}")

@@ -6,15 +6,18 @@ defmodule Kantoku.Trace.Finished do
   @moduledoc false
 
   import Bitwise
+  import Kantoku.Domain.Rows, only: [row: 1]
   import Kantoku.Trace.Open, only: [open: 1, place: 1, said: 0, said: 1]
 
+  alias Kantoku.Domain.{Launch, Rows}
   alias Kantoku.Engine.Traces
-  alias Kantoku.Telemetry
-  alias Kantoku.Trace.{Clock, Context, Ids, Open}
+  alias Kantoku.{Instances, Telemetry}
+  alias Kantoku.Trace.{Attributes, Clock, Context, Ids, Open}
 
-  # OpenTelemetry's limits of how many; and of the bytes of a text, for which it has none.
-  @most 128
-  @longest 4_096
+  require Rows
+
+  # So many bytes of a name.
+  @longest_name 1_024
 
   # An event is small.
   @most_of_an_event 16
@@ -27,8 +30,16 @@ defmodule Kantoku.Trace.Finished do
 
   @doc "Hands a span in that ended then; `kept` says why, where its trace is not recorded."
   @spec hand_in(Open.t(), integer, error :: String.t() | nil, kept :: String.t() | nil) :: :ok
-  def hand_in(open(config: %{instance: instance}) = open, ended, error, kept) do
-    _kept_dropped_or_unknown = Traces.trace_put(instance, record(open, ended, error, kept))
+  def hand_in(open, ended, error, kept),
+    do: hand_over(open, ended, error, text_of("error.type", error) ++ text_of("kantoku.kept", kept))
+
+  @doc "Hands one in whose process died in it. When that was nobody saw; it is now that it is found."
+  @spec cut_off(Open.t()) :: :ok
+  def cut_off(open),
+    do: hand_over(open, Clock.now(), "cut_off", [{"error.type", "cut_off"}, {"kantoku.cut_off", true}])
+
+  defp hand_over(open(config: %{instance: instance}) = open, ended, error, outcome) do
+    _kept_dropped_or_unknown = Traces.trace_put(instance, record(open, ended, error, outcome))
     told(open, ended, error)
   end
 
@@ -49,17 +60,17 @@ defmodule Kantoku.Trace.Finished do
 
   defp told(_of_no_agent, _ended, _error), do: :ok
 
-  defp record(open, ended, error, kept) do
+  defp record(open, ended, error, outcome) do
     open(config: config, place: place, parent: parent, subject: subject, kind: kind, begun: begun) = open
-    open(attributes: attributes, said: said) = open
     place(trace: trace, span: span, more: {_random, state}) = place
-    said(events: events, links: links) = said || said()
     {name, own} = about(subject, config.instance)
-    outcome = text_of("error.type", error) ++ text_of("kantoku.kept", kept)
+    {attributes, attributes_out} = attributes(open, own ++ outcome)
+    {events, events_out} = events(open)
+    {links, links_out} = links(open)
 
-    {halves(trace), span, parent, flags(place), state, name, @kinds[kind], Clock.unix(config.clock, begun),
-     Clock.unix(config.clock, ended), if(error, do: 2, else: 0), attributes(own ++ outcome ++ Enum.reverse(attributes)),
-     events(events, config.clock), links(links)}
+    {halves(trace), span, parent, flags(place), state, Attributes.text(name, @longest_name), @kinds[kind],
+     Clock.unix(config.clock, begun), Clock.unix(config.clock, ended), if(error, do: 2, else: 0), attributes, events,
+     links, {attributes_out, events_out, links_out}}
   end
 
   defp halves(trace) do
@@ -69,63 +80,79 @@ defmodule Kantoku.Trace.Finished do
 
   defp flags(place(sampled: sampled, more: {random, _state})), do: Context.flags(sampled, random)
 
+  # What is said of an agent is looked up here, as a span that is thrown away has no use for it. The name of a span has few values, however
+  # many agents there are; of one that nobody knows the conventions name none.
   defp about(name, _instance) when is_binary(name), do: {name, []}
 
-  defp about({kind, id}, instance) do
-    name = named(kind, id)
-
-    {"invoke_agent " <> name,
-     [
-       {"gen_ai.operation.name", "invoke_agent"},
-       {"gen_ai.agent.name", name},
-       {"gen_ai.agent.id", "#{inspect(instance)}/#{name}"},
-       {"kantoku.instance", inspect(instance)},
-       {"kantoku.#{kind}", name}
-     ]}
+  defp about({:pool, pool}, instance) do
+    name = Atom.to_string(pool)
+    {"invoke_agent " <> name, [{"gen_ai.agent.name", name} | invoked(instance, name, "kantoku.pool")]}
   end
 
-  defp named(:agent, id) when is_binary(id), do: text(id)
-  defp named(:pool, name), do: Atom.to_string(name)
-  defp named(_kind, id), do: inspect(id, limit: 20, printable_limit: 200)
+  defp about({:agent, id}, instance) do
+    own = invoked(instance, id_text(id), "kantoku.agent")
+
+    case Instances.reading(instance, fn rows, _book -> Rows.get(rows, id) end) do
+      row(what: what, domain: domain) -> kind_of(inspect(Launch.module(what)), domain, own)
+      _unknown -> {"invoke_agent", own}
+    end
+  end
+
+  defp kind_of(type, domain, own) do
+    more = [{"gen_ai.agent.name", type}, {"kantoku.agent.type", type}, {"kantoku.domain", domain_text(domain)}]
+    {"invoke_agent " <> type, more ++ own}
+  end
+
+  defp invoked(instance, id, key) do
+    instance = inspect(instance)
+
+    [
+      {"gen_ai.operation.name", "invoke_agent"},
+      {"gen_ai.agent.id", instance <> "/" <> id},
+      {"kantoku.instance", instance},
+      {key, id}
+    ]
+  end
+
+  defp domain_text(domain) when is_atom(domain), do: Atom.to_string(domain)
+  defp domain_text({:pool, pool}), do: "pool #{pool}"
+  defp domain_text(domain), do: id_text(domain)
+
+  defp id_text(id) when is_binary(id), do: Attributes.text(id, @longest_name)
+  defp id_text(id), do: inspect(id, limit: 20, printable_limit: 200)
 
   defp text_of(_key, nil), do: []
   defp text_of(key, value), do: [{key, value}]
 
-  # The last of a name counts, as in a map.
-  defp attributes(pairs) do
-    pairs |> Map.new(fn {key, value} -> {text("#{key}"), value(value)} end) |> Enum.take(@most)
+  # A user's are cut, ours are not; where both say something under one name, it is the user's.
+  defp attributes(open(config: config, attributes: said), own) do
+    {said, left_out} = Attributes.of(said, config.max_attributes)
+    all = own |> Map.new() |> Map.merge(Map.new(said))
+    {Attributes.finished(Map.to_list(all), config.max_value_length), left_out}
   end
 
-  defp events(events, clock) do
-    for {at, name, attributes} <- Enum.reverse(events),
-        do: {Clock.unix(clock, at), text(name), attributes |> Enum.take(@most_of_an_event) |> attributes()}
+  defp events(open(said: said, config: config) = open) do
+    said(events: events, events_out: left_out) = said || said()
+    {taken_up(open) ++ for(event <- Enum.reverse(events), do: event(event, config)), left_out}
   end
 
-  defp links(links) do
-    for place(trace: trace, span: span, more: {_random, state}) = link <- links,
-        do: {halves(trace), span, flags(link), state}
+  # From when it was sent until it began: in a pool's queue, and in the mailbox.
+  defp taken_up(open(sent: nil)), do: []
+
+  defp taken_up(open(sent: sent, begun: begun, config: config)),
+    do: [event({begun, "kantoku.taken_up", ["kantoku.wait": Clock.seconds(begun - sent)]}, config)]
+
+  defp event({at, name, attributes}, %{clock: clock, max_value_length: longest}) do
+    {attributes, _left_out} = Attributes.of(attributes, @most_of_an_event)
+    {Clock.unix(clock, at), Attributes.text(name, @longest_name), Attributes.finished(attributes, longest)}
   end
 
-  defp value(value) when is_boolean(value) or is_float(value), do: value
-  defp value(value) when is_binary(value), do: text(value)
-  defp value(value) when is_atom(value), do: Atom.to_string(value)
-
-  defp value(value) when is_integer(value) and value in -0x8000000000000000..0x7FFFFFFFFFFFFFFF, do: value
-
-  defp value(value), do: value |> inspect(limit: 50, printable_limit: 1_000) |> text()
-
-  # UTF-8, as OTLP wants it.
-  defp text(text) when byte_size(text) <= @longest do
-    if String.valid?(text), do: text, else: inspect(text, limit: 200)
+  defp links(open(said: said, config: %{max_links: most})) do
+    said(links: links) = said || said()
+    {links, left_out} = Enum.split(links, most)
+    {for(link <- links, do: link(link)), length(left_out)}
   end
 
-  defp text(text), do: text |> binary_part(0, @longest) |> whole() |> text()
-
-  # Without a character that was cut.
-  defp whole(text) do
-    case :unicode.characters_to_binary(text) do
-      {_wrong, whole, _rest} -> whole
-      whole -> whole
-    end
-  end
+  defp link(place(trace: trace, span: span, more: {_random, state}) = link),
+    do: {halves(trace), span, flags(link), state}
 end

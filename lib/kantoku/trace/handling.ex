@@ -3,12 +3,12 @@ defmodule Kantoku.Trace.Handling do
   @moduledoc false
 
   import Kantoku.Trace.Open, only: [open: 1, place: 1]
-  alias Kantoku.Trace.{Clock, Config, Cuts, Metadata, Open}
+  alias Kantoku.Trace.{Config, Cuts, Metadata, Open}
 
   @typedoc "What came with a message: a place, and when it was sent if that is known."
   @type carried :: {Open.place(), sent :: integer | nil} | nil
 
-  @doc "An agent's process begins: says so to the Logger, and looks whether one before it was cut off."
+  @doc "An agent's process begins: says so to the Logger, and looks whether one before it was cut off or handed on what it had."
   @spec born(atom, term) :: :ok
   def born(instance, id) do
     Metadata.agent(instance, id)
@@ -33,14 +33,16 @@ defmodule Kantoku.Trace.Handling do
   end
 
   defp span(config, instance, id, carried, work) do
-    open(place: place(sampled: sampled) = place) = open = Open.begin(config, {:agent, id}, :internal, parent(carried))
-    if sampled, do: recorded(instance, id, carried, open)
+    {parent, sent} = carried || {nil, nil}
+    open = Open.begin(config, {:agent, id}, :internal, parent, [], sent)
+    open(place: place(sampled: sampled) = place) = open
+    if sampled, do: Cuts.enter(instance, id, open)
 
     try do
       work.()
     catch
       kind, reason ->
-        if Open.fail(open, kind, reason, __STACKTRACE__), do: Cuts.over(instance, id, place)
+        if Open.fail(open, kind, reason, __STACKTRACE__), do: ends(instance, id, place, kind)
         :erlang.raise(kind, reason, __STACKTRACE__)
     else
       result ->
@@ -50,17 +52,9 @@ defmodule Kantoku.Trace.Handling do
     end
   end
 
-  defp parent(nil), do: nil
-  defp parent({place, _sent}), do: place
-
-  defp recorded(instance, id, carried, open) do
-    waited(carried, open)
-    Cuts.enter(instance, id, open)
+  # The process ends by it, unless it was thrown, which OTP takes for a result. What it logs of its end is of that trace as well.
+  defp ends(instance, id, place, kind) do
+    Cuts.over(instance, id, place)
+    if kind != :throw, do: Metadata.begun(place)
   end
-
-  # From when it was sent until now: in a pool's queue, and in the mailbox.
-  defp waited({_place, sent}, open(begun: begun)) when sent != nil,
-    do: Open.event("kantoku.taken_up", "kantoku.wait": Clock.seconds(begun - sent))
-
-  defp waited(_carried, _open), do: :ok
 end

@@ -7,7 +7,7 @@ defmodule Kantoku.Trace.Keeper do
 
   alias Kantoku.Engine.Traces
   alias Kantoku.{Exporters, Telemetry}
-  alias Kantoku.Trace.{Clock, Config, Cuts}
+  alias Kantoku.Trace.{Clock, Config, Cuts, Underway}
 
   # Between two looks, and how long who died is waited for, in ms.
   @look 10_000
@@ -45,6 +45,7 @@ defmodule Kantoku.Trace.Keeper do
   def handle_info(:timeout, %{instance: instance} = state) do
     Clock.set(state.clock)
     Cuts.sweep(instance, Clock.ms(@patience))
+    Underway.sweep(instance)
     {:noreply, tell_drops(state, dropped(instance), System.monotonic_time(:millisecond)), @look}
   end
 
@@ -70,6 +71,8 @@ defmodule Kantoku.Trace.Keeper do
   @impl true
   def terminate(_reason, %{instance: instance}) do
     Config.withdraw(instance)
+    Cuts.close(instance)
+    Underway.close(instance)
     if Exporters.Members.traced?(instance), do: Exporters.Keeper.await()
   end
 end

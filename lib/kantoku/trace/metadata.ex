@@ -1,15 +1,26 @@
 defmodule Kantoku.Trace.Metadata do
   # What the Logger says of who logs: the agent and its instance in an agent's process, and the trace and span while one that is
-  # recorded is current. Knows no event.
+  # recorded is current. What a process says under these names itself is there again when that is over. Knows no event.
   @moduledoc false
 
-  import Kantoku.Trace.Open, only: [open: 1, place: 1]
   alias Kantoku.Trace.{Context, Open}
 
-  @doc "The process, which has said nothing yet, is that agent's from now on."
+  @ids [:trace_id, :span_id]
+
+  @typedoc "What was said under the names of ours before."
+  @type before :: %{optional(:trace_id | :span_id) => term}
+
+  @doc "The process is that agent's from now on."
   @spec agent(atom, term) :: :ok
-  # A map as it stands here shares its keys with all others: put together by `Logger.metadata/1`, each would have keys of its own.
-  def agent(instance, id), do: :logger.set_process_metadata(%{instance: instance, agent: id})
+  def agent(instance, id) do
+    # A map as it stands here shares its keys with all others: put together by `Logger.metadata/1`, each would have keys of its own.
+    said = %{instance: instance, agent: id}
+
+    case :logger.get_process_metadata() do
+      :undefined -> :logger.set_process_metadata(said)
+      more -> :logger.set_process_metadata(Map.merge(more, said))
+    end
+  end
 
   @doc "Takes that back, if nothing else was said; whether it did."
   @spec unsay(atom, term) :: boolean
@@ -19,14 +30,32 @@ defmodule Kantoku.Trace.Metadata do
     said?
   end
 
-  @spec begun(Open.place()) :: :ok
+  @doc "This place is current; what to give to `restore/1` when it is no more."
+  @spec begun(Open.place()) :: before
   def begun(place) do
     context = Open.to_context(place)
-    Logger.metadata(trace_id: Context.trace_id(context), span_id: Context.span_id(context))
+    change(&Map.merge(&1, %{trace_id: Context.trace_id(context), span_id: Context.span_id(context)}))
   end
 
-  @doc "What is around it is current again."
-  @spec ended(Open.current()) :: :ok
-  def ended(open(place: place(sampled: true) = place)), do: begun(place)
-  def ended(_outer), do: Logger.metadata(trace_id: nil, span_id: nil)
+  @doc "Nothing is current; likewise."
+  @spec nowhere() :: before
+  def nowhere, do: change(&Map.drop(&1, @ids))
+
+  @spec restore(before) :: :ok
+  def restore(before) do
+    _ours = change(&Map.merge(Map.drop(&1, @ids), before))
+    :ok
+  end
+
+  defp change(fun) do
+    said = said(:logger.get_process_metadata())
+    say(fun.(said))
+    Map.take(said, @ids)
+  end
+
+  defp said(:undefined), do: %{}
+  defp said(metadata), do: metadata
+
+  defp say(metadata) when metadata == %{}, do: :logger.unset_process_metadata()
+  defp say(metadata), do: :logger.set_process_metadata(metadata)
 end

@@ -13,26 +13,35 @@ defmodule Kantoku.Trace.Open do
   require Record
 
   # A call of a function is a part of what a span costs that is thrown away. So are those of `Process`, hence `:erlang` here.
-  @compile {:inline, here: 1, mine: 0, outside: 1, made: 7, enter: 3}
+  @compile {:inline, here: 1, mine: 0, above: 2, made: 8, enter: 3}
 
-  alias Kantoku.Trace.{Clock, Config, Context, Finished, Ids, Metadata, Outside, Sampler}
+  alias Kantoku.Trace.{Attributes, Clock, Config, Context, Finished, Ids, Metadata, Outside, Sampler, Underway}
 
   @key :"$kantoku_trace"
 
-  # So many events and attributes are kept of a span: OpenTelemetry's limit.
-  @most 128
-
   # `place` of who is above, in another process or service; what goes with messages. `more`: whether the id is random, and the state.
   Record.defrecord(:place, :"$kantoku_place", [:trace, :span, :sampled, :more])
-  Record.defrecord(:open, [:config, :place, :parent, :subject, :kind, :begun, :outer, attributes: [], said: nil])
-  # What few spans have.
-  Record.defrecord(:said, events: [], links: [], error: nil)
+  # `sent`: when the message that it is about was, if that is known.
+  Record.defrecord(:open, [:config, :place, :parent, :subject, :kind, :begun, :outer, :sent, attributes: [], said: nil])
+
+  # What few spans have; of one that is recorded, also what the Logger said before; and what was current outside. `held`: it has a row of those
+  # that are under way.
+  Record.defrecord(:said, events: [], events_out: 0, links: [], error: nil, logged: nil, outside: nil, held: false)
 
   @typedoc "What it is of: a name of its own, or who is called in which instance."
   @type subject :: String.t() | {:agent, term} | {:pool, atom}
   @type kind :: :internal | :server | :client | :producer | :consumer
   @type place :: record(:place, trace: Ids.trace(), span: pos_integer, sampled: boolean, more: {boolean, String.t()})
-  @type said :: record(:said, events: [{integer, String.t(), Enumerable.t()}], links: [place], error: String.t() | nil)
+  @type said ::
+          record(:said,
+            events: [{integer, String.t(), Kantoku.Trace.attributes()}],
+            events_out: non_neg_integer,
+            links: [place],
+            error: String.t() | nil,
+            logged: Metadata.before() | nil,
+            outside: Outside.before() | nil,
+            held: boolean
+          )
   @type current :: nil | t | place | {:after, place}
 
   @type t ::
@@ -44,7 +53,8 @@ defmodule Kantoku.Trace.Open do
             kind: kind,
             begun: integer,
             outer: current,
-            attributes: [{atom | String.t(), term}],
+            sent: integer | nil,
+            attributes: Kantoku.Trace.attributes() | Attributes.t(),
             said: said | nil
           )
 
@@ -82,6 +92,26 @@ defmodule Kantoku.Trace.Open do
     end
   end
 
+  @doc "Makes a place current that is no span's of ours, for the Logger and outside as well; what to give to `leave_context/1`."
+  @spec enter_context(place | nil) :: {current, Metadata.before() | nil, Outside.before() | nil}
+  def enter_context(place) do
+    outer = put(place)
+    {outer, logged(place, outer), if(place && Outside.loaded?(), do: Outside.enter(place))}
+  end
+
+  # What a process says under these names itself stays where nothing of ours was said.
+  defp logged(place(sampled: true) = place, _outer), do: Metadata.begun(place)
+  defp logged(_none, outer), do: if(match?(place(sampled: true), here(outer)), do: Metadata.nowhere())
+
+  @doc "What was before is current again."
+  @spec leave_context({current, Metadata.before() | nil, Outside.before() | nil}) :: :ok
+  def leave_context({outer, logged, outside}) do
+    put(outer)
+    if logged, do: Metadata.restore(logged)
+    if outside, do: Outside.leave(outside)
+    :ok
+  end
+
   @doc "A context as a place."
   @spec from_context(Context.t() | nil) :: place | nil
   def from_context(nil), do: nil
@@ -98,15 +128,19 @@ defmodule Kantoku.Trace.Open do
 
   # Its life -----------------------------------------------------------------------------------------------------------------
 
-  @doc "Begins a span below what is current, or below `parent`, and makes it current."
-  @spec begin(Config.t(), subject, kind, place | nil, [{atom | String.t(), term}]) :: t
-  def begin(config, subject, kind, parent \\ nil, attributes \\ []) do
+  @doc """
+  Begins a span below what is current, or below `parent`, and makes it current. It is about a message that was `sent` then; what is said of it
+  is looked at when that is wanted.
+  """
+  @spec begin(Config.t(), subject, kind, place | nil, Kantoku.Trace.attributes(), sent :: integer | nil) :: t
+  def begin(config, subject, kind, parent \\ nil, attributes \\ [], sent \\ nil) do
     {outer, source} = mine()
-    begin(config, subject, kind, parent || here(outer) || outside(config), attributes, outer, source)
+    begin(config, subject, kind, parent || above(config, outer), attributes, sent, outer, source)
   end
 
-  defp outside(%{outside: false}), do: nil
-  defp outside(_other_api), do: Outside.place()
+  # Who is current outside is below ours, if that is not ours itself.
+  defp above(%{outside: false}, outer), do: here(outer)
+  defp above(_other_api, outer), do: Outside.place() || here(outer)
 
   defp mine do
     case :erlang.get(@key) do
@@ -115,21 +149,22 @@ defmodule Kantoku.Trace.Open do
     end
   end
 
-  defp begin(config, subject, kind, nil, attributes, outer, {upper, _state} = source) do
+  defp begin(config, subject, kind, nil, attributes, sent, outer, {upper, _state} = source) do
     {trace, span, state} = Ids.root(source)
     sampled = Sampler.root?(config.sampler, trace)
     place = place(trace: trace, span: span, sampled: sampled, more: @random)
-    enter(made(config, subject, kind, place, 0, attributes, outer), sampled, {upper, state})
+    enter(made(config, subject, kind, place, 0, attributes, sent, outer), sampled, {upper, state})
   end
 
-  defp begin(config, subject, kind, place(trace: trace, span: above) = parent, attributes, outer, {upper, _} = source) do
+  defp begin(config, subject, kind, place(trace: trace, span: above) = parent, attributes, sent, outer, source) do
+    {upper, _state} = source
     {span, state} = Ids.span(source)
     sampled = Sampler.child?(config.sampler, trace, place(parent, :sampled))
     place = place(trace: trace, span: span, sampled: sampled, more: place(parent, :more))
-    enter(made(config, subject, kind, place, above, attributes, outer), sampled, {upper, state})
+    enter(made(config, subject, kind, place, above, attributes, sent, outer), sampled, {upper, state})
   end
 
-  defp made(config, subject, kind, place, parent, attributes, outer) do
+  defp made(config, subject, kind, place, parent, attributes, sent, outer) do
     open(
       config: config,
       place: place,
@@ -138,75 +173,114 @@ defmodule Kantoku.Trace.Open do
       kind: kind,
       begun: Clock.now(),
       outer: outer,
+      sent: sent,
       attributes: attributes
     )
   end
 
-  defp enter(open, false, source) do
+  defp enter(open(config: %{outside: false}) = open, false, source) do
+    :erlang.put(@key, {open, source})
+    open
+  end
+
+  defp enter(open, sampled, source) do
+    open = entered(open, sampled)
     :erlang.put(@key, {open, source})
     open
   end
 
   # What is to be linked to is so by the first span that is recorded.
-  defp enter(open(place: place, outer: outer) = open, true, source) do
-    open =
-      case outer do
-        {:after, before} -> open(open, outer: nil, said: said(links: [before]))
-        _other -> open
-      end
+  defp entered(open(config: config, place: place, outer: outer) = open, sampled) do
+    {links, outer} = if sampled, do: followed(outer), else: {[], outer}
 
-    :erlang.put(@key, {open, source})
-    Metadata.begun(place)
-    open
+    said =
+      said(
+        links: links,
+        logged: if(sampled, do: Metadata.begun(place)),
+        outside: if(config.outside, do: Outside.enter(place)),
+        held: sampled and goes_on?(open) and Underway.enter(open)
+      )
+
+    open(open, outer: outer, said: said)
   end
 
-  @doc "Takes the current span, which `begin/5` gave, out of what is current, as it is now: its end is no bracket around what a process does."
+  defp followed({:after, before}), do: {[before], nil}
+  defp followed(outer), do: {[], outer}
+
+  # An agent at work has a row of its own (`Kantoku.Trace.Cuts`), and a cast is over at once.
+  defp goes_on?(open(subject: {:agent, _id}, kind: :internal)), do: false
+  defp goes_on?(open(kind: kind)), do: kind != :producer
+
+  # Whether its end is ours to tell.
+  defp left(nil, _open), do: true
+
+  defp left(said(logged: logged, outside: outside, held: held), open) do
+    if logged, do: Metadata.restore(logged)
+    if outside, do: Outside.leave(outside)
+    not held or Underway.leave(open)
+  end
+
+  @doc "Takes the current span, which `begin/6` gave, out of what is current, as it is now: its end is no bracket around what a process does."
   @spec lift(t) :: t
   def lift(open(place: place(span: span)) = begun) do
     case :erlang.get(@key) do
-      {open(place: place(span: ^span, sampled: sampled), outer: outer) = open, source} ->
+      {open(place: place(span: ^span), outer: outer) = open, source} ->
         :erlang.put(@key, {outer, source})
-        if sampled, do: Metadata.ended(outer)
-        open
+        lifted(open)
 
       _other ->
         begun
     end
   end
 
-  @doc "Ends one that was lifted."
-  @spec over(t, error :: String.t() | nil) :: :ok
-  def over(open(place: place(sampled: true)) = open, error), do: Finished.hand_in(open, Clock.now(), error, nil)
-  def over(open, error), do: ended(open, error)
+  defp lifted(open(said: nil) = open), do: open
 
-  @doc "Ends the current span, which `begin/5` gave, as it is now."
+  defp lifted(open(place: place(sampled: sampled), said: said) = open) do
+    left(said, open)
+    said = said(said, logged: nil, outside: nil, held: sampled and Underway.enter(open, :lease))
+    open(open, said: said)
+  end
+
+  @doc "Ends one that was lifted, as what others said of it may be known: who calls this for one that is over already changes nothing."
+  @spec over(t, error :: String.t() | nil) :: :ok
+  def over(open(said: said) = open, error), do: if(left(said, open), do: ended(open, error), else: :ok)
+
+  @doc "Whether its trace is recorded."
+  @spec sampled?(t) :: boolean
+  def sampled?(open(place: place(sampled: sampled))), do: sampled
+
+  @doc "Ends the current span, which `begin/6` gave, as it is now."
   @spec finish(t, error :: String.t() | nil) :: :ok
   def finish(open(place: place(span: span)) = begun, error \\ nil) do
     case :erlang.get(@key) do
-      {open(place: place(span: ^span), outer: outer) = open, source} ->
+      # Nobody records it, and nothing was to be said of it: so are most.
+      {open(place: place(span: ^span, sampled: false), outer: outer, said: nil) = open, source} when error == nil ->
         :erlang.put(@key, {outer, source})
-        ended(open, error)
+        thrown_away(open, nil)
+
+      {open(place: place(span: ^span), outer: outer, said: said) = open, source} ->
+        :erlang.put(@key, {outer, source})
+        if left(said, open), do: ended(open, error), else: :ok
 
       # What was begun within it and not ended is given up.
       _other ->
         put(open(begun, :outer))
-        ended(begun, error)
+        if left(open(begun, :said), begun), do: ended(begun, error), else: :ok
     end
   end
 
   defp ended(open(said: said(error: said)) = open, nil) when said != nil, do: ended(open, said)
-
-  defp ended(open(place: place(sampled: true), outer: outer) = open, error) do
-    Metadata.ended(outer)
-    Finished.hand_in(open, Clock.now(), error, nil)
-  end
+  defp ended(open(place: place(sampled: true)) = open, error), do: Finished.hand_in(open, Clock.now(), error, nil)
 
   defp ended(open(config: %{keep_errors: true}) = open, error) when error != nil,
     do: Finished.hand_in(open, Clock.now(), error, "error")
 
-  defp ended(open(config: %{slow: nil}), _error), do: :ok
+  defp ended(open, error), do: thrown_away(open, error)
 
-  defp ended(open(config: %{slow: slow}, begun: begun) = open, error) do
+  # Unless it was slow.
+  defp thrown_away(open(config: %{slow: nil}), _error), do: :ok
+
+  defp thrown_away(open(config: %{slow: slow}, begun: begun) = open, error) do
     now = Clock.now()
     if now - begun >= slow, do: Finished.hand_in(open, now, error, "slow"), else: :ok
   end
@@ -241,20 +315,25 @@ defmodule Kantoku.Trace.Open do
   # While it goes on -----------------------------------------------------------------------------------------------------------
 
   @doc "Notes something in the current span, if there is one of ours."
-  @spec event(String.t(), Enumerable.t()) :: :ok
+  @spec event(String.t(), Kantoku.Trace.attributes()) :: :ok
   def event(name, attributes) do
-    change(fn open(said: said) = open ->
-      said(events: events) = said = said || said()
-      more = if length(events) < @most, do: [{Clock.now(), name, attributes} | events], else: events
-      open(open, said: said(said, events: more))
+    change(fn open(said: said, config: %{max_events: most}) = open ->
+      said(events: events, events_out: left_out) = said = said || said()
+
+      said =
+        if length(events) < most,
+          do: said(said, events: [{Clock.now(), name, attributes} | events]),
+          else: said(said, events_out: left_out + 1)
+
+      open(open, said: said)
     end)
   end
 
   @doc "Says something of the current span, if there is one of ours."
-  @spec describe(Enumerable.t()) :: :ok
+  @spec describe(Kantoku.Trace.attributes()) :: :ok
   def describe(attributes) do
-    change(fn open(attributes: before) = open ->
-      open(open, attributes: Enum.take(Enum.reverse(attributes, before), @most))
+    change(fn open(attributes: before, config: %{max_attributes: most}) = open ->
+      open(open, attributes: before |> Attributes.of(most) |> Attributes.put(attributes, most))
     end)
   end
 

@@ -94,8 +94,22 @@ defmodule Kantoku.Trace.Pools do
   @spec checkin(Lease.t(), Kantoku.Pool.outcome()) :: :ok | {:error, Kantoku.Error.t()}
   def checkin(%Lease{span: span} = lease, outcome) do
     answer = Ways.checkin(%{lease | span: nil}, outcome)
-    if answer == :ok, do: Open.over(span, if(outcome != :ok, do: Atom.to_string(outcome)))
+    over(answer, span, lease.pid, outcome)
     answer
+  end
+
+  defp over(:ok, span, _worker, outcome), do: Open.over(span, if(outcome != :ok, do: Atom.to_string(outcome)))
+
+  # It is somebody else's, and goes on.
+  defp over({:error, %{reason: :not_owner}}, _span, _worker, _outcome), do: :ok
+
+  # The worker died, or it was handed in before: of what is recorded it is known which.
+  defp over({:error, %{reason: reason}}, span, worker, _outcome) do
+    cond do
+      not Process.alive?(worker) -> Open.over(span, "crashed")
+      Open.sampled?(span) -> Open.over(span, Atom.to_string(reason))
+      true -> :ok
+    end
   end
 
   # The pool may have been opened by an instance that traced, which this one does not.

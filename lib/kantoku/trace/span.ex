@@ -11,7 +11,8 @@ defmodule Kantoku.Trace.Span do
     * `status` - `:unset` or `:error`;
     * `attributes` - a map of names to texts, numbers and booleans;
     * `events` - `{at, name, attributes}`, in order;
-    * `links` - `{trace_id, span_id}`.
+    * `links` - `{trace_id, span_id}`;
+    * `left_out` - how many `attributes`, `events` and `links` there were beyond the limits (options `:max_attributes`, `:max_events` and `:max_links`).
   """
 
   alias Kantoku.Engine.Traces
@@ -30,7 +31,8 @@ defmodule Kantoku.Trace.Span do
     :status,
     :attributes,
     :events,
-    :links
+    :links,
+    :left_out
   ]
   defstruct @enforce_keys
 
@@ -49,14 +51,19 @@ defmodule Kantoku.Trace.Span do
           status: :unset | :error,
           attributes: %{String.t() => value},
           events: [{integer, String.t(), %{String.t() => value}}],
-          links: [{trace_id :: String.t(), span_id :: String.t()}]
+          links: [{trace_id :: String.t(), span_id :: String.t()}],
+          left_out: %{attributes: non_neg_integer, events: non_neg_integer, links: non_neg_integer}
         }
 
   @kinds Map.new(Finished.kinds(), fn {kind, number} -> {number, kind} end)
 
   @doc false
   @spec from_record(Traces.span()) :: t
-  def from_record({trace, span, parent, flags, state, name, kind, began, ended, status, attributes, events, links}) do
+  def from_record(
+        {trace, span, parent, flags, state, name, kind, began, ended, status, attributes, events, links, left_out}
+      ) do
+    {attributes_out, events_out, links_out} = left_out
+
     %__MODULE__{
       trace_id: trace_id(trace),
       span_id: Context.span_hex(span),
@@ -70,7 +77,8 @@ defmodule Kantoku.Trace.Span do
       status: if(status == 2, do: :error, else: :unset),
       attributes: Map.new(attributes),
       events: for({at, name, attributes} <- events, do: {at, name, Map.new(attributes)}),
-      links: for({trace, span, _flags, _state} <- links, do: {trace_id(trace), Context.span_hex(span)})
+      links: for({trace, span, _flags, _state} <- links, do: {trace_id(trace), Context.span_hex(span)}),
+      left_out: %{attributes: attributes_out, events: events_out, links: links_out}
     }
   end
 

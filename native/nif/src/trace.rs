@@ -1,7 +1,7 @@
 //! What is asked of finished spans: decodes, makes one core call, encodes. And from where exporters take them.
 
 use kantoku_core::trace::{
-    BATCH, Event, Kind, Limits, Link, Offered, Pair, Span, Status, Supply, TraceId, Value,
+    BATCH, Event, Kind, LeftOut, Limits, Link, Offered, Pair, Span, Status, Supply, TraceId, Value,
 };
 use rustler::{Encoder, Env, Term};
 
@@ -12,8 +12,8 @@ use crate::guard::{Answer, Refusal};
 use crate::instance::unknown;
 use crate::state::{Opened, state};
 
-// `lib/kantoku/trace/finished.ex` cuts to these; what is more is none of its making.
-const MOST_OF_A_KIND: usize = 128;
+// `lib/kantoku/trace/finished.ex` cuts to 128 of a user's, beside which there are ours; what is more is none of its making.
+const MOST_OF_A_KIND: usize = 160;
 const LONGEST_TEXT: usize = 1 << 16;
 
 // So many are given in one answer.
@@ -31,13 +31,16 @@ pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     })
 }
 
-/// `trace_put(instance, span)`
+/// `trace_put(instance, span)`. One that cannot be read is dropped and counted: whoever ends a span has done their work, and is not to fail by it.
 pub fn put<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     on(env, args[0], |Opened { shell, generation }| {
         if !shell.spans.is_open(generation) {
             return Ok(atom(env, atoms::closed()));
         }
-        let offered = shell.spans.offer(generation, span(args[1])?);
+        let offered = match span(args[1]) {
+            Ok(span) => shell.spans.offer(generation, span),
+            Err(_unreadable) => shell.spans.refuse(generation),
+        };
         let answer = match offered {
             Offered::Kept(held) => {
                 tell_of(held);
@@ -151,7 +154,8 @@ fn span(term: Term<'_>) -> Result<Span, Refusal> {
         attributes,
         events,
         links,
-    ] = items::<13>(term)?;
+        left_out,
+    ] = items::<14>(term)?;
     Ok(Span {
         trace: self::trace(trace)?,
         span: decoded(span)?,
@@ -166,6 +170,7 @@ fn span(term: Term<'_>) -> Result<Span, Refusal> {
         attributes: list(attributes, pair)?,
         events: list(events, event)?,
         links: list(links, link)?,
+        left_out: self::left_out(left_out)?,
     })
 }
 
@@ -245,6 +250,15 @@ fn link(term: Term<'_>) -> Result<Link, Refusal> {
     })
 }
 
+fn left_out(term: Term<'_>) -> Result<LeftOut, Refusal> {
+    let (attributes, events, links) = decoded(term)?;
+    Ok(LeftOut {
+        attributes,
+        events,
+        links,
+    })
+}
+
 // Out -----------------------------------------------------------------------------------------------------------------
 
 fn show<'a>(env: Env<'a>, span: &Span) -> Term<'a> {
@@ -266,8 +280,13 @@ fn show<'a>(env: Env<'a>, span: &Span) -> Term<'a> {
         shown(env, &span.links, |link| {
             (show_trace(env, link.trace), link.span, link.flags, &link.state).encode(env)
         }),
+        show_left_out(env, span.left_out),
     ];
     rustler::types::tuple::make_tuple(env, &items)
+}
+
+fn show_left_out(env: Env<'_>, left_out: LeftOut) -> Term<'_> {
+    (left_out.attributes, left_out.events, left_out.links).encode(env)
 }
 
 fn show_trace(env: Env<'_>, TraceId(id): TraceId) -> Term<'_> {

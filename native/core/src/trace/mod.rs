@@ -5,5 +5,5 @@ mod span;
 mod supply;
 
 pub use ring::{Counts, Limits, Offered, Ring};
-pub use span::{Event, Kind, Link, Pair, Span, Status, TraceId, Value};
+pub use span::{Event, Kind, LeftOut, Link, Pair, Span, Status, TraceId, Value};
 pub use supply::{BATCH, Supply};

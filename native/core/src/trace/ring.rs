@@ -55,6 +55,12 @@ struct Inner {
     counts: Counts,
 }
 
+impl Inner {
+    fn keeps_for(&self, generation: u32) -> bool {
+        self.generation == generation && generation != 0 && self.limits.spans != 0
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Ring {
     inner: Mutex<Inner>,
@@ -91,7 +97,7 @@ impl Ring {
     pub fn offer(&self, generation: u32, span: Span) -> Offered {
         let bytes = span.bytes();
         let mut inner = self.inner.lock();
-        if inner.generation != generation || generation == 0 || inner.limits.spans == 0 {
+        if !inner.keeps_for(generation) {
             drop(inner);
             return Offered::Closed;
         }
@@ -107,6 +113,16 @@ impl Ring {
         inner.counts.kept += 1;
         inner.spans.push_back(Held { bytes, span });
         Offered::Kept(inner.counts.held)
+    }
+
+    /// Counts one that could not be read as dropped.
+    pub fn refuse(&self, generation: u32) -> Offered {
+        let mut inner = self.inner.lock();
+        if !inner.keeps_for(generation) {
+            return Offered::Closed;
+        }
+        inner.counts.dropped += 1;
+        Offered::Dropped
     }
 
     /// Whether it may be open for a generation.

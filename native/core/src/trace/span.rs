@@ -70,6 +70,14 @@ pub struct Link {
     pub state: String,
 }
 
+/// How many of a span's were left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    pub attributes: u32,
+    pub events: u32,
+    pub links: u32,
+}
+
 /// Times are nanoseconds since 1970; a `parent` of 0 is none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
@@ -86,6 +94,7 @@ pub struct Span {
     pub attributes: Vec<Pair>,
     pub events: Vec<Event>,
     pub links: Vec<Link>,
+    pub left_out: LeftOut,
 }
 
 impl Span {

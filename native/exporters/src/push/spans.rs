@@ -47,10 +47,16 @@ pub struct Span {
     pub end_time_unix_nano: u64,
     #[prost(message, repeated, tag = "9")]
     pub attributes: Vec<KeyValue>,
+    #[prost(uint32, tag = "10")]
+    pub dropped_attributes_count: u32,
     #[prost(message, repeated, tag = "11")]
     pub events: Vec<Event>,
+    #[prost(uint32, tag = "12")]
+    pub dropped_events_count: u32,
     #[prost(message, repeated, tag = "13")]
     pub links: Vec<Link>,
+    #[prost(uint32, tag = "14")]
+    pub dropped_links_count: u32,
     #[prost(message, optional, tag = "15")]
     pub status: Option<Status>,
     #[prost(fixed32, tag = "16")]
@@ -117,8 +123,11 @@ fn span(span: trace::Span) -> Span {
         start_time_unix_nano: nanos(span.began),
         end_time_unix_nano: nanos(span.ended),
         attributes: attributes(&span.attributes),
+        dropped_attributes_count: span.left_out.attributes,
         events: span.events.into_iter().map(event).collect(),
+        dropped_events_count: span.left_out.events,
         links: span.links.into_iter().map(link).collect(),
+        dropped_links_count: span.left_out.links,
         status: status(span.status),
         flags: u32::from(span.flags),
     }
