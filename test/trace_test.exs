@@ -7,7 +7,7 @@ each_engine Kantoku.TraceTest do
 
   alias Kantoku.{Pool, Trace}
   alias Kantoku.Trace.Context
-  alias Kantoku.Tracing.{Plain, Relay}
+  alias Kantoku.Tracing.{Errand, Plain, Relay, Tell}
 
   @always [sampler: :always_on]
 
@@ -559,6 +559,26 @@ each_engine Kantoku.TraceTest do
     end
   end
 
+  test "a directive is part of the trace that it was made in, as is what comes of it" do
+    instance = traced!()
+    relay!(instance, "shop")
+    {:ok, _} = Kantoku.start_agent(instance, Errand, id: "errand")
+    test = self()
+    told = {:run, fn -> {send(test, :told), Logger.metadata()[:agent]} end}
+    further = {:call, instance, "shop", told, nil}
+    {:ok, :ok} = Kantoku.call(instance, "errand", {:do, {:call, instance, "shop", :hello, further}})
+    assert_receive :told
+    spans = spans(instance, 6)
+    serving = span(spans, "errand", :internal)
+    assert [first, second] = for(%{kind: :client, attributes: %{"kantoku.agent" => "shop"}} = span <- spans, do: span)
+    assert below?(first, serving) and second.trace_id == serving.trace_id and length(spans) == 6
+    {:ok, :ok} = Kantoku.call(instance, "errand", {:do, {:where, test}})
+    assert_receive {:where, %Context{}, metadata}
+    assert metadata[:agent] == "errand" and metadata[:trace_id] != nil
+    GenServer.cast(Kantoku.whereis(instance, "errand"), {:do, {:where, test}})
+    assert_receive {:where, %Context{}, _its_own}
+  end
+
   describe "the Logger" do
     test "keeps what a process itself says of its trace" do
       instance = traced!()
@@ -596,7 +616,7 @@ each_engine Kantoku.TraceTest do
       test = self()
       filter = fn event, _ -> send(test, {:logged, event.meta, inspect(event.msg)}) && :ignore end
       handler = :"crashes_#{instance}"
-      :ok = :logger.add_handler(handler, Kantoku.TraceTest.Tell, %{config: filter, level: :error})
+      :ok = :logger.add_handler(handler, Tell, %{config: filter, level: :error})
       on_exit(fn -> :logger.remove_handler(handler) end)
       {:error, _} = Kantoku.call(instance, "ada", :crash)
       serving = instance |> spans(2) |> span("ada", :internal)
@@ -617,11 +637,6 @@ each_engine Kantoku.TraceTest do
     assert quiet[:agent] == "ada"
     assert Logger.metadata()[:trace_id] == nil
   end
-end
-
-defmodule Kantoku.TraceTest.Tell do
-  # A handler of the Logger's that hands on what it is given.
-  def log(event, %{config: tell}), do: tell.(event, [])
 end
 
 defmodule Kantoku.TraceDocTest do

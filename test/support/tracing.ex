@@ -50,6 +50,36 @@ defmodule Kantoku.Tracing do
     end
   end
 
+  defmodule Errand do
+    @moduledoc false
+    # Calls another agent for a directive, and may have a further one made of that.
+    use Kantoku.Agent
+
+    @impl true
+    def new(_args), do: 0
+
+    @impl true
+    def cmd(done, {:do, nil}), do: {done + 1, []}
+    def cmd(done, {:do, directive}), do: {done + 1, [directive]}
+
+    @impl true
+    def handle_directive({:call, instance, id, action, further}, _id, _context) do
+      {:ok, _} = Kantoku.call(instance, id, action)
+      {:ok, {:do, further}}
+    end
+
+    def handle_directive({:where, test}, _id, _context) do
+      send(test, {:where, Kantoku.Trace.context(), Logger.metadata()})
+      :ok
+    end
+  end
+
+  defmodule Tell do
+    @moduledoc false
+    # A handler of the Logger's that hands on what it is given.
+    def log(event, %{config: tell}), do: tell.(event, [])
+  end
+
   @doc "Waits until so many spans are finished; all of them, by the order in which they began."
   def spans(instance, count) do
     TestOwner.eventually(fn ->

@@ -3,6 +3,7 @@ defmodule Kantoku.Agent.Delivery do
   @moduledoc false
 
   alias Kantoku.Agent.{Courier, Holding, Redaction}
+  alias Kantoku.Trace.Open
   require Logger
 
   @doc "Sends a courier with the first directive, if it is kept and none is on the way or waits for its next attempt."
@@ -34,8 +35,13 @@ defmodule Kantoku.Agent.Delivery do
       attempt: pending.attempts + 1
     }
 
-    Courier.start(config.options.handler || config.module, directive, id, context, config.options.redact)
+    handler = config.options.handler || config.module
+    Courier.start(handler, directive, id, context, config.options.redact, pending.places[revision])
   end
+
+  @doc "Where in a trace the first directive was made, if anywhere."
+  @spec place(Holding.t()) :: Open.place() | nil
+  def place(%{pending: %{outbox: [{_id, revision, _directive} | _], places: places}}), do: places[revision]
 
   @doc "Ends a delivery that is under way, with a server whose end its courier would not notice: it repeats it later."
   @spec recall(Holding.t()) :: :ok
@@ -61,8 +67,9 @@ defmodule Kantoku.Agent.Delivery do
     drop_first(holding, rest)
   end
 
-  defp drop_first(%{pending: pending} = holding, rest) do
-    %{holding | pending: %{pending | outbox: rest, courier: nil, attempts: 0}}
+  defp drop_first(%{pending: %{outbox: [{_id, revision, _directive} | _], places: places} = pending} = holding, rest) do
+    places = if List.keymember?(rest, revision, 1), do: places, else: Map.delete(places, revision)
+    %{holding | pending: %{pending | outbox: rest, courier: nil, attempts: 0, places: places}}
   end
 
   @doc """

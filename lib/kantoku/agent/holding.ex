@@ -4,6 +4,7 @@ defmodule Kantoku.Agent.Holding do
 
   alias Kantoku.Agent.{Config, Outbox, Pending}
   alias Kantoku.Telemetry
+  alias Kantoku.Trace.Open
 
   # `pending` is nil when all is kept and delivered and nobody waits: most agents, most of the time. So they stay small.
   # `pulse` is the agent's node in the tree of health, if it has been asked to say how it is.
@@ -34,8 +35,18 @@ defmodule Kantoku.Agent.Holding do
     pending = pending(holding)
     revision = holding.revision + 1
     outbox = Outbox.append(pending.outbox, revision, directives)
-    pending = %{pending | outbox: outbox, changes: pending.changes + 1}
+    pending = %{pending | outbox: outbox, changes: pending.changes + 1} |> at(revision, directives)
     %{holding | agent: agent, revision: revision, pending: pending}
+  end
+
+  # What is done for a directive belongs to the trace that it was made in.
+  defp at(pending, _revision, []), do: pending
+
+  defp at(pending, revision, _directives) do
+    case Open.here() do
+      nil -> pending
+      place -> %{pending | places: Map.put(pending.places, revision, place)}
+    end
   end
 
   @doc "Gives the holding its agent, made or migrated by the code of now."

@@ -12,12 +12,13 @@ defmodule Kantoku.Agent.Pending do
             flight: nil,
             write_timer: nil,
             waiting: [],
-            draining: []
+            draining: [],
+            places: %{}
 
   @typedoc """
   `handed` is the newest revision that the store was given, `kept` the newest that it says is safe, `changes` counts those not handed over,
   `flight` is the write that it has not answered, `waiting` are replies that leave when a revision is kept, `draining` those that
-  leave when nothing is pending.
+  leave when nothing is pending. `places` says where in a trace a revision was made whose directives are not all out; it is not written.
   """
   @type t :: %__MODULE__{
           outbox: Kantoku.Agent.Outbox.t(),
@@ -30,7 +31,8 @@ defmodule Kantoku.Agent.Pending do
           flight: %{ref: reference, revision: pos_integer, started: integer, bytes: pos_integer} | nil,
           write_timer: reference | nil,
           waiting: [{non_neg_integer, GenServer.from(), term}],
-          draining: [GenServer.from()]
+          draining: [GenServer.from()],
+          places: %{optional(revision :: pos_integer) => Kantoku.Trace.Open.place()}
         }
 
   @doc "With nothing pending, at a revision that the store has or that needs none."

@@ -36,7 +36,7 @@ defmodule Kantoku.Agent.Server do
   alias Kantoku.Agent.{Asleep, Config, Delivery, Holding, Options, Outbox, Redaction, Restoring, Writing}
   alias Kantoku.Health.Pulse
   alias Kantoku.Telemetry
-  alias Kantoku.Trace.{Agents, Handling}
+  alias Kantoku.Trace.{Agents, Handling, Open}
   require Logger
 
   @vsn 1
@@ -260,9 +260,7 @@ defmodule Kantoku.Agent.Server do
 
   # The action's change and the end of the directive are one revision: neither is ever kept without the other.
   defp reported({:ok, action}, holding) do
-    {agent, directives} = command(holding, &holding.config.module.cmd(&1, action))
-    {_reply, effects} = Outbox.split(directives)
-    holding = holding |> Delivery.delivered() |> Holding.change(agent, effects)
+    {effects, holding} = Open.at(Delivery.place(holding), fn -> followed(holding, action) end)
     Holding.emit(holding, [:agent, :state_changed], %{revision: holding.revision}, %{directives: length(effects)})
     holding |> Writing.changed(true) |> go_on()
   end
@@ -273,6 +271,12 @@ defmodule Kantoku.Agent.Server do
       {:drop, holding} -> shorter_outbox(holding)
       {:park, reason, holding} -> park(reason, holding)
     end
+  end
+
+  defp followed(holding, action) do
+    {agent, directives} = command(holding, &holding.config.module.cmd(&1, action))
+    {_reply, effects} = Outbox.split(directives)
+    {effects, holding |> Delivery.delivered() |> Holding.change(agent, effects)}
   end
 
   defp park(reason, holding) do

@@ -13,6 +13,7 @@ defmodule Kantoku.Trace.Agents do
   alias Kantoku.Instances
   alias Kantoku.Trace.{Clock, Config, Open}
 
+  require Clock
   require Rows
   import Open, only: [open: 1, place: 0]
 

@@ -12,6 +12,8 @@ defmodule Kantoku.Trace.Cuts do
   import Kantoku.Trace.Open, only: [open: 1, open: 2]
   alias Kantoku.Trace.{Clock, Finished, Open, Underway}
 
+  require Clock
+
   # So many rows at most; an agent beyond that is not cut off by anybody's account.
   @most 100_000
 

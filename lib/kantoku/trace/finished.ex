@@ -14,6 +14,7 @@ defmodule Kantoku.Trace.Finished do
   alias Kantoku.{Instances, Telemetry}
   alias Kantoku.Trace.{Attributes, Clock, Context, Ids, Open}
 
+  require Clock
   require Rows
 
   # So many bytes of a name.

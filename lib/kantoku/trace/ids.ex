@@ -18,10 +18,10 @@ defmodule Kantoku.Trace.Ids do
   @second 27
 
   @typedoc """
-  As `Kantoku.Trace.Context` has it; or, of a trace that began here, the upper half and what the lower one is made of where somebody wants it
+  As `Kantoku.Trace.Context` has it; or, of a trace that began here, the upper half and the state that the lower one is made of where somebody wants it
   (`parts/1`): most traces are thrown away before anybody does.
   """
-  @type trace :: parts | {upper :: pos_integer, value :: non_neg_integer}
+  @type trace :: parts | {upper :: pos_integer, state :: non_neg_integer}
   @type parts :: {upper :: non_neg_integer, middle :: non_neg_integer, lower :: non_neg_integer}
   @typedoc "What a process makes its ids of."
   @type source :: {upper :: pos_integer, state :: pos_integer}
@@ -37,7 +37,7 @@ defmodule Kantoku.Trace.Ids do
   @spec root(source) :: {trace, span :: pos_integer, state :: pos_integer}
   def root({upper, state}) do
     state = next(state)
-    {{upper, spread(state)}, number(state), state}
+    {{upper, state}, number(state), state}
   end
 
   @doc """
@@ -47,7 +47,8 @@ defmodule Kantoku.Trace.Ids do
   @spec parts(trace) :: parts
   def parts({_upper, _middle, _lower} = parts), do: parts
 
-  def parts({upper, value}) do
+  def parts({upper, state}) do
+    value = spread(state)
     low = value &&& (1 <<< 27) - 1
     {upper, value >>> 27, low <<< 5 ||| value >>> 54}
   end
@@ -55,7 +56,7 @@ defmodule Kantoku.Trace.Ids do
   @doc "The upper 56 bits of a trace's lower half."
   @spec share(trace) :: non_neg_integer
   def share({_upper, middle, lower}), do: middle <<< 24 ||| lower >>> 8
-  def share({_upper, value}), do: value >>> 3
+  def share({_upper, state}), do: spread(state) >>> 3
 
   @doc "Another span, and the source's next state."
   @spec span(source) :: {span :: pos_integer, state :: pos_integer}

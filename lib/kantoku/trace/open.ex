@@ -17,6 +17,8 @@ defmodule Kantoku.Trace.Open do
 
   alias Kantoku.Trace.{Attributes, Clock, Config, Context, Finished, Ids, Metadata, Outside, Sampler, Underway}
 
+  require Clock
+
   @key :"$kantoku_trace"
 
   # `place` of who is above, in another process or service; what goes with messages. `more`: whether the id is random, and the state.
@@ -102,6 +104,20 @@ defmodule Kantoku.Trace.Open do
   # What a process says under these names itself stays where nothing of ours was said.
   defp logged(place(sampled: true) = place, _outer), do: Metadata.begun(place)
   defp logged(_none, outer), do: if(match?(place(sampled: true), here(outer)), do: Metadata.nowhere())
+
+  @doc "Runs `fun` at a place that is no span's of ours; where there is none, as it is."
+  @spec at(place | nil, (() -> result)) :: result when result: term
+  def at(nil, fun), do: fun.()
+
+  def at(place, fun) do
+    before = enter_context(place)
+
+    try do
+      fun.()
+    after
+      leave_context(before)
+    end
+  end
 
   @doc "What was before is current again."
   @spec leave_context({current, Metadata.before() | nil, Outside.before() | nil}) :: :ok

@@ -55,7 +55,8 @@ defmodule Kantoku.Trace.Outside do
   def enter(place) do
     [current, headers] = [@current, @headers]
     before = current.get_current()
-    context = Open.to_context(place)
+    # Versions of it that do not know level 2 of the recommendation read no flags that they do not know.
+    context = %{Open.to_context(place) | random: false}
     carrier = %{"traceparent" => Context.traceparent(context), "tracestate" => context.state}
     get = fn name, carrier -> Map.get(carrier, name, :undefined) end
     now = headers.extract(before, carrier, &Map.keys/1, get, [])

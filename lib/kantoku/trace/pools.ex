@@ -7,6 +7,7 @@ defmodule Kantoku.Trace.Pools do
   alias Kantoku.Pool.{Detours, Lease, Ways, Worker}
   alias Kantoku.Trace.{Agents, Clock, Config, Context, Open}
 
+  require Clock
   require Rows
 
   @doc "Has a pool's requests make this detour, if its instance traces; whether they do."
