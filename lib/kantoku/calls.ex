@@ -21,6 +21,7 @@ defmodule Kantoku.Calls do
   defp traced(nil, instance, id, request, timeout, _parent), do: counted(instance, id, request, timeout, nil)
 
   defp traced(config, instance, id, request, timeout, parent) do
+    parent = parent || Trace.Agents.place_of(request)
     Trace.Agents.span(config, {:agent, id}, :client, parent, &counted(instance, id, request, timeout, &1))
   end
 
@@ -69,9 +70,12 @@ defmodule Kantoku.Calls do
 
     case Trace.Config.of(instance) do
       nil -> tell(instance, id, &GenServer.cast(&1, request))
-      config -> Trace.Agents.span(config, {:agent, id}, :producer, parent, &told(instance, id, request, &1))
+      config -> cast_traced(config, instance, id, request, parent || Trace.Agents.place_of(request))
     end
   end
+
+  defp cast_traced(config, instance, id, request, parent),
+    do: Trace.Agents.span(config, {:agent, id}, :producer, parent, &told(instance, id, request, &1))
 
   defp told(instance, id, request, place),
     do: tell(instance, id, &Trace.Agents.cast(instance, id, &1, request, place))

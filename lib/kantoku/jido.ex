@@ -62,7 +62,8 @@ defmodule Kantoku.Jido do
   def compiled?, do: unquote(Code.ensure_loaded?(Jido.AgentServer))
 
   @doc """
-  The trace of a signal of Jido's as a context, or `nil`. Jido's own ids, which are UUIDs, are read as W3C's.
+  The trace of a signal of Jido's as a context, or `nil`. Jido's own ids, which are UUIDs, are read as W3C's. Whether it is recorded Jido does not say
+  (`sampled` is `nil`): the sampler of the instance decides.
 
       Kantoku.call(MyApp.Agents, "planner-1", signal, trace: Kantoku.Jido.context(signal))
   """
@@ -72,12 +73,16 @@ defmodule Kantoku.Jido do
   @doc """
   A signal of Jido's with a context for its trace, by default the current one; without a context it stays as it is.
 
-  A signal that is sent by `Kantoku.call/4` and has none is given the trace of the call, if that is recorded.
+  A signal that has none and is sent by `Kantoku.call/4`, `Kantoku.cast/4` or through a pool is given the trace of that, if it is recorded. One that has
+  its own, and is sent where nothing is current, is called below that.
   """
   @spec put_context(signal, Kantoku.Trace.Context.t() | nil) :: signal when signal: struct
   def put_context(signal, context \\ Kantoku.Trace.context())
   def put_context(signal, nil), do: signal
   def put_context(signal, context), do: if(compiled?(), do: traced().put_context(signal, context), else: signal)
+
+  @doc false
+  def follow(signal, place), do: if(compiled?(), do: traced().follow(signal, place), else: signal)
 
   # Known by name only, as it is compiled with Jido.
   defp traced, do: Module.concat(__MODULE__, "Traced")

@@ -145,6 +145,21 @@ each_engine Kantoku.Health.RiskTest do
     assert Enum.all?(agents, &(&1.restarts == 0))
   end
 
+  test "the worker that takes the place of one at risk links to the hand-off" do
+    pools = [[name: :writers, worker: Agent, target: 1, on_risk: :replace, domain: [shutdown: 100]]]
+    instance = instance!(pools: pools, trace: [sampler: :always_on])
+    {:ok, [%{pid: pid, id: id}]} = Pool.workers({instance, :writers})
+    assert eventually(fn -> match?({:ok, %{at_risk: []}}, Health.status(instance, {:agent, id})) end)
+    for _ <- 1..80, do: GenServer.cast(pid, {:keep, 400})
+    successor = back!(instance, id, pid)
+    assert GenServer.call(successor, :count) == 80
+    spans = Kantoku.Trace.take(instance)
+    [hand_off] = Enum.filter(spans, &(&1.name == "hand_off"))
+    assert %{"kantoku.agent" => "{:pool, :writers, 0}", "kantoku.reason" => "at_risk"} = hand_off.attributes
+    links = [{hand_off.trace_id, hand_off.span_id}]
+    assert eventually(fn -> Enum.any?(spans ++ Kantoku.Trace.take(instance), &(&1.links == links)) end)
+  end
+
   test "what a stuck agent is at is told with it: it stands somewhere, or runs" do
     instance = instance!(health: [period: 40])
     {:ok, events} = Telemetry.subscribe(instance, events: [[:health, :restarting]])

@@ -94,9 +94,36 @@ if Kantoku.Jido.compiled?() do
       assert [%{trace_id: id}] = Kantoku.Tracing.spans(instance, 1)
       assert id == String.replace(root.trace_id, "-", "")
 
+      assert {:ok, {:ok, _agent}} = Kantoku.call(instance, "followed", signal)
+      assert [%{trace_id: ^id}] = Kantoku.Tracing.spans(instance, 1)
+      assert context.sampled == nil
+      quiet = kantoku!(trace: [sampler: :parentbased_always_off])
+      agent!(quiet, jido, "quiet")
+      assert {:ok, {:ok, _agent}} = Kantoku.call(quiet, "quiet", signal)
+      assert Kantoku.Trace.take(quiet) == []
+
+      flush()
+      :ok = Kantoku.cast(instance, "followed", signal("add"))
+      assert_receive {:began, "followed", %{jido_trace_id: cast, jido_span_id: sent_by}}
+      assert [%{trace_id: ^cast, span_id: ^sent_by, kind: :producer}] = Kantoku.Tracing.spans(instance, 1)
+
       assert "add" |> signal() |> Kantoku.Jido.put_context(context) |> Kantoku.Jido.context() == context
       assert Kantoku.Jido.context(signal("add")) == nil
       assert Kantoku.Jido.put_context(signal("add"), nil).extensions == %{}
+    end
+
+    defp flush do
+      receive do
+        {:began, _id, _metadata} -> flush()
+      after
+        0 -> :ok
+      end
+    end
+
+    test "the Logger knows it, as it knows ours", %{instance: instance, jido: jido} do
+      pid = agent!(instance, jido, "logging")
+      {:dictionary, dictionary} = Process.info(pid, :dictionary)
+      assert %{instance: ^instance, agent: "logging"} = dictionary[:"$logger_metadata$"]
     end
 
     test "its entry says what its module says", %{instance: instance, jido: jido} do

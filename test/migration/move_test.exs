@@ -27,6 +27,24 @@ defmodule Kantoku.Migration.MoveTest do
              Kantoku.Telemetry.take(events, 2, 5_000)
   end
 
+  @tag kantoku: [trace: [sampler: :always_on]]
+  test "a move is a span, and one that is taken back has failed", context do
+    session!(context, "ada")
+    session!(context, "eve", state: :none)
+    Migration.set(context.instance, :supervision, TestSession, :enforce)
+    eventually(fn -> match?(%{agents: %{new: 1}}, entry(context, :supervision)) end)
+
+    moves = moves(context.instance, ["ada", "eve"])
+    assert %{status: :unset, attributes: %{"kantoku.from" => "old", "kantoku.to" => "new"}} = moves["ada"]
+    assert %{status: :error, attributes: %{"error.type" => "taken_back"}} = moves["eve"]
+  end
+
+  defp moves(instance, ids, seen \\ %{}) do
+    moves = for %{name: "hand_off"} = span <- Kantoku.Trace.take(instance), do: {span.attributes["kantoku.agent"], span}
+    seen = Map.merge(seen, Map.new(moves))
+    if Enum.all?(ids, &is_map_key(seen, &1)), do: seen, else: Process.sleep(1) && moves(instance, ids, seen)
+  end
+
   test "an agent moves whose id would read as a variable, or match more than itself", context do
     ids = [:_, :"$1", %{}, %{name: "ada"}, {:session, %{}}]
     for id <- ids, do: session!(context, id)

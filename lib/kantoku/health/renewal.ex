@@ -14,6 +14,7 @@ defmodule Kantoku.Health.Renewal do
   alias Kantoku.Health.{Gate, Risks}
   alias Kantoku.Instances
   alias Kantoku.Pool.Notes
+  alias Kantoku.Trace.Handling
 
   @doc "Begins with those that are at risk, and goes on with those that it began with. To be done once a period."
   @spec see_to(atom, :ets.tid(), :ets.tid()) :: :ok
@@ -92,11 +93,16 @@ defmodule Kantoku.Health.Renewal do
 
   defp run(instance, book, id, pid) do
     if :ets.insert_new(book, {{:renewal, id}, self()}) do
-      if Engine.whereis(instance, id) == pid, do: Agents.restart(instance, id)
+      if Engine.whereis(instance, id) == pid, do: hand_off(instance, id)
       :ets.delete(book, {:renewal, id})
     end
   rescue
     # The book went with the instance.
     ArgumentError -> :ok
+  end
+
+  defp hand_off(instance, id) do
+    restart = fn -> Agents.restart(instance, id) end
+    Handling.hand_off(instance, id, [{"kantoku.reason", :at_risk}], restart, &(not match?({:error, _}, &1)))
   end
 end

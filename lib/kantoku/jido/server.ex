@@ -13,6 +13,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     alias Jido.AgentServer
     alias Kantoku.{Agents, Error}
     alias Kantoku.Agent.{Config, Holding, Options, Redaction, Restoring, Writing}
+    alias Kantoku.Trace.Metadata
     alias Kantoku.Jido.{Display, Form, Life, Traced, Vigil}
 
     # Words. A call hands Jido's whole state around, three messages of it: from the heap that it would begin with, a process at work is
@@ -48,6 +49,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
       Process.flag(:trap_exit, true)
       started = System.monotonic_time()
       Traced.learn()
+      Metadata.agent(context.instance, context.id)
 
       with :ok <- running(argument.server[:jido]), {:ok, state, continue} <- AgentServer.init(argument.server) do
         live(argument, context, started)

@@ -64,12 +64,23 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     def trace(%Signal{extensions: extensions} = signal, _from) when is_map_key(extensions, @namespace), do: signal
 
     def trace(%Signal{} = signal, from) do
-      with true <- known?(),
-           {place, nil} <- Agents.carried(from),
-           %Context{sampled: true} = context <- Open.to_context(place) do
-        put(signal, ids(context))
+      with {place, nil} <- Agents.carried(from),
+           %Signal{extensions: extensions} = followed when is_map_key(extensions, @namespace) <- follow(signal, place) do
+        followed
       else
         _not_recorded -> trace(signal)
+      end
+    end
+
+    @doc "The signal with that place for its trace, if it has none and what is there is recorded: Jido has no word for what is not."
+    @spec follow(Signal.t(), Open.place()) :: Signal.t()
+    def follow(%Signal{extensions: extensions} = signal, _place) when is_map_key(extensions, @namespace), do: signal
+
+    def follow(%Signal{} = signal, place) do
+      with true <- known?(), %Context{sampled: true} = context <- Open.to_context(place) do
+        put(signal, ids(context))
+      else
+        _not_recorded -> signal
       end
     end
 
@@ -88,9 +99,9 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     @doc "See `Kantoku.Jido.context/1`."
     @spec context(Signal.t()) :: Context.t() | nil
     def context(%Signal{extensions: %{@namespace => %{trace_id: trace, span_id: span} = found}}) do
-      # Jido's own ids are UUIDs: as many digits as a trace's, of which a span's has the half that is random.
-      case Context.parse("00-#{digits(trace)}-#{String.slice(digits(span), -16, 16)}-01", found[:tracestate]) do
-        {:ok, context} -> context
+      # Jido's own ids are UUIDs: as many digits as a trace's, of which a span's has the half that is random. It does not say who records.
+      case Context.parse("00-#{digits(trace)}-#{String.slice(digits(span), -16, 16)}-00", found[:tracestate]) do
+        {:ok, context} -> %{context | sampled: nil}
         :error -> nil
       end
     end

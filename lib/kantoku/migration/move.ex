@@ -13,6 +13,7 @@ defmodule Kantoku.Migration.Move do
   alias Kantoku.Domain.Rows
   alias Kantoku.Telemetry
   alias Kantoku.Migration.{Carrier, Mode, Names, Roster, Supervision, Usher}
+  alias Kantoku.Trace.Handling
 
   # How often in a row one of the old side is not there before it counts as ended: some three seconds, by the mover's pauses.
   @looks 6
@@ -28,7 +29,7 @@ defmodule Kantoku.Migration.Move do
 
   defp leave(row, pid) do
     case taken(row) do
-      nil -> if Roster.depart(row, pid), do: departed(row, pid), else: overtaken(row)
+      nil -> if Roster.depart(row, pid), do: handed_off(row, pid), else: overtaken(row)
       other -> {:stays, {:already_started, other}}
     end
   end
@@ -62,6 +63,12 @@ defmodule Kantoku.Migration.Move do
   defp absent({_key, :old, _pid, _origin, _ledger, {:not_up, @looks}}), do: :gone
   defp absent({_key, :old, _pid, _origin, _ledger, {:not_up, n}}), do: {:stays, {:not_up, n + 1}}
   defp absent(_old), do: {:stays, {:not_up, 1}}
+
+  # Whoever goes on with it links to this, if it is traced there.
+  defp handed_off({{instance, _subject, id}, side, _pid, _origin, _ledger, _stays} = row, pid) do
+    said = [{"kantoku.from", side}, {"kantoku.to", Mode.other(side)}]
+    Handling.hand_off(instance, id, said, fn -> departed(row, pid) end, &(&1 == :moved))
+  end
 
   defp departed({key, _side, _pid, origin, _ledger, _stays} = row, pid) do
     case origin.carrier.freeze(pid) do

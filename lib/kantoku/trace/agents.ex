@@ -78,8 +78,26 @@ defmodule Kantoku.Trace.Agents do
   @doc "As `GenServer.cast/2`, with a place if that agent is one of ours."
   @spec cast(atom, term, pid, term, Open.place()) :: :ok
   def cast(instance, id, pid, request, place) do
-    if ours?(instance, id), do: GenServer.cast(pid, wrapped(request, place)), else: GenServer.cast(pid, request)
+    if ours?(instance, id),
+      do: GenServer.cast(pid, wrapped(request, place)),
+      else: GenServer.cast(pid, followed(request, place))
   end
+
+  # Known by its name, as it may not be there.
+  @signal Jido.Signal
+
+  @doc "A request as anybody understands it: a signal of Jido's says in which trace it is, and any other stays as it is."
+  @spec followed(term, Open.place()) :: term
+  def followed(%{__struct__: @signal} = signal, place), do: Kantoku.Jido.follow(signal, place)
+  def followed({:signal, %{__struct__: @signal} = signal}, place), do: {:signal, Kantoku.Jido.follow(signal, place)}
+  def followed(request, _place), do: request
+
+  @doc "Where a request is in a trace that says so itself, for whoever has no other place for it."
+  @spec place_of(term) :: Open.place() | nil
+  def place_of(%{__struct__: @signal} = signal),
+    do: if(Open.here() == nil, do: Open.from_context(Kantoku.Jido.context(signal)))
+
+  def place_of(_request), do: nil
 
   @doc "A request as only our own server understands it."
   @spec wrapped(term, Open.place()) :: term

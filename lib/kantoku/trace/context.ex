@@ -21,13 +21,13 @@ defmodule Kantoku.Trace.Context do
   defstruct [:trace, :span, sampled: false, random: false, remote: false, state: ""]
 
   @typedoc """
-  `sampled`: whether who was here before records this trace. `random`: whether they say that the id is random (level 2 of the
+  `sampled`: whether who was here before records this trace; `nil` where they do not say, which a sampler treats as a trace that begins. `random`: whether they say that the id is random (level 2 of the
   recommendation). `remote`: whether it came from outside. `state`: the `tracestate`, `""` where there is none.
   """
   @type t :: %__MODULE__{
           trace: {non_neg_integer, non_neg_integer, non_neg_integer},
           span: pos_integer,
-          sampled: boolean,
+          sampled: boolean | nil,
           random: boolean,
           remote: boolean,
           state: String.t()
@@ -54,7 +54,7 @@ defmodule Kantoku.Trace.Context do
   def flags(%__MODULE__{sampled: sampled, random: random}), do: flags(sampled, random)
 
   @doc false
-  @spec flags(boolean, boolean) :: 0..3
+  @spec flags(boolean | nil, boolean) :: 0..3
   def flags(sampled, random), do: if(sampled, do: @sampled, else: 0) ||| if(random, do: @random, else: 0)
 
   @doc "The header `traceparent`, of version 00."

@@ -4,6 +4,7 @@ defmodule Kantoku.Trace.Cuts do
   #
   #   {{instance, id}, pid, span}    at work in it, or cut off in it if the process is dead
   #   {{instance, id}, :over, place, since}    was cut off, and has ended; the next one's first span links to it
+  #   {{instance, id, :hand_off}, :over, place, since}    is about to be followed by another, whose first span links to that
   #
   # Only of spans that are recorded; and of those that failed by an exception, as that ends an agent. C1: a span that was cut off is handed
   # in once: by whoever takes its row out of the table.
@@ -47,9 +48,34 @@ defmodule Kantoku.Trace.Cuts do
     :ok
   end
 
-  @doc "What the agent's process before this one was cut off in, if it was; its span has ended then."
+  @doc "It is to hand on what it has, and its successor's first span links there; meanwhile it goes on with its work."
+  @spec hand_over(atom, term, Open.place()) :: :ok
+  def hand_over(instance, id, place) do
+    if room?(), do: :ets.insert(__MODULE__, {{instance, id, :hand_off}, :over, place, Clock.now()})
+    :ok
+  end
+
+  @doc "It stays after all."
+  @spec stay(atom, term) :: :ok
+  def stay(instance, id) do
+    :ets.delete(__MODULE__, {instance, id, :hand_off})
+    :ok
+  end
+
+  @doc "What the agent's process before this one was cut off in, if it was, or handed on in; its span has ended then."
   @spec take(atom, term) :: Open.place() | nil
   def take(instance, id) do
+    before = cut_off_in(instance, id)
+    handed_over(instance, id) || before
+  end
+
+  defp handed_over(instance, id) do
+    with [{_key, :over, place, _since}] <- :ets.take(__MODULE__, {instance, id, :hand_off}),
+         do: place,
+         else: ([] -> nil)
+  end
+
+  defp cut_off_in(instance, id) do
     case :ets.take(__MODULE__, {instance, id}) do
       [{_key, :over, place, _since}] -> place
       [{_key, pid, open}] -> cut_off(pid, open)
@@ -67,7 +93,7 @@ defmodule Kantoku.Trace.Cuts do
   @doc "Ends what the agents of an instance were cut off in, and forgets all of them, as the instance ends: one that has its name later is another."
   @spec close(atom) :: :ok
   def close(instance) do
-    for {{instance, id}, _pid} <- of(instance), do: take(instance, id)
+    for {key, _pid} <- of(instance), do: take(instance, elem(key, 1))
     :ok
   end
 

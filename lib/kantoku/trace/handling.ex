@@ -23,6 +23,25 @@ defmodule Kantoku.Trace.Handling do
     :ok
   end
 
+  @doc """
+  Does what has another process take an agent's place, in a span that the successor's first links to; `over?` says of what comes of it whether it did.
+  """
+  @spec hand_off(atom, term, Kantoku.Trace.attributes(), (() -> result), (result -> boolean)) :: result
+        when result: term
+  def hand_off(instance, id, attributes, move, over?) do
+    Kantoku.Trace.span(instance, "hand_off", [{"kantoku.agent", id} | attributes], fn ->
+      with place(sampled: true) = place <- Open.here(), do: Cuts.hand_over(instance, id, place)
+      result = move.()
+      unless over?.(result), do: taken_back(instance, id)
+      result
+    end)
+  end
+
+  defp taken_back(instance, id) do
+    Cuts.stay(instance, id)
+    Open.set_error("taken_back")
+  end
+
   @doc "Does the work of one message in a span, if this instance traces."
   @spec span(atom, term, carried, (() -> result)) :: result when result: term
   def span(instance, id, carried, work) do

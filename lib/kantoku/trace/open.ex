@@ -33,7 +33,8 @@ defmodule Kantoku.Trace.Open do
   @typedoc "What it is of: a name of its own, or who is called in which instance."
   @type subject :: String.t() | {:agent, term} | {:pool, atom}
   @type kind :: :internal | :server | :client | :producer | :consumer
-  @type place :: record(:place, trace: Ids.trace(), span: pos_integer, sampled: boolean, more: {boolean, String.t()})
+  @type place ::
+          record(:place, trace: Ids.trace(), span: pos_integer, sampled: boolean | nil, more: {boolean, String.t()})
   @type said ::
           record(:said,
             events: [{integer, String.t(), Kantoku.Trace.attributes()}],

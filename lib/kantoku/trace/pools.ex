@@ -30,7 +30,7 @@ defmodule Kantoku.Trace.Pools do
   @doc "As `Kantoku.Pool.call/3`."
   @spec call(Kantoku.Pool.t(), term, keyword) :: {:ok, term} | {:error, Kantoku.Error.t()}
   def call(pool, request, opts) do
-    span(pool, opts, :client, fn place ->
+    span(pool, {opts, request}, :client, fn place ->
       Ways.call(Detours.untraced(pool, opts), pool, sent(pool, request, place), opts)
     end)
   end
@@ -38,7 +38,7 @@ defmodule Kantoku.Trace.Pools do
   @doc "As `Kantoku.Pool.cast/3`."
   @spec cast(Kantoku.Pool.t(), term, keyword) :: :ok | {:error, Kantoku.Error.t()}
   def cast(pool, request, opts) do
-    span(pool, opts, :producer, fn place ->
+    span(pool, {opts, request}, :producer, fn place ->
       Ways.cast(Detours.beyond(pool, opts), pool, sent(pool, request, place), opts)
     end)
   end
@@ -47,7 +47,7 @@ defmodule Kantoku.Trace.Pools do
   @spec run(Kantoku.Pool.t(), (pid -> result), keyword) :: {:ok, result} | {:error, Kantoku.Error.t()}
         when result: term
   def run(pool, fun, opts) when is_function(fun, 1) do
-    span(pool, opts, :client, fn _place ->
+    span(pool, {opts, nil}, :client, fn _place ->
       asked = Clock.now()
 
       granted = fn worker ->
@@ -114,10 +114,10 @@ defmodule Kantoku.Trace.Pools do
   end
 
   # The pool may have been opened by an instance that traced, which this one does not.
-  defp span({instance, name}, opts, kind, request) do
+  defp span({instance, name}, {opts, request}, kind, send) do
     case Config.of(instance) do
-      nil -> request.(nil)
-      config -> Agents.span(config, {:pool, name}, kind, parent(opts), request)
+      nil -> send.(nil)
+      config -> Agents.span(config, {:pool, name}, kind, parent(opts) || Agents.place_of(request), send)
     end
   end
 
@@ -136,7 +136,7 @@ defmodule Kantoku.Trace.Pools do
   defp sent(pool, request, place) do
     case Detours.get(:trace, pool) do
       {:ours, true} -> Agents.wrapped(request, place)
-      _other -> request
+      _other -> Agents.followed(request, place)
     end
   end
 end

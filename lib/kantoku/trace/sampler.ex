@@ -44,8 +44,8 @@ defmodule Kantoku.Trace.Sampler do
   def root?({_whose, :always_off}, _trace), do: false
   def root?({_whose, {:below, bound}}, trace), do: Ids.share(trace) < bound
 
-  @doc "Whether a span of that trace is, below one of which this is known."
-  @spec child?(t, Ids.trace(), sampled :: boolean) :: boolean
-  def child?({:parentbased, _root}, _trace, sampled), do: sampled
+  @doc "Whether a span of that trace is, below one of which this is known, or nothing (`nil`)."
+  @spec child?(t, Ids.trace(), sampled :: boolean | nil) :: boolean
+  def child?({:parentbased, _root}, _trace, sampled) when sampled != nil, do: sampled
   def child?(sampler, trace, _sampled), do: root?(sampler, trace)
 end
