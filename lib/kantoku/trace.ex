@@ -9,9 +9,11 @@ defmodule Kantoku.Trace do
       Kantoku.Trace.take(MyApp.Agents)
 
   Nothing is traced unless the option says so, or the variable `OTEL_TRACES_SAMPLER` of the system does. Then there is a span
-  `invoke_agent {name}` around each `Kantoku.call/4`, `Kantoku.cast/4`, `Kantoku.Pool.call/3`, `Kantoku.Pool.cast/3` and
+  `invoke_agent {type}` around each `Kantoku.call/4`, `Kantoku.cast/4`, `Kantoku.Pool.call/3`, `Kantoku.Pool.cast/3` and
   `Kantoku.Pool.run/3`, one from `Kantoku.Pool.checkout/2` to `Kantoku.Pool.checkin/2`, and below it one for what an agent (`Kantoku.Agent`) does with it. Names and attributes are those of
-  OpenTelemetry's conventions for agents: `gen_ai.operation.name`, `gen_ai.agent.name`, `gen_ai.agent.id`, `error.type`.
+  OpenTelemetry's conventions for agents: `gen_ai.operation.name`, `gen_ai.agent.name` (the agent's type, which is its module; or the pool's name),
+  `gen_ai.agent.id` (`instance/id`), `error.type`; and `kantoku.instance`, `kantoku.agent`, `kantoku.agent.type`, `kantoku.domain`, `kantoku.pool`. An agent that
+  nobody knows has no type, and a span `invoke_agent`.
 
   ## Where the context goes
 
@@ -19,8 +21,9 @@ defmodule Kantoku.Trace do
       other processes by itself; `context/0` and `with_context/2` take it there.
     * With a call to an agent it goes in the tag of the `from`, and with a cast, or through a pool, in a wrapping that our own server takes
       off. A plain GenServer sees what it always saw. It may read `carried/1` of its `from` in a call by `Kantoku.call/4`.
-    * Where a process has no span of ours, and OpenTelemetry's own library (`opentelemetry_api`) is there as the instance starts, what is current
-      there is what a span comes below.
+    * With a directive it goes to the handler that delivers it (not over a crash), and with a signal of Jido's in the signal.
+    * Where OpenTelemetry's own library (`opentelemetry_api`) is there as the instance starts, what is current there is what a span comes below, and
+      spans made there come below ours.
     * From and to other services it goes in the headers of W3C's Trace Context: `extract/2`, `inject/3`.
 
   ## What is recorded
@@ -35,11 +38,13 @@ defmodule Kantoku.Trace do
   the log, once a minute at most.
 
   An agent that dies in a span that is recorded: the next one of its id ends it, with `error.type` `cut_off`, and the first recorded span of
-  that next one links to it.
+  that next one links to it. Spans that any other process is killed in, and of workers that it had checked out, end likewise within 10 s, or with the
+  instance. A span `hand_off` is around an agent's move in a migration (`Kantoku.Migration`), and around the replacement of a pool's worker that is at risk;
+  its successor's first recorded span links to it.
 
   ## Events
 
-    * `kantoku.queued` - a request to a pool found no free worker;
+    * `kantoku.queued` - a request to a pool, a cast as well, found no free worker;
     * `kantoku.taken_up` - its turn came; `kantoku.wait` is how long that took, in seconds. In the spans of `Kantoku.Pool.run/3` and `Kantoku.Pool.checkout/2`, and for calls and
       casts in the span of the agent that serves them, where it includes the time in its mailbox. A worker that is no agent of ours says
       nothing of when it began;
