@@ -75,7 +75,8 @@ impl Door {
 
     /// Whether a token of ours was shown, whatever it is good for.
     pub fn has_token(&self, headers: &HeaderMap) -> bool {
-        let ours = |given: &[u8]| self.token.is(given) || self.admin.as_ref().is_some_and(|admin| admin.is(given));
+        let ours =
+            |given: &[u8]| self.token.is(given) || self.admin.as_ref().is_some_and(|admin| admin.is(given));
         brought(headers).is_some_and(ours)
     }
 
