@@ -89,6 +89,7 @@ fn points_and_dropped(service: &Service) -> (u64, u64) {
 fn told(notes: &Notes) -> u64 {
     let dropped = |note: &Note| match note {
         Note::Dropped { dropped, .. } => *dropped,
+        Note::Resumed { .. } => 0,
         Note::Panicked(text) => panic!("{text}"),
     };
     notes.lock().unwrap().iter().map(dropped).sum()
