@@ -4,6 +4,7 @@ pub mod agenda;
 pub mod checked;
 #[cfg(not(kantoku_loom))]
 pub mod collector;
+pub mod counting;
 pub mod figures;
 #[cfg(kantoku_loom)]
 pub mod orders;

@@ -3,7 +3,8 @@ defmodule Kantoku.MetricsTest do
 
   import Kantoku.InstanceCase, only: [start!: 0, start!: 1]
 
-  alias Kantoku.{Error, Metrics}
+  alias Kantoku.{Error, Metrics, PoolCase}
+  doctest Metrics
 
   # By all labels but the instance's.
   defp read(instance, name) do
@@ -14,6 +15,13 @@ defmodule Kantoku.MetricsTest do
       assert own == "#{instance}"
       {rest, value}
     end
+  end
+
+  # Rows of series that were found.
+  defp noted(instance) do
+    Metrics.Board.reading(instance, fn _collection, found ->
+      :ets.select_count(found, [{{{:series, :_, :_}, :_}, [], [true]}])
+    end)
   end
 
   for engine <- Kantoku.EachEngine.engines() do
@@ -83,6 +91,93 @@ defmodule Kantoku.MetricsTest do
         assert read(instance, "calls") == %{%{} => 2.0}
       end
 
+      test "the histograms of pools have quantiles" do
+        {instance, :workers} = pool = PoolCase.pool!(@engine)
+        assert {:ok, nil} = Metrics.quantile(instance, "kantoku_pool_request_duration_seconds", 0.99, pool: :workers)
+        for _ <- 1..64, do: {:ok, _} = Kantoku.Pool.call(pool, :pid)
+        assert {:ok, found} = Metrics.quantile(instance, "kantoku_pool_request_duration_seconds", 0.99, pool: :workers)
+        assert found > 0 and found < 60
+        spread = read(instance, "kantoku_pool_request_duration_seconds")
+        assert [{%{"pool" => "workers"}, value}] = Map.to_list(spread)
+        assert Metrics.quantile(value, 0.99) == found
+        assert {:ok, nil} = Metrics.quantile(instance, "kantoku_pool_request_duration_seconds", 0.99, pool: :none)
+      end
+
+      test "breakers beyond the limit are summed, and leave their place as they are removed" do
+        instance = start!(engine: @engine, metrics: [max_series: 12])
+        names = for n <- 1..4, do: "b#{n}"
+        for name <- names, do: {:ok, _} = Kantoku.Breaker.install(instance, name)
+        for name <- names, do: :ok = Kantoku.Breaker.record({instance, name}, :ok)
+
+        states = read(instance, "kantoku_breaker_state")
+        assert map_size(states) == 13
+        assert states[%{"breaker" => "other", "state" => "other"}] == 2.0
+        assert states[%{"breaker" => "b1", "state" => "closed"}] == 1.0
+
+        :ok = Kantoku.Breaker.remove({instance, "b1"})
+        {:ok, _} = Kantoku.Breaker.install(instance, "b5")
+        states = read(instance, "kantoku_breaker_state")
+        assert states[%{"breaker" => "b5", "state" => "closed"}] == 1.0
+        refute Enum.any?(states, fn {labels, _} -> labels["breaker"] == "b1" end)
+
+        for n <- 6..40 do
+          {:ok, _} = Kantoku.Breaker.install(instance, "b#{n}")
+          :ok = Kantoku.Breaker.remove({instance, "b#{n}"})
+        end
+
+        assert read(instance, "kantoku_breaker_state") == states
+      end
+
+      test "breakers whose names are the same as texts are one series" do
+        instance = start!(engine: @engine)
+
+        for name <- [:api, "api"] do
+          {:ok, _} = Kantoku.Breaker.install(instance, name)
+          {:ok, _} = Kantoku.Breaker.install(instance, name, minimum_number_of_calls: 5)
+          :ok = Kantoku.Breaker.record({instance, name}, :ok)
+        end
+
+        assert read(instance, "kantoku_breaker_calls")[%{"breaker" => "api", "outcome" => "ok"}] == 2.0
+        :ok = Kantoku.Breaker.remove({instance, :api})
+        assert read(instance, "kantoku_breaker_calls")[%{"breaker" => "api", "outcome" => "ok"}] == 1.0
+      end
+
+      test "a pool that is stopped has no series, and its place is another's" do
+        pools = for name <- [:one, :two, :three], do: PoolCase.options(name: name)
+        instance = PoolCase.instance!(@engine, metrics: [max_series: 12], pools: pools)
+        assert map_size(read(instance, "kantoku_pool_workers")) == 12
+        {:ok, _} = Kantoku.Pool.stop({instance, :two})
+        assert map_size(read(instance, "kantoku_pool_workers")) == 8
+        {:ok, _} = Kantoku.Pool.start(instance, PoolCase.options(name: :four))
+
+        Kantoku.TestOwner.eventually(fn ->
+          read(instance, "kantoku_pool_workers")[%{"pool" => "four", "state" => "ready"}] == 1.0
+        end)
+      end
+
+      test "labels that are cut to the same text are noted once at most" do
+        instance = start!(engine: @engine)
+        :ok = Metrics.counter(instance, "calls", labels: [:of])
+        before = noted(instance)
+        for n <- 1..10_000, do: :ok = Metrics.add(instance, "calls", 1, of: String.duplicate("x", 200) <> "#{n}")
+        :ok = Metrics.add(instance, "calls", 1, of: String.duplicate("x", 200))
+        assert noted(instance) == before + 1
+        assert read(instance, "calls") == %{%{"of" => String.duplicate("x", 200)} => 10_001.0}
+      end
+
+      test "what has no room is logged once" do
+        log =
+          ExUnit.CaptureLog.capture_log(fn ->
+            instance = start!(engine: @engine, metrics: [max_bytes: 60_000])
+            send(self(), instance)
+            :ok = Metrics.histogram(instance, "took", labels: [:id])
+            for id <- 1..20, do: Metrics.observe(instance, "took", 1, id: id)
+          end)
+
+        assert_receive instance
+        assert [_before, _after] = String.split(log, "Kantoku #{inspect(instance)}: metrics take")
+      end
+
       test "a crash and its restart are counted by domain and type" do
         instance = start!(engine: @engine)
         Kantoku.InstanceCase.worker!(instance, "a")
@@ -104,6 +199,8 @@ defmodule Kantoku.MetricsTest do
             {:calls, [], "letters, digits and _"},
             {"calls_total", [], "without _total"},
             {"kantoku_calls", [], "Kantoku's own"},
+            {"erlang_vm_memory_bytes", [], "Kantoku's own"},
+            {"process_cpu_seconds", [], "Kantoku's own"},
             {"calls", [labels: [:"not-ok"]], "letters, digits and _"},
             {"calls", [labels: [:__x]], "letters, digits and _"},
             {"calls", [labels: [:instance]], "meaning of its own"},
@@ -133,6 +230,28 @@ defmodule Kantoku.MetricsTest do
       end
     end
 
+    test "of Kantoku's own are read, and not recorded by others" do
+      instance = start!()
+      labels = [domain: :default, type: Agent]
+
+      for {fun, args} <- [add: [1, labels], set: [1, labels], observe: [1, labels], series: [labels]] do
+        assert_raise ArgumentError, ~r/Kantoku's own/, fn ->
+          apply(Metrics, fun, [instance, "kantoku_agent_crashes" | args])
+        end
+      end
+
+      assert {:ok, nil} = Metrics.quantile(instance, "kantoku_agent_crashes", 0.5, labels)
+      assert read(instance, "kantoku_agent_crashes") == %{}
+    end
+
+    test "of which a metric would say more than floats can raise" do
+      instance = start!()
+
+      for least <- [0, -1, 1.0e300, 1.0e-300] do
+        assert_raise ArgumentError, ~r/:least/, fn -> Metrics.histogram(instance, "cost", least: least) end
+      end
+    end
+
     test "what a kind does not take raises" do
       instance = start!()
       :ok = Metrics.counter(instance, "calls")
@@ -158,6 +277,15 @@ defmodule Kantoku.MetricsTest do
 
       found = instance |> read("calls") |> Map.keys() |> Enum.map(& &1["of"]) |> Enum.sort()
       assert found == Enum.sort(["ü", "ok", "7", "{:pool, 1}", "<<255>>", String.duplicate("x", 200)])
+    end
+
+    test "are cut between two characters, however long those are" do
+      instance = start!()
+      :ok = Metrics.counter(instance, "calls", labels: [:of])
+      :ok = Metrics.add(instance, "calls", 1, of: "x" <> String.duplicate("ü", 150))
+      :ok = Metrics.add(instance, "calls", 1, of: "e" <> String.duplicate("\u0301", 5_000))
+      found = instance |> read("calls") |> Map.keys() |> Enum.map(& &1["of"]) |> Enum.sort()
+      assert found == Enum.sort(["x" <> String.duplicate("ü", 99), "e" <> String.duplicate("\u0301", 99)])
     end
 
     test "no term among labels is taken for a pattern" do

@@ -29,27 +29,30 @@ defmodule Kantoku.Metrics do
   #{Kantoku.Options.docs(Kantoku.Metrics.Config.schema())}
 
   Who asks for one series more than `:max_series` is given the one of which each label says `other`, and
-  `kantoku_metrics_folded_total` counts that. An agent's id is no label: there are too many of them. What would be beyond `:max_bytes` is refused
-  with `:limit`.
+  `kantoku_metrics_folded_total` counts that. Pools and breakers beyond it are summed there too, and a place that one leaves as it is stopped or
+  removed is another's. An agent's id is no label: there are too many of them. What would be beyond `:max_bytes` is refused with `:limit`, which is
+  logged once.
 
   ## Names
 
   Of letters, digits and `_`, as Prometheus has them, with the unit at the end and without what is added where they are written out: a counter
-  is `tokens_used`, and read as `tokens_used_total`. Names that begin with `kantoku_` are Kantoku's own. A bad name or label raises
-  `ArgumentError`, as does another kind or other labels than a metric was declared with.
+  is `tokens_used`, and read as `tokens_used_total`. Names that begin with `kantoku_` or `erlang_vm_` are Kantoku's own, as are those that Prometheus
+  has for a process (`process_cpu_seconds`): they can be read, not declared or recorded. A bad name or label raises `ArgumentError`, as does
+  another kind or other labels than a metric was declared with.
 
-  Values of labels are texts; other terms are shown as they are written (of modules without `Elixir.`), and 200 characters of what is longer.
+  Values of labels are texts; other terms are shown as they are written (of modules without `Elixir.`), and 200 bytes of what is longer.
 
   ## Kantoku's own
 
-  All have the label `instance`.
+  Each has the label `instance`, before those that are its own. Pools or breakers whose names are the same as texts (`:api` and `"api"`) have
+  one series, which is their sum.
 
   | metric | kind | what |
   |---|---|---|
   #{Enum.map_join(Kantoku.Metrics.Own.all(), "\n", fn {name, kind, help} -> "| `#{name}` | #{kind} | #{help} |" end)}
 
   Beside these are the counter `kantoku_handler_events`, of each handler of `Kantoku.Telemetry.attach/4` by `outcome` (`handled`, `failed`, `dropped`),
-  without `instance` of those that hear of all, and those of `Kantoku.Resources.families/1`. What pools do is read when somebody looks, and costs a request nothing but an addition where the pool's lock is held anyway.
+  without `instance` of those that hear of all, and those of `Kantoku.Resources.families/1`, of which what is the VM's (`erlang_vm_`, `process_`) is of no instance. What pools do is read when somebody looks, and costs a request nothing but an addition where the pool's lock is held anyway.
 
   All functions answer `{:error, %Kantoku.Error{}}`: `:not_running`, and `:not_found` where a metric was not declared.
   See the guide "Observability".
@@ -57,7 +60,7 @@ defmodule Kantoku.Metrics do
 
   alias Kantoku.Engine.Metrics, as: Engine
   alias Kantoku.{Error, Resources, Telemetry}
-  alias Kantoku.Metrics.{Board, Definition}
+  alias Kantoku.Metrics.{Board, Definition, Spread}
 
   @typedoc "Where to record: found once, good as long as anyone holds it."
   @opaque series :: Engine.series()
@@ -66,16 +69,23 @@ defmodule Kantoku.Metrics do
   @type labels :: keyword | %{atom => term}
 
   @typedoc """
-  A metric with all of its series. `name` is without `_total`. The value of a histogram is
-  `%{buckets: [{upper_bound, count}], above: count, sum: number, count: count}`: counts are of each bucket alone, and empty
-  buckets are left out but for the bound that another one begins at.
+  How the observations of a histogram are spread. Counts are of each bucket alone; empty buckets are left out but for the bound that another one
+  begins at, as is what lies above them all.
   """
+  @type spread :: %{
+          buckets: [{upper_bound :: float, non_neg_integer}],
+          above: non_neg_integer,
+          sum: float,
+          count: non_neg_integer
+        }
+
+  @typedoc "A metric with all of its series. `name` is without `_total`."
   @type family :: %{
           name: String.t(),
           help: String.t(),
           unit: String.t() | nil,
           kind: :counter | :gauge | :histogram,
-          series: [%{labels: %{String.t() => String.t()}, value: float | map}]
+          series: [%{labels: %{String.t() => String.t()}, value: float | spread}]
         }
 
   # Declaring ------------------------------------------------------------------------------------------------------------
@@ -109,6 +119,8 @@ defmodule Kantoku.Metrics do
   """
   @spec series(instance :: atom, name :: String.t(), labels) :: {:ok, series} | {:error, Error.t()}
   def series(instance, name, labels \\ []) do
+    Definition.users!(name)
+
     Board.reading(instance, fn collection, found -> Board.series(instance, {collection, found}, name, labels) end)
   end
 
@@ -129,7 +141,7 @@ defmodule Kantoku.Metrics do
   defp taken!(:refused, number) do
     raise ArgumentError,
           "expected what a metric of this kind takes: add/2 for counters (0 or more) and gauges, set/2 for gauges, observe/2 for " <>
-            "histograms (0 or more); got: #{inspect(number)}"
+            "histograms (0 or more), of at most 64 bits and so that sums stay finite; got: #{inspect(number)}"
   end
 
   @doc "As `add/2`, of a metric by its name."
@@ -149,14 +161,47 @@ defmodule Kantoku.Metrics do
   # Looking --------------------------------------------------------------------------------------------------------------
 
   @doc """
-  What a share of a histogram's observations (0 to 1) is not above, within 3 %; `nil` of none. Of a histogram that pools keep see
-  `snapshot/1`.
+  What a share of a histogram's observations (0 to 1) is not above, in its unit and within 3 %; `nil` of none. Kantoku's own are asked as yours
+  are:
+
+      {:ok, p99} = Kantoku.Metrics.quantile(MyApp.Agents, "kantoku_pool_request_duration_seconds", 0.99, pool: :writers)
+
+  Labels that have no series of their own are those of all others (`other`) where the metric has as many as it may, and else of nothing.
   """
   @spec quantile(instance :: atom, name :: String.t(), share :: number, labels) ::
           {:ok, float | nil} | {:error, Error.t()}
   def quantile(instance, name, share, labels \\ []) when is_number(share) do
-    with {:ok, series} <- series(instance, name, labels), do: {:ok, Engine.quantile(series, share)}
+    Board.reading(instance, fn collection, found ->
+      Board.quantile(instance, {collection, found}, name, share, labels)
+    end)
   end
+
+  @doc """
+  The same of a series that was found, or of the value of a histogram in a snapshot.
+
+      iex> Kantoku.Metrics.quantile(%{buckets: [{0.25, 0}, {0.5, 3}, {1.0, 1}], above: 0, sum: 2.0, count: 4}, 0.5)
+      0.375
+  """
+  @spec quantile(series | spread, share :: number) :: float | nil
+  def quantile(%{buckets: _} = spread, share) when is_number(share), do: spread |> told() |> Spread.quantile(share)
+  def quantile(series, share) when is_number(share), do: Engine.quantile(series, share)
+
+  @doc """
+  How observations are spread that were made in several places: the values of one histogram's series, of several instances or nodes.
+
+      iex> here = %{buckets: [{0.25, 0}, {0.5, 3}], above: 0, sum: 1.2, count: 3}
+      iex> there = %{buckets: [{0.5, 1}, {1.0, 2}], above: 0, sum: 2.0, count: 3}
+      iex> both = Kantoku.Metrics.merge(here, there)
+      %{buckets: [{0.25, 0}, {0.5, 4}, {1.0, 2}], above: 0, sum: 3.2, count: 6}
+      iex> Kantoku.Metrics.quantile(both, 0.5)
+      0.375
+
+  A quantile of what was merged is as good as one of all observations together, which no mean of quantiles is.
+  """
+  @spec merge(spread, spread) :: spread
+  def merge(%{buckets: _} = one, %{buckets: _} = other), do: Spread.merge(told(one), told(other)) |> value()
+
+  defp told(%{buckets: buckets, above: above, sum: sum, count: count}), do: {buckets, above, sum, count}
 
   @doc """
   All metrics of an instance that have a series, as they are now; after them what its handlers did, and what its agents and the VM use (`Kantoku.Resources.families/1`),

@@ -1,44 +1,13 @@
 //! Invariant 12 of `kantoku_core::index`: the bytes it counts are those that the allocator saw.
 #![cfg(not(kantoku_loom))]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use kantoku_core::index::{Index, Slot};
-
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    HELD.with(|held| held.set(held.get() + bytes));
-}
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
+use kantoku_rust_tests::counting::{Counting, held};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 const ENTRIES: u64 = 10_000;
-
-fn held() -> isize {
-    HELD.with(Cell::get)
-}
 
 fn facets(at: u64) -> Vec<String> {
     [1, 3, 50, 2_000, u64::MAX]

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use hdrhistogram::Histogram as Reference;
 use kantoku_core::metrics::{
-    Counter, Description, Gauge, Histogram, Kind, LEAST, Limits, Metrics, OTHER, Owned, Reading, Refusal,
-    Value,
+    Counter, Description, Gauge, Histogram, Kind, LEAST, Limits, MOST, Metrics, OTHER, Owned, Reading,
+    Refusal, Value,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -90,6 +90,26 @@ proptest! {
         prop_assert!(distribution.buckets.is_sorted_by(|(one, _), (next, _)| one < next));
     }
 
+    // H4, of what is plain data.
+    #[test]
+    fn distributions_have_the_quantiles_of_what_was_recorded_alone_and_together(
+        one in vec(duration(), 1..200),
+        other in vec(duration(), 0..200),
+    ) {
+        let (one, other) = (recorded(&one).read(), recorded(&other).read());
+        let mut both = one.clone();
+        both.merge(&other);
+        let merged = one.distribution(1e9).merge(&other.distribution(1e9));
+        prop_assert_eq!((merged.count, merged.above), (both.count(), both.distribution(1e9).above));
+        for quantile in QUANTILES {
+            for (distribution, reading) in [(one.distribution(1e9), &one), (merged.clone(), &both)] {
+                let expected = reading.quantile(quantile).map(|ticks| ticks as f64 / 1e9);
+                let found = distribution.quantile(quantile);
+                prop_assert!((found.unwrap_or(0.0) - expected.unwrap_or(0.0)).abs() < 1e-9, "{found:?} for {expected:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_counter_is_the_sum_of_what_was_added(whole in vec(0_u64..1 << 40, 0..50), parts in vec(0_u32..1_000, 0..50)) {
         let counter = Counter::default();
@@ -169,7 +189,9 @@ fn what_is_beyond_the_scale_is_counted_at_its_ends() {
     let reading = histogram.read();
     let distribution = reading.distribution(1.0);
     assert_eq!((distribution.count, distribution.above), (4, 1));
-    assert_eq!(distribution.buckets, [(LEAST as f64, 3)]);
+    let most = (1_u64 << 42) as f64;
+    assert_eq!(distribution.buckets, [(LEAST as f64, 3), (most, 0)]);
+    assert_eq!(distribution.quantile(1.0), Some(most));
     assert_eq!(reading.quantile(0.5), Some(LEAST));
     assert_eq!(Histogram::default().quantile(0.5), None);
 }
@@ -246,11 +268,144 @@ fn what_is_bound_is_read_when_somebody_looks() {
         ..counter("depth", &["pool"])
     };
     metrics.declare(gauge).expect("new");
-    assert_eq!(metrics.bind("depth", &["one"], 3.0), Ok(true));
-    assert_eq!(metrics.bind("depth", &["one"], 4.0), Ok(true));
-    assert_eq!(shown(&metrics, "depth"), HashMap::from([("one".to_owned(), 4.0)]));
+    assert_eq!(bind(&metrics, "depth", "one", 3.0), Ok(true));
+    assert_eq!(bind(&metrics, "depth", "one", 3.0), Ok(true), "as it is");
+    assert_eq!(shown(&metrics, "depth"), HashMap::from([("one".to_owned(), 3.0)]));
     assert!(
         metrics.snapshot(|_| None).is_empty(),
         "what cannot be read is left out"
     );
+}
+
+// Who is below 0 is gone.
+fn alive(reading: &f64) -> bool {
+    *reading >= 0.0
+}
+
+fn bind(metrics: &Metrics<f64>, name: &str, who: &str, reading: f64) -> Result<bool, Refusal> {
+    metrics.bind(name, &[who], reading, alive)
+}
+
+fn gauge(name: &str) -> Description {
+    Description {
+        kind: Kind::Gauge,
+        ..counter(name, &["who"])
+    }
+}
+
+fn by_who<const N: usize>(told: [(&str, f64); N]) -> HashMap<String, f64> {
+    HashMap::from(told.map(|(who, value)| (who.to_owned(), value)))
+}
+
+#[test]
+fn what_is_bound_to_the_same_values_is_summed_and_goes_when_it_is_dead() {
+    let metrics = metrics(ROOMY);
+    metrics.declare(gauge("depth")).expect("new");
+    bind(&metrics, "depth", "api", 3.0).expect("room");
+    bind(&metrics, "depth", "api", 4.0).expect("room");
+    assert_eq!(shown(&metrics, "depth"), by_who([("api", 7.0)]));
+    assert_eq!(metrics.unbind("depth", &["api"], &3.0, None), Ok(true));
+    assert_eq!(shown(&metrics, "depth"), by_who([("api", 4.0)]));
+    assert_eq!(
+        metrics.unbind("depth", &["api"], &3.0, None),
+        Ok(false),
+        "no more"
+    );
+    assert_eq!(metrics.unbind("depth", &["api"], &4.0, None), Ok(true));
+    assert!(shown(&metrics, "depth").is_empty());
+    bind(&metrics, "depth", "api", -1.0).expect("room");
+    let bytes = metrics.bytes();
+    for reading in 0..1_000 {
+        bind(&metrics, "depth", "api", f64::from(-1 - reading % 2)).expect("room");
+    }
+    assert!(metrics.bytes() < bytes + 100, "the dead leave");
+}
+
+// M2
+#[test]
+fn what_is_bound_beyond_the_limit_is_summed_and_a_place_that_is_left_is_given_to_another() {
+    let metrics = metrics(Limits { series: 2, ..ROOMY });
+    metrics.declare(gauge("depth")).expect("new");
+    let bound: Vec<_> = [("a", 1.0), ("b", 2.0), ("c", 4.0), ("d", 8.0)]
+        .map(|(who, reading)| bind(&metrics, "depth", who, reading))
+        .into();
+    assert_eq!(bound, [Ok(true), Ok(true), Ok(false), Ok(false)]);
+    assert_eq!(
+        shown(&metrics, "depth"),
+        by_who([("a", 1.0), ("b", 2.0), (OTHER, 12.0)])
+    );
+    assert_eq!(shown(&metrics, "kantoku_metrics_folded")["depth"], 2.0);
+    assert_eq!(metrics.unbind("depth", &["a"], &1.0, None), Ok(true));
+    assert_eq!(bind(&metrics, "depth", "c", 4.0), Ok(true));
+    assert_eq!(
+        shown(&metrics, "depth"),
+        by_who([("c", 4.0), ("b", 2.0), (OTHER, 8.0)])
+    );
+    assert_eq!(
+        metrics.unbind("depth", &["d"], &8.0, Some(Value::Gauge(8.0))),
+        Ok(true)
+    );
+    assert_eq!(shown(&metrics, "depth"), by_who([("c", 4.0), ("b", 2.0)]));
+}
+
+#[test]
+fn a_sum_of_counters_does_not_fall_when_one_of_them_goes() {
+    let metrics = metrics(Limits { series: 1, ..ROOMY });
+    metrics.declare(counter("calls", &["who"])).expect("new");
+    for (who, reading) in [("a", 1.0), ("b", 2.0), ("c", 4.0)] {
+        bind(&metrics, "calls", who, reading).expect("room");
+    }
+    let counted = || {
+        let families = metrics.snapshot(|&read| Some(Value::Counter(read)));
+        let values = families[0].series.iter().map(|series| series.value.clone());
+        values.collect::<Vec<_>>()
+    };
+    assert_eq!(counted(), [Value::Counter(1.0), Value::Counter(6.0)]);
+    let last = Some(Value::Counter(4.0));
+    assert_eq!(metrics.unbind("calls", &["c"], &4.0, last), Ok(true));
+    assert_eq!(counted(), [Value::Counter(1.0), Value::Counter(6.0)]);
+}
+
+#[test]
+fn what_is_bound_has_quantiles_and_takes_no_record() {
+    let metrics = metrics(ROOMY);
+    let histogram = Description {
+        kind: Kind::Histogram,
+        ..counter("took", &["who"])
+    };
+    metrics.declare(histogram).expect("new");
+    bind(&metrics, "took", "pool", 1.0).expect("room");
+    let refused = metrics.series("took", &["pool"]).expect_err("bound");
+    assert_eq!(
+        refused,
+        Refusal::Bound {
+            name: "took".to_owned()
+        }
+    );
+    let times = vec![5_000, 70_000, 900_000];
+    let read = |_: &f64| Some(Value::Histogram(recorded(&times).read().distribution(1.0)));
+    let found = metrics.quantile("took", &["pool"], 0.5, read).expect("known");
+    assert!(off(found.expect("something") as u64, 70_000) < 0.03);
+    assert_eq!(metrics.quantile("took", &["nobody"], 0.5, read), Ok(None));
+    let (own, _) = metrics.series("took", &["own"]).expect("new");
+    let Owned::Histogram(histogram) = &own.own else {
+        unreachable!("declared as one")
+    };
+    histogram.record(70_000);
+    let found = metrics.quantile("took", &["own"], 0.5, read).expect("known");
+    assert_eq!(found, own.quantile(0.5));
+}
+
+#[test]
+fn the_largest_of_all_observations_does_not_make_the_sum_fall() {
+    let histogram = recorded(&[u64::MAX, u64::MAX, 1]);
+    assert_eq!(histogram.read().sum(), 2 * MOST + 1);
+}
+
+#[test]
+fn no_sum_of_floats_becomes_infinite() {
+    let (counter, gauge) = (Counter::default(), Gauge::default());
+    assert!(counter.add_part(1e308) && gauge.add(-1e308));
+    assert!(!counter.add_part(1e308) && !gauge.add(-1e308));
+    assert_eq!((counter.read(), gauge.read()), (1e308, -1e308));
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use kantoku_core::metrics::{Counter, Description, Histogram, Kind, Limits, Metrics, OTHER, Owned, Reading};
+use kantoku_core::metrics::{
+    Counter, Description, Histogram, Kind, Limits, Metrics, OTHER, Owned, Reading, Value,
+};
 
 const THREADS: u64 = 4;
 const EACH: u64 = 50_000;
@@ -108,9 +110,71 @@ fn who_asks_for_the_same_series_at_once_is_given_the_same() {
         .series
         .iter()
         .map(|series| match series.value {
-            kantoku_core::metrics::Value::Counter(value) => value,
+            Value::Counter(value) => value,
             _ => 0.0,
         })
         .sum();
     assert_eq!(sum, (THREADS * 2_000) as f64);
+}
+
+// M2, M4
+#[test]
+fn who_records_what_is_folded_is_counted_each_time_and_waits_for_nobody_who_looks() {
+    let limits = Limits {
+        series: 4,
+        bytes: 1 << 20,
+    };
+    let metrics: Metrics<u32> = Metrics::new(Vec::new(), limits);
+    let family = |name: &str| Description {
+        name: name.to_owned(),
+        help: String::new(),
+        unit: None,
+        kind: Kind::Counter,
+        labels: vec!["who".to_owned()],
+        ticks: 1.0,
+    };
+    metrics.declare(family("calls")).expect("new");
+    metrics.declare(family("slow")).expect("new");
+    metrics.bind("slow", &["one"], 1, |_| true).expect("room");
+    let asked = || metrics.series("calls", &["5"]).expect("it is known");
+    for who in ["1", "2", "3", "4", "5"] {
+        metrics.series("calls", &[who]).expect("room");
+    }
+    // Whoever is asked records too, and would wait for himself for ever.
+    let read = |_: &u32| {
+        let (others, folded) = thread::scope(|scope| scope.spawn(asked).join()).expect("asks");
+        let Owned::Counter(counter) = &others.own else {
+            return None;
+        };
+        assert!(folded);
+        Some(Value::Counter(counter.read()))
+    };
+    let mut looks = 0;
+    let watch = || {
+        metrics
+            .declare(family(&format!("new_{}", looks % 20)))
+            .expect("room");
+        assert_eq!(
+            metrics.snapshot(read).len(),
+            3,
+            "calls, slow, and what was folded"
+        );
+        looks += 1;
+    };
+    let record = |_| {
+        let (others, _) = asked();
+        if let Owned::Counter(counter) = &others.own {
+            counter.add(1);
+        }
+    };
+    write_all(record, watch);
+    let families = metrics.snapshot(|_| None);
+    let value = |name: &str, at: usize| {
+        let family = families.iter().find(|family| family.name == name).expect(name);
+        family.series[at].value.clone()
+    };
+    let all = THREADS * EACH;
+    assert_eq!(value("calls", 4), Value::Counter(all as f64));
+    let asked = all + looks + 1;
+    assert_eq!(value("kantoku_metrics_folded", 0), Value::Counter(asked as f64));
 }

@@ -64,8 +64,45 @@ Kantoku.EachEngine.each_engine Kantoku.Engine.MetricsTest do
     metrics = declare(open(), "h_seconds", @seconds)
     histogram = series(metrics, "h_seconds")
     for seconds <- [0, 1.0e-9, 10_000, 1.0e300], do: assert(:ok = Metrics.observe(histogram, seconds))
-    assert {[{bound, 2}], 2, _sum, 4} = value(metrics, "h_seconds")
-    assert bound == 1.024e-6
+    assert {[{least, 2}, {most, 0}], 2, _sum, 4} = value(metrics, "h_seconds")
+    assert {least, most} == {1.024e-6, 4_398.046511104}
+    assert Metrics.quantile(histogram, 1) == most
+    assert Metrics.quantile(metrics, "h_seconds", [], 1) == {:ok, most}
+  end
+
+  test "the largest observations do not make the sum fall" do
+    metrics = declare(open(), "h_seconds", @seconds)
+    histogram = series(metrics, "h_seconds")
+
+    for _ <- 1..3, seconds <- [1.0e300, 1.7e308], reduce: 0.0 do
+      last ->
+        assert :ok = Metrics.observe(histogram, seconds)
+        {_buckets, _above, sum, _count} = value(metrics, "h_seconds")
+        assert sum > last
+        sum
+    end
+
+    assert {_buckets, 6, sum, 6} = value(metrics, "h_seconds")
+    assert_in_delta sum, 6 * 2 ** 53 / 1.0e9, 1.0
+  end
+
+  test "no sum becomes infinite, and what would make it so is refused" do
+    metrics = open() |> declare("c", {:counter, nil, 1.0}) |> declare("g", {:gauge, nil, 1.0})
+    {counter, gauge} = {series(metrics, "c"), series(metrics, "g")}
+    for one <- [counter, gauge], do: assert(:ok = Metrics.add(one, 1.0e308))
+    for one <- [counter, gauge], do: assert(:refused = Metrics.add(one, 1.0e308))
+    assert value(metrics, "c") == 1.0e308
+    assert value(metrics, "g") == 1.0e308
+    beyond = 2 ** 64
+    for one <- [counter, gauge], do: assert(:refused = Metrics.add(one, beyond))
+    assert :refused = Metrics.set(gauge, beyond)
+  end
+
+  test "whole numbers of any size add up, and never fall" do
+    metrics = declare(open(), "c", {:counter, nil, 1.0})
+    counter = series(metrics, "c")
+    for _ <- 1..100, do: assert(:ok = Metrics.add(counter, 2 ** 62))
+    assert_in_delta value(metrics, "c"), 100 * 2.0 ** 62, 2.0 ** 40
   end
 
   test "the same family and values are the same series, whoever asks" do
@@ -137,6 +174,51 @@ Kantoku.EachEngine.each_engine Kantoku.Engine.MetricsTest do
     assert :ok = Metrics.bind(metrics, "depth", ["gone"], {:pool, :nobody, :none, :ready})
     assert Metrics.snapshot(metrics) == []
     assert {:error, :unknown} = Metrics.bind(metrics, "height", ["gone"], {:pool, :nobody, :none, :queue})
+  end
+
+  test "nothing is recorded where something is read" do
+    metrics = declare(open(), "depth", {:gauge, nil, 1.0}, ["pool"])
+    :ok = Metrics.bind(metrics, "depth", ["one"], {:pool, :nobody, :none, :queue})
+    assert {:error, :bound} = Metrics.series(metrics, "depth", ["one"])
+    assert {:ok, _another} = Metrics.series(metrics, "depth", ["two"])
+  end
+
+  test "quantiles are there by name, of others where there is no place, and enter nothing" do
+    metrics = declare(open(1), "h_seconds", @seconds, ["who"])
+    assert Metrics.quantile(metrics, "h_seconds", ["a"], 0.5) == {:ok, nil}
+    assert Metrics.snapshot(metrics) == []
+
+    for {who, seconds} <- [{"a", 1}, {"b", 100}],
+        {_, one} = Metrics.series(metrics, "h_seconds", [who]),
+        do: Metrics.observe(one, seconds)
+
+    assert {:ok, own} = Metrics.quantile(metrics, "h_seconds", ["a"], 0.5)
+    assert_in_delta own, 1, 0.03
+    assert {:ok, others} = Metrics.quantile(metrics, "h_seconds", ["c"], 0.5)
+    assert_in_delta others, 100, 3
+    assert {:error, {:labels, 1}} = Metrics.quantile(metrics, "h_seconds", [], 0.5)
+    assert {:error, :unknown} = Metrics.quantile(metrics, "w_seconds", ["a"], 0.5)
+  end
+
+  test "a place that is left is another's, and what had none is part of the others" do
+    metrics = declare(open(2), "depth", {:gauge, nil, 1.0}, ["pool"])
+    reading = &{:pool, :nobody, &1, :queue}
+    for pool <- [:a, :b], do: assert(:ok = Metrics.bind(metrics, "depth", ["#{pool}"], reading.(pool)))
+    for pool <- [:c, :d], do: assert(:other = Metrics.bind(metrics, "depth", ["#{pool}"], reading.(pool)))
+    assert {:error, :unknown} = Metrics.unbind(metrics, "depth", ["e"], reading.(:e))
+    assert :ok = Metrics.unbind(metrics, "depth", ["a"], reading.(:a))
+    assert {:error, :unknown} = Metrics.unbind(metrics, "depth", ["a"], reading.(:a))
+    assert :ok = Metrics.bind(metrics, "depth", ["c"], reading.(:c))
+    assert :other = Metrics.bind(metrics, "depth", ["a"], reading.(:a))
+    for pool <- [:b, :c, :d, :a], do: assert(:ok = Metrics.unbind(metrics, "depth", ["#{pool}"], reading.(pool)))
+    bytes = Metrics.bytes(metrics)
+
+    for _ <- 1..500 do
+      for pool <- [:a, :b], do: assert(:ok = Metrics.bind(metrics, "depth", ["#{pool}"], reading.(pool)))
+      for pool <- [:a, :b], do: assert(:ok = Metrics.unbind(metrics, "depth", ["#{pool}"], reading.(pool)))
+    end
+
+    assert Metrics.bytes(metrics) == bytes
   end
 
   test "a series outlives its collection" do

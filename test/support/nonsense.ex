@@ -158,7 +158,8 @@ defmodule Kantoku.Nonsense do
   defp shape(:metrics_open, 3), do: [:labels, :number, :bytes]
   defp shape(:metrics_declare, 5), do: [:metrics, :metric, :binary, :metric_shape, :texts]
   defp shape(:metrics_series, 3), do: [:metrics, :metric, :texts]
-  defp shape(:metrics_bind, 4), do: [:metrics, :metric, :texts, :reading]
+  defp shape(name, 4) when name in [:metrics_bind, :metrics_unbind], do: [:metrics, :metric, :texts, :reading]
+  defp shape(:metrics_quantile, 4), do: [:metrics, :metric, :texts, :float]
   defp shape(name, 1) when name in [:metrics_snapshot, :metrics_bytes], do: [:metrics]
   defp shape(name, 2) when name in [:metric_add, :metric_set, :metric_observe, :metric_quantile], do: [:series, :float]
   defp shape(_name, arity), do: Enum.take([:instance, :key, :any, :any, :any, :any], arity)

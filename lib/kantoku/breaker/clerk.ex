@@ -79,6 +79,7 @@ defmodule Kantoku.Breaker.Clerk do
   def handle_call({:remove, name}, _from, state) do
     known? = Notes.fetch(state.book, name) != nil
     Notes.delete(state.book, name)
+    Own.unbind_breaker(state.book, state.instance, name)
     Breakers.breaker_close(state.instance, name)
     {:reply, if(known?, do: :ok, else: absent(state, name)), %{state | timed: MapSet.delete(state.timed, name)}}
   end

@@ -13,7 +13,10 @@ defmodule Kantoku.Engine.Metrics do
     * **A limit** on the series of a family: who asks for one more is given the series of which each label is `"other"`, and that is counted
       (`kantoku_metrics_folded_total`). A limit on bytes: who asks for more is refused.
     * **A reading** is bound to a series, and made when somebody looks: counts of pools, breakers and spans, and native bytes. What cannot be read is
-      left out, and what is of nothing that is there may be refused.
+      left out, and what is of nothing that is there may be refused. Readings that are bound to the same values are summed, as are all those
+      for which there is no series more, under `"other"`. Nothing is recorded at such a series.
+    * **Sums are finite.** What would make one infinite is refused, as are integers beyond 64 bits; a histogram counts what is beyond 2^53 ticks as
+      that.
     * **A histogram** has 32 buckets for each power of two of ticks from 1024 to 2^42, so a quantile is within 3 % of what was observed; what
       is less or more has a bucket at each end.
   """
@@ -42,7 +45,11 @@ defmodule Kantoku.Engine.Metrics do
           | {:bytes, atom, owner :: atom}
 
   @type refusal ::
-          :unknown | {:different, kind, [String.t()]} | {:labels, non_neg_integer} | {:limit, bytes :: pos_integer}
+          :unknown
+          | :bound
+          | {:different, kind, [String.t()]}
+          | {:labels, non_neg_integer}
+          | {:limit, bytes :: pos_integer}
 
   @doc "A collection whose series all begin with the labels `common`."
   @callback metrics_open(common :: labels, series :: pos_integer, bytes :: pos_integer) :: collection | :unknown
@@ -56,9 +63,16 @@ defmodule Kantoku.Engine.Metrics do
   @callback metrics_series(collection, name :: String.t(), values :: [String.t()]) ::
               {:ok | :other, series} | {:error, refusal}
 
-  @doc "Binds a reading to these values; `:other` if there is no room for one more."
+  @doc "Binds a reading to these values; `:other` if it is part of the series of all others."
   @callback metrics_bind(collection, name :: String.t(), values :: [String.t()], reading) ::
               :ok | :other | {:error, refusal}
+
+  @doc "Takes away a reading while it still can be read; in the sum of all others it leaves what it was last."
+  @callback metrics_unbind(collection, name :: String.t(), values :: [String.t()], reading) :: :ok | {:error, refusal}
+
+  @doc "As `c:metric_quantile/2`, of the series of these values, or that of all others where they have none. Enters nothing."
+  @callback metrics_quantile(collection, name :: String.t(), values :: [String.t()], share :: number) ::
+              {:ok, float | nil} | {:error, refusal}
 
   @callback metrics_snapshot(collection) :: [family]
 
@@ -97,6 +111,14 @@ defmodule Kantoku.Engine.Metrics do
   @doc "See `c:metrics_bind/4`."
   @spec bind(collection, String.t(), [String.t()], reading) :: :ok | :other | {:error, refusal}
   def bind(collection, name, values, reading), do: of(collection).metrics_bind(collection, name, values, reading)
+
+  @doc "See `c:metrics_unbind/4`."
+  @spec unbind(collection, String.t(), [String.t()], reading) :: :ok | {:error, refusal}
+  def unbind(collection, name, values, reading), do: of(collection).metrics_unbind(collection, name, values, reading)
+
+  @doc "See `c:metrics_quantile/4`."
+  @spec quantile(collection, String.t(), [String.t()], number) :: {:ok, float | nil} | {:error, refusal}
+  def quantile(collection, name, values, share), do: of(collection).metrics_quantile(collection, name, values, share)
 
   @doc "Whether native threads can read a collection."
   @spec native?(collection) :: boolean

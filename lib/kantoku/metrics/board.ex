@@ -2,14 +2,17 @@ defmodule Kantoku.Metrics.Board do
   # An instance's metrics, and which series were found before. Both are of its top supervisor, so what was measured outlives all below. In
   # the book: {:metrics, collection, found}. Rows of `found`:
   #
-  #   {{:metric, name}, definition}    {{:series, name, labels as they were given}, series}
+  #   {{:metric, name}, definition}    {{:series, name, labels as they were given}, series}    {:instance, name}
+  #   :told_full, once it was logged that something had no room
   #
-  # What was folded is not among them, so these are no more than the engine lets series be, but for the ways in which labels are written.
+  # What was folded is not among them, nor labels of which not all can be read from their texts. So these are no more than the engine lets
+  # series be, but for the few ways in which the same labels can be written.
   @moduledoc false
 
   alias Kantoku.Engine.Metrics, as: Engine
   alias Kantoku.{Error, Instances}
   alias Kantoku.Metrics.Definition
+  require Logger
 
   @typep found :: :ets.tid()
 
@@ -19,6 +22,7 @@ defmodule Kantoku.Metrics.Board do
     common = [{"instance", Definition.text(name)}]
     collection = Engine.open(engine, common, limits.max_series, limits.max_bytes)
     found = :ets.new(__MODULE__, [:public, read_concurrency: true])
+    :ets.insert(found, {:instance, name})
     :ets.insert(book, {:metrics, collection, found})
   end
 
@@ -45,7 +49,7 @@ defmodule Kantoku.Metrics.Board do
 
     case Engine.declare(collection, name, help, {kind, unit, ticks}, Enum.map(labels, &Atom.to_string/1)) do
       :ok -> noted(found, {{:metric, name}, definition}, :ok)
-      {:error, {:limit, bytes}} -> {:error, full(name, bytes)}
+      {:error, {:limit, bytes}} -> {:error, full(found, name, bytes)}
       {:error, {:different, kind, labels}} -> raise ArgumentError, different(name, kind, labels)
     end
   end
@@ -73,12 +77,39 @@ defmodule Kantoku.Metrics.Board do
   defp find(instance, {collection, found}, name, labels) do
     with {:ok, definition} <- definition(instance, found, name) do
       case Engine.series(collection, name, Definition.values!(definition, labels)) do
-        {:ok, series} -> noted(found, {{:series, name, labels}, series}, {:ok, series})
+        {:ok, series} -> note(found, definition, labels, series)
         {:other, series} -> {:ok, series}
-        {:error, {:limit, bytes}} -> {:error, full(name, bytes)}
+        {:error, {:limit, bytes}} -> {:error, full(found, name, bytes)}
         {:error, _bound} -> {:error, absent(instance, name)}
       end
     end
+  end
+
+  # Texts are not to hold what they are a part of.
+  defp note(found, %{name: name} = definition, labels, series) do
+    if Definition.plain?(definition, labels) do
+      own = for {label, value} <- labels, do: {label, if(is_binary(value), do: :binary.copy(value), else: value)}
+      own = if is_map(labels), do: Map.new(own), else: own
+      :ets.insert(found, {{:series, name, own}, series})
+    end
+
+    {:ok, series}
+  end
+
+  @doc "What a share of a histogram's observations is not above, recorded or read."
+  @spec quantile(atom, {Engine.collection(), found}, String.t(), number, Enumerable.t()) ::
+          {:ok, float | nil} | {:error, Error.t()}
+  def quantile(instance, {collection, found}, name, share, labels) do
+    with {:ok, definition} <- definition(instance, found, name) do
+      {:ok, _found} = Engine.quantile(collection, name, Definition.values!(definition, labels), share)
+    end
+  end
+
+  @doc "Has something of ours read under these values; what has no room is logged."
+  @spec bind({Engine.collection(), found}, String.t(), [String.t()], Engine.reading()) :: :ok
+  def bind({collection, found}, name, values, reading) do
+    with {:error, {:limit, bytes}} <- Engine.bind(collection, name, values, reading), do: full(found, name, bytes)
+    :ok
   end
 
   defp definition(instance, found, name) do
@@ -89,5 +120,16 @@ defmodule Kantoku.Metrics.Board do
   end
 
   defp absent(instance, name), do: Error.new(:not_found, metric: {instance, name})
-  defp full(name, bytes), do: Error.new(:limit, metric: name, max_bytes: bytes)
+
+  # Who records often would be told as often.
+  defp full(found, name, bytes) do
+    error = Error.new(:limit, metric: name, max_bytes: bytes)
+
+    if :ets.insert_new(found, {:told_full}) do
+      [{:instance, instance}] = :ets.lookup(found, :instance)
+      Logger.warning("Kantoku #{inspect(instance)}: #{Exception.message(error)} (said once)")
+    end
+
+    error
+  end
 end

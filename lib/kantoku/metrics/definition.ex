@@ -16,7 +16,7 @@ defmodule Kantoku.Metrics.Definition do
 
   @least [
     least: [
-      kind: {:like, "a number above 0", &__MODULE__.above_zero?/1},
+      kind: {:like, "a number from 1.0e-280 to 1.0e280", &__MODULE__.measurable?/1},
       default: nil,
       doc:
         "the least that is told apart from less; the most is four thousand million times that. By default 1, of seconds about a " <>
@@ -26,7 +26,9 @@ defmodule Kantoku.Metrics.Definition do
 
   # OpenMetrics, "Suffixes": what is written out adds these.
   @suffixes ~w(_total _created _bucket _count _sum _gcount _gsum _info)
-  @own "kantoku_"
+  # Prometheus, "Standard and runtime collectors", as they are without the suffix.
+  @process ~w(cpu_seconds open_fds max_fds virtual_memory_bytes virtual_memory_max_bytes resident_memory_bytes heap_bytes start_time_seconds
+    threads)
 
   # Of our own: an instance, a bucket, a quantile.
   @taken [:instance, :le, :quantile]
@@ -49,10 +51,22 @@ defmodule Kantoku.Metrics.Definition do
   @doc "A user's metric; raises `ArgumentError`."
   @spec new!(term, Kantoku.Engine.Metrics.kind(), keyword) :: t
   def new!(name, kind, opts) do
-    if is_binary(name) and String.starts_with?(name, @own),
-      do: raise(ArgumentError, "metric #{inspect(name)}: names that begin with #{@own} are Kantoku's own")
-
+    users!(name)
     own!(name, kind, opts)
+  end
+
+  @doc "Raises `ArgumentError` for the name of what we measure ourselves."
+  @spec users!(term) :: :ok
+  def users!("kantoku_" <> _ = name), do: own_name!(name)
+  def users!("erlang_vm_" <> _ = name), do: own_name!(name)
+  def users!("process_" <> of = name) when of in @process, do: own_name!(name)
+  def users!(_name), do: :ok
+
+  @spec own_name!(String.t()) :: no_return
+  defp own_name!(name) do
+    raise ArgumentError,
+          "metric #{inspect(name)}: this name is one of Kantoku's own (kantoku_, erlang_vm_ and those that Prometheus has for a process); what " <>
+            "it says can be read, with Kantoku.Metrics.snapshot/1 and quantile/4, but not declared or recorded"
   end
 
   @doc "Any metric."
@@ -102,8 +116,9 @@ defmodule Kantoku.Metrics.Definition do
       do: raise(ArgumentError, "#{where}, option :labels: expected each label once, got: #{inspect(labels)}")
   end
 
+  # So that no bound, and no sum, is beyond what a float can be.
   @doc false
-  def above_zero?(given), do: is_nil(given) or (is_number(given) and given > 0)
+  def measurable?(given), do: is_nil(given) or (is_number(given) and given >= 1.0e-280 and given <= 1.0e280)
 
   # The scale begins at 1024 ticks.
   defp ticks(nil, :seconds), do: 1.0e9
@@ -134,7 +149,7 @@ defmodule Kantoku.Metrics.Definition do
     raise ArgumentError, "metric #{inspect(name)}: expected labels #{inspect(labels)}, got: #{inspect(given)}"
   end
 
-  # Of a longer text, the beginning.
+  # Of a longer text, the beginning; in bytes.
   @longest 200
 
   @doc "A term as a label's value. Of modules the name as it is written."
@@ -147,5 +162,21 @@ defmodule Kantoku.Metrics.Definition do
   defp atom(text), do: text
 
   defp short(text) when byte_size(text) <= @longest, do: text
-  defp short(text), do: String.slice(text, 0, @longest)
+
+  # A part of its own, that what was longer can go.
+  defp short(text) do
+    case text |> binary_part(0, @longest) |> :unicode.characters_to_binary() do
+      {:incomplete, whole, _cut} -> :binary.copy(whole)
+      whole -> :binary.copy(whole)
+    end
+  end
+
+  @doc "Whether labels are no more than their texts say: only so many can be the same series."
+  @spec plain?(t, Enumerable.t()) :: boolean
+  def plain?(%{labels: names}, given),
+    do: Enum.count(given) == length(names) and Enum.all?(given, fn {_label, value} -> whole?(value) end)
+
+  defp whole?(text) when is_binary(text), do: byte_size(text) <= @longest and String.valid?(text)
+  defp whole?(atom) when is_atom(atom), do: byte_size(Atom.to_string(atom)) <= @longest
+  defp whole?(value), do: is_integer(value) and abs(value) < 0x8000_0000_0000_0000
 end

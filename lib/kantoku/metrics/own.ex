@@ -102,7 +102,7 @@ defmodule Kantoku.Metrics.Own do
   @doc "Declares all of them, and binds what is the instance's."
   @spec enter(book :: :ets.tid(), atom) :: :ok
   def enter(book, instance) do
-    {collection, _found} = metrics = Board.of(book)
+    metrics = Board.of(book)
     for {kind, name, opts} <- @counted, do: declare(metrics, kind, name, opts)
 
     for {kind, name, opts, _figures} <- @pool, do: declare(metrics, kind, name, labelled(opts, :pool))
@@ -113,9 +113,9 @@ defmodule Kantoku.Metrics.Own do
     declare(metrics, kind, name, opts)
 
     for outcome <- [:kept, :dropped, :taken],
-        do: Engine.bind(collection, name, ["#{outcome}"], {:spans, instance, outcome})
+        do: Board.bind(metrics, name, ["#{outcome}"], {:spans, instance, outcome})
 
-    for owner <- @bytes, do: Engine.bind(collection, "kantoku_native_bytes", ["#{owner}"], {:bytes, instance, owner})
+    for owner <- @bytes, do: Board.bind(metrics, "kantoku_native_bytes", ["#{owner}"], {:bytes, instance, owner})
     :ok
   end
 
@@ -143,14 +143,28 @@ defmodule Kantoku.Metrics.Own do
   def bind_breaker(book, instance, breaker), do: bind(book, @breaker, breaker, &{:breaker, instance, breaker, &1})
 
   defp bind(book, families, of, reading) do
-    {collection, _found} = Board.of(book)
-    own = Definition.text(of)
-
-    for {_kind, name, _opts, figures} <- families,
-        {figure, values} <- figures,
-        do: Engine.bind(collection, name, [own | values], reading.(figure))
-
+    metrics = Board.of(book)
+    for {name, values, figure} <- each(families, of), do: Board.bind(metrics, name, values, reading.(figure))
     :ok
+  end
+
+  @doc "A pool's are not, before it is closed."
+  @spec unbind_pool(book :: :ets.tid(), atom, atom) :: :ok
+  def unbind_pool(book, instance, pool), do: unbind(book, @pool, pool, &{:pool, instance, pool, &1})
+
+  @doc "A breaker's are not, before it is closed."
+  @spec unbind_breaker(book :: :ets.tid(), atom, term) :: :ok
+  def unbind_breaker(book, instance, breaker), do: unbind(book, @breaker, breaker, &{:breaker, instance, breaker, &1})
+
+  defp unbind(book, families, of, reading) do
+    {collection, _found} = Board.of(book)
+    for {name, values, figure} <- each(families, of), do: Engine.unbind(collection, name, values, reading.(figure))
+    :ok
+  end
+
+  defp each(families, of) do
+    own = Definition.text(of)
+    for {_kind, name, _opts, figures} <- families, {figure, values} <- figures, do: {name, [own | values], figure}
   end
 
   @doc "Adds one to a metric of ours; nothing where the instance does not run."

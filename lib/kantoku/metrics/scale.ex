@@ -71,16 +71,19 @@ defmodule Kantoku.Metrics.Scale do
   defp middle(@bounded), do: bound(@bounded - 1)
   defp middle(bucket), do: div(bound(bucket - 1) + bound(bucket), 2)
 
-  @doc "As `t:Kantoku.Engine.Metrics.spread/0`, in a unit of so many ticks: each bucket after the bound that it begins at."
+  @doc """
+  As `t:Kantoku.Engine.Metrics.spread/0`, in a unit of so many ticks: each bucket after the bound that it begins at, as is what lies above them all.
+  """
   @spec spread(counts, sum :: non_neg_integer, ticks :: float) :: Kantoku.Engine.Metrics.spread()
   def spread(counts, sum, ticks) do
-    {bounded, above} = Enum.split_while(counts, fn {bucket, _count} -> bucket < @bounded end)
-    above = above |> Enum.map(&elem(&1, 1)) |> Enum.sum()
-    count = bounded |> Enum.map(&elem(&1, 1)) |> Enum.sum() |> Kernel.+(above)
-    {bounded |> between(nil) |> Enum.map(&in_unit(&1, ticks)), above, sum / ticks, count}
+    above = for {@bounded, count} <- counts, reduce: 0, do: (above -> above + count)
+    count = counts |> Enum.map(&elem(&1, 1)) |> Enum.sum()
+    {counts |> between(nil) |> Enum.map(&in_unit(&1, ticks)), above, sum / ticks, count}
   end
 
   defp between([], _last), do: []
+  defp between([{@bounded, _count}], last) when last == @bounded - 1, do: []
+  defp between([{@bounded, _count}], _last), do: [{@bounded - 1, 0}]
 
   defp between([{bucket, count} | rest], last) when bucket == 0 or last == bucket - 1,
     do: [{bucket, count} | between(rest, bucket)]

@@ -8,6 +8,7 @@ defmodule Kantoku.Pool.Life do
   alias Kantoku.Engine.Pools
   alias Kantoku.{Error, Instances, Memory, Telemetry, Trace}
   alias Kantoku.Instance.Core
+  alias Kantoku.Metrics.Own
   alias Kantoku.Pool.{Config, Guard, Foremen, Notes, Scaling, Shed, Strategy}
 
   # Between two looks for a foreman, in ms.
@@ -143,6 +144,7 @@ defmodule Kantoku.Pool.Life do
       forget(book, pool)
       Book.nest(book, {:pool, pool}, false)
       Foremen.remove(book, pool)
+      Own.unbind_pool(book, instance, pool)
       Pools.pool_close(instance, pool)
       Strategy.set({instance, pool}, nil)
       Guard.set({instance, pool}, nil)

@@ -205,6 +205,7 @@ rustler::atoms! {
     workers,
     worst,
     write,
+    bound,
     breakers,
     breaker,
     slow,

@@ -67,6 +67,12 @@ impl<P> Clone for Open<P> {
 
 impl<P> Copy for Open<P> {}
 
+impl<P> PartialEq for Open<P> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.cell, self.generation) == (other.cell, other.generation)
+    }
+}
+
 /// All cells that were ever made, and those that nobody uses.
 #[derive(Debug)]
 pub struct Stock<P: 'static> {

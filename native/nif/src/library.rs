@@ -193,8 +193,10 @@ functions! {
     cold "metrics_declare" / 5 => metrics::declare;
     long "metrics_everything" / 0 => metrics::everything;
     cold "metrics_open" / 3 => metrics::open;
+    cold "metrics_quantile" / 4 => metrics::quantile_at;
     cold "metrics_series" / 3 => metrics::series_of;
     long "metrics_snapshot" / 1 => metrics::snapshot;
+    cold "metrics_unbind" / 4 => metrics::unbind;
     cold "open" / 4 => instance::open;
     cold "own" / 3 => reading::own;
     #[cfg(feature = "faults")]

@@ -4,7 +4,7 @@
 //! the last who does.
 
 use kantoku_core::metrics::{
-    Description, Kind, Limits, Metrics, Owned, Recorder, Refusal as Refused, Source, quantile,
+    Description, Kind, Limits, MOST, Metrics, Owned, Recorder, Refusal as Refused, Source,
 };
 use kantoku_core::sync::Arc;
 use rustler::{Encoder, Env, Term};
@@ -37,7 +37,7 @@ fn series<'a>(term: &'a Term<'_>) -> Result<&'a Recorder, Refusal> {
 
 // Recording ------------------------------------------------------------------------------------------------------------
 
-/// What was given to be recorded.
+/// What was given to be recorded: whole as long as a float has each number, so that thousands of them come to what a word has room for.
 #[derive(Clone, Copy, Debug)]
 enum Number {
     Whole(u64),
@@ -48,15 +48,20 @@ impl Number {
     #[inline]
     fn of(term: Term<'_>) -> Result<Self, Refusal> {
         match beam::small(term).map(u64::try_from) {
-            Some(Ok(whole)) => Ok(Number::Whole(whole)),
-            Some(Err(_)) | None => Self::other(term),
+            Some(Ok(whole)) if whole <= MOST => Ok(Number::Whole(whole)),
+            Some(_) | None => Self::other(term),
         }
     }
 
     fn other(term: Term<'_>) -> Result<Self, Refusal> {
         let float = term.decode::<f64>().ok();
         let number = float.or_else(|| term.decode::<i64>().ok().map(|whole| whole as f64));
-        number.map(Number::Other).ok_or(Refusal::BadArgument)
+        // No series takes what is no number for a float.
+        let beyond = || term.is_number().then_some(f64::NAN);
+        number
+            .or_else(beyond)
+            .map(Number::Other)
+            .ok_or(Refusal::BadArgument)
     }
 
     fn float(self) -> f64 {
@@ -80,14 +85,8 @@ pub fn add<'a>(env: Env<'a>, words: Words<'a>) -> Answer<'a> {
             counter.add(more);
             true
         }
-        (Owned::Counter(counter), Number::Other(more)) if more >= 0.0 => {
-            counter.add_part(more);
-            true
-        }
-        (Owned::Gauge(gauge), more) => {
-            gauge.add(more.float());
-            true
-        }
+        (Owned::Counter(counter), Number::Other(more)) if more >= 0.0 => counter.add_part(more),
+        (Owned::Gauge(gauge), more) => gauge.add(more.float()),
         _ => false,
     };
     done(env, added)
@@ -97,11 +96,14 @@ pub fn add<'a>(env: Env<'a>, words: Words<'a>) -> Answer<'a> {
 #[inline]
 pub fn set<'a>(env: Env<'a>, words: Words<'a>) -> Answer<'a> {
     let (held, number) = (words.term(env, 0), Number::of(words.term(env, 1))?);
-    let Owned::Gauge(gauge) = &series(&held)?.own else {
-        return done(env, false);
-    };
-    gauge.set(number.float());
-    done(env, true)
+    let (series, value) = (series(&held)?, number.float());
+    match &series.own {
+        Owned::Gauge(gauge) if value.is_finite() => {
+            gauge.set(value);
+            done(env, true)
+        }
+        _ => done(env, false),
+    }
 }
 
 /// `metric_observe(series, number)`
@@ -110,7 +112,7 @@ pub fn observe<'a>(env: Env<'a>, words: Words<'a>) -> Answer<'a> {
     let (held, number) = (words.term(env, 0), Number::of(words.term(env, 1))?.float());
     let series = series(&held)?;
     match &series.own {
-        // What is beyond is cut off at the largest integer.
+        // What is beyond is cut off (`MOST`).
         Owned::Histogram(histogram) if number >= 0.0 => {
             histogram.record((number * series.ticks + 0.5) as u64);
             done(env, true)
@@ -122,10 +124,11 @@ pub fn observe<'a>(env: Env<'a>, words: Words<'a>) -> Answer<'a> {
 /// `metric_quantile(series, share)`: `nil` of nothing, or of what is no histogram.
 pub fn quantile_of<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let share = Number::of(args[1])?.float();
-    Ok(match quantile(series(&args[0])?, share) {
-        Some(found) => found.encode(env),
-        None => atom(env, atoms::nil()),
-    })
+    Ok(or_nil(env, series(&args[0])?.quantile(share)))
+}
+
+fn or_nil(env: Env<'_>, found: Option<f64>) -> Term<'_> {
+    found.map_or_else(|| atom(env, atoms::nil()), |found| found.encode(env))
 }
 
 // Families -------------------------------------------------------------------------------------------------------------
@@ -227,9 +230,26 @@ pub fn bind<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let Some(reading) = reading::decode(args[3]) else {
         return Ok((atoms::error(), atoms::unknown()).encode(env));
     };
-    Ok(match metrics.bind(name, &values(args[2])?, reading) {
+    Ok(
+        match metrics.bind(name, &values(args[2])?, reading, reading::alive) {
+            Ok(true) => atom(env, atoms::ok()),
+            Ok(false) => atom(env, atoms::other()),
+            Err(refused) => refusal(env, &refused),
+        },
+    )
+}
+
+/// `metrics_unbind(metrics, name, values, reading)`, while there still is what was read.
+pub fn unbind<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let metrics = collection(&args[0])?;
+    let name = args[1].decode().map_err(|_| Refusal::BadArgument)?;
+    let Some(reading) = reading::decode(args[3]) else {
+        return Ok((atoms::error(), atoms::unknown()).encode(env));
+    };
+    let last = reading::Look::of(metrics).read(&reading);
+    Ok(match metrics.unbind(name, &values(args[2])?, &reading, last) {
         Ok(true) => atom(env, atoms::ok()),
-        Ok(false) => atom(env, atoms::other()),
+        Ok(false) => (atoms::error(), atoms::unknown()).encode(env),
         Err(refused) => refusal(env, &refused),
     })
 }
@@ -237,6 +257,7 @@ pub fn bind<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 fn refusal<'a>(env: Env<'a>, refused: &Refused) -> Term<'a> {
     let why = match refused {
         Refused::Unknown { .. } => atom(env, atoms::unknown()),
+        Refused::Bound { .. } => atom(env, atoms::bound()),
         Refused::Different { kind, labels, .. } => tuple(
             env,
             &[
@@ -256,6 +277,19 @@ fn refusal<'a>(env: Env<'a>, refused: &Refused) -> Term<'a> {
 /// `metrics_snapshot(metrics)`
 pub fn snapshot<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     Ok(telling::families(env, &reading::families(collection(&args[0])?)))
+}
+
+/// `metrics_quantile(metrics, name, values, share)`: `nil` of nothing, or of what is no histogram.
+pub fn quantile_at<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let metrics = collection(&args[0])?;
+    let name = args[1].decode().map_err(|_| Refusal::BadArgument)?;
+    let share = Number::of(args[3])?.float();
+    let mut look = reading::Look::of(metrics);
+    let found = metrics.quantile(name, &values(args[2])?, share, |reading| look.read(reading));
+    Ok(match found {
+        Ok(found) => tuple(env, &[atom(env, atoms::ok()), or_nil(env, found)]),
+        Err(refused) => refusal(env, &refused),
+    })
 }
 
 /// `metrics_everything()`: of all instances of this VM that are kept here.

@@ -1,8 +1,10 @@
 //! What is not recorded but read when somebody looks: counts of pools, breakers and spans, and native bytes. From any thread, without a scheduler.
 
+use std::collections::HashMap;
+
 use kantoku_core::breaker::State;
 use kantoku_core::metrics::{Distribution, Family, Source, Value, join};
-use kantoku_core::pool::Status;
+use kantoku_core::pool::{Measures, Status};
 use kantoku_core::sync::Arc;
 use rustler::{Atom, Term};
 
@@ -17,7 +19,7 @@ use crate::pools::Open;
 use crate::state::{Opened, state};
 
 /// Where to read. Names are words of atoms.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reading {
     Pool {
         instance: u64,
@@ -189,23 +191,79 @@ pub fn decode(term: Term<'_>) -> Option<Reading> {
 
 /// All that an instance's metrics say now.
 pub fn families(metrics: &Collection) -> Vec<Family> {
-    // Asked before, as who looks has the lock that this takes.
-    let own = metrics.bytes();
-    metrics.snapshot(|reading| read(*reading, own))
+    let mut look = Look::of(metrics);
+    metrics.snapshot(|reading| look.read(reading))
 }
 
-fn read(reading: Reading, own: usize) -> Option<Value> {
+/// Whether there may be anything to be read again. A breaker that was closed never is; all else goes by its name.
+pub fn alive(reading: &Reading) -> bool {
     match reading {
-        Reading::Pool {
-            instance,
-            pool,
-            figure,
-        } => read_pool(pool_life::open_of(instance, pool)?, figure),
-        Reading::Breaker { open, figure } => read_breaker(open, figure),
-        Reading::Bytes { of: Of::Metrics, .. } => Some(Value::Gauge(own as f64)),
-        Reading::Bytes { instance, of } => {
-            let bytes = bytes(state().find_word(instance)?, of)?;
-            Some(Value::Gauge(bytes as f64))
+        Reading::Breaker { open, .. } => open.cell.breaker.totals(open.generation).is_ok(),
+        Reading::Pool { .. } | Reading::Bytes { .. } => true,
+    }
+}
+
+/// One look at all there is: each pool is asked once, however many of its figures are read.
+#[derive(Debug)]
+pub struct Look<'a> {
+    metrics: &'a Collection,
+    pools: HashMap<(u64, u64), Option<Pool>>,
+}
+
+/// What a pool said.
+#[derive(Debug)]
+struct Pool {
+    status: Status,
+    measures: Measures,
+    served: u64,
+}
+
+impl<'a> Look<'a> {
+    pub fn of(metrics: &'a Collection) -> Self {
+        Self {
+            metrics,
+            pools: HashMap::new(),
+        }
+    }
+
+    pub fn read(&mut self, reading: &Reading) -> Option<Value> {
+        match *reading {
+            Reading::Pool {
+                instance,
+                pool,
+                figure,
+            } => {
+                let asked = self.pools.entry((instance, pool));
+                let pool = asked.or_insert_with(|| Pool::ask(instance, pool));
+                pool.as_ref().map(|pool| pool.says(figure))
+            }
+            Reading::Breaker { open, figure } => read_breaker(open, figure),
+            Reading::Bytes { of: Of::Metrics, .. } => Some(Value::Gauge(self.metrics.bytes() as f64)),
+            Reading::Bytes { instance, of } => {
+                let bytes = bytes(state().find_word(instance)?, of)?;
+                Some(Value::Gauge(bytes as f64))
+            }
+        }
+    }
+}
+
+impl Pool {
+    fn ask(instance: u64, pool: u64) -> Option<Self> {
+        let Open { cell, generation } = pool_life::open_of(instance, pool)?;
+        let status = cell.pool.status(generation).ok()?;
+        let (measures, served) = cell.pool.measures(generation).ok()?;
+        Some(Self {
+            status,
+            measures,
+            served,
+        })
+    }
+
+    fn says(&self, figure: Figure) -> Value {
+        match figure {
+            Figure::Requests => Value::Histogram(in_seconds(self.measures.requests())),
+            Figure::Waits => Value::Histogram(in_seconds(&self.measures.waits(self.served))),
+            _ => counted(&self.status, figure),
         }
         Reading::Spans { instance, outcome } => {
             let counts = state().find_word(instance)?.shell.spans.counts();
@@ -233,24 +291,6 @@ fn read_breaker(open: breakers::Open, figure: Count) -> Option<Value> {
         Count::Slow => counter(totals.slow),
         Count::Succeeded => counter(totals.succeeded),
     })
-}
-
-fn read_pool(open: Open, figure: Figure) -> Option<Value> {
-    let Open { cell, generation } = open;
-    match figure {
-        Figure::Requests | Figure::Waits => {
-            let (measures, served) = cell.pool.measures(generation).ok()?;
-            let spread = match figure {
-                Figure::Waits => in_seconds(&measures.waits(served)),
-                _ => in_seconds(measures.requests()),
-            };
-            Some(Value::Histogram(spread))
-        }
-        _ => {
-            let status = cell.pool.status(generation).ok()?;
-            Some(counted(&status, figure))
-        }
-    }
 }
 
 fn in_seconds(reading: &kantoku_core::metrics::Reading) -> Distribution {

@@ -7,7 +7,7 @@
 
 use crossbeam_utils::CachePadded;
 
-use super::scale::{self, BOUNDED, BUCKETS};
+use super::scale::{self, BOUNDED, BUCKETS, MOST};
 use super::shard::{SHARDS, shard};
 use super::snapshot::Distribution;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -33,6 +33,7 @@ impl Histogram {
     // Relaxed: no other memory is read by what is counted here, and H2 needs no more than that each word has one order.
     #[inline]
     pub fn record(&self, ticks: u64) {
+        let ticks = ticks.min(MOST);
         self.sums[shard()].fetch_add(ticks, Ordering::Relaxed);
         self.counts[scale::bucket(ticks)].fetch_add(1, Ordering::Relaxed);
     }
@@ -57,9 +58,8 @@ impl Histogram {
         quantile_of(&counts, quantile)
     }
 
-    pub fn bytes(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.counts)
-    }
+    /// What one takes.
+    pub const BYTES: usize = size_of::<Self>() + BUCKETS * size_of::<AtomicU64>();
 }
 
 /// What a histogram had at one time, or several together; or what is counted where one alone writes.
@@ -111,18 +111,19 @@ impl Reading {
         quantile_of(&self.counts, quantile)
     }
 
-    /// With bounds in a unit of so many ticks. Those buckets that hold something, each after the bound that it begins at.
+    /// With bounds in a unit of so many ticks. Those buckets that hold something, each after the bound that it begins at, as is what lies above
+    /// them all.
     pub fn distribution(&self, ticks: f64) -> Distribution {
         let mut buckets: Vec<(f64, u64)> = Vec::new();
+        let bound = |bucket| scale::bound(bucket) as f64 / ticks;
         let mut last = None;
-        for (bucket, &count) in self.counts[..BOUNDED].iter().enumerate() {
-            if count == 0 {
-                continue;
-            }
+        for (bucket, &count) in self.counts.iter().enumerate().filter(|&(_, &count)| count > 0) {
             if bucket > 0 && last != Some(bucket - 1) {
-                buckets.push((scale::bound(bucket - 1) as f64 / ticks, 0));
+                buckets.push((bound(bucket - 1), 0));
             }
-            buckets.push((scale::bound(bucket) as f64 / ticks, count));
+            if bucket < BOUNDED {
+                buckets.push((bound(bucket), count));
+            }
             last = Some(bucket);
         }
         Distribution {

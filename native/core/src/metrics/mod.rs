@@ -6,14 +6,17 @@
 mod collection;
 mod family;
 mod histogram;
+mod look;
 mod number;
 mod scale;
+mod series;
 mod shard;
 mod snapshot;
 
-pub use collection::{Limits, Metrics, OTHER, Refusal, quantile};
-pub use family::{Description, Owned, Series as Recorder};
+pub use collection::{Limits, Metrics, OTHER, Refusal};
+pub use family::Description;
 pub use histogram::{Histogram, Reading};
 pub use number::{Counter, Gauge};
-pub use scale::LEAST;
+pub use scale::{LEAST, MOST};
+pub use series::{Owned, Series as Recorder};
 pub use snapshot::{Distribution, Exemplar, Family, Kind, Series, Source, Value, join};

@@ -32,9 +32,9 @@ impl Counter {
         self.whole[shard()].fetch_add(more, Ordering::Relaxed);
     }
 
-    /// `more` is finite, and not below 0.
-    pub fn add_part(&self, more: f64) {
-        add_float(&self.parts, more);
+    /// `more` is finite, and not below 0. Whether it was added: the sum stays finite too.
+    pub fn add_part(&self, more: f64) -> bool {
+        add_float(&self.parts, more)
     }
 
     pub fn read(&self) -> f64 {
@@ -60,8 +60,9 @@ impl Gauge {
         self.0.store(value.to_bits(), Ordering::Relaxed);
     }
 
-    pub fn add(&self, more: f64) {
-        add_float(&self.0, more);
+    /// Whether it was added: the sum stays finite.
+    pub fn add(&self, more: f64) -> bool {
+        add_float(&self.0, more)
     }
 
     pub fn read(&self) -> f64 {
@@ -69,8 +70,11 @@ impl Gauge {
     }
 }
 
-fn add_float(word: &AtomicU64, more: f64) {
-    let added = |bits: u64| Some((f64::from_bits(bits) + more).to_bits());
-    // It is never refused.
-    let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, added);
+fn add_float(word: &AtomicU64, more: f64) -> bool {
+    let added = |bits: u64| {
+        let sum = f64::from_bits(bits) + more;
+        sum.is_finite().then(|| sum.to_bits())
+    };
+    word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, added)
+        .is_ok()
 }

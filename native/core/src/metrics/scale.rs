@@ -30,6 +30,10 @@ pub const BUCKETS: usize = BOUNDED + 1;
 /// The least that is told apart from less.
 pub const LEAST: u64 = 1 << LOWEST;
 
+/// What is more is counted as this, the largest whole number up to which a float has them all: so thousands of the largest come to less than a
+/// sum can hold.
+pub const MOST: u64 = 1 << 53;
+
 /// The bucket of an observation: that with the lowest bound which is not below it.
 #[inline]
 pub fn bucket(ticks: u64) -> usize {

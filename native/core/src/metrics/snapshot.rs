@@ -70,17 +70,70 @@ impl Family {
     }
 }
 
+impl Value {
+    /// All of them together, which are of one kind; `None` of none.
+    pub fn sum(values: impl Iterator<Item = Self>) -> Option<Self> {
+        values.reduce(|sum, more| match (sum, more) {
+            (Value::Counter(sum), Value::Counter(more)) => Value::Counter(sum + more),
+            (Value::Gauge(sum), Value::Gauge(more)) => Value::Gauge(sum + more),
+            (Value::Histogram(sum), Value::Histogram(more)) => Value::Histogram(sum.merge(&more)),
+            (sum, _) => sum,
+        })
+    }
+
+    /// What it points to, in bytes.
+    pub fn heap(&self) -> usize {
+        match self {
+            Value::Counter(_) | Value::Gauge(_) => 0,
+            Value::Histogram(found) => found.buckets.capacity() * size_of::<(f64, u64)>(),
+        }
+    }
+}
+
+impl Distribution {
+    /// Both together, of one scale: with the bounds that either has.
+    pub fn merge(self, other: &Self) -> Self {
+        let mut buckets = self.buckets;
+        buckets.extend(&other.buckets);
+        buckets.sort_by(|(one, _), (next, _)| one.total_cmp(next));
+        buckets.dedup_by(|(bound, more), (kept, count)| {
+            let same = bound == kept;
+            *count += if same { *more } else { 0 };
+            same
+        });
+        buckets.shrink_to_fit();
+        Self {
+            buckets,
+            above: self.above + other.above,
+            sum: self.sum + other.sum,
+            count: self.count + other.count,
+            exemplars: Vec::new(),
+        }
+    }
+
+    /// What a share (0 to 1) of the observations is not above: the middle of a bucket, or the only bound it has. `None` of nothing.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let &(most, _) = self.buckets.last()?;
+        let rank = ((share.clamp(0.0, 1.0) * self.count as f64).ceil() as u64).clamp(1, self.count.max(1));
+        let (mut seen, mut below) = (0, None);
+        for &(bound, count) in &self.buckets {
+            seen += count;
+            if seen >= rank {
+                return Some(below.map_or(bound, |below: f64| below.midpoint(bound)));
+            }
+            below = Some(bound);
+        }
+        Some(most)
+    }
+}
+
 impl Series {
     fn heap(&self) -> usize {
         let texts = self
             .labels
             .iter()
             .map(|(name, value)| name.capacity() + value.capacity());
-        let value = match &self.value {
-            Value::Counter(_) | Value::Gauge(_) => 0,
-            Value::Histogram(found) => found.buckets.capacity() * size_of::<(f64, u64)>(),
-        };
-        self.labels.capacity() * size_of::<(String, String)>() + texts.sum::<usize>() + value
+        self.labels.capacity() * size_of::<(String, String)>() + texts.sum::<usize>() + self.value.heap()
     }
 }
 

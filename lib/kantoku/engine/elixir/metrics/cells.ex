@@ -18,8 +18,13 @@ defmodule Kantoku.Engine.Elixir.Metrics.Cells do
   @buckets Scale.bounded() + 1
   @sum @buckets + 1
 
-  # What is more in ticks is as much.
-  @most 9_223_372_036_854_775_807
+  # What is more in ticks is as much, and what is more is not added as a whole number: so thousands of the largest have room.
+  @most 9_007_199_254_740_992
+
+  # No series takes integers beyond.
+  @words -9_223_372_036_854_775_808..9_223_372_036_854_775_807
+
+  defguardp taken(number) when is_float(number) or (is_integer(number) and number in @words)
 
   @spec new(Kantoku.Engine.Metrics.kind(), float) :: t
   def new(:counter, _ticks), do: {:counter, :atomics.new(2, signed: true)}
@@ -33,17 +38,17 @@ defmodule Kantoku.Engine.Elixir.Metrics.Cells do
   def bytes(:histogram), do: 8 * @sum
 
   @spec add(t, number) :: :ok | :refused
-  def add({:counter, ref}, more) when is_integer(more) and more >= 0, do: :atomics.add(ref, @whole, more)
-  def add({:counter, ref}, more) when is_float(more) and more >= 0, do: add_float(ref, @rest, more)
-  def add({:gauge, ref}, more) when is_number(more), do: add_float(ref, @value, more)
+  def add({:counter, ref}, more) when is_integer(more) and more in 0..@most, do: :atomics.add(ref, @whole, more)
+  def add({:counter, ref}, more) when taken(more) and more >= 0, do: add_float(ref, @rest, more)
+  def add({:gauge, ref}, more) when taken(more), do: add_float(ref, @value, more)
   def add(_series, more) when is_number(more), do: :refused
 
   @spec set(t, number) :: :ok | :refused
-  def set({:gauge, ref}, value) when is_number(value), do: :atomics.put(ref, @value, bits(value))
+  def set({:gauge, ref}, value) when taken(value), do: :atomics.put(ref, @value, bits(value))
   def set(_series, value) when is_number(value), do: :refused
 
   @spec observe(t, number) :: :ok | :refused
-  def observe({:histogram, ref, ticks}, value) when is_number(value) and value >= 0 do
+  def observe({:histogram, ref, ticks}, value) when taken(value) and value >= 0 do
     observed = if value < @most / ticks, do: trunc(value * ticks + 0.5), else: @most
     :atomics.add(ref, Scale.bucket(observed) + 1, 1)
     :atomics.add(ref, @sum, observed)
@@ -69,10 +74,16 @@ defmodule Kantoku.Engine.Elixir.Metrics.Cells do
   defp add_float(ref, place, more) do
     old = :atomics.get(ref, place)
 
-    case :atomics.compare_exchange(ref, place, old, bits(float(old) + more)) do
-      :ok -> :ok
-      _another -> add_float(ref, place, more)
-    end
+    with {:ok, sum} <- sum(float(old), more),
+         another when is_integer(another) <- :atomics.compare_exchange(ref, place, old, bits(sum)),
+         do: add_float(ref, place, more)
+  end
+
+  # Which stays finite.
+  defp sum(one, other) do
+    {:ok, one + other}
+  rescue
+    ArithmeticError -> :refused
   end
 
   defp bits(value) do

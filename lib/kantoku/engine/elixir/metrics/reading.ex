@@ -9,17 +9,33 @@ defmodule Kantoku.Engine.Elixir.Metrics.Reading do
   @counters [:arrived, :cancelled, :drained, :dropped, :expired, :failed, :given_up, :lost, :over_quota] ++
               [:returned, :succeeded]
 
-  @spec read(Kantoku.Engine.Metrics.reading()) :: float | Kantoku.Engine.Metrics.spread() | nil
-  def read({:bytes, _instance, _owner}), do: nil
+  @typep value :: float | Kantoku.Engine.Metrics.spread() | nil
 
-  def read({:spans, instance, outcome}) do
+  @doc "How to read any of these, each pool of which is asked once."
+  @spec look([Kantoku.Engine.Metrics.reading()]) :: (Kantoku.Engine.Metrics.reading() -> value)
+  def look(readings) do
+    pools = for {:pool, instance, pool, _figure} <- readings, uniq: true, do: {instance, pool}
+
+    said =
+      Map.new(pools, fn {instance, pool} = of ->
+        {of, {ask(instance, pool, :status), ask(instance, pool, :measures)}}
+      end)
+
+    &read(&1, said)
+  end
+
+  defp ask(instance, pool, what), do: with(:unknown <- Pools.ask(instance, pool, what), do: nil)
+
+  defp read({:bytes, _instance, _owner}, _said), do: nil
+
+  defp read({:spans, instance, outcome}, _said) do
     case Traces.counts(instance) do
       %{^outcome => count} -> count * 1.0
       :unknown -> nil
     end
   end
 
-  def read({:breaker, instance, name, figure}) do
+  defp read({:breaker, instance, name, figure}, _said) do
     case Breakers.totals(instance, name) do
       {_state, %{^figure => count}} -> count * 1.0
       {state, _totals} -> if state == figure, do: 1.0, else: 0.0
@@ -27,18 +43,12 @@ defmodule Kantoku.Engine.Elixir.Metrics.Reading do
     end
   end
 
-  def read({:pool, instance, pool, figure}) when figure in [:requests, :waits] do
-    case Pools.ask(instance, pool, :measures) do
-      %Measures{} = measures -> Measures.spread(measures, figure)
-      :unknown -> nil
-    end
-  end
+  defp read({:pool, instance, pool, figure}, said) do
+    {status, measures} = Map.fetch!(said, {instance, pool})
 
-  def read({:pool, instance, pool, figure}) do
-    case Pools.ask(instance, pool, :status) do
-      %{} = status -> counted(status, figure)
-      :unknown -> nil
-    end
+    if figure in [:requests, :waits],
+      do: measures && Measures.spread(measures, figure),
+      else: status && counted(status, figure)
   end
 
   defp counted(status, figure) when figure in @gauges or figure in @counters, do: Map.fetch!(status, figure) * 1.0
