@@ -17,6 +17,6 @@ ExUnit.start(
   assert_receive_timeout: 30_000,
   timeout: 300_000,
   exclude:
-    [:property, :chaos, :cluster, :soak, :alertmanager, :promtool, :browser, :counterpart] ++
+    [:property, :chaos, :cluster, :soak, :alertmanager, :promtool, :browser, :counterpart, :collectors] ++
       without_jido ++ without_plug ++ without_telemetry ++ without_opentelemetry
 )

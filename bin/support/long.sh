@@ -55,6 +55,11 @@ faulty_fleet() {
   bin/demo --faults --agents 400 --kill-rate 40 --engine "$1" --seconds "$2" --json
 }
 
+# collectors: ones that are dead, slow and flapping, with every exporter at once.
+collectors() {
+  mix test --only collectors test/exporters/collectors_load_test.exs
+}
+
 # Alerts, told to a real Alertmanager, where there is one or apt has it.
 alertmanager_tests() {
   if has prometheus-alertmanager || (miss prometheus-alertmanager "is told of alerts" && install_missing); then

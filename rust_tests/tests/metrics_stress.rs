@@ -64,9 +64,9 @@ fn nothing_that_is_added_to_a_counter_is_lost() {
     };
     let add = |n: u64| {
         if n.is_multiple_of(2) {
-            counter.add(1)
+            counter.add(1);
         } else {
-            counter.add_part(0.5)
+            assert!(counter.add_part(0.5));
         }
     };
     write_all(add, watch);

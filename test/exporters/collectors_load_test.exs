@@ -10,6 +10,7 @@ defmodule Kantoku.Exporters.CollectorsLoadTest do
   @seconds if @soak?, do: 120, else: 2
 
   @moduletag timeout: 1_800_000
+  @moduletag :collectors
   if @soak?, do: @moduletag(:soak)
 
   # Of one kind of instance after the other, so that whatever else the machine does meets them all.
@@ -157,7 +158,8 @@ defmodule Kantoku.Exporters.CollectorsLoadTest do
     came = %{statsd: plain, dogstatsd: dogs, otlp: came("/v1/metrics"), otlp_traces: came("/v1/traces")}
     all? = for {kind, count} <- came, do: counts[kind].points == count + counts[kind].dropped
     # Nothing is left with whom spans are taken of.
-    Enum.all?(all?) and spans.held == 0 and spans.kept == counts.otlp_traces.points and counts.otlp_traces.points > 0
+    all? = Enum.all?(all?) and Enum.all?(@kinds, &(counts[&1].points > 0))
+    all? and spans.held == 0 and spans.kept == counts.otlp_traces.points
   end
 
   # Counts what was posted since the last time, in requests that were answered with yes. One exporter's come one after the other.

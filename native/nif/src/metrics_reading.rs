@@ -199,7 +199,7 @@ pub fn families(metrics: &Collection) -> Vec<Family> {
 pub fn alive(reading: &Reading) -> bool {
     match reading {
         Reading::Breaker { open, .. } => open.cell.breaker.totals(open.generation).is_ok(),
-        Reading::Pool { .. } | Reading::Bytes { .. } => true,
+        Reading::Pool { .. } | Reading::Bytes { .. } | Reading::Spans { .. } => true,
     }
 }
 
@@ -243,6 +243,10 @@ impl<'a> Look<'a> {
                 let bytes = bytes(state().find_word(instance)?, of)?;
                 Some(Value::Gauge(bytes as f64))
             }
+            Reading::Spans { instance, outcome } => {
+                let counts = state().find_word(instance)?.shell.spans.counts();
+                Some(spans(&counts, outcome))
+            }
         }
     }
 }
@@ -264,10 +268,6 @@ impl Pool {
             Figure::Requests => Value::Histogram(in_seconds(self.measures.requests())),
             Figure::Waits => Value::Histogram(in_seconds(&self.measures.waits(self.served))),
             _ => counted(&self.status, figure),
-        }
-        Reading::Spans { instance, outcome } => {
-            let counts = state().find_word(instance)?.shell.spans.counts();
-            Some(spans(&counts, outcome))
         }
     }
 }
