@@ -201,6 +201,23 @@ each_engine Kantoku.ResourcesTest do
     assert Enum.any?(observed, &(&1.labels["domain"] == "other" and &1.value > 1))
   end
 
+  test "labels are written as in all other metrics of the instance" do
+    name = :"my-app #{System.unique_integer([:positive])}"
+    pools = [[name: :"the-writers", worker: {Kantoku.TestWorker, []}, target: 1]]
+    instance = instance!(name: name, domains: [[name: My.Tools]], pools: pools)
+    worker!(instance, "a", domain: My.Tools)
+    assert eventually(fn -> sums(instance).all.agents == 2 end)
+    {:ok, families} = Resources.families(instance)
+    {:ok, measured} = Kantoku.Metrics.snapshot(instance)
+    [%{labels: %{"instance" => text}} | _] = Enum.find(measured, &(&1.name == "kantoku_pool_queue")).series
+    labels = for %{labels: labels} <- Enum.find(families, &(&1.name == "kantoku_agents_observed")).series, do: labels
+
+    assert Enum.sort_by(labels, & &1["pool"]) == [
+             %{"instance" => text, "domain" => "My.Tools", "pool" => ""},
+             %{"instance" => text, "domain" => "", "pool" => "the-writers"}
+           ]
+  end
+
   test "the report has the VM, each place and the first of each kind" do
     instance = instance!(domains: [[name: :tools]])
     worker!(instance, "planner", domain: :tools)

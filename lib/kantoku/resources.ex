@@ -129,7 +129,7 @@ defmodule Kantoku.Resources do
   end
 
   @doc """
-  What the VM uses and does: memory by kind, processes, ports, atoms and tables with their limits, run queues, input and output of ports
+  What the VM uses and does: memory by kind, processes, ports, atoms and tables with their limits, open tables of DETS (`dets`), run queues, input and output of ports
   and by node of the distribution, and of the operating system's process its processor time and resident memory (`os`; `nil` but on Linux).
 
   `schedulers.utilization` is how busy schedulers are, from 0 to 1, while that is measured (`measure_schedulers/1`); else `nil`.

@@ -3,7 +3,7 @@ defmodule Kantoku.Resources.VMTest do
   use ExUnit.Case, async: false
   import Kantoku.TestOwner, only: [eventually: 1, kill: 1]
 
-  alias Kantoku.Resources
+  alias Kantoku.{OtherVM, Resources}
   alias Kantoku.Resources.{Families, OS, Schedulers}
 
   @moduletag :tmp_dir
@@ -26,6 +26,36 @@ defmodule Kantoku.Resources.VMTest do
     assert Enum.sort(usages) == ~w(atom binary code ets other)
     assert value.("erlang_vm_process_limit", %{}) > value.("erlang_vm_processes", %{})
     refute is_map_key(families, "kantoku_vm_scheduler_utilization_ratio")
+  end
+
+  test "what is counted has the names of prometheus.erl 6, tables of DETS included", %{tmp_dir: folder} do
+    value = fn name ->
+      Enum.find_value(Families.of_vm(Resources.vm()), &(&1.name == name and hd(&1.series).value))
+    end
+
+    for name <- ~w(erlang_vm_atoms erlang_vm_processes erlang_vm_ports erlang_vm_memory_ets_tables),
+        do: assert({name, value.(name) > 0} == {name, true})
+
+    before = value.("erlang_vm_memory_dets_tables")
+    {:ok, table} = :dets.open_file(make_ref(), file: String.to_charlist(Path.join(folder, "table")))
+    assert value.("erlang_vm_memory_dets_tables") == before + 1
+    :ok = :dets.close(table)
+    assert value.("erlang_vm_memory_dets_tables") == before
+  end
+
+  test "of the distribution each node has figures, under its name as it is written" do
+    {one, _node} = OtherVM.start_named(:peer.random_name(), "labels")
+    {other, node} = OtherVM.start_named(:peer.random_name(), "labels")
+    assert OtherVM.run(one, {Node, :connect, [node]})
+    vm = OtherVM.run(one, {Resources, :vm, []})
+    families = Map.new(Families.of_vm(vm), &{&1.name, &1.series})
+    labels = %{"peer" => Atom.to_string(node)}
+
+    for name <- ~w(erlang_vm_dist_recv_bytes erlang_vm_dist_send_bytes),
+        do: assert(for(%{value: bytes} = series <- families[name], bytes > 0, do: series.labels) == [labels])
+
+    assert [%{labels: ^labels, value: _waiting}] = families["erlang_vm_dist_send_pend_bytes"]
+    for vm <- [one, other], do: OtherVM.stop(vm)
   end
 
   test "schedulers are measured while that is on, and the VM's flag is left as it was" do

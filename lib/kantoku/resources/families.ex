@@ -3,6 +3,8 @@ defmodule Kantoku.Resources.Families do
   # What was read of the VM and of an instance's agents as metrics. Names of the VM's are those of prometheus.erl 6; of a process those of
   # Prometheus' client libraries. Reads nothing.
 
+  alias Kantoku.Metrics.Definition
+
   # Domains and pools with a series of their own, of each family.
   @own 100
 
@@ -89,9 +91,10 @@ defmodule Kantoku.Resources.Families do
           {"erlang_vm_process_limit", "Processes that may be.", vm.processes.limit},
           {"erlang_vm_ports", "Ports.", vm.ports.count},
           {"erlang_vm_port_limit", "Ports that may be.", vm.ports.limit},
-          {"erlang_vm_atom_count", "Atoms.", vm.atoms.count},
+          {"erlang_vm_atoms", "Atoms.", vm.atoms.count},
           {"erlang_vm_atom_limit", "Atoms that may be.", vm.atoms.limit},
           {"erlang_vm_memory_ets_tables", "Tables of ETS.", vm.tables.count},
+          {"erlang_vm_memory_dets_tables", "Tables of DETS that are open.", vm.dets},
           {"erlang_vm_ets_limit", "Tables of ETS that may be.", vm.tables.limit},
           {"erlang_vm_schedulers_online", "Schedulers that are online.", vm.schedulers.online}
         ],
@@ -156,6 +159,6 @@ defmodule Kantoku.Resources.Families do
     %{name: name, help: help, unit: unit, kind: kind, series: series}
   end
 
-  defp text({label, value}) when is_binary(value), do: {Atom.to_string(label), value}
-  defp text({label, value}), do: {Atom.to_string(label), value |> inspect() |> String.trim_leading(":")}
+  # As in all other metrics, so that they can be joined.
+  defp text({label, value}), do: {Atom.to_string(label), Definition.text(value)}
 end

@@ -19,6 +19,7 @@ defmodule Kantoku.Resources.VM do
           ports: used,
           atoms: used,
           tables: used,
+          dets: non_neg_integer,
           reductions: non_neg_integer,
           io: %{input: non_neg_integer, output: non_neg_integer},
           distribution: [
@@ -44,6 +45,7 @@ defmodule Kantoku.Resources.VM do
       ports: used(:port_count, :port_limit),
       atoms: used(:atom_count, :atom_limit),
       tables: used(:ets_count, :ets_limit),
+      dets: dets(),
       reductions: reductions,
       io: %{input: input, output: output},
       distribution: Enum.map(:erlang.system_info(:dist_ctrl), &connection/1),
@@ -64,6 +66,9 @@ defmodule Kantoku.Resources.VM do
   end
 
   defp used(count, limit), do: %{count: :erlang.system_info(count), limit: :erlang.system_info(limit)}
+
+  # Asking for them starts their server where nobody has opened one.
+  defp dets, do: if(Process.whereis(:dets), do: length(:dets.all()), else: 0)
 
   # Over TLS a connection is a process, which has no counts of its own.
   defp connection({node, port}) when is_port(port) do
