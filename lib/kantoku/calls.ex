@@ -4,7 +4,10 @@ defmodule Kantoku.Calls do
 
   alias Kantoku.{Agents, Drain, Engine, Error, Trace}
   alias Kantoku.Health.Pulse
+  alias Kantoku.Metrics.AgentCalls
   alias Kantoku.SLO.Watch
+
+  require AgentCalls
 
   @timeout 5_000
 
@@ -26,6 +29,12 @@ defmodule Kantoku.Calls do
   end
 
   defp counted(instance, id, request, timeout, place) do
+    if AgentCalls.timed?(),
+      do: AgentCalls.time(instance, id, fn -> judged(instance, id, request, timeout, place) end),
+      else: judged(instance, id, request, timeout, place)
+  end
+
+  defp judged(instance, id, request, timeout, place) do
     case Watch.types(instance) do
       nil -> ask(instance, id, request, timeout, place)
       types -> Watch.agent(types, instance, id, fn -> ask(instance, id, request, timeout, place) end)

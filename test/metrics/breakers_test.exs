@@ -10,7 +10,7 @@ Kantoku.EachEngine.each_engine Kantoku.Metrics.BreakersTest do
     for %{name: ^name, series: series} <- families,
         %{labels: %{"breaker" => ^breaker} = labels, value: value} <- series,
         into: %{} do
-      {labels |> Map.drop(["instance", "breaker"]) |> Map.values() |> List.first(), value}
+      {labels |> Map.drop(["instance", "breaker", "pool"]) |> Map.values() |> List.first(), value}
     end
   end
 
@@ -38,5 +38,18 @@ Kantoku.EachEngine.each_engine Kantoku.Metrics.BreakersTest do
     assert read(instance, "kantoku_breaker_calls", "api") == %{}
     {:ok, _breaker} = Breaker.install(instance, :api, [])
     assert %{"ok" => 0.0} = read(instance, "kantoku_breaker_calls", "api")
+  end
+
+  test "whose breaker it is is told of a pool's; an agent's has no series, as its id is no label" do
+    pools = [[name: :writers, worker: {Kantoku.TestWorker, []}, target: 1, breaker: []]]
+    instance = Kantoku.InstanceCase.start!(engine: @engine, pools: pools, breakers: [[name: {:agent, "secret"}]])
+    for breaker <- [{:pool, :writers}, {:agent, "secret"}], do: :ok = Breaker.set({instance, breaker}, :forced_open)
+    {:ok, families} = Metrics.snapshot(instance)
+    refute inspect(families) =~ "secret"
+    of = fn name -> Enum.find(families, &(&1.name == name)).series |> Enum.map(&Map.delete(&1.labels, "instance")) end
+    changes = for breaker <- [{"agent", ""}, {"{:pool, :writers}", "writers"}], do: breaker
+
+    assert of.("kantoku_breaker_changes") |> Enum.map(&{&1["breaker"], &1["pool"]}) |> Enum.sort() == changes
+    assert of.("kantoku_breaker_calls") |> Enum.map(& &1["pool"]) |> Enum.uniq() == ["writers"]
   end
 end

@@ -92,6 +92,43 @@ Kantoku.EachEngine.each_engine Kantoku.Metrics.PoolsTest do
     assert map_size(counted) == 51 and counted[{"other", "other"}] == 70.0
   end
 
+  defp times({instance, _pool}, name) do
+    {:ok, families} = Metrics.snapshot(instance)
+
+    for %{name: ^name, series: series} <- families,
+        %{labels: %{"tenant" => tenant, "pool" => "sleepers"}, value: spread} <- series,
+        into: %{},
+        do: {tenant, spread}
+  end
+
+  test "times are told by tenant, of those who say whose they are" do
+    pool = start!([])
+    {:ok, :hello} = Pool.call(pool, :hello)
+    {:ok, :done} = Pool.run(pool, fn _worker -> :done end)
+    requests = "kantoku_pool_tenant_request_duration_seconds"
+    waits = "kantoku_pool_tenant_wait_duration_seconds"
+    assert {times(pool, requests), times(pool, waits)} == {%{}, %{}}
+
+    parent = self()
+    long = Task.async(fn -> Pool.call(pool, {:wait_for, parent}, tenant: "acme") end)
+    assert_receive {:at_it, worker}
+    waiting = Task.async(fn -> Pool.run(pool, fn _worker -> :done end, tenant: :house) end)
+    eventually(fn -> read(pool, "kantoku_pool_queue") == %{nil => 1.0} end)
+    Process.send_after(worker, :go_on, 50)
+    assert Task.await_many([long, waiting]) == [{:ok, :done}, {:ok, :done}]
+    assert %{"acme" => %{count: 1, sum: sum}} = times(pool, requests)
+    assert %{"house" => %{count: 1, sum: waited}} = times(pool, waits)
+    assert sum >= 0.05 and waited >= 0.04
+    assert of_tenants(pool) == %{{"acme", "ok"} => 1.0, {"house", "ok"} => 1.0}
+  end
+
+  test "of a hundred tenants times are told apart, of the rest together" do
+    pool = start!([])
+    for _ <- 1..2, n <- 1..110, do: {:ok, :hello} = Pool.call(pool, :hello, tenant: n)
+    told = times(pool, "kantoku_pool_tenant_request_duration_seconds")
+    assert map_size(told) == 101 and told["other"].count == 20 and told["7"].count == 2
+  end
+
   test "what nobody waits for any more is counted when its worker is done with it" do
     pool = start!([])
     {:error, %{reason: :timeout}} = Pool.call(pool, {:wait_for, self()}, timeout: 50)

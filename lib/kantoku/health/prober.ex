@@ -11,7 +11,7 @@ defmodule Kantoku.Health.Prober do
   alias Kantoku.Engine.Health
   alias Kantoku.Health.{Action, Board, Gate, Lookout}
   alias Kantoku.{Degradation, Instances, Probe}
-  alias Kantoku.Metrics.Own
+  alias Kantoku.Metrics.{Own, Whose}
 
   require Rows
 
@@ -47,7 +47,9 @@ defmodule Kantoku.Health.Prober do
     state = drop(state, node)
     monitor = Process.monitor(pid)
     epoch = make_ref()
+    whose = Whose.of(state.rows, id)
     agent = %{id: id, pid: pid, epoch: epoch, monitor: monitor, probes: probes, verdicts: verdicts(state, node)}
+    agent = Map.put(agent, :whose, whose)
     state = %{state | agents: Map.put(state.agents, node, agent), monitors: Map.put(state.monitors, monitor, node)}
     state = Enum.reduce(probes, state, &count(&2, &1, 1))
     for probe <- probes, do: schedule({node, epoch, probe.id}, probe.initial_delay + jitter(probe, probe.initial_delay))
@@ -204,7 +206,8 @@ defmodule Kantoku.Health.Prober do
   defp report(%{instance: instance, board: board} = state, node, probe, {outcome, why}) do
     %{id: id, pid: pid, verdicts: verdicts} = agent = state.agents[node]
     Board.put_evidence(board, id, probe.id, why)
-    Own.count(instance, "kantoku_probe_results", probe: probe.name, kind: probe.kind, outcome: outcome)
+    answer = [probe: probe.name, kind: probe.kind, outcome: outcome]
+    Own.count(instance, "kantoku_probe_results", agent.whose ++ answer)
 
     case Board.told(Health.health_report(instance, node, probe.id, outcome, nil), instance, board, {id, node}) do
       {_before, verdict} ->

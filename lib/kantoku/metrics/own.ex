@@ -4,34 +4,53 @@ defmodule Kantoku.Metrics.Own do
   @moduledoc false
 
   alias Kantoku.Engine.Metrics, as: Engine
-  alias Kantoku.Metrics.{Board, Definition}
+  alias Kantoku.Metrics.{Board, Definition, Whose}
 
-  @agent [:domain, :type]
+  @agent Whose.labels()
 
   @counted [
     {:counter, "kantoku_agent_crashes", [labels: @agent, help: "Agents that ended and are restarted by their policy."]},
     {:counter, "kantoku_agent_restarts", [labels: @agent, help: "Restarts that were decided."]},
     {:counter, "kantoku_agent_parked", [labels: @agent, help: "Agents that crashed too often and were parked."]},
-    {:counter, "kantoku_agent_stuck", [labels: [:type], help: "Agents that were replaced, as a task of theirs died."]},
+    {:counter, "kantoku_agent_stuck", [labels: @agent, help: "Agents that were replaced, as a task of theirs died."]},
+    {:histogram, "kantoku_agent_call_duration_seconds",
+     [
+       labels: @agent,
+       unit: :seconds,
+       help: "How long Kantoku.call/4 took, for who made it. One call in 16 is timed, and stands for all."
+     ]},
     {:histogram, "kantoku_snapshot_write_duration_seconds",
-     [labels: [:type], unit: :seconds, help: "How long it took to encode a snapshot and have the store keep it."]},
+     [labels: @agent, unit: :seconds, help: "How long it took to encode a snapshot and have the store keep it."]},
     {:counter, "kantoku_snapshot_failures",
-     [labels: [:type, :failure], help: "Snapshots that could not be kept (written) or read (damaged)."]},
-    {:counter, "kantoku_snapshot_restores", [labels: [:type], help: "Agents that took up their newest snapshot."]},
+     [labels: @agent ++ [:failure], help: "Snapshots that could not be kept (written) or read (damaged)."]},
+    {:counter, "kantoku_snapshot_restores", [labels: @agent, help: "Agents that took up their newest snapshot."]},
     {:counter, "kantoku_domain_throttled",
-     [labels: [:domain], help: "Restarts that waited for a domain's token bucket."]},
-    {:counter, "kantoku_domain_escalations", [labels: [:domain], help: "Domains that gave up."]},
+     [labels: [:domain, :pool], help: "Restarts that waited for a domain's token bucket."]},
+    {:counter, "kantoku_domain_escalations", [labels: [:domain, :pool], help: "Domains that gave up."]},
     {:counter, "kantoku_breaker_changes",
-     [labels: [:breaker, :to], help: "Changes of breakers' states, by the new one."]},
-    {:counter, "kantoku_probe_results", [labels: [:probe, :kind, :outcome], help: "Answers of probes."]},
+     [labels: [:breaker, :pool, :to], help: "Changes of breakers' states, by the new one."]},
+    {:counter, "kantoku_probe_results", [labels: @agent ++ [:probe, :kind, :outcome], help: "Answers of probes."]},
     {:counter, "kantoku_health_restarts",
-     [labels: [:domain, :type, :probe], help: "Agents that were killed, as they failed their liveness."]},
+     [labels: @agent ++ [:probe], help: "Agents that were killed, as they failed their liveness."]},
     {:counter, "kantoku_pool_replaced",
      [labels: [:pool, :reason], help: "Workers that were killed, to be started again."]},
     {:counter, "kantoku_pool_tenant_requests",
      [
        labels: [:pool, :tenant, :outcome],
        help: "Requests that name a tenant, by how they ended for who made them: ok, or the reason of Kantoku.Error."
+     ]},
+    {:histogram, "kantoku_pool_tenant_request_duration_seconds",
+     [
+       labels: [:pool, :tenant],
+       unit: :seconds,
+       help: "From a call that names a tenant to its end, for who made it, waiting included."
+     ]},
+    {:histogram, "kantoku_pool_tenant_wait_duration_seconds",
+     [
+       labels: [:pool, :tenant],
+       unit: :seconds,
+       help:
+         "From a tenant's wish for a worker of its own for a while (checkout, run) until it had one, or was refused."
      ]},
     {:counter, "kantoku_pool_ejections",
      [labels: [:pool, :cause], help: "Workers that were given nothing new for a time."]}
@@ -105,8 +124,8 @@ defmodule Kantoku.Metrics.Own do
     metrics = Board.of(book)
     for {kind, name, opts} <- @counted, do: declare(metrics, kind, name, opts)
 
-    for {kind, name, opts, _figures} <- @pool, do: declare(metrics, kind, name, labelled(opts, :pool))
-    for {kind, name, opts, _figures} <- @breaker, do: declare(metrics, kind, name, labelled(opts, :breaker))
+    for {kind, name, opts, _figures} <- @pool, do: declare(metrics, kind, name, labelled(opts, [:pool]))
+    for {kind, name, opts, _figures} <- @breaker, do: declare(metrics, kind, name, labelled(opts, [:breaker, :pool]))
     declare(metrics, :gauge, "kantoku_native_bytes", unit: :bytes, labels: [:owner], help: "Memory of the native core.")
     declare(metrics, :gauge, @limit, unit: :bytes, labels: [:owner], help: @limited)
     {kind, name, opts} = @spans
@@ -129,18 +148,29 @@ defmodule Kantoku.Metrics.Own do
     :ok
   end
 
-  defp labelled(opts, whose), do: Keyword.update(opts, :labels, [whose], &[whose | &1])
+  defp labelled(opts, whose), do: Keyword.update(opts, :labels, whose, &(whose ++ &1))
 
   # An instance whose limit is below this has what fits.
   defp declare(metrics, kind, name, opts), do: Board.declare(metrics, Definition.own!(name, kind, opts))
 
   @doc "A pool's counts are among the metrics from now on."
   @spec bind_pool(book :: :ets.tid(), atom, atom) :: :ok
-  def bind_pool(book, instance, pool), do: bind(book, @pool, pool, &{:pool, instance, pool, &1})
+  def bind_pool(book, instance, pool), do: bind(book, @pool, [pool], &{:pool, instance, pool, &1})
 
-  @doc "A breaker's, when it was opened."
+  @doc "A breaker's, when it was opened. One of a single agent has none, as its name has the agent's id."
   @spec bind_breaker(book :: :ets.tid(), atom, term) :: :ok
-  def bind_breaker(book, instance, breaker), do: bind(book, @breaker, breaker, &{:breaker, instance, breaker, &1})
+  def bind_breaker(_book, _instance, {:agent, _id}), do: :ok
+
+  def bind_breaker(book, instance, breaker),
+    do: bind(book, @breaker, labels_of(breaker), &{:breaker, instance, breaker, &1})
+
+  defp labels_of(breaker), do: Keyword.values(breaker(breaker))
+
+  @doc "A breaker's labels; those of single agents are one."
+  @spec breaker(term) :: keyword
+  def breaker({:agent, _id}), do: [breaker: "agent", pool: ""]
+  def breaker({:pool, pool} = breaker), do: [breaker: breaker, pool: pool]
+  def breaker(breaker), do: [breaker: breaker, pool: ""]
 
   defp bind(book, families, of, reading) do
     metrics = Board.of(book)
@@ -150,11 +180,14 @@ defmodule Kantoku.Metrics.Own do
 
   @doc "A pool's are not, before it is closed."
   @spec unbind_pool(book :: :ets.tid(), atom, atom) :: :ok
-  def unbind_pool(book, instance, pool), do: unbind(book, @pool, pool, &{:pool, instance, pool, &1})
+  def unbind_pool(book, instance, pool), do: unbind(book, @pool, [pool], &{:pool, instance, pool, &1})
 
   @doc "A breaker's are not, before it is closed."
   @spec unbind_breaker(book :: :ets.tid(), atom, term) :: :ok
-  def unbind_breaker(book, instance, breaker), do: unbind(book, @breaker, breaker, &{:breaker, instance, breaker, &1})
+  def unbind_breaker(_book, _instance, {:agent, _id}), do: :ok
+
+  def unbind_breaker(book, instance, breaker),
+    do: unbind(book, @breaker, labels_of(breaker), &{:breaker, instance, breaker, &1})
 
   defp unbind(book, families, of, reading) do
     {collection, _found} = Board.of(book)
@@ -163,19 +196,19 @@ defmodule Kantoku.Metrics.Own do
   end
 
   defp each(families, of) do
-    own = Definition.text(of)
-    for {_kind, name, _opts, figures} <- families, {figure, values} <- figures, do: {name, [own | values], figure}
+    own = Enum.map(of, &Definition.text/1)
+    for {_kind, name, _opts, figures} <- families, {figure, values} <- figures, do: {name, own ++ values, figure}
   end
 
   @doc "Adds one to a metric of ours; nothing where the instance does not run."
   @spec count(atom, String.t(), keyword) :: :ok
   def count(instance, name, labels), do: record(instance, name, labels, &Engine.add(&1, 1))
 
-  @doc "Says how long something took, in native units."
-  @spec time(atom, String.t(), integer, keyword) :: :ok
-  def time(instance, name, duration, labels) do
+  @doc "Says how long something took, in native units, as often as it stands for."
+  @spec time(atom, String.t(), integer, keyword, times :: pos_integer) :: :ok
+  def time(instance, name, duration, labels, times \\ 1) do
     seconds = System.convert_time_unit(max(duration, 0), :native, :nanosecond) / 1.0e9
-    record(instance, name, labels, &Engine.observe(&1, seconds))
+    record(instance, name, labels, fn series -> for _ <- 1..times//1, do: Engine.observe(series, seconds) end)
   end
 
   defp record(instance, name, labels, fun) do

@@ -31,13 +31,12 @@ defmodule Kantoku.Pool.Calls do
     %{timeout: timeout} = options = Request.new!(opts)
     params = Request.params(options, Strategy.route(whose, options))
 
-    answer =
+    Tenants.call(whose, options.tenant, fn ->
       case options.replies do
         :strict -> strict(instance, pool, request, params, timeout)
         :fast -> fast(instance, pool, request, params, timeout)
       end
-
-    Tenants.count(whose, options.tenant, answer)
+    end)
   end
 
   # Strict: an answer that comes late finds no alias, and never arrives ------------------------------------------------------

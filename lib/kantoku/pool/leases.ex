@@ -27,7 +27,7 @@ defmodule Kantoku.Pool.Leases do
   defp take_routed(instance, pool, opts) do
     request = Request.new!(opts)
     params = Request.params(request, Strategy.route({instance, pool}, request))
-    Tenants.count({instance, pool}, request.tenant, take(instance, pool, params, request.timeout))
+    Tenants.take({instance, pool}, request.tenant, fn -> take(instance, pool, params, request.timeout) end)
   end
 
   defp take(instance, pool, params, timeout) do
