@@ -111,13 +111,13 @@ defmodule Kantoku.MetricsTest do
 
         states = read(instance, "kantoku_breaker_state")
         assert map_size(states) == 13
-        assert states[%{"breaker" => "other", "state" => "other"}] == 2.0
-        assert states[%{"breaker" => "b1", "state" => "closed"}] == 1.0
+        assert states[%{"breaker" => "other", "pool" => "other", "state" => "other"}] == 2.0
+        assert states[%{"breaker" => "b1", "pool" => "", "state" => "closed"}] == 1.0
 
         :ok = Kantoku.Breaker.remove({instance, "b1"})
         {:ok, _} = Kantoku.Breaker.install(instance, "b5")
         states = read(instance, "kantoku_breaker_state")
-        assert states[%{"breaker" => "b5", "state" => "closed"}] == 1.0
+        assert states[%{"breaker" => "b5", "pool" => "", "state" => "closed"}] == 1.0
         refute Enum.any?(states, fn {labels, _} -> labels["breaker"] == "b1" end)
 
         for n <- 6..40 do
@@ -137,9 +137,9 @@ defmodule Kantoku.MetricsTest do
           :ok = Kantoku.Breaker.record({instance, name}, :ok)
         end
 
-        assert read(instance, "kantoku_breaker_calls")[%{"breaker" => "api", "outcome" => "ok"}] == 2.0
+        assert read(instance, "kantoku_breaker_calls")[%{"breaker" => "api", "outcome" => "ok", "pool" => ""}] == 2.0
         :ok = Kantoku.Breaker.remove({instance, :api})
-        assert read(instance, "kantoku_breaker_calls")[%{"breaker" => "api", "outcome" => "ok"}] == 1.0
+        assert read(instance, "kantoku_breaker_calls")[%{"breaker" => "api", "outcome" => "ok", "pool" => ""}] == 1.0
       end
 
       test "a pool that is stopped has no series, and its place is another's" do
@@ -182,7 +182,7 @@ defmodule Kantoku.MetricsTest do
         instance = start!(engine: @engine)
         Kantoku.InstanceCase.worker!(instance, "a")
         Kantoku.InstanceCase.replaced!(instance, "a")
-        where = %{"domain" => "default", "type" => "Kantoku.TestWorker"}
+        where = %{"domain" => "default", "pool" => "", "type" => "Kantoku.TestWorker"}
         assert read(instance, "kantoku_agent_crashes") == %{where => 1.0}
         assert read(instance, "kantoku_agent_restarts") == %{where => 1.0}
       end
@@ -232,7 +232,7 @@ defmodule Kantoku.MetricsTest do
 
     test "of Kantoku's own are read, and not recorded by others" do
       instance = start!()
-      labels = [domain: :default, type: Agent]
+      labels = [domain: :default, pool: "", type: Agent]
 
       for {fun, args} <- [add: [1, labels], set: [1, labels], observe: [1, labels], series: [labels]] do
         assert_raise ArgumentError, ~r/Kantoku's own/, fn ->

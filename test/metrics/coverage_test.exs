@@ -141,6 +141,12 @@ each_engine Kantoku.Metrics.CoverageTest do
     instance
   end
 
+  measured "spans are kept, and metrics may take so much", ~w(kantoku_trace_spans kantoku_native_limit_bytes) do
+    instance = start!(trace: [sampler: :always_on])
+    :ok = Kantoku.Trace.span(instance, "a span", [], fn -> :ok end)
+    instance
+  end
+
   if @engine == :native do
     measured "the native core keeps something", ["kantoku_native_bytes"] do
       instance = start!([])
@@ -199,7 +205,10 @@ defmodule Kantoku.Metrics.CoverageTest do
     options = RawHTTP.options(max_connections: 2)
     sink = TestHTTPSink.start(answer: fn _number -> 400 end)
     statsd = TestHTTPSink.closed_port()
-    exporters = [otlp: [endpoint: sink.url, interval: 20], statsd: [interval: 10, port: statsd]]
+    {:ok, dogs} = :gen_udp.open(0, [:binary, active: false, ip: {127, 0, 0, 1}])
+    {:ok, dogstatsd} = :inet.port(dogs)
+    taken = [dogstatsd: [interval: 10, port: dogstatsd]]
+    exporters = [otlp: [endpoint: sink.url, interval: 20], statsd: [interval: 10, port: statsd]] ++ taken
     instance = start!(http: options, exporters: exporters, metrics: [max_series: 1], trace: [sampler: :always_on])
     :ok = Metrics.counter(instance, "visits", labels: [:who])
     for who <- 1..3, do: Metrics.add(instance, "visits", 1, who: who)
