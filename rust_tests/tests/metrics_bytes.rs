@@ -52,11 +52,13 @@ fn what_is_bound_is_counted_as_it_comes_and_goes() {
     for reading in 0..300 {
         let who = reading.to_string();
         metrics.bind("c", &[&who, "so"], reading, |_| true).expect("room");
+        drop(who);
         check(&metrics, base, reading);
     }
     for reading in 0..300 {
         let who = reading.to_string();
         assert_eq!(metrics.unbind("c", &[&who, "so"], &reading, None), Ok(true));
+        drop(who);
         check(&metrics, base, reading);
     }
 }
