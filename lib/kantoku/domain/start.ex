@@ -175,7 +175,7 @@ defmodule Kantoku.Domain.Start do
       introduce(context, row, before)
     else
       Remains.end_child(pid)
-      let_go(context, row, false)
+      let_go(context, row, :stopped)
     end
   end
 

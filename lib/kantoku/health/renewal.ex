@@ -103,6 +103,6 @@ defmodule Kantoku.Health.Renewal do
 
   defp hand_off(instance, id) do
     restart = fn -> Agents.restart(instance, id) end
-    Handling.hand_off(instance, id, [{"kantoku.reason", :at_risk}], restart, &(not match?({:error, _}, &1)))
+    Handling.hand_off(instance, id, %{"kantoku.reason" => :at_risk}, restart, &(not match?({:error, _}, &1)))
   end
 end

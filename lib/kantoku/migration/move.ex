@@ -66,7 +66,7 @@ defmodule Kantoku.Migration.Move do
 
   # Whoever goes on with it links to this, if it is traced there.
   defp handed_off({{instance, _subject, id}, side, _pid, _origin, _ledger, _stays} = row, pid) do
-    said = [{"kantoku.from", side}, {"kantoku.to", Mode.other(side)}]
+    said = %{"kantoku.from" => side, "kantoku.to" => Mode.other(side)}
     Handling.hand_off(instance, id, said, fn -> departed(row, pid) end, &(&1 == :moved))
   end
 

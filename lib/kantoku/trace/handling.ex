@@ -26,10 +26,12 @@ defmodule Kantoku.Trace.Handling do
   @doc """
   Does what has another process take an agent's place, in a span that the successor's first links to; `over?` says of what comes of it whether it did.
   """
-  @spec hand_off(atom, term, Kantoku.Trace.attributes(), (() -> result), (result -> boolean)) :: result
+  @spec hand_off(atom, term, %{String.t() => term}, (() -> result), (result -> boolean)) :: result
         when result: term
   def hand_off(instance, id, attributes, move, over?) do
-    Kantoku.Trace.span(instance, "hand_off", [{"kantoku.agent", id} | attributes], fn ->
+    attributes = Map.put(attributes, "kantoku.agent", id)
+
+    Kantoku.Trace.span(instance, "hand_off", attributes, fn ->
       with place(sampled: true) = place <- Open.here(), do: Cuts.hand_over(instance, id, place)
       result = move.()
       unless over?.(result), do: taken_back(instance, id)

@@ -125,9 +125,11 @@ defmodule Kantoku.Engine.Elixir.Traces do
   def handle_call({:open, keeper, limits}, _from, state) do
     case :ets.lookup(__MODULE__, keeper) do
       [{_keeper, _room, ^limits}] -> :ok
-      [_other] -> forget(keeper) && make(keeper, limits)
-      [] -> Process.monitor(keeper) && make(keeper, limits)
+      [_other] -> forget(keeper)
+      [] -> Process.monitor(keeper)
     end
+
+    unless match?([{_keeper, _room, ^limits}], :ets.lookup(__MODULE__, keeper)), do: make(keeper, limits)
 
     {:reply, :ok, state}
   end
