@@ -208,9 +208,11 @@ pools_on_each_engine Kantoku.BackpressureTest do
 
       assert length(times) == 2
       settled(pool, 2)
-      # Refused is what comes between a credit and its call: now and then one, of a pool with so small a queue.
+
+      # Refused is what comes between a credit and its call: one now and then of a pool with so small a queue, more on a busy machine. Whoever
+      # asked without a credit would be refused thousands of times.
       assert %{credits: 0, wishes: 0, refused: refused} = status(pool)
-      assert refused < 100
+      assert refused < 1_000
     end
 
     test "says of each element that there is no pool any more" do
