@@ -60,7 +60,7 @@ defmodule Kantoku.Metrics do
 
   alias Kantoku.Engine.Metrics, as: Engine
   alias Kantoku.{Error, Resources, Telemetry}
-  alias Kantoku.Metrics.{Board, Definition, Spread}
+  alias Kantoku.Metrics.{Board, Definition, Exemplars, Spread}
 
   @typedoc "Where to record: found once, good as long as anyone holds it."
   @opaque series :: Engine.series()
@@ -152,9 +152,15 @@ defmodule Kantoku.Metrics do
   @spec set(instance :: atom, name :: String.t(), number, labels) :: :ok | {:error, Error.t()}
   def set(instance, name, number, labels \\ []), do: record(instance, name, labels, &set(&1, number))
 
-  @doc "As `observe/2`, of a metric by its name."
+  @doc """
+  As `observe/2`, of a metric by its name. Within a span that is recorded (`Kantoku.Trace`) it may become an exemplar: OpenMetrics and OTLP tell it with
+  the ids of its trace.
+  """
   @spec observe(instance :: atom, name :: String.t(), number, labels) :: :ok | {:error, Error.t()}
-  def observe(instance, name, number, labels \\ []), do: record(instance, name, labels, &observe(&1, number))
+  def observe(instance, name, number, labels \\ []) do
+    with :ok <- record(instance, name, labels, &observe(&1, number)),
+         do: Exemplars.observed(instance, name, number, labels)
+  end
 
   defp record(instance, name, labels, fun), do: with({:ok, series} <- series(instance, name, labels), do: fun.(series))
 

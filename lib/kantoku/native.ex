@@ -281,6 +281,8 @@ defmodule Kantoku.Native do
   @impl Kantoku.Engine.Metrics
   def metrics_unbind(_metrics, _name, _values, _reading), do: without_library()
   @impl Kantoku.Engine.Metrics
+  def metrics_exemplar(_metrics, _name, _values, _value, _at, _ids), do: without_library()
+  @impl Kantoku.Engine.Metrics
   def metrics_quantile(_metrics, _name, _values, _share), do: without_library()
   @impl Kantoku.Engine.Metrics
   def metrics_snapshot(_metrics), do: without_library()

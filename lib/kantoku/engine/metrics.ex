@@ -70,6 +70,19 @@ defmodule Kantoku.Engine.Metrics do
   @doc "Takes away a reading while it still can be read; in the sum of all others it leaves what it was last."
   @callback metrics_unbind(collection, name :: String.t(), values :: [String.t()], reading) :: :ok | {:error, refusal}
 
+  @doc """
+  Keeps one observation of a histogram and the trace and span that it was made in, for exporters: the last of each size (a power of two), of at most 16
+  sizes of at most 256 series. `at` is in seconds since 1970. `:other` where it is not kept: always by the Elixir engine, whose numbers exporters are only given.
+  """
+  @callback metrics_exemplar(
+              collection,
+              name :: String.t(),
+              values :: [String.t()],
+              value :: number,
+              at :: float,
+              {trace_id :: String.t(), span_id :: String.t()}
+            ) :: :ok | :other | {:error, refusal}
+
   @doc "As `c:metric_quantile/2`, of the series of these values, or that of all others where they have none. Enters nothing."
   @callback metrics_quantile(collection, name :: String.t(), values :: [String.t()], share :: number) ::
               {:ok, float | nil} | {:error, refusal}
@@ -115,6 +128,12 @@ defmodule Kantoku.Engine.Metrics do
   @doc "See `c:metrics_unbind/4`."
   @spec unbind(collection, String.t(), [String.t()], reading) :: :ok | {:error, refusal}
   def unbind(collection, name, values, reading), do: of(collection).metrics_unbind(collection, name, values, reading)
+
+  @doc "See `c:metrics_exemplar/6`."
+  @spec exemplar(collection, String.t(), [String.t()], number, float, {String.t(), String.t()}) ::
+          :ok | :other | {:error, refusal}
+  def exemplar(collection, name, values, value, at, ids),
+    do: of(collection).metrics_exemplar(collection, name, values, value, at, ids)
 
   @doc "See `c:metrics_quantile/4`."
   @spec quantile(collection, String.t(), [String.t()], number) :: {:ok, float | nil} | {:error, refusal}

@@ -112,6 +112,17 @@ defmodule Kantoku.Metrics.Board do
     :ok
   end
 
+  @doc "Keeps an observation of a histogram with the trace that it was made in, if there is room; of labels that are wrong, or unknown, nothing."
+  @spec exemplar(atom, String.t(), keyword, number, float, {String.t(), String.t()}) :: :ok
+  def exemplar(instance, name, labels, value, at, ids) do
+    reading(instance, fn collection, found ->
+      with {:ok, definition} <- definition(instance, found, name),
+           do: Engine.exemplar(collection, name, Definition.values!(definition, labels), value, at, ids)
+    end)
+
+    :ok
+  end
+
   defp definition(instance, found, name) do
     case :ets.lookup(found, {:metric, name}) do
       [{_key, definition}] -> {:ok, definition}

@@ -12,6 +12,7 @@ defmodule Kantoku.Trace.Finished do
   alias Kantoku.Domain.{Launch, Rows}
   alias Kantoku.Engine.Traces
   alias Kantoku.{Instances, Telemetry}
+  alias Kantoku.Metrics.Exemplars
   alias Kantoku.Trace.{Attributes, Clock, Context, Ids, Open}
 
   require Clock
@@ -41,8 +42,18 @@ defmodule Kantoku.Trace.Finished do
 
   defp hand_over(open(config: %{instance: instance}) = open, ended, error, outcome) do
     _kept_dropped_or_unknown = Traces.trace_put(instance, record(open, ended, error, outcome))
+    exemplify(open, ended)
     told(open, ended, error)
   end
+
+  # Of what is timed as well.
+  defp exemplify(open(subject: {_what, _of} = subject, kind: :client, config: config) = open, ended) do
+    open(begun: begun, place: place) = open
+    at = Clock.unix(config.clock, ended) / 1.0e9
+    Exemplars.took(config.instance, subject, Clock.seconds(ended - begun), at, Open.to_context(place))
+  end
+
+  defp exemplify(_of_nothing_timed, _ended), do: :ok
 
   @told [:agent, :called]
 

@@ -192,6 +192,7 @@ functions! {
     cold "metrics_bytes" / 1 => metrics::bytes;
     cold "metrics_declare" / 5 => metrics::declare;
     long "metrics_everything" / 0 => metrics::everything;
+    cold "metrics_exemplar" / 6 => metrics::exemplar;
     cold "metrics_open" / 3 => metrics::open;
     cold "metrics_quantile" / 4 => metrics::quantile_at;
     cold "metrics_series" / 3 => metrics::series_of;

@@ -4,7 +4,7 @@
 //! the last who does.
 
 use kantoku_core::metrics::{
-    Description, Kind, Limits, MOST, Metrics, Owned, Recorder, Refusal as Refused, Source,
+    Description, Exemplar, Kind, Limits, MOST, Metrics, Owned, Recorder, Refusal as Refused, Source,
 };
 use kantoku_core::sync::Arc;
 use rustler::{Encoder, Env, Term};
@@ -253,6 +253,31 @@ pub fn unbind<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
         Err(refused) => refusal(env, &refused),
     })
 }
+
+/// `metrics_exemplar(metrics, name, values, value, at, {trace_id, span_id})`: `at` in seconds since 1970, ids as text.
+pub fn exemplar<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let metrics = collection(&args[0])?;
+    let name = args[1].decode().map_err(|_| Refusal::BadArgument)?;
+    let value = Number::of(args[3])?.float();
+    let at = Number::of(args[4])?.float();
+    let (trace, span): (&str, &str) = args[5].decode().map_err(|_| Refusal::BadArgument)?;
+    if !(value >= 0.0 && value.is_finite() && at.is_finite())
+        || trace.len() > LONGEST_ID
+        || span.len() > LONGEST_ID
+    {
+        return Err(Refusal::BadArgument);
+    }
+    let labels = [("trace_id", trace), ("span_id", span)];
+    let labels = labels.map(|(name, id)| (name.to_owned(), id.to_owned())).to_vec();
+    let exemplar = Exemplar { value, at, labels };
+    Ok(match metrics.exemplify(name, &values(args[2])?, exemplar) {
+        Ok(true) => atom(env, atoms::ok()),
+        Ok(false) => atom(env, atoms::other()),
+        Err(refused) => refusal(env, &refused),
+    })
+}
+
+const LONGEST_ID: usize = 32;
 
 fn refusal<'a>(env: Env<'a>, refused: &Refused) -> Term<'a> {
     let why = match refused {

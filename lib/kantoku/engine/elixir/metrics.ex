@@ -192,6 +192,9 @@ defmodule Kantoku.Engine.Elixir.Metrics do
   end
 
   @impl true
+  def metrics_exemplar(_metrics, _name, _values, _value, _at, _ids), do: :other
+
+  @impl true
   def metrics_unbind(metrics, name, values, reading) do
     with {:ok, {kind, _unit, _ticks}} <- family(metrics, name, values) do
       own? = unbind(metrics, name, values, reading, nil)

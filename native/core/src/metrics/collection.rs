@@ -14,11 +14,12 @@ use std::fmt;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use super::exemplars::Exemplars;
 use super::family::{Description, Family};
 use super::look::{self, Taken};
 use super::series::Series;
-use super::snapshot::{self, Kind, Value};
-use crate::sync::{Arc, RwLock};
+use super::snapshot::{self, Exemplar, Kind, Value};
+use crate::sync::{Arc, Mutex, RwLock};
 
 /// What each label of that series says which stands for all that were one too many.
 pub const OTHER: &str = "other";
@@ -58,6 +59,8 @@ pub struct Metrics<R> {
     common: Vec<(String, String)>,
     limits: Limits,
     kept: RwLock<Kept<R>>,
+    /// Taken by itself, never with the other lock held.
+    exemplars: Mutex<Exemplars>,
 }
 
 #[derive(Debug)]
@@ -149,6 +152,7 @@ impl<R: Clone + PartialEq + fmt::Debug> Metrics<R> {
             common,
             limits,
             kept: RwLock::new(kept),
+            exemplars: Mutex::new(Exemplars::default()),
         }
     }
 
@@ -227,11 +231,22 @@ impl<R: Clone + PartialEq + fmt::Debug> Metrics<R> {
         reading: &R,
         last: Option<Value>,
     ) -> Result<bool, Refusal> {
+        self.exemplars.lock().forget(name, values);
         let mut kept = self.kept.write();
         kept.find(name, values)?;
         kept.change(name, |family| {
             family.unbind(values, reading, None) || family.unbind(&others(values), reading, last)
         })
+    }
+
+    /// Keeps one observation of a histogram's series and where it came from; whether that has a series of its own, and there was room.
+    pub fn exemplify(&self, name: &str, values: &[&str], exemplar: Exemplar) -> Result<bool, Refusal> {
+        let known = {
+            let kept = self.kept.read();
+            let family = kept.find(name, values)?;
+            family.kind() == Kind::Histogram && family.knows(values)
+        };
+        Ok(known && self.exemplars.lock().note(name, values, exemplar))
     }
 
     /// What a share (0 to 1) of what a histogram observed is not above, as far as `read` can say it; `None` of nothing.
@@ -257,6 +272,7 @@ impl<R: Clone + PartialEq + fmt::Debug> Metrics<R> {
         let taken: Vec<Taken<R>> = self.kept.read().families.iter().map(Family::take).collect();
         let shown = taken.iter().map(|taken| taken.show(&self.common, &mut read));
         let mut families: Vec<snapshot::Family> = shown.filter(|family| !family.series.is_empty()).collect();
+        self.exemplars.lock().join(&mut families, self.common.len());
         families.extend(look::folded(&taken, &self.common));
         families
     }
@@ -265,6 +281,7 @@ impl<R: Clone + PartialEq + fmt::Debug> Metrics<R> {
         let texts = |(name, value): &(String, String)| name.capacity() + value.capacity();
         let texts: usize = self.common.iter().map(texts).sum();
         let common = self.common.capacity() * size_of::<(String, String)>() + texts;
-        size_of::<Self>() + common + self.kept.read().bytes()
+        let kept = self.kept.read().bytes();
+        size_of::<Self>() + common + kept + self.exemplars.lock().bytes()
     }
 }

@@ -85,6 +85,10 @@ impl<R: Clone + PartialEq> Family<R> {
         &self.description.name
     }
 
+    pub fn kind(&self) -> Kind {
+        self.description.kind
+    }
+
     /// Whether it is what it is described as; its help may say the same in other words.
     pub fn is_like(&self, other: &Description) -> Result<(), Refusal> {
         let known = &self.description;

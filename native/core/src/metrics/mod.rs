@@ -4,6 +4,7 @@
 //! series, and for who looks.
 
 mod collection;
+mod exemplars;
 mod family;
 mod histogram;
 mod look;
@@ -14,6 +15,7 @@ mod shard;
 mod snapshot;
 
 pub use collection::{Limits, Metrics, OTHER, Refusal};
+pub use exemplars::{SERIES as MOST_EXEMPLARY, SIZES};
 pub use family::Description;
 pub use histogram::{Histogram, Reading};
 pub use number::{Counter, Gauge};
