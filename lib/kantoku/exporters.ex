@@ -22,7 +22,7 @@ defmodule Kantoku.Exporters do
 
   | path | |
   |---|---|
-  | `/metrics` | Prometheus' text format 0.0.4, or OpenMetrics 1.0, by the `accept` header; packed by gzip for who takes that |
+  | `/metrics` | Prometheus' text format 0.0.4, or OpenMetrics 1.0 with exemplars, by the `accept` header; packed by gzip for who takes that |
   | `/livez` | 200 while the VM's last beat is younger than `live_within`, else 503 |
   | `/readyz` | 200 while all instances with these options have started and none drains, else 503 |
   | `/startupz` | 200 since they have started, else 503 |
