@@ -79,6 +79,36 @@ defmodule Kantoku.Counterparts.PrometheusTest do
   end
 
   @tag :tmp_dir
+  test "it keeps the exemplars of requests that were traced", %{tmp_dir: folder} do
+    pools = [[name: :sleepers, worker: {Sleeper, []}, target: 2, warm_up: 2, max_queue: 100]]
+    instance = start!(http: RawHTTP.options(), pools: pools, trace: [sampler: :always_on])
+    requests(instance, 1)
+    traces = for span <- Kantoku.Trace.take(instance), do: span.trace_id
+    port = started(folder, RawHTTP.port())
+
+    query =
+      URI.encode_query(
+        query: "#{@requests}_bucket",
+        start: System.os_time(:second) - 60,
+        end: System.os_time(:second) + 60
+      )
+
+    kept = eventually(fn -> exemplars(port, query) end, 3_000)
+    assert kept -- traces == []
+  end
+
+  # Of which traces it has some, if it has any.
+  defp exemplars(port, query) do
+    {:ok, {{_version, 200, _}, _headers, body}} =
+      :httpc.request(:get, {String.to_charlist("http://127.0.0.1:#{port}/api/v1/query_exemplars?#{query}"), []}, [],
+        body_format: :binary
+      )
+
+    found = for [_all, trace] <- Regex.scan(~r/"trace_id":"([0-9a-f]{32})"/, body), do: trace
+    found != [] && found
+  end
+
+  @tag :tmp_dir
   test "it finds by one VM's discovery where to scrape", %{tmp_dir: folder} do
     port = TestHTTPSink.closed_port()
     instance = start!(http: RawHTTP.options(port: port, advertise: "localhost:#{port}"))
@@ -111,7 +141,8 @@ defmodule Kantoku.Counterparts.PrometheusTest do
     arguments = [
       "--config.file=#{path}",
       "--storage.tsdb.path=#{Path.join(folder, "data")}",
-      "--web.listen-address=127.0.0.1:#{port}"
+      "--web.listen-address=127.0.0.1:#{port}",
+      "--enable-feature=exemplar-storage"
     ]
 
     program = TestProgram.find("KANTOKU_PROMETHEUS", "prometheus")

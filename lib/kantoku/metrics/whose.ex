@@ -23,9 +23,10 @@ defmodule Kantoku.Metrics.Whose do
   @spec told(atom, map) :: keyword
   def told(_instance, %{domain: domain} = metadata), do: place(domain) ++ [type: metadata[:module]]
 
+  # Whoever tells it may do so as its instance ends.
   def told(instance, metadata) do
-    case Instances.tables(instance) do
-      {:ok, {rows, _book}} -> Keyword.put(of(rows, metadata[:id]), :type, metadata[:module])
+    case Instances.reading(instance, fn rows, _book -> of(rows, metadata[:id]) end) do
+      [_ | _] = labels -> Keyword.put(labels, :type, metadata[:module])
       {:error, _ended} -> place(nil) ++ [type: metadata[:module]]
     end
   end
