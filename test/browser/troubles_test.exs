@@ -267,9 +267,9 @@ defmodule Kantoku.PageTroublesTest do
       Chromium.eval(browser, """
       import(new URL('assets/pools.js', document.baseURI)).then(({ default: view }) => {
         const decided = [[187, 200], [200, 200], [150, 200], [150, 150]].map(([from, to], n) => ({ at: 1000 - n, from, to, reasons: [] }));
-        const pool = { name: "read", size: 187, target: 200, min: 100, max: 300, busy: 1, ready: 187, waiting: 0, state: "scaling", decisions: decided };
+        const pool = { name: "read", size: 187, target: 200, min: 100, max: 300, busy: 1, ready: 187, waiting: 0, state: "scaling", workers: [], workers_total: 0, decisions: decided };
         const place = document.createElement("div");
-        place.append(...view.draw({ pools: [pool] }, { of: null, redraw() {}, again() {} }).flat(Infinity).filter(Boolean));
+        place.append(...view.draw({ pools: [pool], total: 1, one: pool, past: { series: [] } }, { of: null, redraw() {}, again() {} }).flat(Infinity).filter(Boolean));
         const decisions = [...place.querySelectorAll(".decisions > li > :nth-child(2)")].map((part) => part.textContent);
         return [place.querySelector("td:nth-child(3)").textContent, ...decisions];
       })
