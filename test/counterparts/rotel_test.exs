@@ -25,8 +25,9 @@ defmodule Kantoku.Counterparts.RotelTest do
     below = Enum.group_by(spans, & &1.parent)
     assert length(below[""]) == 2_000
     # Of each caller (3) right below who called it, and of each agent (1) right below its caller.
-    hops = for name <- ["front", "middle", "ada"], kind <- [3, 1], do: {"invoke_agent " <> name, kind}
-    for root <- below[""], do: assert(for(span <- line(root, below), do: {span.name, span.kind}) == hops)
+    hops = for id <- ["front", "middle", "ada"], kind <- [3, 1], do: {"invoke_agent " <> inspect(Relay), id, kind}
+    told = &{&1.name, &1.attributes["kantoku.agent"], &1.kind}
+    for root <- below[""], do: assert(Enum.map(line(root, below), told) == hops)
     for root <- below[""], span <- line(root, below), do: assert(span.trace == root.trace)
     assert_receive {:posted, _url, "/v1/metrics", _headers, _body}
   end
