@@ -154,6 +154,19 @@ fn a_panic_in_the_database_is_a_failed_commit() {
     );
 }
 
+/// A store whose disk has a state that cannot be read from now on, and what it goes through.
+fn unreadable() -> (UnreliableDisk, Store, mpsc::Receiver<String>) {
+    let disk = UnreliableDisk::new();
+    left_behind(&disk, &[1; 100_000]);
+    let options = Options {
+        cache_bytes: 0,
+        ..patient()
+    };
+    let (store, turns) = listened(&disk, options);
+    disk.fault(Fault::Read(std::io::ErrorKind::Other));
+    (disk, store, turns)
+}
+
 /// A store, and what it was said to go through, a word each.
 fn listened(disk: &UnreliableDisk, options: Options) -> (Store, mpsc::Receiver<String>) {
     let (sender, turns) = mpsc::channel();
@@ -202,14 +215,7 @@ fn that_writing_fails_is_told_once_and_so_is_its_end() {
 
 #[test]
 fn that_reading_fails_is_told_once_and_its_end_when_it_went_well_for_a_while() {
-    let disk = UnreliableDisk::new();
-    left_behind(&disk, &[1; 100_000]);
-    let options = Options {
-        cache_bytes: 0,
-        ..patient()
-    };
-    let (store, turns) = listened(&disk, options);
-    disk.fault(Fault::Read(std::io::ErrorKind::Other));
+    let (disk, store, turns) = unreadable();
     for _ in 0..3 {
         store.get(b"key").expect_err("cannot be read");
     }
@@ -225,14 +231,7 @@ fn that_reading_fails_is_told_once_and_its_end_when_it_went_well_for_a_while() {
 
 #[test]
 fn writing_ends_what_nobody_reads_any_more() {
-    let disk = UnreliableDisk::new();
-    left_behind(&disk, &[1; 100_000]);
-    let options = Options {
-        cache_bytes: 0,
-        ..patient()
-    };
-    let (store, turns) = listened(&disk, options);
-    disk.fault(Fault::Read(std::io::ErrorKind::Other));
+    let (disk, store, turns) = unreadable();
     store.get(b"key").expect_err("cannot be read");
     disk.fault(Fault::None);
     assert_eq!(next(&turns), "failed Reading io");

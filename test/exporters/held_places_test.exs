@@ -30,7 +30,7 @@ defmodule Kantoku.Exporters.HeldPlacesTest do
     assert Exporters.status().refused >= 200 - 64
     # Who showed the token keeps its place, though it is the oldest.
     Telemetry.emit(instance, [:agent, :unparked], %{parked_for: 7}, %{id: "held", by: :timer})
-    assert until(stream, "", "held") =~ "event: agent.unparked"
+    assert RawHTTP.until(stream, "", "held") =~ "event: agent.unparked"
     Enum.each(held, &:gen_tcp.close/1)
     :gen_tcp.close(stream)
     eventually(fn -> Exporters.status().connections == 0 end)
@@ -91,19 +91,8 @@ defmodule Kantoku.Exporters.HeldPlacesTest do
   end
 
   defp stream(port) do
-    socket = RawHTTP.connect(port)
-    request = "GET /events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer #{RawHTTP.token()}\r\n\r\n"
-    :ok = :gen_tcp.send(socket, request)
-    assert until(socket, "", ": events\n\n") =~ "200 OK"
+    {socket, head} = RawHTTP.events(port)
+    assert head =~ "200 OK"
     socket
-  end
-
-  defp until(socket, seen, text) do
-    if seen =~ text do
-      seen
-    else
-      assert {:ok, more} = :gen_tcp.recv(socket, 0, 10_000)
-      until(socket, seen <> more, text)
-    end
   end
 end

@@ -46,7 +46,7 @@ defmodule Kantoku.Exporters.OtherVMTest do
           {Telemetry, :emit, [:exported, [:agent, :unparked], %{parked_for: 7}, %{id: build, by: :timer}]}
         )
 
-      assert until(stream, "", ~s("#{build}")) =~ "event: agent.unparked"
+      assert RawHTTP.until(stream, "", ~s("#{build}")) =~ "event: agent.unparked"
     end
 
     :gen_tcp.close(stream)
@@ -176,21 +176,9 @@ defmodule Kantoku.Exporters.OtherVMTest do
     assert {:ok, "POST /v1/metrics HTTP/1.1" <> _} = :gen_tcp.recv(socket, 0, 20_000)
   end
 
-  defp until(socket, seen, text) do
-    if seen =~ text do
-      seen
-    else
-      assert {:ok, more} = :gen_tcp.recv(socket, 0, 10_000)
-      until(socket, seen <> more, text)
-    end
-  end
-
   # A stream of events that is open.
   defp stream(port) do
-    socket = RawHTTP.connect(port)
-    request = "GET /events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer #{RawHTTP.token()}\r\n\r\n"
-    :ok = :gen_tcp.send(socket, request)
-    assert {:ok, "HTTP/1.1 200 OK" <> _} = :gen_tcp.recv(socket, 0, 10_000)
+    {socket, "HTTP/1.1 200 OK" <> _} = RawHTTP.events(port)
     socket
   end
 

@@ -12,27 +12,10 @@ defmodule Kantoku.Exporters.StreamTest do
 
   # A stream that is open: its greeting has come, and so events that are emitted from now on do.
   defp open(port, query \\ "") do
-    socket = RawHTTP.connect(port)
-
-    :ok =
-      :gen_tcp.send(
-        socket,
-        "GET /events#{query} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer #{RawHTTP.token()}\r\n\r\n"
-      )
-
-    head = until(socket, "", ": events\n\n")
+    {socket, head} = RawHTTP.events(port, query)
     assert head =~ "HTTP/1.1 200 OK" and head =~ "content-type: text/event-stream" and head =~ "cache-control: no-store"
     eventually(fn -> :sys.get_state(Feed).subscription end)
     socket
-  end
-
-  defp until(socket, seen, text) do
-    if seen =~ text do
-      seen
-    else
-      assert {:ok, more} = :gen_tcp.recv(socket, 0, 10_000)
-      until(socket, seen <> more, text)
-    end
   end
 
   defp data(seen, event) do
@@ -58,16 +41,16 @@ defmodule Kantoku.Exporters.StreamTest do
     Telemetry.emit(instance, [:agent, :unparked], %{parked_for: 7}, %{id: "lovelace", by: :timer})
     emit(:another, "bob")
     emit(instance, {:odd, 1})
-    told = until(mine, "", "agent.parked")
+    told = RawHTTP.until(mine, "", "agent.parked")
     refute told =~ "unparked" or told =~ "bob"
-    event = data(until(mine, told, "}}"), "agent.parked")
+    event = data(RawHTTP.until(mine, told, "}}"), "agent.parked")
     assert %{"event" => "agent.parked", "measurements" => %{"crashes" => 3, "retry_in" => 1.5}} = event
     assert event["metadata"] == %{"domain" => "default", "id" => "{:odd, 1}", "reason" => "badmatch"}
     assert event["instance"] == Atom.to_string(instance)
     document = OpenAPI.document()
     assert OpenAPI.misfits(document, document["components"]["schemas"]["Event"], event) == []
-    assert until(all, "", "odd") =~ ~r/agent.unparked.*bob.*odd/s
-    assert until(other, "", "bob") =~ "bob"
+    assert RawHTTP.until(all, "", "odd") =~ ~r/agent.unparked.*bob.*odd/s
+    assert RawHTTP.until(other, "", "bob") =~ "bob"
   end
 
   test "asks the VM for events only while somebody reads", %{port: port} do
@@ -86,7 +69,7 @@ defmodule Kantoku.Exporters.StreamTest do
     kill(old)
     eventually(fn -> Process.whereis(Feed) not in [nil, old] && :sys.get_state(Feed).subscription end)
     emit(instance, "lovelace")
-    assert until(socket, "", "lovelace") =~ "agent.parked"
+    assert RawHTTP.until(socket, "", "lovelace") =~ "agent.parked"
   end
 
   test "tells who falls behind how many it has lost, and costs the emitter nothing", %{instance: instance, port: port} do
@@ -96,8 +79,8 @@ defmodule Kantoku.Exporters.StreamTest do
     :ok = :sys.resume(Feed)
     eventually(fn -> Telemetry.outstanding(:sys.get_state(Feed).subscription) == 0 end)
     emit(instance, "the last")
-    seen = until(socket, "", "event: dropped")
-    assert data(until(socket, seen, "}\n\n"), "dropped")["count"] >= 1_000
+    seen = RawHTTP.until(socket, "", "event: dropped")
+    assert data(RawHTTP.until(socket, seen, "}\n\n"), "dropped")["count"] >= 1_000
   end
 
   @tag http: [connection_lifetime: 300]
@@ -107,7 +90,7 @@ defmodule Kantoku.Exporters.StreamTest do
     quiet = for _ <- 1..8, into: "", do: elem({:ok, _} = :gen_tcp.recv(socket, 0, 10_000), 1)
     assert quiet =~ ":\n\n"
     emit(instance, "lovelace")
-    assert until(socket, "", "lovelace") =~ "agent.parked"
+    assert RawHTTP.until(socket, "", "lovelace") =~ "agent.parked"
   end
 
   @tag http: [connection_lifetime: 300, request_timeout: 300]
@@ -154,7 +137,7 @@ defmodule Kantoku.Exporters.StreamTest do
     start!(http: RawHTTP.options())
     socket = open(RawHTTP.port())
     emit(instance, "again")
-    assert until(socket, "", "again")
+    assert RawHTTP.until(socket, "", "again")
   end
 
   test "wants the token", %{port: port} do

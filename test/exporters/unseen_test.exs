@@ -61,7 +61,7 @@ defmodule Kantoku.Exporters.UnseenTest do
     refused = {:error, error} = Kantoku.start_agent(instance, %{id: :no, start: {__MODULE__, :refuse, []}}, id: "no")
     assert inspect(refused) =~ @secret
     Telemetry.emit(instance, [:pool, :worker_left], %{}, %{pool: :writers, member: 1, pid: self(), reason: error})
-    seen = until(stream, "", "pool.worker_left")
+    seen = RawHTTP.until(stream, "", "pool.worker_left")
     for event <- ~w(agent.crashed health.restarting migration.disagreed), do: assert(seen =~ "event: #{event}\n")
     unseen(seen, "the stream")
 
@@ -108,20 +108,8 @@ defmodule Kantoku.Exporters.UnseenTest do
   end
 
   defp stream(port) do
-    socket = RawHTTP.connect(port)
-    authorization = "authorization: Bearer #{RawHTTP.token()}\r\n"
-    :ok = :gen_tcp.send(socket, "GET /events HTTP/1.1\r\nhost: localhost\r\n#{authorization}\r\n")
-    until(socket, "", ": events\n\n")
+    {socket, _head} = RawHTTP.events(port)
     eventually(fn -> :sys.get_state(Feed).subscription end)
     socket
-  end
-
-  defp until(socket, seen, text) do
-    if seen =~ text do
-      seen
-    else
-      assert {:ok, more} = :gen_tcp.recv(socket, 0, 10_000)
-      until(socket, seen <> more, text)
-    end
   end
 end

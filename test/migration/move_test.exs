@@ -39,10 +39,18 @@ defmodule Kantoku.Migration.MoveTest do
     assert %{status: :error, attributes: %{"error.type" => "taken_back"}} = moves["eve"]
   end
 
-  defp moves(instance, ids, seen \\ %{}) do
-    moves = for %{name: "hand_off"} = span <- Kantoku.Trace.take(instance), do: {span.attributes["kantoku.agent"], span}
-    seen = Map.merge(seen, Map.new(moves))
-    if Enum.all?(ids, &is_map_key(seen, &1)), do: seen, else: Process.sleep(1) && moves(instance, ids, seen)
+  # The spans of those moves, by agent. To take spans is to have them no more.
+  defp moves(instance, ids) do
+    taken = start_supervised!({Agent, fn -> %{} end}, id: :taken)
+
+    eventually(fn ->
+      for %{name: "hand_off"} = span <- Kantoku.Trace.take(instance),
+          do: Agent.update(taken, &Map.put(&1, span.attributes["kantoku.agent"], span))
+
+      Enum.all?(ids, &is_map_key(Agent.get(taken, fn moves -> moves end), &1))
+    end)
+
+    Agent.get(taken, & &1)
   end
 
   test "an agent moves whose id would read as a variable, or match more than itself", context do

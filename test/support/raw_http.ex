@@ -42,6 +42,24 @@ defmodule Kantoku.RawHTTP do
     socket
   end
 
+  @doc "A stream of events that is open, and its head: what is emitted once the feed has subscribed comes on it."
+  def events(port, query \\ "") do
+    socket = connect(port)
+    lines = ["GET /events#{query} HTTP/1.1", "host: localhost", "authorization: Bearer #{@token}", "\r\n"]
+    :ok = :gen_tcp.send(socket, Enum.intersperse(lines, "\r\n"))
+    {socket, until(socket, "", ": events\n\n")}
+  end
+
+  @doc "Reads until what was seen has the text. Raises when ten seconds say nothing new."
+  def until(socket, seen, text) do
+    if seen =~ text do
+      seen
+    else
+      {:ok, more} = :gen_tcp.recv(socket, 0, 10_000)
+      until(socket, seen <> more, text)
+    end
+  end
+
   @doc "All that comes until the other side closes; `:timeout` if it does not."
   def read(socket, timeout, seen \\ "") do
     case :gen_tcp.recv(socket, 0, timeout) do
