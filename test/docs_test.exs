@@ -8,13 +8,6 @@ defmodule Kantoku.DocsTest do
   for path <- DocsPage.paths() do
     @path path
 
-    # What it shows is there only with Jido.
-    if path == "guides/jido.md", do: @tag(:jido)
-
-    test "#{path}: every block of Elixir runs, one after the other" do
-      @path |> DocsPage.read() |> DocsPage.run()
-    end
-
     test "#{path}: every command, link and file that it names is there" do
       page = DocsPage.read(@path)
       named = DocsPage.commands(page) ++ DocsPage.files(page)
@@ -106,5 +99,23 @@ defmodule Kantoku.DocsTest do
 
   defp problems(doc, specified?) do
     for {true, problem} <- [{doc == :none, :no_doc}, {not specified?, :no_spec}], do: problem
+  end
+end
+
+# Each page by itself, as they wait for what they show.
+for path <- Kantoku.DocsPage.paths() do
+  defmodule Module.concat(Kantoku.DocsTest, path |> Path.basename(".md") |> Macro.camelize()) do
+    use ExUnit.Case, async: true
+
+    alias Kantoku.DocsPage
+
+    @path path
+
+    # What it shows is there only with Jido.
+    if path == "guides/jido.md", do: @moduletag(:jido)
+
+    test "#{path}: every block of Elixir runs, one after the other" do
+      @path |> DocsPage.read() |> DocsPage.run()
+    end
   end
 end

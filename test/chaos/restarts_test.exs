@@ -47,7 +47,8 @@ defmodule Kantoku.Chaos.RestartsTest do
     Kantoku.stop_agent(instance, id)
   end
 
-  defp run(rounds) do
+  @doc false
+  def run(rounds) do
     census = Chaos.census()
     {instance, ids} = instance(census)
     clients = clients(instance, census)
@@ -78,12 +79,19 @@ defmodule Kantoku.Chaos.RestartsTest do
     hits = run(200)
     for kind <- [:agent, :supervisor, :keeper, :pair, :tree], do: assert(hits[kind] > 0)
   end
+end
 
-  @tag :chaos
-  @tag timeout: :infinity
-  test "nor in a thousand kills, several times over" do
-    rounds = if System.get_env("KANTOKU_SOAK"), do: 10_000, else: 1000
-    hits = for _ <- 1..3, do: run(rounds)
-    IO.puts("kills: #{inspect(Enum.reduce(hits, &Map.merge(&1, &2, fn _kind, a, b -> a + b end)))}")
+# Each is a module of its own, as they wait more than they work.
+for n <- 1..3 do
+  defmodule Module.concat(Kantoku.Chaos.RestartsTest, "Storm#{n}") do
+    use ExUnit.Case, async: true
+
+    @moduletag :chaos
+    @moduletag timeout: :infinity
+
+    test "nor in a thousand kills" do
+      rounds = if System.get_env("KANTOKU_SOAK"), do: 10_000, else: 1000
+      IO.puts("kills: #{inspect(Kantoku.Chaos.RestartsTest.run(rounds))}")
+    end
   end
 end

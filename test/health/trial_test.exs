@@ -6,14 +6,19 @@ defmodule Kantoku.Health.TrialTest do
   alias Kantoku.Health.Trial
   alias Kantoku.Health.Trial.{Report, Score}
 
-  for engine <- EachEngine.engines() do
-    test "health takes two hundred agents for what they are, on the engine #{engine}" do
-      quiet = fn _text -> :ok end
-      options = [agents: 200, seed: 7, period: 600, ranges: :tuning, engine: unquote(engine), progress: quiet]
-      %{score: score} = result = Trial.run(options)
-      assert score.restarted == 0, Report.text(result)
-      assert Score.accuracy(score) >= 97.0, Report.text(result)
+  test "health takes two hundred agents for what they are, on either engine" do
+    trials = for engine <- EachEngine.engines(), do: {engine, Task.async(fn -> trial(engine) end)}
+
+    for {engine, trial} <- trials do
+      %{score: score} = result = Task.await(trial, :infinity)
+      assert score.restarted == 0, "#{engine}: #{Report.text(result)}"
+      assert Score.accuracy(score) >= 97.0, "#{engine}: #{Report.text(result)}"
     end
+  end
+
+  defp trial(engine) do
+    quiet = fn _text -> :ok end
+    Trial.run(agents: 200, seed: 7, period: 600, ranges: :tuning, engine: engine, progress: quiet)
   end
 end
 
