@@ -61,7 +61,7 @@ defmodule Bench.Telemetry.Pages do
 
   defp times(%{port: port}, {encoding, label}) do
     times = for _ <- 1..@times, do: Callers.elapsed(1, fn _ -> Scraper.scrape(port, encoding) end) / 1.0e6
-    [{"#{label} median", Statistics.median(times)}, {"#{label} longest", Enum.max(times)}]
+    [{"#{label}.median", Statistics.median(times)}, {"#{label}.longest", Enum.max(times)}]
   end
 
   defp size(%{port: port}, encoding), do: byte_size(Scraper.scrape(port, encoding)) / 1_000

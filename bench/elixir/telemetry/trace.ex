@@ -10,7 +10,7 @@ defmodule Bench.Telemetry.Trace do
   @ways [
     {"off", false},
     {"unsampled", [sampler: :parentbased_always_off]},
-    {"1 %", [sampler: :parentbased_traceidratio, ratio: 0.01]},
+    {"1pct", [sampler: :parentbased_traceidratio, ratio: 0.01]},
     {"all", [sampler: :parentbased_always_on]}
   ]
 

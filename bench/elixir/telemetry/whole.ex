@@ -11,7 +11,7 @@ defmodule Bench.Telemetry.Whole do
   @pool [name: :plain, worker: Echo, target: 4, min: 4, max: 4]
   @sampled [
     {"unsampled", [sampler: :parentbased_always_off]},
-    {"1 %", [sampler: :parentbased_traceidratio, ratio: 0.01]}
+    {"1pct", [sampler: :parentbased_traceidratio, ratio: 0.01]}
   ]
 
   @spec stages(Options.t()) :: [Stage.t()]
@@ -36,11 +36,11 @@ defmodule Bench.Telemetry.Whole do
     off = fn -> off(options) end
     ways = [{"off", off} | for({way, trace} <- @sampled, do: {way, fn -> on(trace, options) end})]
     times = Map.new(Enum.shuffle(ways), fn {way, measure} -> {way, measure.()} end)
-    plain = for {way, _measure} <- ways, {quantile, us} <- times[way], do: {"#{way} #{quantile}", us}
+    plain = for {way, _measure} <- ways, {quantile, us} <- times[way], do: {"#{way}.#{quantile}", us}
 
     added =
       for {way, _trace} <- @sampled, {{quantile, us}, {quantile, without}} <- Enum.zip(times[way], times["off"]) do
-        {"added #{way} #{quantile}", us - without}
+        {"added.#{way}.#{quantile}", us - without}
       end
 
     plain ++ added
