@@ -1,9 +1,12 @@
 //! StatsD's lines, plain and Datadog's, word by word.
 #![cfg(not(kantoku_loom))]
 
-use kantoku_core::metrics::Family;
-use kantoku_exporters::push::{DATAGRAM, Deltas, Dialect, datagrams};
-use kantoku_rust_tests::figures::{counter, gauge, histogram};
+use std::collections::BTreeMap;
+
+use kantoku_core::metrics::{Family, Kind, Reading, Value};
+use kantoku_exporters::push::{DATAGRAM, Deltas, Dialect, Rise, datagrams};
+use kantoku_rust_tests::figures::{counter, family, gauge, histogram};
+use proptest::prelude::*;
 
 fn lines(before: &[Family], now: &[Family], dialect: Dialect) -> Vec<String> {
     let mut deltas = Deltas::begin(before);
@@ -66,6 +69,63 @@ fn what_fell_began_anew_and_what_is_gone_is_forgotten() {
     assert_eq!(told(&[counter("calls", &[], 4.0)])[0].text, "calls:4|c");
     assert_eq!(told(&[]), []);
     assert_eq!(told(&[counter("calls", &[], 5.0)])[0].text, "calls:5|c");
+}
+
+const TICKS: f64 = 1e9;
+
+fn spread(histogram: &Reading) -> [Family; 1] {
+    let found = Value::Histogram(histogram.distribution(TICKS));
+    [family(
+        "took_seconds",
+        Kind::Histogram,
+        Some("seconds"),
+        &[],
+        found,
+    )]
+}
+
+// What the rises of all looks come to, by the value that each bucket is told as.
+fn told_in_all(looks: impl IntoIterator<Item = [Family; 1]>) -> BTreeMap<u64, u64> {
+    let mut deltas = Deltas::default();
+    let mut told = BTreeMap::new();
+    for look in looks {
+        deltas.take(&look, |_, _, rise| {
+            let Rise::Histogram(rises) = rise else {
+                panic!("{rise:?} of a histogram");
+            };
+            for (value, count) in rises {
+                *told.entry(value.to_bits()).or_default() += count;
+            }
+        });
+    }
+    told
+}
+
+proptest! {
+    // C3: however many buckets had something at each look.
+    #[test]
+    fn each_observation_is_told_once(rounds in prop::collection::vec(prop::collection::vec(0..1_u64 << 44, 0..20), 1..8)) {
+        let mut histogram = Reading::default();
+        let looks: Vec<_> = rounds.iter().map(|round| {
+            round.iter().for_each(|ticks| histogram.record(*ticks, 1));
+            spread(&histogram)
+        }).collect();
+        let told = told_in_all(looks);
+        prop_assert_eq!(&told, &told_in_all([spread(&histogram)]));
+        prop_assert_eq!(told.values().sum::<u64>(), rounds.iter().flatten().count() as u64);
+    }
+
+    // C2: it began anew, as one of a restarted instance does.
+    #[test]
+    fn what_fell_anywhere_is_told_from_nothing(before in prop::collection::vec(0..1_u64 << 44, 1..20), lost in any::<prop::sample::Index>()) {
+        let (mut was, mut is) = (Reading::default(), Reading::default());
+        before.iter().for_each(|ticks| was.record(*ticks, 1));
+        let lost = lost.index(before.len());
+        let kept = before.iter().enumerate().filter(|(at, _)| *at != lost);
+        kept.for_each(|(_, ticks)| is.record(*ticks, 1));
+        let told = told_in_all([spread(&was), spread(&is)]);
+        prop_assert_eq!(told.values().sum::<u64>(), 2 * before.len() as u64 - 1);
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ defmodule Kantoku.TestOwner do
     end
   end
 
-  @doc "Waits until `fun` answers something true, and returns it; raises after 5 seconds."
+  @doc "Waits until `fun` answers something true, and returns it; raises after half a minute of waits."
   @spec eventually((... -> result)) :: result when result: term
   def eventually(fun, tries \\ 3_000) do
     case fun.() do

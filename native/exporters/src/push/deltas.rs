@@ -2,6 +2,7 @@
 //!
 //! C1. What was there at the first look is not told: it rose before anybody asked.
 //! C2. A series that comes later rose from nothing; one that fell begins anew. One that is gone is forgotten.
+//! C3. So does a bucket that comes later: a histogram tells of those only that hold something. One that is gone has fallen.
 
 use std::collections::HashMap;
 
@@ -15,11 +16,13 @@ pub struct Deltas {
 
 type Key = (String, Vec<(String, String)>);
 
+// Of each bucket its bound and what it holds, that above them all last.
+type Counts = Vec<(f64, u64)>;
+
 #[derive(Debug)]
 enum Told {
     Counter(f64),
-    // The counts of the buckets, the one above them last.
-    Histogram(Vec<u64>),
+    Histogram(Counts),
 }
 
 /// A series as it is told: a counter as its rise, a histogram as the rise of each bucket.
@@ -68,23 +71,33 @@ fn rise(value: &Value, before: Option<Told>) -> (Rise, Option<Told>) {
         Value::Histogram(found) => {
             let counts = counts(found);
             let before = match before {
-                Some(Told::Histogram(before)) if never_above(&before, &counts) => before,
-                _ => vec![0; counts.len()],
+                Some(Told::Histogram(before)) => before,
+                _ => Counts::new(),
             };
-            let rises = counts.iter().zip(before).map(|(now, before)| now - before);
+            let rises =
+                rises(&before, &counts).unwrap_or_else(|| counts.iter().map(|(_, now)| *now).collect());
             let risen = values(found).into_iter().zip(rises).filter(|(_, rise)| *rise > 0);
             (Rise::Histogram(risen.collect()), Some(Told::Histogram(counts)))
         }
     }
 }
 
-fn never_above(before: &[u64], now: &[u64]) -> bool {
-    before.len() == now.len() && before.iter().zip(now).all(|(before, now)| before <= now)
+fn counts(found: &Distribution) -> Counts {
+    let above = (f64::INFINITY, found.above);
+    found.buckets.iter().copied().chain([above]).collect()
 }
 
-fn counts(found: &Distribution) -> Vec<u64> {
-    let buckets = found.buckets.iter().map(|(_, count)| *count);
-    buckets.chain([found.above]).collect()
+// C3: what each bucket rose by; `None` if any fell.
+fn rises(before: &Counts, now: &Counts) -> Option<Vec<u64>> {
+    let mut held = before.iter().filter(|(_, count)| *count > 0).peekable();
+    let mut rises = Vec::with_capacity(now.len());
+    for (bound, count) in now {
+        let had = held
+            .next_if(|(other, _)| other == bound)
+            .map_or(0, |(_, count)| *count);
+        rises.push(count.checked_sub(had)?);
+    }
+    held.next().is_none().then_some(rises)
 }
 
 // One value for all of a bucket: its middle; its bound where it has no other, as the first one's and that above all.
