@@ -49,7 +49,7 @@ defmodule Kantoku.Exporters do
   ## OTLP
 
   `exporters: [otlp: options]` sends by http/protobuf, in three tries with a growing pause: metrics, cumulative, and the spans of an instance that
-  traces (option `:trace`; `Kantoku.Trace`) and runs on the native engine. Spans are taken out of its buffer 512 at a time, as soon as so many are there,
+  traces (option `:trace`; `Kantoku.Trace`), on either engine. Spans are taken out of its buffer 512 at a time, as soon as so many are there,
   so `Kantoku.Trace.take/2` has none left. When the instance ends, its last spans are sent. `OTEL_SDK_DISABLED` turns all off that is sent; an
   `OTEL_EXPORTER_OTLP_PROTOCOL` other than `http/protobuf`, and a `_COMPRESSION`, are told to the log and not heeded. A
   collector at `https://` has to show a certificate that is trusted, for its name; the native library has to be built for that, with the

@@ -22,7 +22,7 @@ defmodule Kantoku.Memory do
   each 250 ms, and again as soon as something was refused, so what came within that time may be above them; there is room again as soon as there is. What
   is there already goes on: an agent that restarts, its description and its health are not refused. `[:memory, :full]` and `[:memory, :freed]` tell it.
 
-  An instance of the Elixir engine holds no native memory, and its limits are never reached.
+  An instance of the Elixir engine holds no native memory but the spans that are to be exported, and the limits of this option are never reached.
   """
 
   alias Kantoku.{Error, Instances, Native}

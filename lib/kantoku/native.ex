@@ -270,6 +270,13 @@ defmodule Kantoku.Native do
   def trace_take(_instance, _most), do: without_library()
   @impl Kantoku.Engine.Traces
   def trace_counts(_instance), do: without_library()
+
+  # Room for the spans of an instance of the other engine, which the four above then find here; Kantoku.Engine.Elixir.Traces says why.
+  @doc false
+  def trace_host(_instance, _most, _most_bytes), do: without_library()
+  @doc false
+  def trace_give_up(_instance, _number), do: without_library()
+
   @impl Kantoku.Engine.Metrics
   def metrics_open(_common, _series, _bytes), do: without_library()
   @impl Kantoku.Engine.Metrics

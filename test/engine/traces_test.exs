@@ -1,6 +1,7 @@
 import Kantoku.EachEngine
 
 each_engine Kantoku.EngineTracesTest do
+  import Kantoku.TestOwner, only: [eventually: 1]
   alias Kantoku.Engine
   alias Kantoku.Engine.Traces
 
@@ -112,6 +113,48 @@ each_engine Kantoku.EngineTracesTest do
     :ok = Engine.open(instance, :unique, 1, [], @engine)
     assert Traces.trace_put(instance, span(3)) == :closed
     assert Traces.trace_take(instance, 1) == []
+  end
+
+  if Kantoku.Native.loaded?() do
+    test "what native threads are to take is kept natively, by the same rules, until its instance ends", %{
+      instance: instance
+    } do
+      :ok = Traces.trace_open(instance, 3, 1_000_000)
+      for _ <- 1..2, do: assert(Traces.trace_share(instance) == :ok)
+      answers = for number <- 1..10, do: Traces.trace_put(instance, span(number))
+      assert answers == List.duplicate(:ok, 3) ++ List.duplicate(:dropped, 7)
+      assert Kantoku.Native.trace_counts(instance) == Traces.trace_counts(instance)
+      assert %{held: 3, kept: 3, dropped: 7} = Traces.trace_counts(instance)
+      # As after the death of who has it open.
+      :ok = Traces.trace_open(instance, 3, 1_000_000)
+      assert Traces.trace_take(instance, 9) == [span(1), span(2), span(3)]
+      :ok = Traces.trace_put(instance, span(4))
+      Engine.close(instance)
+      eventually(fn -> Kantoku.Native.trace_counts(instance) == :unknown end)
+      assert Traces.trace_take(instance, 1) == :unknown
+      :ok = Engine.open(instance, :unique, 1, [], @engine)
+      assert Traces.trace_take(instance, 9) == []
+      assert %{kept: 0} = Traces.trace_counts(instance)
+    end
+
+    test "an instance that comes after another of its name keeps its own", %{instance: instance} do
+      :ok = Traces.trace_open(instance, 3, 1_000_000)
+      :ok = Traces.trace_share(instance)
+      :ok = Traces.trace_put(instance, span(1))
+      Engine.close(instance)
+      :ok = Engine.open(instance, :unique, 1, [], @engine)
+      :ok = Traces.trace_open(instance, 5, 1_000_000)
+      :ok = Traces.trace_share(instance)
+      for number <- 2..9, do: Traces.trace_put(instance, span(number))
+      assert %{held: 5, dropped: 3} = Traces.trace_counts(instance)
+      assert Traces.trace_take(instance, 9) == Enum.map(2..6, &span/1)
+    end
+
+    test "only an open buffer is shared", %{instance: instance} do
+      assert Traces.trace_share(:"#{instance}_of_nobody") == :unknown
+      assert Traces.trace_share(instance) == :ok
+      assert Traces.trace_put(instance, span(1)) == :closed
+    end
   end
 
   test "limits that are none are refused", %{instance: instance} do

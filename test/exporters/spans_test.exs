@@ -1,16 +1,20 @@
-defmodule Kantoku.Exporters.SpansTest do
-  # Exporters are the VM's, and so is what they count.
-  use Kantoku.InstanceCase, async: false
+import Kantoku.EachEngine
 
-  alias Kantoku.{Exporters, ExportingVM, OTLPSpans, OtherVM, TestHTTPSink, Trace}
+# Exporters are the VM's, and so is what they count.
+each_engine Kantoku.Exporters.SpansTest, async: false do
+  import Kantoku.InstanceCase
+  import Kantoku.TestOwner, only: [eventually: 1]
+
+  alias Kantoku.{Error, Exporters, ExportingVM, Native, OTLPSpans, OtherVM, TestHTTPSink, Trace}
   alias Kantoku.Tracing.Relay
 
   # More than any test has, so that none is dropped.
   @roomy [sampler: :always_on, max_queue_size: 1_000_000, max_queue_bytes: 1_000_000_000]
 
   defp traced!(url, otlp \\ [], opts \\ []) do
-    otlp = [endpoint: url, signals: [:traces], traces_interval: 20, resource: [{"service.name", "tests"}]] ++ otlp
-    instance = start!([engine: :native, exporters: [otlp: otlp]] ++ Keyword.merge([trace: @roomy], opts))
+    own = [endpoint: url, signals: [:traces], traces_interval: 20, resource: [{"service.name", "tests"}]]
+    otlp = Keyword.merge(own, otlp)
+    instance = start!([engine: @engine, exporters: [otlp: otlp]] ++ Keyword.merge([trace: @roomy], opts))
     {:ok, _} = Kantoku.start_agent(instance, Relay, id: "ada")
     instance
   end
@@ -44,7 +48,7 @@ defmodule Kantoku.Exporters.SpansTest do
     {:ok, _} = Kantoku.start_agent(instance, Relay, id: "last")
     vm = OtherVM.start()
     otlp = [endpoint: sink.url, signals: [:traces], resource: [{"service.name", "other"}]]
-    options = [name: :beyond, engine: :native, trace: [sampler: :parentbased_always_off], exporters: [otlp: otlp]]
+    options = [name: :beyond, engine: @engine, trace: [sampler: :parentbased_always_off], exporters: [otlp: otlp]]
     {:ok, _} = OtherVM.run(vm, {ExportingVM, :start, [options]})
     {:ok, _} = OtherVM.run(vm, {Kantoku, :start_agent, [:beyond, Relay, [id: "far"]]})
 
@@ -132,27 +136,53 @@ defmodule Kantoku.Exporters.SpansTest do
     assert status.kept + status.dropped == 4_000
   end
 
-  test "what is no endpoint and a path of metrics alone send no spans; an engine without a native buffer says so" do
+  test "what is no endpoint and a path of metrics alone send no spans" do
     nowhere = traced!("http://")
     assert %{error: %Error{reason: :unavailable}} = exporter()
     stop_supervised!(nowhere)
     path = traced!("http://127.0.0.1:4318/custom")
     assert exporter() == nil
     stop_supervised!(path)
-    options = [engine: :elixir, trace: @roomy, exporters: [otlp: [signals: [:traces]]]]
-    start!(options)
-    assert %{error: %Error{details: %{cause: :engine}}} = exporter()
+  end
+
+  test "spans that wait to be sent are told and counted as native memory, which an instance that ends gives back" do
+    sink = TestHTTPSink.start()
+    instance = traced!(sink.url, traces_interval: 60_000)
+    call(instance, 3, 1)
+    eventually(fn -> match?({:ok, %{held: 6, kept: 6, taken: 0}}, Trace.status(instance)) end)
+    {:ok, families} = Kantoku.Metrics.snapshot(instance)
+    figures = fn name -> Enum.find(families, &(&1.name == name)).series end
+    kept = Enum.find(figures.("kantoku_trace_spans"), &(&1.labels["outcome"] == "kept"))
+    bytes = Enum.find(figures.("kantoku_native_bytes"), &(&1.labels["owner"] == "traces"))
+    assert kept.value == 6.0 and bytes.value > 6 * 200
+    stop_supervised!(instance)
+    assert length(OTLPSpans.posted()) == 6
+    eventually(fn -> Native.trace_counts(instance) == :unknown end)
+  end
+
+  test "whoever keeps the buffer may die: its spans are sent all the same" do
+    sink = TestHTTPSink.start()
+    instance = traced!(sink.url, traces_interval: 60_000)
+    call(instance, 3, 1)
+    eventually(fn -> match?({:ok, %{held: 6}}, Trace.status(instance)) end)
+    keeper = fn -> Enum.find_value(processes(instance), &(match?({Trace.Keeper, _, :worker}, &1) && elem(&1, 1))) end
+    before = keeper.()
+    Kantoku.TestOwner.kill(before)
+    eventually(fn -> keeper.() not in [nil, before] end)
+    call(instance, 2, 1)
+    stop_supervised!(instance)
+    assert length(OTLPSpans.posted()) == 10
   end
 
   test "an instance that does not trace sends none" do
-    start!(engine: :native, trace: false, exporters: [otlp: []])
+    start!(engine: @engine, trace: false, exporters: [otlp: []])
     assert [%{kind: :otlp}] = Exporters.status().exporters
   end
 
   test "of an instance that wants none sent spans stay for who takes them" do
     sink = TestHTTPSink.start()
     _another = traced!(sink.url)
-    instance = start!(engine: :native, trace: @roomy)
+    instance = start!(engine: @engine, trace: @roomy)
     {:ok, _} = Kantoku.start_agent(instance, Relay, id: "ada")
     {:ok, :hello} = Kantoku.call(instance, "ada", :hello)
     eventually(fn -> match?({:ok, %{held: 2}}, Trace.status(instance)) end)

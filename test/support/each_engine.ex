@@ -6,7 +6,8 @@ defmodule Kantoku.EachEngine do
         test "...", %{engine: engine} do ... end
       end
 
-  defines `Kantoku.RegistryTest.Elixir`'s and `Kantoku.RegistryTest.Native`'s tests; in them `@engine` is the engine.
+  defines `Kantoku.RegistryTest.Elixir`'s and `Kantoku.RegistryTest.Native`'s tests; in them `@engine` is the engine. Beside all others unless it
+  says `async: false`.
   """
 
   alias Kantoku.Engine
@@ -32,13 +33,13 @@ defmodule Kantoku.EachEngine do
     instance
   end
 
-  defmacro each_engine(name, do: block) do
+  defmacro each_engine(name, opts \\ [], do: block) do
     for engine <- engines() do
       module = Module.concat(Macro.expand(name, __CALLER__), "#{Macro.camelize("#{engine}")}Engine")
 
       quote do
         defmodule unquote(module) do
-          use ExUnit.Case, async: true
+          use ExUnit.Case, async: Keyword.get(unquote(opts), :async, true)
           @engine unquote(engine)
           @moduletag engine: @engine
           unquote(block)

@@ -52,6 +52,18 @@ defmodule Kantoku.Engine.Traces do
   @spec trace_open(instance, pos_integer, pos_integer) :: :ok | :unknown
   dispatch(trace_open(instance, most, most_bytes))
 
+  @doc """
+  Has native threads take what an instance keeps from now on, as exporters do; to be asked for after `trace_open/3`. The native engine's they see
+  anyway. The other's are kept natively as well then, under the same rules, where the library is there to do so; else they stay.
+  """
+  @spec trace_share(instance) :: :ok | :unknown
+  def trace_share(instance) do
+    case Kantoku.Native.trace_counts(instance) do
+      :unknown -> Kantoku.Engine.Elixir.Traces.share(instance)
+      _kept_natively -> :ok
+    end
+  end
+
   @spec trace_put(instance, span) :: :ok | :dropped | :closed | :unknown
   dispatch(trace_put(instance, span))
 

@@ -32,9 +32,11 @@ defmodule Kantoku.Trace.Keeper do
     Process.flag(:trap_exit, true)
 
     with :ok <- Traces.trace_open(instance, config.max_queue_size, config.max_queue_bytes) do
+      exported? = Exporters.Members.traced?(instance)
+      if exported?, do: Traces.trace_share(instance)
       clock = Clock.new()
       Config.publish(instance, config, clock)
-      if Exporters.Members.traced?(instance), do: Exporters.Keeper.look()
+      if exported?, do: Exporters.Keeper.look()
       {:ok, %__MODULE__{instance: instance, clock: clock, told: {dropped(instance), nil}}, @look}
     else
       :unknown -> {:stop, :registry_not_running}

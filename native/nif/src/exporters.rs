@@ -229,7 +229,7 @@ pub fn push<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 
 const LEAST_INTERVAL: Duration = Duration::from_millis(10);
 
-// `None` where spans are kept by somebody else.
+// `None` where the spans of an instance are not kept here.
 fn target(term: Term<'_>) -> Result<Option<Target>, Refusal> {
     match term.decode::<(rustler::Atom, String, u16, String)>() {
         Ok((kind, host, port, prefix)) => Ok(Some(Target::StatsD(StatsDOptions {
@@ -362,7 +362,7 @@ fn not_started() -> Failed {
 fn not_kept() -> Failed {
     (
         "engine".to_owned(),
-        "only spans that the native engine keeps are sent; Kantoku.Trace.take/2 has those of the other"
+        "the spans of this instance are not kept natively, as it began before the library served; start it again"
             .to_owned(),
     )
 }

@@ -46,4 +46,5 @@ mod store;
 mod store_turns;
 mod terms;
 mod trace;
+mod trace_guests;
 mod world;

@@ -244,6 +244,8 @@ functions! {
     cold "store_stats" / 1 => store::stats;
     hot "take_over" / 4 => registry::take_over;
     cold "trace_counts" / 1 => trace::counts;
+    cold "trace_give_up" / 2 => trace::give_up;
+    cold "trace_host" / 3 => trace::host;
     cold "trace_open" / 3 => trace::open;
     cold "trace_put" / 2 => trace::put;
     cold "trace_take" / 2 => trace::take;

@@ -30,6 +30,7 @@ use crate::metrics::Collection;
 use crate::owner::Watched;
 use crate::pools::{Cells, Pools};
 use crate::store::File;
+use crate::trace_guests::Guests;
 use crate::world::World;
 
 pub const LAYOUT: &str = env!("KANTOKU_LAYOUT");
@@ -103,6 +104,8 @@ pub struct State {
     pub breakers: breakers::Cells,
     /// Of all instances, those that are gone as well until the next one comes.
     pub metrics: Mutex<Vec<Weak<Collection>>>,
+    /// Spans of instances that the other engine keeps.
+    pub guests: Guests,
 }
 
 static STATE: OnceLock<&'static State> = OnceLock::new();
@@ -145,6 +148,7 @@ impl State {
             cells: Cells::default(),
             breakers: breakers::Cells::default(),
             metrics: Mutex::new(Vec::new()),
+            guests: Guests::default(),
         }
     }
 
@@ -261,6 +265,7 @@ impl State {
             + self.cells.bytes()
             + self.breakers.bytes()
             + self.metrics_bytes()
+            + self.guests.bytes()
     }
 }
 

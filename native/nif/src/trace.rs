@@ -1,7 +1,9 @@
 //! What is asked of finished spans: decodes, makes one core call, encodes. And from where exporters take them.
 
+use std::sync::Arc;
+
 use kantoku_core::trace::{
-    BATCH, Event, Kind, LeftOut, Limits, Link, Offered, Pair, Span, Status, Supply, TraceId, Value,
+    BATCH, Event, Kind, LeftOut, Limits, Link, Offered, Pair, Ring, Span, Status, Supply, TraceId, Value,
 };
 use rustler::{Encoder, Env, Term};
 
@@ -10,7 +12,8 @@ use crate::beam::{self, atom};
 use crate::exporting;
 use crate::guard::{Answer, Refusal};
 use crate::instance::unknown;
-use crate::state::{Opened, state};
+use crate::state::{self, Opened, state};
+use crate::trace_guests::Guest;
 
 // `lib/kantoku/trace/finished.ex` cuts to 128 of a user's, beside which there are ours; what is more is none of its making.
 const MOST_OF_A_KIND: usize = 160;
@@ -19,27 +22,72 @@ const LONGEST_TEXT: usize = 1 << 16;
 // So many are given in one answer.
 const MOST_TAKEN: usize = 64;
 
+// Where the spans of an instance are: in its own place, or, if the other engine keeps it, where it is a guest.
+enum Place {
+    Own(Opened),
+    Guest(Arc<Guest>),
+}
+
+impl Place {
+    fn of(name: u64) -> Option<Self> {
+        let guest = || state().guests.find(name).map(Place::Guest);
+        state().find_word(name).map(Place::Own).or_else(guest)
+    }
+
+    // And the generation that it is open for.
+    fn ring(&self) -> (&Ring, u32) {
+        match self {
+            Place::Own(opened) => (&opened.shell.spans, opened.generation),
+            Place::Guest(guest) => (&guest.ring, guest.number),
+        }
+    }
+}
+
 /// `trace_open(instance, most, most_bytes)`
 pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    let limits = Limits {
+    let limits = limits(args)?;
+    let Some(opened) = state().find(args[0]) else {
+        return Ok(unknown(env));
+    };
+    opened.shell.spans.open(opened.generation, limits);
+    Ok(atom(env, atoms::ok()))
+}
+
+/// `trace_host(instance, most, most_bytes)`: of one that the other engine keeps; its number, for `trace_give_up`.
+pub fn host<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    let (name, limits) = (name(args[0])?, limits(args)?);
+    let number = state().generation();
+    state().guests.host(name, number, limits);
+    Ok(number.encode(env))
+}
+
+/// `trace_give_up(instance, number)`, or `nil` for whoever has the name.
+pub fn give_up<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
+    state().guests.give_up(name(args[0])?, decoded(args[1])?);
+    Ok(atom(env, atoms::ok()))
+}
+
+fn name(instance: Term<'_>) -> Result<u64, Refusal> {
+    let name: rustler::Atom = decoded(instance)?;
+    Ok(state::name_word(name))
+}
+
+fn limits(args: &[Term<'_>]) -> Result<Limits, Refusal> {
+    Ok(Limits {
         spans: positive(args[1])?,
         bytes: positive(args[2])?,
-    };
-    on(env, args[0], |opened| {
-        opened.shell.spans.open(opened.generation, limits);
-        Ok(atom(env, atoms::ok()))
     })
 }
 
 /// `trace_put(instance, span)`. One that cannot be read is dropped and counted: whoever ends a span has done their work, and is not to fail by it.
 pub fn put<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    on(env, args[0], |Opened { shell, generation }| {
-        if !shell.spans.is_open(generation) {
+    on(env, args[0], |ring, generation| {
+        if !ring.is_open(generation) {
             return Ok(atom(env, atoms::closed()));
         }
         let offered = match span(args[1]) {
-            Ok(span) => shell.spans.offer(generation, span),
-            Err(_unreadable) => shell.spans.refuse(generation),
+            Ok(span) => ring.offer(generation, span),
+            Err(_unreadable) => ring.refuse(generation),
         };
         let answer = match offered {
             Offered::Kept(held) => {
@@ -65,8 +113,8 @@ fn tell_of(held: usize) {
 /// `trace_take(instance, most)`
 pub fn take<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let most = positive(args[1])?.min(MOST_TAKEN);
-    on(env, args[0], |opened| {
-        let taken = opened.shell.spans.drain(opened.generation, most);
+    on(env, args[0], |ring, generation| {
+        let taken = ring.drain(generation, most);
         let shown: Vec<Term<'a>> = taken.iter().map(|span| show(env, span)).collect();
         Ok(shown.encode(env))
     })
@@ -74,8 +122,8 @@ pub fn take<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
 
 /// `trace_counts(instance)`
 pub fn counts<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
-    on(env, args[0], |opened| {
-        let counts = opened.shell.spans.counts();
+    on(env, args[0], |ring, _generation| {
+        let counts = ring.counts();
         let pairs = [
             (atoms::held(), counts.held as u64),
             (atoms::bytes(), counts.bytes as u64),
@@ -91,8 +139,13 @@ pub fn counts<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     })
 }
 
-fn on<'a>(env: Env<'a>, instance: Term<'a>, act: impl FnOnce(Opened) -> Answer<'a>) -> Answer<'a> {
-    state().find(instance).map_or_else(|| Ok(unknown(env)), act)
+fn on<'a>(env: Env<'a>, instance: Term<'a>, act: impl FnOnce(&Ring, u32) -> Answer<'a>) -> Answer<'a> {
+    // Only atoms have a place, and an atom's word is no other term's.
+    let Some(place) = Place::of(beam::word(instance.as_c_arg())) else {
+        return Ok(unknown(env));
+    };
+    let (ring, generation) = place.ring();
+    act(ring, generation)
 }
 
 /// The spans of the instance of a name (an atom's word), whichever has it.
@@ -100,23 +153,22 @@ fn on<'a>(env: Env<'a>, instance: Term<'a>, act: impl FnOnce(Opened) -> Answer<'
 pub struct Spans(u64);
 
 impl Spans {
-    /// Those of an instance that is kept here.
+    /// Those of an instance that has them here.
     pub fn of(instance: Term<'_>) -> Option<Self> {
-        state().find(instance)?;
-        Some(Self(beam::word(instance.as_c_arg())))
+        let name = beam::word(instance.as_c_arg());
+        Place::of(name).map(|_place| Self(name))
     }
 }
 
 impl Supply for Spans {
     fn held(&self) -> usize {
-        let opened = state().find_word(self.0);
-        opened.map_or(0, |opened| opened.shell.spans.counts().held)
+        Place::of(self.0).map_or(0, |place| place.ring().0.counts().held)
     }
 
     fn take(&self, most: usize) -> Vec<Span> {
-        let opened = state().find_word(self.0);
-        opened.map_or_else(Vec::new, |Opened { shell, generation }| {
-            shell.spans.drain(generation, most)
+        Place::of(self.0).map_or_else(Vec::new, |place| {
+            let (ring, generation) = place.ring();
+            ring.drain(generation, most)
         })
     }
 }

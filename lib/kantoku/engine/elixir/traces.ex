@@ -1,10 +1,14 @@
 defmodule Kantoku.Engine.Elixir.Traces do
-  # All finished spans that this engine keeps, in one table: {{keeper, number}, span, bytes}, beside {keeper, room, limits} of those who
+  # All finished spans that this engine keeps, in one table: {{keeper, number}, span, bytes}, beside {keeper, room, limits, guest} of those who
   # keep any. Written by who hands in and taken by who asks; the process here only owns it. Knows no rule of traces.
+  #
+  # Threads of exporters can read no term. So the spans of an instance that is to be exported are guests of the library (`share/1`), which then
+  # answers for them, as it is asked first: nothing comes here any more until the instance ends, and with it what it had there.
   @moduledoc false
   use GenServer
 
   alias Kantoku.Engine.Elixir.{Instances, Server}
+  alias Kantoku.Native
 
   # The places of an instance's room. What is held is reserved before it is there.
   @held 1
@@ -16,13 +20,22 @@ defmodule Kantoku.Engine.Elixir.Traces do
   # So many are given in one answer.
   @most 64
 
+  # Where a keeper's row says whose guest it is: `{instance, number}`.
+  @guest 4
+
   @spec start_link(term) :: GenServer.on_start()
   def start_link(_arg), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
 
   @spec open(atom, pos_integer, pos_integer) :: :ok | :unknown
   def open(instance, most, most_bytes) do
     with {:ok, tables} <- Instances.fetch(instance),
-         do: Server.call(__MODULE__, {:open, tables.keeper, {most, most_bytes}})
+         do: Server.call(__MODULE__, {:open, tables.keeper, instance, {most, most_bytes}})
+  end
+
+  @doc "See `Kantoku.Engine.Traces.trace_share/1`."
+  @spec share(atom) :: :ok | :unknown
+  def share(instance) do
+    with {:ok, tables} <- Instances.fetch(instance), do: Server.call(__MODULE__, {:share, tables.keeper, instance})
   end
 
   @spec put(atom, Kantoku.Engine.Traces.span()) :: :ok | :dropped | :closed | :unknown
@@ -106,7 +119,7 @@ defmodule Kantoku.Engine.Elixir.Traces do
   defp within(instance, closed, fun) do
     with {:ok, %{keeper: keeper}} <- Instances.fetch(instance) do
       case :ets.lookup(__MODULE__, keeper) do
-        [{_keeper, room, limits}] -> fun.(keeper, room, limits)
+        [{_keeper, room, limits, _guest}] -> fun.(keeper, room, limits)
         [] -> closed
       end
     end
@@ -122,14 +135,29 @@ defmodule Kantoku.Engine.Elixir.Traces do
   end
 
   @impl true
-  def handle_call({:open, keeper, limits}, _from, state) do
+  def handle_call({:open, keeper, instance, limits}, _from, state) do
     case :ets.lookup(__MODULE__, keeper) do
-      [{_keeper, _room, ^limits}] -> :ok
-      [_other] -> forget(keeper)
-      [] -> Process.monitor(keeper)
+      [{_keeper, _room, ^limits, _guest}] ->
+        :ok
+
+      [_other] ->
+        forget(keeper)
+        make(keeper, limits)
+
+      [] ->
+        Process.monitor(keeper)
+        # A predecessor of this process may have left one of that name.
+        Native.trace_give_up(instance, nil)
+        make(keeper, limits)
     end
 
-    unless match?([{_keeper, _room, ^limits}], :ets.lookup(__MODULE__, keeper)), do: make(keeper, limits)
+    {:reply, :ok, state}
+  end
+
+  def handle_call({:share, keeper, instance}, _from, state) do
+    with [{_keeper, _room, {most, most_bytes}, nil}] <- :ets.lookup(__MODULE__, keeper),
+         number when is_integer(number) <- Native.trace_host(instance, most, most_bytes),
+         do: :ets.update_element(__MODULE__, keeper, {@guest, {instance, number}})
 
     {:reply, :ok, state}
   end
@@ -142,10 +170,12 @@ defmodule Kantoku.Engine.Elixir.Traces do
 
   def handle_info(_other, state), do: {:noreply, state}
 
-  defp make(keeper, limits), do: :ets.insert(__MODULE__, {keeper, :atomics.new(5, []), limits})
+  defp make(keeper, limits), do: :ets.insert(__MODULE__, {keeper, :atomics.new(5, []), limits, nil})
 
   defp forget(keeper) do
-    :ets.delete(__MODULE__, keeper)
+    for {_keeper, _room, _limits, {instance, number}} <- :ets.take(__MODULE__, keeper),
+        do: Native.trace_give_up(instance, number)
+
     :ets.match_delete(__MODULE__, {{keeper, :_}, :_, :_})
   end
 end

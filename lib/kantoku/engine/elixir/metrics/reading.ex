@@ -1,9 +1,11 @@
 defmodule Kantoku.Engine.Elixir.Metrics.Reading do
-  # What is read when somebody looks, of pools, breakers and spans of the Elixir engine. It has no native bytes.
+  # What is read when somebody looks, of pools, breakers and spans of the Elixir engine. It has no native bytes but those of spans that are exported.
   @moduledoc false
 
   alias Kantoku.Engine.Elixir.Pool.Measures
-  alias Kantoku.Engine.Elixir.{Breakers, Pools, Traces}
+  alias Kantoku.Engine.Elixir.{Breakers, Pools}
+  alias Kantoku.Engine.Traces
+  alias Kantoku.Native
 
   @gauges [:ejected, :leaving, :not_ready, :ongoing, :queue, :ready]
   @counters [:arrived, :cancelled, :drained, :dropped, :expired, :failed, :given_up, :lost, :over_quota] ++
@@ -26,10 +28,17 @@ defmodule Kantoku.Engine.Elixir.Metrics.Reading do
 
   defp ask(instance, pool, what), do: with(:unknown <- Pools.ask(instance, pool, what), do: nil)
 
+  defp read({:bytes, instance, :traces}, _said) do
+    case Native.trace_counts(instance) do
+      %{bytes: bytes} -> bytes * 1.0
+      :unknown -> nil
+    end
+  end
+
   defp read({:bytes, _instance, _owner}, _said), do: nil
 
   defp read({:spans, instance, outcome}, _said) do
-    case Traces.counts(instance) do
+    case Traces.trace_counts(instance) do
       %{^outcome => count} -> count * 1.0
       :unknown -> nil
     end
