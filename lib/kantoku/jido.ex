@@ -74,7 +74,7 @@ defmodule Kantoku.Jido do
   A signal of Jido's with a context for its trace, by default the current one; without a context it stays as it is.
 
   A signal that has none and is sent by `Kantoku.call/4`, `Kantoku.cast/4` or through a pool is given the trace of that, if it is recorded. One that has
-  its own, and is sent where nothing is current, is called below that.
+  its own, and is sent where nothing is current, is called below that. The agent serves it in a span of its own (`Kantoku.Trace`), in whose trace it goes on.
   """
   @spec put_context(signal, Kantoku.Trace.Context.t() | nil) :: signal when signal: struct
   def put_context(signal, context \\ Kantoku.Trace.context())

@@ -10,7 +10,8 @@ defmodule Kantoku.Trace do
 
   Nothing is traced unless the option says so, or the variable `OTEL_TRACES_SAMPLER` of the system does. Then there is a span
   `invoke_agent {type}` around each `Kantoku.call/4`, `Kantoku.cast/4`, `Kantoku.Pool.call/3`, `Kantoku.Pool.cast/3` and
-  `Kantoku.Pool.run/3`, one from `Kantoku.Pool.checkout/2` to `Kantoku.Pool.checkin/2`, and below it one for what an agent (`Kantoku.Agent`) does with it. Names and attributes are those of
+  `Kantoku.Pool.run/3`, one from `Kantoku.Pool.checkout/2` to `Kantoku.Pool.checkin/2`, and below it one for what an agent (`Kantoku.Agent`, or one of Jido's in
+  Kantoku's care) does with it. Names and attributes are those of
   OpenTelemetry's conventions for agents: `gen_ai.operation.name`, `gen_ai.agent.name` (the agent's type, which is its module; or the pool's name),
   `gen_ai.agent.id` (`instance/id`), `error.type`; and `kantoku.instance`, `kantoku.agent`, `kantoku.agent.type`, `kantoku.domain`, `kantoku.pool`. An agent that
   nobody knows has no type, and a span `invoke_agent`.
@@ -20,7 +21,7 @@ defmodule Kantoku.Trace do
     * In a process it is in its dictionary: what a process calls within a span is below that span. It does not follow into tasks and
       other processes by itself; `context/0` and `with_context/2` take it there.
     * With a call to an agent it goes in the tag of the `from`, and with a cast, or through a pool, in a wrapping that our own server takes
-      off. A plain GenServer sees what it always saw. It may read `carried/1` of its `from` in a call by `Kantoku.call/4`.
+      off. A signal of Jido's that is cast says it itself. A plain GenServer sees what it always saw. It may read `carried/1` of its `from` in a call by `Kantoku.call/4`.
     * With a directive it goes to the handler that delivers it (not over a crash), and with a signal of Jido's in the signal.
     * Where OpenTelemetry's own library (`opentelemetry_api`) is there as the instance starts, what is current there is what a span comes below, and
       spans made there come below ours.

@@ -85,17 +85,19 @@ if Kantoku.Jido.compiled?() do
 
       assert {:ok, {:ok, _agent}} = Kantoku.call(instance, "followed", signal("add"))
       assert_receive {:began, "followed", %{jido_trace_id: trace, jido_span_id: span}}
-      assert [%{trace_id: ^trace, span_id: ^span}] = Kantoku.Tracing.spans(instance, 1)
+
+      assert [%{kind: :client}, %{kind: :internal, trace_id: ^trace, span_id: ^span}] =
+               Kantoku.Tracing.spans(instance, 2)
 
       root = Jido.Tracing.Trace.new_root()
       {:ok, signal} = Jido.Tracing.Trace.put(signal("add"), root)
       context = Kantoku.Jido.context(signal)
       assert {:ok, {:ok, _agent}} = Kantoku.call(instance, "followed", signal, trace: context)
-      assert [%{trace_id: id}] = Kantoku.Tracing.spans(instance, 1)
+      assert [%{trace_id: id}, %{trace_id: id}] = Kantoku.Tracing.spans(instance, 2)
       assert id == String.replace(root.trace_id, "-", "")
 
       assert {:ok, {:ok, _agent}} = Kantoku.call(instance, "followed", signal)
-      assert [%{trace_id: ^id}] = Kantoku.Tracing.spans(instance, 1)
+      assert [%{trace_id: ^id}, %{trace_id: ^id}] = Kantoku.Tracing.spans(instance, 2)
       assert context.sampled == nil
       quiet = kantoku!(trace: [sampler: :parentbased_always_off])
       agent!(quiet, jido, "quiet")
@@ -105,7 +107,8 @@ if Kantoku.Jido.compiled?() do
       flush()
       :ok = Kantoku.cast(instance, "followed", signal("add"))
       assert_receive {:began, "followed", %{jido_trace_id: cast, jido_span_id: sent_by}}
-      assert [%{trace_id: ^cast, span_id: ^sent_by, kind: :producer}] = Kantoku.Tracing.spans(instance, 1)
+      spans = Kantoku.Tracing.spans(instance, 2)
+      assert [%{trace_id: ^cast, span_id: ^sent_by, kind: :producer}, %{kind: :internal, parent_id: ^sent_by}] = spans
 
       assert "add" |> signal() |> Kantoku.Jido.put_context(context) |> Kantoku.Jido.context() == context
       assert Kantoku.Jido.context(signal("add")) == nil

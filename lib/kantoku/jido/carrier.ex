@@ -83,7 +83,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
       if ours?() do
         {calls, life} = Life.take(Life.get())
         Life.put(life)
-        for {from, signal} <- calls, do: {:"$gen_call", from, {:signal, signal}}
+        for {from, signal, _carried} <- calls, do: {:"$gen_call", from, {:signal, signal}}
       else
         []
       end

@@ -15,7 +15,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
       :restore,
       :started,
       :probe_period,
-      # Callers whose turn has not come, as `{from, signal}`, and how many.
+      # Callers whose turn has not come, as `{from, signal, carried}`, and how many.
       line: {[], []},
       # Whether the result of a call waits for the store: then Jido's state is older than what is held.
       ahead: false,
@@ -31,7 +31,9 @@ if Code.ensure_loaded?(Jido.AgentServer) do
       # The call that goes on, as of the last look, and the task that works on it.
       looking: nil,
       call: nil,
-      task: nil
+      task: nil,
+      # Its span, if there is one.
+      span: nil
     ]
 
     @type t :: %__MODULE__{
@@ -39,7 +41,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
             restore: boolean,
             started: integer,
             probe_period: pos_integer,
-            line: :queue.queue({GenServer.from(), struct}),
+            line: :queue.queue(waiting),
             waiting: non_neg_integer,
             ahead: boolean,
             handle: Kantoku.Registry.Load.t() | nil,
@@ -51,8 +53,12 @@ if Code.ensure_loaded?(Jido.AgentServer) do
             showing: reference | nil,
             looking: reference | nil,
             call: reference | nil,
-            task: reference | nil
+            task: reference | nil,
+            span: Kantoku.Trace.Open.t() | nil
           }
+
+    @typedoc "Who waits, with what he wants and what came with that of a trace."
+    @type waiting :: {GenServer.from(), struct, Kantoku.Trace.Handling.carried()}
 
     @doc "That of the calling process."
     @spec get() :: t
@@ -75,15 +81,15 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     # The line -----------------------------------------------------------------------------------------------------------
 
     @doc "A caller joins the line."
-    @spec queue(t, GenServer.from(), struct) :: t
-    def queue(life, from, signal), do: %{life | line: :queue.in({from, signal}, life.line), waiting: life.waiting + 1}
+    @spec queue(t, waiting) :: t
+    def queue(life, call), do: %{life | line: :queue.in(call, life.line), waiting: life.waiting + 1}
 
     @doc "The caller whose turn it is; one that is dead has none."
-    @spec next(t) :: {{GenServer.from(), struct} | nil, t}
+    @spec next(t) :: {waiting | nil, t}
     def next(%{waiting: 0} = life), do: {nil, life}
 
     def next(life) do
-      {{:value, {from, _signal} = call}, line} = :queue.out(life.line)
+      {{:value, {from, _signal, _carried} = call}, line} = :queue.out(life.line)
       life = %{life | line: line, waiting: life.waiting - 1}
       if gone?(from), do: next(life), else: {call, life}
     end
@@ -91,7 +97,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     defp gone?({pid, _tag}), do: node(pid) == node() and not Process.alive?(pid)
 
     @doc "All who wait, with what they want; the line is empty then."
-    @spec take(t) :: {[{GenServer.from(), struct}], t}
+    @spec take(t) :: {[waiting], t}
     def take(life), do: {:queue.to_list(life.line), %{life | line: :queue.new(), waiting: 0}}
 
     @doc "All who wait; the line is empty then."

@@ -11,10 +11,10 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     use GenServer
 
     alias Jido.AgentServer
-    alias Kantoku.{Agents, Error}
+    alias Kantoku.Error
     alias Kantoku.Agent.{Config, Holding, Options, Redaction, Restoring, Writing}
-    alias Kantoku.Trace.Metadata
-    alias Kantoku.Jido.{Display, Form, Life, Traced, Vigil}
+    alias Kantoku.Jido.{Display, Form, Life, Serving, Traced, Vigil}
+    alias Kantoku.Trace.{Agents, Handling}
 
     # Words. A call hands Jido's whole state around, three messages of it: from the heap that it would begin with, a process at work is
     # collected at each of them. One that hibernates has what it needs and no more.
@@ -49,7 +49,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
       Process.flag(:trap_exit, true)
       started = System.monotonic_time()
       Traced.learn()
-      Metadata.agent(context.instance, context.id)
+      Handling.born(context.instance, context.id)
 
       with :ok <- running(argument.server[:jido]), {:ok, state, continue} <- AgentServer.init(argument.server) do
         live(argument, context, started)
@@ -110,7 +110,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
 
     defp park(reason, state) do
       %{holding: holding} = Life.get()
-      Agents.park_me(holding.config.instance, holding.id, holding.incarnation, reason)
+      Kantoku.Agents.park_me(holding.config.instance, holding.id, holding.incarnation, reason)
       {:stop, {:shutdown, {:kantoku_park, reason}}, state}
     end
 
@@ -123,26 +123,47 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     def handle_call({:"$kantoku", :snapshot}, from, state), do: written(state, &Writing.write_for(&1, from))
     def handle_call({:"$kantoku", :settle}, from, state), do: written(state, &Writing.drain(&1, from))
 
-    # As other agents are called by `Kantoku.call/4`: with what they are to do.
-    def handle_call(%Jido.Signal{} = signal, from, state), do: handle_call({:signal, signal}, from, state)
+    def handle_call({:"$kantoku", {:traced, place, sent, request}}, from, state),
+      do: called(request, from, {place, sent}, state)
 
-    def handle_call({:signal, signal}, from, %{signal_call_inflight: %{}} = state) do
-      Life.get() |> Life.queue(from, signal) |> Life.put()
+    def handle_call(request, from, state), do: called(request, from, Agents.carried(from), state)
+
+    # As other agents are called by `Kantoku.call/4`: with what they are to do.
+    defp called(%Jido.Signal{} = signal, from, carried, state), do: called({:signal, signal}, from, carried, state)
+
+    defp called({:signal, signal}, from, carried, %{signal_call_inflight: %{}} = state) do
+      Life.get() |> Life.queue({from, signal, carried}) |> Life.put()
       {:noreply, note(state)}
     end
 
-    def handle_call({:signal, %Jido.Signal{} = signal}, from, state),
-      do: follow(AgentServer.handle_call({:signal, Traced.trace(signal, from)}, from, state))
+    defp called({:signal, %Jido.Signal{}} = request, from, carried, state),
+      do: follow(begun({from, elem(request, 1), carried}, state))
 
-    def handle_call(request, from, state), do: follow(AgentServer.handle_call(request, from, state))
+    defp called(request, from, _carried, state), do: follow(AgentServer.handle_call(request, from, state))
+
+    defp begun({from, signal, carried}, state) do
+      {signal, life} = Serving.begin(Life.get(), signal, carried)
+      Life.put(life)
+      AgentServer.handle_call({:signal, signal}, from, state)
+    end
 
     @impl true
-    def handle_cast(%Jido.Signal{} = signal, state), do: handle_cast({:signal, signal}, state)
+    def handle_cast({:"$kantoku", {:traced, place, sent, request}}, state), do: told(request, {place, sent}, state)
+    def handle_cast(request, state), do: told(request, nil, state)
 
-    def handle_cast({:signal, %Jido.Signal{} = signal}, state),
-      do: follow(AgentServer.handle_cast({:signal, Traced.trace(signal)}, state))
+    defp told(%Jido.Signal{} = signal, carried, state), do: told({:signal, signal}, carried, state)
 
-    def handle_cast(request, state), do: follow(AgentServer.handle_cast(request, state))
+    # Jido puts it off until the call that goes on has its result.
+    defp told({:signal, %Jido.Signal{} = signal}, carried, %{signal_call_inflight: %{}} = state) do
+      signal = if carried, do: Traced.trace(signal, elem(carried, 0)), else: Traced.trace(signal)
+      follow(AgentServer.handle_cast({:signal, signal}, state))
+    end
+
+    defp told({:signal, %Jido.Signal{} = signal}, carried, state) do
+      follow(Serving.told(Life.get(), signal, carried, &AgentServer.handle_cast({:signal, &1}, state)))
+    end
+
+    defp told(request, _carried, state), do: follow(AgentServer.handle_cast(request, state))
 
     @impl true
     def handle_info({:signal_call_result, ref, _result} = message, %{signal_call_inflight: %{ref: ref}} = state) do
@@ -176,9 +197,25 @@ if Code.ensure_loaded?(Jido.AgentServer) do
         else: follow(AgentServer.handle_info(message, state))
     end
 
+    def handle_info(:process_deferred_signal, %{signal_call_inflight: nil} = state),
+      do: follow(put_off(:queue.peek(state.deferred_async_signals), state))
+
     def handle_info({:EXIT, _pid, :normal}, state), do: {:noreply, state}
     def handle_info({:EXIT, _pid, reason}, state), do: {:stop, reason, state}
     def handle_info(message, state), do: follow(AgentServer.handle_info(message, state))
+
+    # Of one that Jido gave a trace of its own nobody here knows where it came from.
+    defp put_off(found, state) do
+      serve = fn _signal -> AgentServer.handle_info(:process_deferred_signal, state) end
+
+      case found do
+        {:value, signal} ->
+          if(Traced.followed?(signal), do: Serving.told(Life.get(), signal, nil, serve), else: serve.(signal))
+
+        :empty ->
+          serve.(nil)
+      end
+    end
 
     # Results --------------------------------------------------------------------------------------------------------------
 
@@ -215,16 +252,16 @@ if Code.ensure_loaded?(Jido.AgentServer) do
     end
 
     # Whose turn is next is given to Jido first: it begins that call as it ends this one (2).
-    defp result(message, state) do
-      {next, life} = Life.next(Life.get())
+    defp result({:signal_call_result, _ref, result} = message, state) do
+      {next, life} = Life.get() |> Serving.ended(result) |> Life.next()
       Life.put(%{life | ahead: false})
       follow(AgentServer.handle_info(message, queued(next, state)))
     end
 
     defp queued(nil, state), do: state
 
-    defp queued({from, signal}, state) do
-      {:noreply, state} = AgentServer.handle_call({:signal, Traced.trace(signal, from)}, from, state)
+    defp queued(call, state) do
+      {:noreply, state} = begun(call, state)
       state
     end
 
@@ -242,7 +279,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
       error = Error.new(:crashed, id: life.holding.id, exit: :task_died)
       Enum.each([from | waiting], &GenServer.reply(&1, {:error, error}))
       Holding.emit(life.holding, [:agent, :stuck], %{callers: length(waiting) + 1}, %{pid: self()})
-      Life.put(life)
+      life |> Serving.broken("task_died") |> Life.put()
       {:stop, :task_died, state}
     end
 
@@ -285,6 +322,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
 
     # One without its state has begun nothing, and a lifecycle of Jido's would keep what it has in place of what it lacks.
     defp ended(reason, state, life) do
+      life = Serving.broken(life, "stopped")
       Life.put(%{life | holding: Writing.last(life.holding)})
       AgentServer.terminate(reason, state)
     end

@@ -9,7 +9,7 @@ if Code.ensure_loaded?(Jido.AgentServer) do
 
     alias Jido.Signal
     alias Jido.Tracing.Trace
-    alias Kantoku.Trace.{Agents, Context, Open}
+    alias Kantoku.Trace.{Context, Open}
 
     @namespace "correlation"
     @key __MODULE__
@@ -59,18 +59,15 @@ if Code.ensure_loaded?(Jido.AgentServer) do
       <<p::binary-size(8), ?-, q::binary-size(4), ?-, r::binary-size(4), ?-, s::binary-size(4), ?-, t::binary-size(12)>>
     end
 
-    @doc "As `trace/1`, of a signal that came with a call: what is recorded of who called goes on in it."
-    @spec trace(Signal.t(), GenServer.from()) :: Signal.t()
-    def trace(%Signal{extensions: extensions} = signal, _from) when is_map_key(extensions, @namespace), do: signal
+    @doc "As `trace/1`, of a signal that is served there: if that is recorded, the signal goes on in it."
+    @spec trace(Signal.t(), Open.place() | nil) :: Signal.t()
+    def trace(%Signal{} = signal, nil), do: trace(signal)
+    def trace(%Signal{} = signal, place), do: signal |> follow(place) |> trace()
 
-    def trace(%Signal{} = signal, from) do
-      with {place, nil} <- Agents.carried(from),
-           %Signal{extensions: extensions} = followed when is_map_key(extensions, @namespace) <- follow(signal, place) do
-        followed
-      else
-        _not_recorded -> trace(signal)
-      end
-    end
+    @doc "Whether its trace is one that was written here, and not by Jido."
+    @spec followed?(Signal.t()) :: boolean
+    def followed?(%Signal{extensions: %{@namespace => %{trace_id: <<_digits::binary-32>>}}}), do: true
+    def followed?(%Signal{}), do: false
 
     @doc "The signal with that place for its trace, if it has none and what is there is recorded: Jido has no word for what is not."
     @spec follow(Signal.t(), Open.place()) :: Signal.t()

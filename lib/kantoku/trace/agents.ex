@@ -99,7 +99,15 @@ defmodule Kantoku.Trace.Agents do
 
   def place_of(_request), do: nil
 
-  @doc "A request as only our own server understands it."
+  # Known by its name, as it may not be there.
+  @jido Kantoku.Jido.Server
+
+  @doc "Whether the workers of a pool understand what is wrapped. One of Jido's that is no worker may move to where nobody does."
+  @spec wraps?(what :: term) :: boolean
+  def wraps?({:informed, {@jido, _function, _args}, _module}), do: true
+  def wraps?(what), do: Launch.pulse?(what)
+
+  @doc "A request as only our own servers understand it."
   @spec wrapped(term, Open.place()) :: term
   def wrapped(request, place), do: {:"$kantoku", {:traced, place, Clock.now(), request}}
 

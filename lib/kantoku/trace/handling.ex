@@ -73,6 +73,41 @@ defmodule Kantoku.Trace.Handling do
     end
   end
 
+  @doc "As `span/4`, of work that others go on with after this message: what `done/2` or `broken/2` is to be given, `nil` where nothing is traced."
+  @spec begun(atom, term, carried) :: Open.t() | nil
+  def begun(instance, id, carried) do
+    with %Config{} = config <- Config.of(instance) do
+      {parent, sent} = carried || {nil, nil}
+      open = config |> Open.begin({:agent, id}, :internal, parent, [], sent) |> Open.lift()
+      if Open.sampled?(open), do: Cuts.enter(instance, id, open)
+      open
+    end
+  end
+
+  @doc "Where such work is in a trace, for who goes on with it."
+  @spec place_of(Open.t() | nil) :: Open.place() | nil
+  def place_of(nil), do: nil
+  def place_of(open(place: place)), do: place
+
+  @doc "It came to its end, by this error if it failed."
+  @spec done(Open.t() | nil, error :: String.t() | nil) :: :ok
+  def done(nil, _error), do: :ok
+
+  def done(open(subject: {:agent, id}, config: %{instance: instance}) = open, error) do
+    if Open.sampled?(open), do: Cuts.leave(instance, id)
+    Open.over(open, error)
+  end
+
+  @doc "It will not, and the agent ends by that."
+  @spec broken(Open.t() | nil, error :: String.t()) :: :ok
+  def broken(nil, _error), do: :ok
+
+  def broken(open(subject: {:agent, id}, config: config, place: place) = open, error) do
+    done(open, error)
+    if Open.sampled?(open) or config.keep_errors, do: Cuts.over(config.instance, id, place)
+    :ok
+  end
+
   # The process ends by it, unless it was thrown, which OTP takes for a result. What it logs of its end is of that trace as well.
   defp ends(instance, id, place, kind) do
     Cuts.over(instance, id, place)

@@ -254,7 +254,7 @@ defmodule Kantoku.Trace.Open do
 
   defp lifted(open(place: place(sampled: sampled), said: said) = open) do
     left(said, open)
-    said = said(said, logged: nil, outside: nil, held: sampled and Underway.enter(open, :lease))
+    said = said(said, logged: nil, outside: nil, held: sampled and goes_on?(open) and Underway.enter(open, :lease))
     open(open, said: said)
   end
 

@@ -3,7 +3,7 @@ defmodule Kantoku.Trace.Pools do
   # its context with it; any other worker is sent what it always was. Knows no worker.
   @moduledoc false
 
-  alias Kantoku.Domain.{Launch, Rows}
+  alias Kantoku.Domain.Rows
   alias Kantoku.Pool.{Detours, Lease, Ways, Worker}
   alias Kantoku.Trace.{Agents, Clock, Config, Context, Open}
 
@@ -21,10 +21,10 @@ defmodule Kantoku.Trace.Pools do
   @spec forget(Kantoku.Pool.t()) :: :ok
   def forget(pool), do: Detours.erase(:trace, pool)
 
-  # Whether the workers are processes of our own server, which unwraps what it is sent.
+  # Whether the workers are processes of our own servers, which unwrap what they are sent.
   defp ours?(instance, config) do
     Rows.row(what: what) = Worker.wish(instance, config, 0)
-    Launch.pulse?(what)
+    Agents.wraps?(what)
   end
 
   @doc "As `Kantoku.Pool.call/3`."
