@@ -265,6 +265,40 @@ each_engine Kantoku.TraceTest do
       assert %{attributes: %{"error.type" => "throw"}} = span(spans, "throws", :internal)
     end
 
+    test "have ids that never come twice, however they lie within each other" do
+      for sampler <- [:always_on, :parentbased_always_off] do
+        instance = traced!([], sampler: sampler)
+        here = fn -> Trace.context().span end
+        leaf = fn -> Trace.span(instance, "leaf", [], here) end
+
+        within = fn ->
+          ids = [here.(), leaf.(), leaf.()]
+          Trace.set_attributes(step: 1)
+          ids ++ [leaf.() | Trace.span("inner", fn -> [leaf.(), here.(), leaf.()] end)]
+        end
+
+        ids = for _ <- 1..100, do: [leaf.() | Trace.span(instance, "outer", [], within)]
+        assert ids |> List.flatten() |> Enum.uniq() |> length() == 800
+        assert Trace.context() == nil
+      end
+    end
+
+    test "that are kept only as they failed have what was said of them, before and after others within them" do
+      instance = traced!([], sampler: :parentbased_always_off)
+
+      Trace.span(instance, "outer", [first: 1], fn ->
+        Trace.span("inner", fn -> :ok end)
+        Trace.set_attributes(second: 2)
+        Trace.span("inner", fn -> :ok end)
+        Trace.add_event("third")
+        Trace.set_error(:given_up)
+      end)
+
+      assert [%{name: "outer", attributes: attributes, events: [{_at, "third", %{}}]}] = spans(instance, 1)
+      assert %{"first" => 1, "second" => 2, "error.type" => "given_up", "kantoku.kept" => "error"} = attributes
+      assert Trace.context() == nil
+    end
+
     test "are cut to size" do
       instance = traced!()
 

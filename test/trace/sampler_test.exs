@@ -4,21 +4,11 @@ defmodule Kantoku.Trace.SamplerTest do
   import Bitwise
   alias Kantoku.Trace.{Ids, Sampler}
 
-  defp root do
-    {trace, span, _state} = Ids.root(Ids.source())
-    {trace, span}
-  end
+  defp root, do: hd(roots(1))
 
   defp roots(count) do
-    {upper, state} = Ids.source()
-
-    {roots, _state} =
-      Enum.map_reduce(1..count, state, fn _n, state ->
-        {trace, span, state} = Ids.root({upper, state})
-        {{trace, span}, state}
-      end)
-
-    roots
+    sources = Stream.iterate(Ids.next(Ids.source()), &Ids.next/1)
+    for trace <- Enum.take(sources, count), do: {trace, Ids.first(trace)}
   end
 
   test "each of the six, without a parent and below one" do
@@ -78,9 +68,10 @@ defmodule Kantoku.Trace.SamplerTest do
     {upper, state} = Ids.source()
 
     Enum.reduce(1..1_000, state, fn _n, state ->
-      {span, next} = Ids.span({upper, state})
-      assert next == :rand.mwc59(state)
-      assert span == (:rand.mwc59_value(next) ||| 1 <<< 58)
+      source = Ids.next({upper, state})
+      next = :rand.mwc59(state)
+      assert source == {upper, next}
+      assert Ids.span(source) == (:rand.mwc59_value(next) ||| 1 <<< 58)
       next
     end)
   end

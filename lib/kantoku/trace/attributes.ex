@@ -51,6 +51,10 @@ defmodule Kantoku.Trace.Attributes do
   @spec finished([{String.t(), term}], pos_integer) :: Kantoku.Engine.Traces.attributes()
   def finished(said, longest), do: for({name, value} <- said, do: {text(name, @longest_name), value(value, longest)})
 
+  @doc "As `finished/2`, of what is ours: its names need no look."
+  @spec ours([{String.t(), term}], pos_integer) :: Kantoku.Engine.Traces.attributes()
+  def ours(said, longest), do: for({name, value} <- said, do: {name, value(value, longest)})
+
   defp value(value, _longest) when is_boolean(value) or is_float(value), do: value
   defp value(value, longest) when is_binary(value), do: text(value, longest)
   defp value(value, longest) when is_atom(value), do: text(Atom.to_string(value), longest)

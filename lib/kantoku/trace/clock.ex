@@ -5,8 +5,15 @@ defmodule Kantoku.Trace.Clock do
 
   @type t :: :atomics.atomics_ref()
 
+  # The places of a clock: how far it is from the time of day, and its units in a second.
+  @offset 1
+  @units 2
+
   # The reading that took the least time is the nearest.
   @tries 5
+
+  # Where the clock counts nanoseconds by itself, which it does on Linux, there is nothing to work out, and numbers stay small.
+  @nanosecond 1_000_000_000
 
   # A macro, as every span reads it twice.
   @doc "Now, in units of its own."
@@ -15,7 +22,8 @@ defmodule Kantoku.Trace.Clock do
   @doc "A clock that is set."
   @spec new() :: t
   def new do
-    clock = :atomics.new(1, signed: true)
+    clock = :atomics.new(2, signed: true)
+    :atomics.put(clock, @units, :erlang.convert_time_unit(1, :second, :perf_counter))
     set(clock)
     clock
   end
@@ -24,7 +32,7 @@ defmodule Kantoku.Trace.Clock do
   @spec set(t) :: :ok
   def set(clock) do
     {_took, offset} = Enum.min(for _ <- 1..@tries, do: look())
-    :atomics.put(clock, 1, offset)
+    :atomics.put(clock, @offset, offset)
   end
 
   defp look do
@@ -36,7 +44,10 @@ defmodule Kantoku.Trace.Clock do
 
   @doc "Such a time in nanoseconds since 1970."
   @spec unix(t, integer) :: integer
-  def unix(clock, at), do: ns(at) + :atomics.get(clock, 1)
+  def unix(clock, at), do: ns(at, :atomics.get(clock, @units)) + :atomics.get(clock, @offset)
+
+  defp ns(at, @nanosecond), do: at
+  defp ns(at, _units), do: ns(at)
 
   @doc "A length of time in the VM's native unit."
   @spec native(integer) :: integer

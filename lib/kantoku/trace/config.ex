@@ -81,11 +81,12 @@ defmodule Kantoku.Trace.Config do
   @limits [:max_queue_size, :max_queue_bytes, :max_attributes, :max_events, :max_links, :max_value_length]
   @fields [:sampler, :keep_errors, :slow, :propagators] ++ @limits
   @enforce_keys @fields
-  defstruct @fields ++ [instance: nil, clock: nil, outside: false]
+  defstruct @fields ++ [instance: nil, named: nil, clock: nil, outside: false]
 
-  @typedoc "`slow` in units of the clock. `outside`: whether others may have a trace in this VM."
+  @typedoc "`named`: the instance's name as text. `slow` in units of the clock. `outside`: whether others may have a trace in this VM."
   @type t :: %__MODULE__{
           instance: atom,
+          named: String.t() | nil,
           clock: Clock.t() | nil,
           outside: boolean,
           sampler: Sampler.t(),
@@ -158,8 +159,10 @@ defmodule Kantoku.Trace.Config do
 
   @doc "From now on the instance traces so, by this clock."
   @spec publish(atom, t, Clock.t()) :: :ok
-  def publish(instance, config, clock),
-    do: change(&Map.put(&1, instance, %{config | instance: instance, clock: clock, outside: Outside.there?()}))
+  def publish(instance, config, clock) do
+    known = %{instance: instance, named: inspect(instance), clock: clock, outside: Outside.there?()}
+    change(&Map.put(&1, instance, Map.merge(config, known)))
+  end
 
   @doc "From now on it does not trace."
   @spec withdraw(atom) :: :ok

@@ -6,7 +6,6 @@ defmodule Kantoku.Trace.Finished do
   @moduledoc false
 
   import Bitwise
-  import Kantoku.Domain.Rows, only: [row: 1]
   import Kantoku.Trace.Open, only: [open: 1, place: 1, said: 0, said: 1]
 
   alias Kantoku.Domain.{Launch, Rows}
@@ -75,7 +74,7 @@ defmodule Kantoku.Trace.Finished do
   defp record(open, ended, error, outcome) do
     open(config: config, place: place, parent: parent, subject: subject, kind: kind, begun: begun) = open
     place(trace: trace, span: span, more: {_random, state}) = place
-    {name, own} = about(subject, config.instance)
+    {name, own} = about(subject, config)
     {attributes, attributes_out} = attributes(open, own ++ outcome)
     {events, events_out} = events(open)
     {links, links_out} = links(open)
@@ -94,30 +93,39 @@ defmodule Kantoku.Trace.Finished do
 
   # What is said of an agent is looked up here, as a span that is thrown away has no use for it. The name of a span has few values, however
   # many agents there are; of one that nobody knows the conventions name none.
-  defp about(name, _instance) when is_binary(name), do: {name, []}
+  defp about(name, _config) when is_binary(name), do: {name, []}
 
-  defp about({:pool, pool}, instance) do
+  defp about({:pool, pool}, config) do
     name = Atom.to_string(pool)
-    {"invoke_agent " <> name, [{"gen_ai.agent.name", name} | invoked(instance, name, "kantoku.pool")]}
+    {"invoke_agent " <> name, [{"gen_ai.agent.name", name} | invoked(config, name, "kantoku.pool")]}
   end
 
-  defp about({:agent, id}, instance) do
-    own = invoked(instance, id_text(id), "kantoku.agent")
+  defp about({:agent, id}, %{instance: instance} = config) do
+    own = invoked(config, id_text(id), "kantoku.agent")
 
-    case Instances.reading(instance, fn rows, _book -> Rows.get(rows, id) end) do
-      row(what: what, domain: domain) -> kind_of(inspect(Launch.module(what)), domain, own)
+    with {:ok, {rows, _book}} <- Instances.tables(instance), {what, domain} <- wanted(rows, id) do
+      kind_of(module_text(Launch.module(what)), domain, own)
+    else
       _unknown -> {"invoke_agent", own}
     end
   end
+
+  # Of a row, which has more, and may be gone with its table.
+  defp wanted(rows, id) do
+    {:ets.lookup_element(rows, id, Rows.what_at()), :ets.lookup_element(rows, id, Rows.domain_at())}
+  rescue
+    ArgumentError -> nil
+  end
+
+  # As `inspect/1` shows it, at a fifth of the price.
+  defp module_text(module), do: Macro.inspect_atom(:literal, module)
 
   defp kind_of(type, domain, own) do
     more = [{"gen_ai.agent.name", type}, {"kantoku.agent.type", type}, {"kantoku.domain", domain_text(domain)}]
     {"invoke_agent " <> type, more ++ own}
   end
 
-  defp invoked(instance, id, key) do
-    instance = inspect(instance)
-
+  defp invoked(%{named: instance}, id, key) do
     [
       {"gen_ai.operation.name", "invoke_agent"},
       {"gen_ai.agent.id", instance <> "/" <> id},
@@ -136,7 +144,9 @@ defmodule Kantoku.Trace.Finished do
   defp text_of(_key, nil), do: []
   defp text_of(key, value), do: [{key, value}]
 
-  # A user's are cut, ours are not; where both say something under one name, it is the user's.
+  # A user's are counted, ours are not; where both say something under one name, it is the user's.
+  defp attributes(open(config: config, attributes: []), own), do: {Attributes.ours(own, config.max_value_length), 0}
+
   defp attributes(open(config: config, attributes: said), own) do
     {said, left_out} = Attributes.of(said, config.max_attributes)
     all = own |> Map.new() |> Map.merge(Map.new(said))

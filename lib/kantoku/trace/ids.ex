@@ -8,7 +8,7 @@ defmodule Kantoku.Trace.Ids do
 
   import Bitwise
 
-  @compile {:inline, next: 1, spread: 1, number: 1}
+  @compile {:inline, step: 1, spread: 1, number: 1}
 
   # A multiply-with-carry generator of 59 bits, and two shifts that spread its lower bits over the upper ones: all of it in small integers.
   # https://www.erlang.org/doc/man/rand.html#mwc59-1
@@ -33,12 +33,17 @@ defmodule Kantoku.Trace.Ids do
     {max(upper, 1), :rand.mwc59_seed(seed)}
   end
 
-  @doc "A trace and its first span, and the source's next state."
-  @spec root(source) :: {trace, span :: pos_integer, state :: pos_integer}
-  def root({upper, state}) do
-    state = next(state)
-    {{upper, state}, number(state), state}
-  end
+  @doc "The source for one more span. If a trace begins with that one, this is the trace as well, so that nothing more is made for it."
+  @spec next(source) :: source
+  def next({upper, state}), do: {upper, step(state)}
+
+  @doc "The span that a trace begins with."
+  @spec first(source) :: pos_integer
+  def first({_upper, state}), do: number(state)
+
+  @doc "Any other span."
+  @spec span(source) :: pos_integer
+  def span({_upper, state}), do: number(spread(state))
 
   @doc """
   A trace's id in its upper 64 bits and twice 32. The lower half of one that began here has its value above and, below that, the value's own uppermost
@@ -58,17 +63,10 @@ defmodule Kantoku.Trace.Ids do
   def share({_upper, middle, lower}), do: middle <<< 24 ||| lower >>> 8
   def share({_upper, state}), do: spread(state) >>> 3
 
-  @doc "Another span, and the source's next state."
-  @spec span(source) :: {span :: pos_integer, state :: pos_integer}
-  def span({_upper, state}) do
-    state = next(state)
-    {number(spread(state)), state}
-  end
-
   # An id of a span is never 0.
   defp number(value), do: value ||| 1 <<< (@bits - 1)
 
-  defp next(state), do: @factor * (state &&& 0xFFFFFFFF) + (state >>> 32)
+  defp step(state), do: @factor * (state &&& 0xFFFFFFFF) + (state >>> 32)
 
   defp spread(state) do
     value = bxor(state, (state &&& (1 <<< (@bits - @first)) - 1) <<< @first)

@@ -34,27 +34,28 @@ defmodule Kantoku.Trace.Metadata do
   @spec begun(Open.place()) :: before
   def begun(place) do
     context = Open.to_context(place)
-    change(&Map.merge(&1, %{trace_id: Context.trace_id(context), span_id: Context.span_id(context)}))
+    said = said()
+    say(Map.merge(said, %{trace_id: Context.trace_id(context), span_id: Context.span_id(context)}))
+    Map.take(said, @ids)
   end
 
   @doc "Nothing is current; likewise."
   @spec nowhere() :: before
-  def nowhere, do: change(&Map.drop(&1, @ids))
-
-  @spec restore(before) :: :ok
-  def restore(before) do
-    _ours = change(&Map.merge(Map.drop(&1, @ids), before))
-    :ok
-  end
-
-  defp change(fun) do
-    said = said(:logger.get_process_metadata())
-    say(fun.(said))
+  def nowhere do
+    said = said()
+    say(Map.drop(said, @ids))
     Map.take(said, @ids)
   end
 
-  defp said(:undefined), do: %{}
-  defp said(metadata), do: metadata
+  @spec restore(before) :: :ok
+  def restore(before), do: said() |> Map.drop(@ids) |> Map.merge(before) |> say()
+
+  defp said do
+    case :logger.get_process_metadata() do
+      :undefined -> %{}
+      said -> said
+    end
+  end
 
   defp say(metadata) when metadata == %{}, do: :logger.unset_process_metadata()
   defp say(metadata), do: :logger.set_process_metadata(metadata)

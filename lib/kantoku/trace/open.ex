@@ -13,7 +13,7 @@ defmodule Kantoku.Trace.Open do
   require Record
 
   # A call of a function is a part of what a span costs that is thrown away. So are those of `Process`, hence `:erlang` here.
-  @compile {:inline, here: 1, mine: 0, above: 2, made: 8, enter: 3}
+  @compile {:inline, here: 1, kept: 2, above: 2, made: 9, enter: 3, thrown_away: 2}
 
   alias Kantoku.Trace.{Attributes, Clock, Config, Context, Finished, Ids, Metadata, Outside, Sampler, Underway}
 
@@ -24,7 +24,9 @@ defmodule Kantoku.Trace.Open do
   # `place` of who is above, in another process or service; what goes with messages. `more`: whether the id is random, and the state.
   Record.defrecord(:place, :"$kantoku_place", [:trace, :span, :sampled, :more])
   # `sent`: when the message that it is about was, if that is known.
-  Record.defrecord(:open, [:config, :place, :parent, :subject, :kind, :begun, :outer, :sent, attributes: [], said: nil])
+  # `source`: what ids after it are made of.
+  @open [:config, :place, :source, :parent, :subject, :kind, :begun, :outer, :sent, attributes: [], said: nil]
+  Record.defrecord(:open, @open)
 
   # What few spans have; of one that is recorded, also what the Logger said before; and what was current outside. `held`: it has a row of those
   # that are under way.
@@ -51,6 +53,7 @@ defmodule Kantoku.Trace.Open do
           record(:open,
             config: Config.t(),
             place: place,
+            source: Ids.source(),
             parent: non_neg_integer,
             subject: subject,
             kind: kind,
@@ -65,11 +68,27 @@ defmodule Kantoku.Trace.Open do
 
   # What is current ----------------------------------------------------------------------------------------------------------
 
+  # In as few words as may be, as this is written twice for each span: a span with its source, if nothing was within it yet; the source alone, if
+  # nothing is current; or else both.
+  defp mine do
+    case :erlang.get(@key) do
+      open(source: source) = open -> {open, source}
+      {upper, _state} = source when is_integer(upper) -> {nil, source}
+      {_current, _source} = mine -> mine
+      :undefined -> {nil, Ids.source()}
+    end
+  end
+
+  defp kept(nil, source), do: source
+  defp kept(current, source), do: {current, source}
+
   @spec current() :: current
   def current do
-    case Process.get(@key) do
+    case :erlang.get(@key) do
+      open() = open -> open
+      {upper, _state} when is_integer(upper) -> nil
       {current, _source} -> current
-      nil -> nil
+      :undefined -> nil
     end
   end
 
@@ -84,15 +103,9 @@ defmodule Kantoku.Trace.Open do
   @doc "Makes something current; what was before."
   @spec put(current) :: current
   def put(current) do
-    case Process.get(@key) do
-      nil ->
-        Process.put(@key, {current, Ids.source()})
-        nil
-
-      {before, source} ->
-        Process.put(@key, {current, source})
-        before
-    end
+    {before, source} = mine()
+    :erlang.put(@key, kept(current, source))
+    before
   end
 
   @doc "Makes a place current that is no span's of ours, for the Logger and outside as well; what to give to `leave_context/1`."
@@ -151,40 +164,46 @@ defmodule Kantoku.Trace.Open do
   """
   @spec begin(Config.t(), subject, kind, place | nil, Kantoku.Trace.attributes(), sent :: integer | nil) :: t
   def begin(config, subject, kind, parent \\ nil, attributes \\ [], sent \\ nil) do
-    {outer, source} = mine()
-    begin(config, subject, kind, parent || above(config, outer), attributes, sent, outer, source)
-  end
-
-  # Who is current outside is below ours, if that is not ours itself.
-  defp above(%{outside: false}, outer), do: here(outer)
-  defp above(_other_api, outer), do: Outside.place() || here(outer)
-
-  defp mine do
     case :erlang.get(@key) do
-      :undefined -> {nil, Ids.source()}
-      mine -> mine
+      {upper, _state} = source when is_integer(upper) ->
+        begin(config, subject, kind, parent, attributes, sent, nil, source)
+
+      open(source: source) = outer ->
+        begin(config, subject, kind, parent, attributes, sent, outer, source)
+
+      {outer, source} ->
+        begin(config, subject, kind, parent, attributes, sent, outer, source)
+
+      :undefined ->
+        begin(config, subject, kind, parent, attributes, sent, nil, Ids.source())
     end
   end
 
-  defp begin(config, subject, kind, nil, attributes, sent, outer, {upper, _state} = source) do
-    {trace, span, state} = Ids.root(source)
-    sampled = Sampler.root?(config.sampler, trace)
-    place = place(trace: trace, span: span, sampled: sampled, more: @random)
-    enter(made(config, subject, kind, place, 0, attributes, sent, outer), sampled, {upper, state})
+  defp begin(%{outside: outside, sampler: sampler} = config, subject, kind, parent, attributes, sent, outer, source) do
+    source = Ids.next(source)
+
+    case parent || above(outside, outer) do
+      nil ->
+        sampled = Sampler.root?(sampler, source)
+        place = place(trace: source, span: Ids.first(source), sampled: sampled, more: @random)
+        enter(made(config, subject, kind, place, 0, attributes, sent, outer, source), sampled, outside)
+
+      place(trace: trace, span: above, sampled: sampled, more: more) ->
+        sampled = Sampler.child?(sampler, trace, sampled)
+        place = place(trace: trace, span: Ids.span(source), sampled: sampled, more: more)
+        enter(made(config, subject, kind, place, above, attributes, sent, outer, source), sampled, outside)
+    end
   end
 
-  defp begin(config, subject, kind, place(trace: trace, span: above) = parent, attributes, sent, outer, source) do
-    {upper, _state} = source
-    {span, state} = Ids.span(source)
-    sampled = Sampler.child?(config.sampler, trace, place(parent, :sampled))
-    place = place(trace: trace, span: span, sampled: sampled, more: place(parent, :more))
-    enter(made(config, subject, kind, place, above, attributes, sent, outer), sampled, {upper, state})
-  end
+  # Who is current outside is below ours, if that is not ours itself.
+  defp above(false, outer), do: here(outer)
+  defp above(true, outer), do: Outside.place() || here(outer)
 
-  defp made(config, subject, kind, place, parent, attributes, sent, outer) do
+  defp made(config, subject, kind, place, parent, attributes, sent, outer, source) do
     open(
       config: config,
       place: place,
+      source: source,
       parent: parent,
       subject: subject,
       kind: kind,
@@ -195,14 +214,14 @@ defmodule Kantoku.Trace.Open do
     )
   end
 
-  defp enter(open(config: %{outside: false}) = open, false, source) do
-    :erlang.put(@key, {open, source})
+  defp enter(open, false, false) do
+    :erlang.put(@key, open)
     open
   end
 
-  defp enter(open, sampled, source) do
+  defp enter(open, sampled, _outside) do
     open = entered(open, sampled)
-    :erlang.put(@key, {open, source})
+    :erlang.put(@key, open)
     open
   end
 
@@ -240,9 +259,9 @@ defmodule Kantoku.Trace.Open do
   @doc "Takes the current span, which `begin/6` gave, out of what is current, as it is now: its end is no bracket around what a process does."
   @spec lift(t) :: t
   def lift(open(place: place(span: span)) = begun) do
-    case :erlang.get(@key) do
+    case mine() do
       {open(place: place(span: ^span), outer: outer) = open, source} ->
-        :erlang.put(@key, {outer, source})
+        :erlang.put(@key, kept(outer, source))
         lifted(open)
 
       _other ->
@@ -268,20 +287,36 @@ defmodule Kantoku.Trace.Open do
 
   @doc "Ends the current span, which `begin/6` gave, as it is now."
   @spec finish(t, error :: String.t() | nil) :: :ok
-  def finish(open(place: place(span: span)) = begun, error \\ nil) do
-    case :erlang.get(@key) do
-      # Nobody records it, and nothing was to be said of it: so are most.
-      {open(place: place(span: ^span, sampled: false), outer: outer, said: nil) = open, source} when error == nil ->
-        :erlang.put(@key, {outer, source})
-        thrown_away(open, nil)
+  def finish(begun, error \\ nil)
 
+  # Nobody records it, and nothing was said of it: so are most. What is put tells what was there.
+  def finish(open(place: place(sampled: false), outer: outer, source: source, said: nil) = begun, nil) do
+    case :erlang.put(@key, kept(outer, source)) do
+      ^begun ->
+        thrown_away(begun, nil)
+
+      # There were others within it.
+      {^begun, source} ->
+        :erlang.put(@key, kept(outer, source))
+        thrown_away(begun, nil)
+
+      another ->
+        :erlang.put(@key, another)
+        close(begun, nil)
+    end
+  end
+
+  def finish(begun, error), do: close(begun, error)
+
+  defp close(open(place: place(span: span)) = begun, error) do
+    case mine() do
       {open(place: place(span: ^span), outer: outer, said: said) = open, source} ->
-        :erlang.put(@key, {outer, source})
+        :erlang.put(@key, kept(outer, source))
         if left(said, open), do: ended(open, error), else: :ok
 
       # What was begun within it and not ended is given up.
-      _other ->
-        put(open(begun, :outer))
+      {_another, source} ->
+        :erlang.put(@key, kept(open(begun, :outer), source))
         if left(open(begun, :said), begun), do: ended(begun, error), else: :ok
     end
   end
@@ -295,12 +330,12 @@ defmodule Kantoku.Trace.Open do
   defp ended(open, error), do: thrown_away(open, error)
 
   # Unless it was slow.
-  defp thrown_away(open(config: %{slow: nil}), _error), do: :ok
-
-  defp thrown_away(open(config: %{slow: slow}, begun: begun) = open, error) do
+  defp thrown_away(open(config: %{slow: slow}, begun: begun) = open, error) when slow != nil do
     now = Clock.now()
     if now - begun >= slow, do: Finished.hand_in(open, now, error, "slow"), else: :ok
   end
+
+  defp thrown_away(_open, _error), do: :ok
 
   @doc "Runs `fun` within a span. What leaves by an exception has failed."
   @spec within(t, (() -> result)) :: result when result: term
@@ -359,7 +394,12 @@ defmodule Kantoku.Trace.Open do
   def set_error(type), do: change(fn open(said: said) = open -> open(open, said: said(said || said(), error: type)) end)
 
   defp change(fun) do
-    with {open() = open, source} <- Process.get(@key), do: Process.put(@key, {fun.(open), source})
+    case :erlang.get(@key) do
+      open() = open -> :erlang.put(@key, fun.(open))
+      {open() = open, source} -> :erlang.put(@key, {fun.(open), source})
+      _none -> :undefined
+    end
+
     :ok
   end
 end
