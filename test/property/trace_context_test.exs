@@ -5,6 +5,7 @@ defmodule Kantoku.TraceContextPropertyTest do
   import Kantoku.Terms, only: [check: 3]
 
   alias Kantoku.Trace.{Context, Sampler}
+  require Sampler
 
   @moduletag :property
   @moduletag timeout: 300_000

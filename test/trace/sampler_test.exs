@@ -3,6 +3,7 @@ defmodule Kantoku.Trace.SamplerTest do
 
   import Bitwise
   alias Kantoku.Trace.{Ids, Sampler}
+  require Sampler
 
   defp root, do: hd(roots(1))
 

@@ -18,6 +18,7 @@ defmodule Kantoku.Trace.Open do
   alias Kantoku.Trace.{Attributes, Clock, Config, Context, Finished, Ids, Metadata, Outside, Sampler, Underway}
 
   require Clock
+  require Sampler
 
   @key :"$kantoku_trace"
 

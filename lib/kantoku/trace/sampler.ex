@@ -38,11 +38,17 @@ defmodule Kantoku.Trace.Sampler do
   defp below(ratio) when ratio >= 1, do: :always_on
   defp below(ratio), do: {:below, trunc(ratio * @whole)}
 
+  # A macro, as each trace that begins asks: the call of a function takes longer than most answers.
   @doc "Whether a new trace of that id is recorded."
-  @spec root?(t, Ids.trace()) :: boolean
-  def root?({_whose, :always_on}, _trace), do: true
-  def root?({_whose, :always_off}, _trace), do: false
-  def root?({_whose, {:below, bound}}, trace), do: Ids.share(trace) < bound
+  defmacro root?(sampler, trace) do
+    quote do
+      case unquote(sampler) do
+        {_whose, :always_off} -> false
+        {_whose, :always_on} -> true
+        {_whose, {:below, bound}} -> unquote(Ids).share(unquote(trace)) < bound
+      end
+    end
+  end
 
   @doc "Whether a span of that trace is, below one of which this is known, or nothing (`nil`)."
   @spec child?(t, Ids.trace(), sampled :: boolean | nil) :: boolean

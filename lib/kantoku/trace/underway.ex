@@ -16,7 +16,9 @@ defmodule Kantoku.Trace.Underway do
 
   @spec new_table() :: :ok
   def new_table do
-    :ets.new(__MODULE__, [:named_table, :public, :ordered_set, write_concurrency: true])
+    # How many rows there are is asked for each: counted apart by scheduler, that would take as long as all the rest.
+    options = [write_concurrency: true, decentralized_counters: false]
+    :ets.new(__MODULE__, [:named_table, :public, :ordered_set] ++ options)
     :ok
   end
 
