@@ -3,7 +3,7 @@ defmodule Kantoku.Trace.Open do
   # dictionary, beside what its ids are made of: a span of ours, a place from outside, or what the first span here has to link to.
   #
   # A span of a trace that is not recorded is begun like any other, and only at its end thrown away, unless it failed or was slow.
-  # So it costs two ids, a tuple and two readings of the clock, and nothing is kept of it anywhere else. As who waits for a slow
+  # So it costs two ids, two tuples and two readings of the clock, and nothing is kept of it anywhere else. As who waits for a slow
   # one is slow, and who called what failed mostly fails, what is kept is whole from the root down; where a caller went on after a
   # failure, what it called is kept without it.
   #
@@ -26,8 +26,8 @@ defmodule Kantoku.Trace.Open do
   Record.defrecord(:place, :"$kantoku_place", [:trace, :span, :sampled, :more])
   # `sent`: when the message that it is about was, if that is known.
   # `source`: what ids after it are made of.
-  @open [:config, :place, :source, :parent, :subject, :kind, :begun, :outer, :sent, attributes: [], said: nil]
-  Record.defrecord(:open, @open)
+  @fields [:config, :place, :source, :parent, :subject, :kind, :begun, :outer, :sent, attributes: [], said: nil]
+  Record.defrecord(:open, @fields)
 
   # What few spans have; of one that is recorded, also what the Logger said before; and what was current outside. `held`: it has a row of those
   # that are under way.
@@ -215,13 +215,8 @@ defmodule Kantoku.Trace.Open do
     )
   end
 
-  defp enter(open, false, false) do
-    :erlang.put(@key, open)
-    open
-  end
-
-  defp enter(open, sampled, _outside) do
-    open = entered(open, sampled)
+  defp enter(open, sampled, outside) do
+    open = if sampled or outside, do: entered(open, sampled), else: open
     :erlang.put(@key, open)
     open
   end
