@@ -105,6 +105,13 @@ Kantoku.EachEngine.each_engine Kantoku.Engine.MetricsTest do
     assert_in_delta value(metrics, "c"), 100 * 2.0 ** 62, 2.0 ** 40
   end
 
+  test "more than a thousand of the largest that are whole as floats have room" do
+    metrics = declare(open(), "c", {:counter, nil, 1.0})
+    counter = series(metrics, "c")
+    for _ <- 1..1_500, do: assert(:ok = Metrics.add(counter, 2 ** 53))
+    assert value(metrics, "c") == 1_500 * 2.0 ** 53
+  end
+
   test "the same family and values are the same series, whoever asks" do
     metrics = declare(open(), "c", {:counter, nil, 1.0}, ["who"])
 

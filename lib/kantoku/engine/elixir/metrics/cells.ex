@@ -64,7 +64,7 @@ defmodule Kantoku.Engine.Elixir.Metrics.Cells do
   def quantile(_series, share) when is_number(share), do: nil
 
   @spec read(t) :: float | Kantoku.Engine.Metrics.spread()
-  def read({:counter, ref}), do: :atomics.get(ref, @whole) + float(:atomics.get(ref, @rest))
+  def read({:counter, ref}), do: unsigned(:atomics.get(ref, @whole)) + float(:atomics.get(ref, @rest))
   def read({:gauge, ref}), do: float(:atomics.get(ref, @value))
   def read({:histogram, ref, ticks}), do: ref |> counts() |> Scale.spread(:atomics.get(ref, @sum), ticks)
 
@@ -85,6 +85,10 @@ defmodule Kantoku.Engine.Elixir.Metrics.Cells do
   rescue
     ArithmeticError -> :refused
   end
+
+  # Of a counter all 64 bits count.
+  defp unsigned(word) when word < 0, do: word + 0x1_0000_0000_0000_0000
+  defp unsigned(word), do: word
 
   defp bits(value) do
     <<bits::signed-64>> = <<value::float-64>>
