@@ -19,6 +19,7 @@ defmodule Kantoku.Instance do
     Migration,
     Resources,
     SLO,
+    Store,
     Telemetry
   }
 
@@ -120,8 +121,12 @@ defmodule Kantoku.Instance do
 
   defp limits(config) do
     spans = if config.trace, do: config.trace.max_queue_bytes
-    Map.merge(config.memory, %{metrics: config.metrics.max_bytes, traces: spans})
+    Map.merge(config.memory, %{metrics: config.metrics.max_bytes, traces: spans, store: waiting(config.store)})
   end
+
+  defp waiting({Store.Disk, opts}), do: Store.Disk.max_pending_bytes(opts)
+  defp waiting(Store.Disk), do: waiting({Store.Disk, []})
+  defp waiting(_memory_or_none), do: nil
 
   defp enter_domain(domain, parent, above, instance, rows, book) do
     shape = %{

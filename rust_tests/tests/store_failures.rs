@@ -325,6 +325,8 @@ fn calls_for_one_key_share_one_write_and_batches_are_counted() {
         ),
         (1, 2, 2, 2)
     );
+    assert!((2 * 5..200).contains(&stats.committed_bytes), "{stats:?}");
+    assert!(stats.commit_time > Duration::ZERO);
     assert_eq!(found(&store, b"key"), Some((99, b"state".to_vec())));
 }
 

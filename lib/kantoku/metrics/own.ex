@@ -116,7 +116,7 @@ defmodule Kantoku.Metrics.Own do
               "Finished spans: kept in the buffer, dropped as it was full; and of those kept the ones that were taken."
           ]}
 
-  @bytes ~w(breakers health index metrics names owners pools spare traces watches)a
+  @bytes ~w(breakers health index metrics names owners pools spare store traces watches)a
 
   @doc "Declares all of them, and binds what is the instance's."
   @spec enter(book :: :ets.tid(), atom) :: :ok

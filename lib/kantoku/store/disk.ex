@@ -83,6 +83,10 @@ defmodule Kantoku.Store.Disk do
   defp option!({:on_corrupt, value}), do: refuse!(:on_corrupt, ":refuse or :set_aside", value)
   defp option!({:async_window, value}), do: refuse!(:async_window, "ms, 0 or more", value)
 
+  @doc false
+  @spec max_pending_bytes(keyword) :: pos_integer
+  def max_pending_bytes(opts), do: Keyword.get(opts, :max_pending_bytes, @options[:max_pending_bytes])
+
   defp refuse!(name, expected, value) do
     raise ArgumentError, "option #{inspect(name)} of Kantoku.Store.Disk expects #{expected}, got: #{inspect(value)}"
   end
@@ -141,8 +145,9 @@ defmodule Kantoku.Store.Disk do
   def flush(file), do: Native.store_flush(file)
 
   @doc """
-  What the store counts of itself: pending, committed and failed writes, and the quarantine; `failing_for` how many ms reads or writes have
-  failed, and `set_aside_ago` since a damaged file was set aside, or `nil`.
+  What the store counts of itself: what is pending, `commits` with the keys and bytes in them and the µs that they took (`commit_time`), failed
+  commits, and the quarantine; `failing_for` how many ms reads or writes have failed, and `set_aside_ago` since a damaged file was set aside, or
+  `nil`. Those of an instance's store are among its metrics (`kantoku_store_commits` and so on).
   """
   @spec stats(handle) :: map | {:error, {atom, String.t()}}
   def stats(file), do: Native.store_stats(file)

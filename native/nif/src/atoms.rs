@@ -176,6 +176,7 @@ rustler::atoms! {
     startup,
     statsd,
     status,
+    store,
     strategy,
     success,
     success_rate,

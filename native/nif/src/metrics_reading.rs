@@ -17,6 +17,7 @@ use crate::metrics::Collection;
 use crate::pool_life;
 use crate::pools::Open;
 use crate::state::{Opened, state};
+use crate::store;
 
 /// Where to read. Names are words of atoms.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,6 +96,7 @@ pub enum Of {
     Owners,
     Pools,
     Spare,
+    Store,
     Traces,
     Watches,
 }
@@ -125,7 +127,7 @@ fn figures() -> [(Atom, Figure); 21] {
     ]
 }
 
-fn owners() -> [(Atom, Of); 10] {
+fn owners() -> [(Atom, Of); 11] {
     [
         (atoms::breakers(), Of::Breakers),
         (atoms::health(), Of::Health),
@@ -135,6 +137,7 @@ fn owners() -> [(Atom, Of); 10] {
         (atoms::owners(), Of::Owners),
         (atoms::pools(), Of::Pools),
         (atoms::spare(), Of::Spare),
+        (atoms::store(), Of::Store),
         (atoms::traces(), Of::Traces),
         (atoms::watches(), Of::Watches),
     ]
@@ -239,6 +242,10 @@ impl<'a> Look<'a> {
             }
             Reading::Breaker { open, figure } => read_breaker(open, figure),
             Reading::Bytes { of: Of::Metrics, .. } => Some(Value::Gauge(self.metrics.bytes() as f64)),
+            Reading::Bytes {
+                instance,
+                of: Of::Store,
+            } => Some(Value::Gauge(store::pending_bytes(instance) as f64)),
             Reading::Bytes { instance, of } => {
                 let bytes = bytes(state().find_word(instance)?, of)?;
                 Some(Value::Gauge(bytes as f64))
@@ -334,7 +341,7 @@ fn bytes(opened: Opened, of: Of) -> Option<usize> {
         Of::Breakers => shell.breakers_bytes(),
         Of::Health => shell.health.bytes(),
         Of::Index => registry().index,
-        Of::Metrics => return None,
+        Of::Metrics | Of::Store => return None,
         Of::Names => registry().names,
         Of::Owners => registry().owners,
         Of::Pools => shell.pools_bytes(),

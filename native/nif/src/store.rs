@@ -26,6 +26,8 @@ use crate::store_turns::{self, Within};
 #[derive(Debug)]
 pub struct File {
     id: u64,
+    /// Whose it is, by the word of its name.
+    instance: u64,
     path: PathBuf,
     owner: Pid,
     store: Arc<Store>,
@@ -40,12 +42,13 @@ const FLUSH_BOUND: Duration = Duration::from_secs(30);
 pub fn open<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
     let path = PathBuf::from(text(args[0])?);
     let mut options = options(args[1])?;
-    options.on_turn = store_turns::of(instance(args[1])?, path.clone());
+    let instance = instance(args[1])?;
+    options.on_turn = store_turns::of(instance, path.clone());
     let owner = Pid::caller(env).ok_or(Refusal::BadArgument)?;
     wait_for(env, &path);
     let _call = Within::call(env);
     match Store::open(&path, options) {
-        Ok(store) => Ok((atoms::ok(), keep(env, path, owner, store)?).encode(env)),
+        Ok(store) => Ok((atoms::ok(), keep(env, instance, path, owner, store)?).encode(env)),
         Err(error) => Ok(failed(env, &error)),
     }
 }
@@ -60,7 +63,7 @@ fn wait_for(env: Env<'_>, path: &Path) {
     }
 }
 
-fn keep(env: Env<'_>, path: PathBuf, owner: Pid, store: Store) -> Result<u64, Refusal> {
+fn keep(env: Env<'_>, instance: Atom, path: PathBuf, owner: Pid, store: Store) -> Result<u64, Refusal> {
     let id = state()
         .watches
         .fetch_add(1, kantoku_core::sync::atomic::Ordering::Relaxed);
@@ -73,6 +76,7 @@ fn keep(env: Env<'_>, path: PathBuf, owner: Pid, store: Store) -> Result<u64, Re
     let monitor = owner::watch(env.as_c_arg(), watching).ok_or(Refusal::BadArgument)?;
     let file = File {
         id,
+        instance: beam::word(instance.to_term(env).as_c_arg()),
         path,
         owner,
         store: Arc::new(store),
@@ -285,6 +289,8 @@ pub fn stats<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
             ("commits", stats.commits),
             ("failed_commits", stats.failed_commits),
             ("committed_keys", stats.committed_keys),
+            ("committed_bytes", stats.committed_bytes),
+            ("commit_time", stats.commit_time.as_micros() as u64),
             ("last_batch", stats.last_batch),
             ("largest_batch", stats.largest_batch),
             ("retried", stats.retried),
@@ -305,6 +311,13 @@ pub fn stats<'a>(env: Env<'a>, args: &[Term<'a>]) -> Answer<'a> {
             .collect();
         Term::map_from_pairs(env, &pairs.map_err(|_| Refusal::BadArgument)?).map_err(|_| Refusal::BadArgument)
     })
+}
+
+/// What waits for the disk in files of an instance, in bytes. From any thread.
+pub fn pending_bytes(instance: u64) -> usize {
+    let files = state().files.lock();
+    let of_it = files.iter().filter(|file| file.instance == instance);
+    of_it.map(|file| file.store.pending_bytes()).sum()
 }
 
 fn milliseconds(env: Env<'_>, age: Option<Duration>) -> Term<'_> {

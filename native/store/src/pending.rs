@@ -15,7 +15,7 @@ use crate::completion::{Completion, Panics, Waiter};
 use crate::error::StoreError;
 use crate::options::Backoff;
 use crate::record::Revision;
-use crate::stats::Stats;
+use crate::stats::{Commit, Stats};
 
 pub(crate) type Key = Arc<[u8]>;
 pub(crate) type Changes = BTreeMap<Key, Change>;
@@ -176,10 +176,10 @@ impl Pending {
     }
 
     /// Answers what was in flight, as freeing it takes its time.
-    pub(crate) fn committed(&mut self, quarantined: u64) -> Arc<Changes> {
+    pub(crate) fn committed(&mut self, commit: Commit) -> Arc<Changes> {
         self.failing = None;
         let done = self.land();
-        self.stats.count_commit(done.len() as u64, quarantined);
+        self.stats.count_commit(done.len() as u64, commit);
         done
     }
 
@@ -310,7 +310,7 @@ mod tests {
         let (mut pending, now) = (Pending::default(), Instant::now());
         let delays: Vec<u128> = (0..4).map(|_| failing(&mut pending, now).as_millis()).collect();
         assert_eq!(delays, [10, 20, 40, 40]);
-        pending.committed(0);
+        pending.committed(Commit::default());
         assert_eq!(
             failing(&mut pending, now).as_millis(),
             10,

@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::options::{Backoff, GroupCommit, Options};
 use crate::pending::{Batch, Call, Changes, Key, Pending, merged};
 use crate::record::Revision;
-use crate::stats::Stats;
+use crate::stats::{Commit, Stats};
 
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -108,6 +108,10 @@ impl Queue {
         }
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.lock().bytes()
+    }
+
     pub(crate) fn count(&self, change: impl FnOnce(&mut Stats)) {
         change(&mut self.lock().stats);
     }
@@ -147,8 +151,8 @@ impl Queue {
         }
     }
 
-    pub(crate) fn committed(&self, quarantined: u64) {
-        let done = self.lock().committed(quarantined);
+    pub(crate) fn committed(&self, commit: Commit) {
+        let done = self.lock().committed(commit);
         // Freeing many large values takes its time, which is not spent under the lock.
         drop(done);
     }

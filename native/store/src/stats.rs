@@ -15,6 +15,10 @@ pub struct Stats {
     pub failed_commits: u64,
     /// Keys in all those that succeeded.
     pub committed_keys: u64,
+    /// Bytes of the values in them, as they go to disk.
+    pub committed_bytes: u64,
+    /// For how long they wrote and synced, in all.
+    pub commit_time: Duration,
     pub last_batch: u64,
     pub largest_batch: u64,
     /// Changes kept in memory over a failed commit, once for each time.
@@ -33,12 +37,22 @@ pub struct Stats {
     pub set_aside_ago: Option<Duration>,
 }
 
+/// What one commit was.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Commit {
+    pub(crate) bytes: u64,
+    pub(crate) quarantined: u64,
+    pub(crate) took: Duration,
+}
+
 impl Stats {
-    pub(crate) fn count_commit(&mut self, keys: u64, quarantined: u64) {
+    pub(crate) fn count_commit(&mut self, keys: u64, commit: Commit) {
         self.commits += 1;
         self.committed_keys += keys;
+        self.committed_bytes += commit.bytes;
+        self.commit_time += commit.took;
         self.last_batch = keys;
         self.largest_batch = self.largest_batch.max(keys);
-        self.quarantined += quarantined;
+        self.quarantined += commit.quarantined;
     }
 }

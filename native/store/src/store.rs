@@ -172,6 +172,11 @@ impl Store {
         }
     }
 
+    /// Bytes that wait for the disk, with what it takes to keep them. Touches no disk.
+    pub fn pending_bytes(&self) -> usize {
+        self.writer.queue.bytes()
+    }
+
     /// The names that damaged files were given, by [`crate::OnCorrupt::SetAside`], since the store was opened.
     pub fn set_aside_files(&self) -> Vec<PathBuf> {
         self.writer.disk.set_aside_files()

@@ -5,12 +5,14 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 use crate::completion::Panics;
 use crate::disk::{Applied, Disk};
 use crate::error::StoreError;
 use crate::pending::Batch;
 use crate::queue::Queue;
+use crate::stats::Commit;
 
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -51,8 +53,15 @@ impl Writer {
         if batch.changes.is_empty() {
             return Ok(Applied::default());
         }
+        let begun = Instant::now();
         let applied = self.disk.commit(&batch.changes)?;
-        self.queue.committed(applied.quarantined);
+        let took = begun.elapsed();
+        let bytes = batch.changes.values().map(|change| change.bytes() as u64);
+        self.queue.committed(Commit {
+            bytes: bytes.sum(),
+            quarantined: applied.quarantined,
+            took,
+        });
         Ok(applied)
     }
 }
