@@ -6,6 +6,8 @@
 //! E3. The VM is told when the first reader comes and when the last one has gone, in that order, and need hand in nothing in between.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::broadcast::error::RecvError;
@@ -27,12 +29,46 @@ pub struct Event {
     pub data: String,
 }
 
+/// An event that waits, and is among the bytes that do until its last reader has had it.
+#[derive(Debug)]
+pub struct Waiting {
+    event: Event,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Waiting {
+    fn new(event: Event, waiting: Arc<AtomicUsize>) -> Self {
+        waiting.fetch_add(event.bytes(), Ordering::Relaxed);
+        Self { event, waiting }
+    }
+}
+
+impl Deref for Waiting {
+    type Target = Event;
+
+    fn deref(&self) -> &Event {
+        &self.event
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(self.event.bytes(), Ordering::Relaxed);
+    }
+}
+
 /// What a reader is told next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Told {
-    Event(Arc<Event>),
+    Event(Arc<Waiting>),
     /// So many were not kept for it.
     Dropped(u64),
+}
+
+impl Event {
+    fn bytes(&self) -> usize {
+        size_of::<Waiting>() + self.instance.capacity() + self.name.capacity() + self.data.capacity()
+    }
 }
 
 /// Told whether anybody reads.
@@ -40,7 +76,7 @@ pub type Heed = Arc<dyn Fn(bool) + Send + Sync>;
 
 #[derive(Clone, Debug)]
 enum Passed {
-    Event(Arc<Event>),
+    Event(Arc<Waiting>),
     Dropped(u64),
 }
 
@@ -49,6 +85,8 @@ pub struct Hub {
     sender: Sender<Passed>,
     readers: Mutex<usize>,
     heed: Heed,
+    // In bytes.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl fmt::Debug for Hub {
@@ -72,17 +110,24 @@ impl Hub {
             sender: channel(WAITING).0,
             readers: Mutex::default(),
             heed,
+            waiting: Arc::default(),
         }
     }
 
     /// Hands an event to all who read; whether there is anybody.
     pub fn publish(&self, event: Event) -> bool {
+        let event = Waiting::new(event, self.waiting.clone());
         self.sender.send(Passed::Event(Arc::new(event))).is_ok()
     }
 
     /// Says that the VM itself had no room for so many.
     pub fn publish_dropped(&self, count: u64) -> bool {
         self.sender.send(Passed::Dropped(count)).is_ok()
+    }
+
+    /// What waits for readers, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     pub fn readers(&self) -> usize {

@@ -212,14 +212,24 @@ impl Figures {
 }
 
 impl Figures {
+    // What was given, what exporters keep and are sending, and events that wait for readers. What a request or an answer of HTTP takes is bounded by
+    // the limits of connections, and not counted.
+    fn held(&self) -> usize {
+        let given: usize = self.given().iter().map(Family::bytes).sum();
+        let accounts = self.accounts.lock().expect("nothing panics under it");
+        let open = accounts.iter().filter(|account| Arc::strong_count(account) > 1);
+        given + open.map(|account| account.bytes()).sum::<usize>() + self.events.bytes()
+    }
+
     fn bytes(&self) -> Family {
-        let bytes: usize = self.given().iter().map(Family::bytes).sum();
+        let owners = [("exporters", self.held()), ("history", self.history.bytes())];
+        let series = owners.map(|(owner, bytes)| labelled(&[("owner", owner)], Value::Gauge(bytes as f64)));
         Family {
             name: "kantoku_native_bytes".to_owned(),
             help: "Memory of the native core.".to_owned(),
             unit: Some("bytes"),
             kind: Kind::Gauge,
-            series: vec![labelled(&[("owner", "exporters")], Value::Gauge(bytes as f64))],
+            series: series.into(),
         }
     }
 }
@@ -265,11 +275,39 @@ pub struct Account {
     pub dropped: AtomicU64,
     // Of the dropped, those that a note has told of.
     told: AtomicU64,
+    // In bytes: what it keeps from round to round, and what it is sending.
+    kept: AtomicU64,
+    under_way: AtomicU64,
+}
+
+/// Bytes that are under way until this is dropped.
+#[derive(Debug)]
+pub struct Sending<'a>(&'a AtomicU64, u64);
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
 }
 
 impl Account {
     pub fn exporter(&self) -> &str {
         &self.exporter
+    }
+
+    /// Says how many bytes its exporter keeps from round to round.
+    pub fn hold(&self, bytes: usize) {
+        self.kept.store(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts bytes of its exporter's until they are sent.
+    pub fn hold_for_now(&self, bytes: usize) -> Sending<'_> {
+        self.under_way.fetch_add(bytes as u64, Ordering::Relaxed);
+        Sending(&self.under_way, bytes as u64)
+    }
+
+    fn bytes(&self) -> usize {
+        (self.kept.load(Ordering::Relaxed) + self.under_way.load(Ordering::Relaxed)) as usize
     }
 
     pub fn tell_resumed(&self, figures: &Figures) {

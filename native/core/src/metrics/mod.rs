@@ -21,4 +21,4 @@ pub use histogram::{Histogram, Reading};
 pub use number::{Counter, Gauge};
 pub use scale::{LEAST, MOST};
 pub use series::{Owned, Series as Recorder};
-pub use snapshot::{Distribution, Exemplar, Family, Kind, Series, Source, Value, join};
+pub use snapshot::{Distribution, Exemplar, Family, Kind, Series, Source, Value, join, labels_heap};

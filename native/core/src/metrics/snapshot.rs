@@ -129,12 +129,16 @@ impl Distribution {
 
 impl Series {
     fn heap(&self) -> usize {
-        let texts = self
-            .labels
-            .iter()
-            .map(|(name, value)| name.capacity() + value.capacity());
-        self.labels.capacity() * size_of::<(String, String)>() + texts.sum::<usize>() + self.value.heap()
+        labels_heap(&self.labels) + self.value.heap()
     }
+}
+
+/// What labels point to, in bytes.
+pub fn labels_heap(labels: &Vec<(String, String)>) -> usize {
+    let texts = labels
+        .iter()
+        .map(|(name, value)| name.capacity() + value.capacity());
+    labels.capacity() * size_of::<(String, String)>() + texts.sum::<usize>()
 }
 
 /// Adds the series of a family to the one of its name and kind, or the family where there is none.

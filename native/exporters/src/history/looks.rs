@@ -53,6 +53,11 @@ impl Looks {
         });
         found.courses()
     }
+
+    /// What it keeps from look to look.
+    pub fn bytes(&self) -> usize {
+        self.deltas.as_ref().map_or(0, Deltas::bytes)
+    }
 }
 
 fn is_looked_at(family: &Family) -> bool {

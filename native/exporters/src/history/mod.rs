@@ -12,6 +12,7 @@ mod room;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -94,6 +95,8 @@ impl Wanted<'_> {
 #[derive(Debug, Default)]
 pub struct History {
     inner: Mutex<Inner>,
+    // What who looks keeps, in bytes.
+    watch: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -162,10 +165,16 @@ impl History {
         found.map(|(key, _)| key.instance.clone())
     }
 
+    /// Courses, and what who looks keeps to tell rises from.
     pub fn bytes(&self) -> usize {
         let inner = self.inner();
         let names: usize = inner.courses.keys().map(key_bytes).sum();
-        names + inner.courses.len() * Course::BYTES
+        names + inner.courses.len() * Course::BYTES + self.watch.load(Ordering::Relaxed)
+    }
+
+    /// Says how many bytes who looks keeps.
+    pub fn watched(&self, bytes: usize) {
+        self.watch.store(bytes, Ordering::Relaxed);
     }
 
     pub fn len(&self) -> usize {

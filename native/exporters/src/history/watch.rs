@@ -30,12 +30,23 @@ impl Watch {
     pub fn look(&mut self, families: Vec<Family>, history: &History) {
         let found = self.looks.take(families, self.last.elapsed().as_secs_f64());
         self.last = Instant::now();
+        history.watched(self.looks.bytes());
         history.record(now(), found);
+    }
+}
+
+// Who looks no more keeps nothing.
+struct Watching<'h>(&'h History);
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        self.0.watched(0);
     }
 }
 
 /// Goes on until it is dropped.
 pub async fn watch(figures: Arc<Figures>) {
+    let _watching = Watching(&figures.history);
     let mut watch = Watch::default();
     let mut due = interval(INTERVAL);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 
-use kantoku_core::metrics::{Distribution, Family, Series, Value};
+use kantoku_core::metrics::{Distribution, Family, Series, Value, labels_heap};
+
+use super::places::places;
 
 /// What was told last.
 #[derive(Debug, Default)]
@@ -55,6 +57,24 @@ impl Deltas {
             }
         }
         self.told = now;
+    }
+
+    /// What it holds: places for so many series, and what those point to.
+    pub fn bytes(&self) -> usize {
+        let heap = self
+            .told
+            .iter()
+            .map(|((family, labels), told)| family.capacity() + labels_heap(labels) + told.heap());
+        places::<(Key, Told)>(self.told.capacity()) + heap.sum::<usize>()
+    }
+}
+
+impl Told {
+    fn heap(&self) -> usize {
+        match self {
+            Told::Counter(_) => 0,
+            Told::Histogram(counts) => counts.capacity() * size_of::<u64>(),
+        }
     }
 }
 

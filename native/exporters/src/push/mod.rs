@@ -12,6 +12,7 @@ mod deltas;
 mod lines;
 pub mod lookup;
 pub mod otlp;
+mod places;
 mod protocol;
 mod spans;
 mod starts;

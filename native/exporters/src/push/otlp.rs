@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kantoku_core::metrics::Family;
+use prost::Message;
 
 use super::collector::{Address, Collector};
 use super::protocol::encode;
@@ -49,6 +50,8 @@ impl Otlp {
         let now = unix_nanos();
         self.starts.look(families, now);
         let (request, points) = encode(families, &self.resource, (&self.starts, now));
+        let _message = self.account.hold_for_now(request.encoded_len());
+        self.account.hold(self.starts.bytes());
         let mut outcome = Outcome::default();
         let under_way = UnderWay::new(&self.account, points);
         outcome.enter(self.collector.send(&request).await, under_way, "points");

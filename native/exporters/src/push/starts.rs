@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 
-use kantoku_core::metrics::{Family, Series, Value};
+use kantoku_core::metrics::{Family, Series, Value, labels_heap};
+
+use super::places::places;
 
 #[derive(Debug)]
 pub struct Starts {
@@ -57,10 +59,21 @@ impl Starts {
         self.known.get(&family.name)?.get(&series.labels).copied()
     }
 
+    /// What it holds: places for so many series, and what those point to.
+    pub fn bytes(&self) -> usize {
+        let families = self.known.iter();
+        let heap = families.map(|(family, known)| family.capacity() + heap(known));
+        places::<(String, HashMap<Labels, Begun>)>(self.known.capacity()) + heap.sum::<usize>()
+    }
+
     /// Since when it counts; 0 if it does not.
     pub fn of(&self, family: &Family, series: &Series) -> u64 {
         self.found(family, series).map_or(0, |begun| begun.at)
     }
+}
+
+fn heap(known: &HashMap<Labels, Begun>) -> usize {
+    places::<(Labels, Begun)>(known.capacity()) + known.keys().map(labels_heap).sum::<usize>()
 }
 
 fn count(value: &Value) -> Option<f64> {

@@ -43,11 +43,13 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 impl StatsD {
     pub fn new(options: Options, families: &[Family], account: Arc<Account>) -> Self {
+        let deltas = Deltas::begin(families);
+        account.hold(deltas.bytes());
         Self {
             lookup: Lookup::new(options.host.clone(), options.port, BOUND),
             options,
             account,
-            deltas: Deltas::begin(families),
+            deltas,
             socket: None,
             before: 0,
         }
@@ -62,6 +64,8 @@ impl StatsD {
             &self.options.prefix,
         );
         let account = self.account.clone();
+        account.hold(self.deltas.bytes());
+        let _lines = account.hold_for_now(datagrams.iter().map(|datagram| datagram.text.capacity()).sum());
         let lines: u64 = datagrams.iter().map(|datagram| datagram.lines).sum();
         let mut under_way = UnderWay::new(&account, lines + too_long);
         let mut outcome = Outcome::default();

@@ -64,6 +64,7 @@ impl Traces {
     // B1
     async fn send(&mut self, spans: Vec<Span>, outcome: &mut Outcome) {
         let under_way = UnderWay::new(&self.account, spans.len() as u64);
+        let _batch = self.account.hold_for_now(spans.iter().map(Span::bytes).sum());
         let answer = self.collector.send(&encode(spans, &self.resource)).await;
         outcome.enter(answer, under_way, "spans");
     }
