@@ -35,7 +35,8 @@ defmodule Kantoku.Health do
 
   #{Kantoku.Health.Config.docs()}
 
-  `health: false` turns all of it off. Each change of a state is an event, `[:kantoku, :health, :changed]`; see `Kantoku.Telemetry`.
+  `health: false` turns all of it off. Each change of a state is an event, `[:kantoku, :health, :changed]`; see `Kantoku.Telemetry`. States of groups
+  and of their members are metrics (`kantoku_health_state`, `kantoku_health_members`); see `Kantoku.Metrics`.
   All functions answer `{:error, %Kantoku.Error{}}`: `:not_running`, and `:not_found` where nothing of that name is looked after, or
   health is off. See the guide "Health".
   """
@@ -84,6 +85,33 @@ defmodule Kantoku.Health do
     end
   end
 
+  # All groups: what each is of, its state, and its members by theirs. None where health is off.
+  @doc false
+  @spec groups(instance :: atom) :: {:ok, [{of, state, %{state => non_neg_integer}}]} | {:error, Error.t()}
+  def groups(instance) do
+    read = fn board -> {:ok, Enum.flat_map(Board.groups(board), &group(instance, board, &1))} end
+    with nil <- Board.reading(instance, read), do: {:ok, []}
+  end
+
+  defp group(instance, board, name) do
+    with node when node != nil <- Board.group(board, name),
+         {state, _age, counts, _probes, _pulse} <- Core.health_status(instance, node, nil) do
+      [{of(name), state, members(counts)}]
+    else
+      _ended_meanwhile -> []
+    end
+  end
+
+  defp of(nil), do: :instance
+  defp of({:pool, _name} = pool), do: pool
+  defp of(domain), do: {:domain, domain}
+
+  defp members(counts), do: @states |> Enum.zip(counts) |> Map.new()
+
+  @doc false
+  @spec states() :: [state]
+  def states, do: @states
+
   defp node(board, :instance), do: Board.group(board, nil)
   defp node(board, {:domain, name}), do: Board.group(board, name)
   defp node(board, {:pool, _name} = pool), do: Board.group(board, pool)
@@ -94,7 +122,7 @@ defmodule Kantoku.Health do
   end
 
   defp shown(_group, {state, age, counts, _probes, _pulse}, _board),
-    do: %{state: state, since: ms(age), members: @states |> Enum.zip(counts) |> Map.new()}
+    do: %{state: state, since: ms(age), members: members(counts)}
 
   defp probe({id, verdict, age}, agent, board) do
     {name, kind} = Config.named(Board.config(board), id)

@@ -49,7 +49,7 @@ defmodule Kantoku.Metrics do
 
   | metric | kind | what |
   |---|---|---|
-  #{Enum.map_join(Kantoku.Metrics.Own.all(), "\n", fn {name, kind, help} -> "| `#{name}` | #{kind} | #{help} |" end)}
+  #{Enum.map_join(Kantoku.Metrics.Own.all() ++ Kantoku.Metrics.Standing.all(), "\n", fn {name, kind, help} -> "| `#{name}` | #{kind} | #{help} |" end)}
 
   Beside these are the counter `kantoku_handler_events`, of each handler of `Kantoku.Telemetry.attach/4` by `outcome` (`handled`, `failed`, `dropped`),
   without `instance` of those that hear of all, and those of `Kantoku.Resources.families/1`, of which what is the VM's (`erlang_vm_`, `process_`) is of no instance. What pools do is read when somebody looks, and costs a request nothing but an addition where the pool's lock is held anyway.
@@ -60,7 +60,7 @@ defmodule Kantoku.Metrics do
 
   alias Kantoku.Engine.Metrics, as: Engine
   alias Kantoku.{Error, Resources, Telemetry}
-  alias Kantoku.Metrics.{Board, Definition, Exemplars, Spread}
+  alias Kantoku.Metrics.{Board, Definition, Exemplars, Spread, Standing}
 
   @typedoc "Where to record: found once, good as long as anyone holds it."
   @opaque series :: Engine.series()
@@ -210,8 +210,8 @@ defmodule Kantoku.Metrics do
   defp told(%{buckets: buckets, above: above, sum: sum, count: count}), do: {buckets, above, sum, count}
 
   @doc """
-  All metrics of an instance that have a series, as they are now; after them what its handlers did, and what its agents and the VM use (`Kantoku.Resources.families/1`),
-  unless it does not look at that. Who records is not held up.
+  All metrics of an instance that have a series, as they are now; after them how its objectives, health and store stand, what its handlers did, and what its agents
+  and the VM use (`Kantoku.Resources.families/1`), unless it does not look at that. Who records is not held up.
 
       {:ok, families} = Kantoku.Metrics.snapshot(MyApp.Agents)
       %{series: series} = Enum.find(families, &(&1.name == "kantoku_pool_queue"))
@@ -221,7 +221,7 @@ defmodule Kantoku.Metrics do
     read = fn collection, _found -> {:ok, collection |> Engine.snapshot() |> Enum.map(&family/1)} end
 
     with {:ok, families} <- Board.reading(instance, read),
-         do: {:ok, families ++ Telemetry.Families.of(instance) ++ used(instance)}
+         do: {:ok, families ++ Standing.of(instance) ++ Telemetry.Families.of(instance) ++ used(instance)}
   end
 
   defp used(instance), do: with({:error, _not_looked_at} <- Resources.families(instance), do: {:ok, []}) |> elem(1)

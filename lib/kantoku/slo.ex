@@ -44,7 +44,8 @@ defmodule Kantoku.SLO do
   | 6 | 6 h | 30 min | `:page` | 5 % |
   | 1 | 3 d | 6 h | `:ticket` | 10 % |
 
-  What is too high becomes an alert by itself (`Kantoku.Alert`).
+  What is too high becomes an alert by itself (`Kantoku.Alert`). Rates and budgets are among the metrics, too (`kantoku_slo_burn_rate` and others,
+  see `Kantoku.Metrics`), for Prometheus to alert on.
 
   ## What is remembered
 
@@ -173,13 +174,18 @@ defmodule Kantoku.SLO do
   end
 
   defp report_of(board, objective, counters) do
+    {history, _counted, now} = current(board, objective, counters)
+    Report.of(objective, history, now)
+  end
+
+  defp current(board, objective, counters) do
     now = System.system_time(:millisecond)
 
     {history, counted} =
       Board.history(board, objective.name) || {History.new(Objective.windows(objective), now), {0, 0}}
 
-    {history, _counted} = Board.current(history, counted, counters, now)
-    Report.of(objective, history, now)
+    {history, counted} = Board.current(history, counted, counters, now)
+    {history, counted, now}
   end
 
   @doc "The reports of all objectives, by name."
@@ -189,6 +195,22 @@ defmodule Kantoku.SLO do
       reports = for {objective, counters} <- Board.all(board), do: report_of(board, objective, counters)
       {:ok, Enum.sort_by(reports, & &1.name)}
     end)
+  end
+
+  # All of them without their histories, each with what was counted since it was put, by name.
+  @doc false
+  @spec standings(instance :: atom) ::
+          {:ok, [{report, {good :: non_neg_integer, bad :: non_neg_integer}}]} | {:error, Error.t()}
+  def standings(instance) do
+    Board.reading(instance, fn board ->
+      standings = for {objective, counters} <- Board.all(board), do: standing(board, objective, counters)
+      {:ok, Enum.sort_by(standings, fn {report, _counted} -> report.name end)}
+    end)
+  end
+
+  defp standing(board, objective, counters) do
+    {history, counted, now} = current(board, objective, counters)
+    {Report.standing(objective, history, now), counted}
   end
 
   @doc "All objectives as a table for people, one line each."

@@ -3,11 +3,11 @@ import Kantoku.EachEngine
 each_engine Kantoku.Metrics.CoverageTest do
   # Every metric of Kantoku's own is seen to say something that happened.
   import Kantoku.InstanceCase, only: [worker!: 2, worker!: 3, back!: 3, eventually_error: 3]
-  import Kantoku.MetricCoverage, only: [measured: 3]
+  import Kantoku.MetricCoverage, only: [measured: 3, measured: 4]
   import Kantoku.PoolCase, only: [options: 1, settled: 2, hold: 0, begun: 1]
   import Kantoku.TestOwner, only: [eventually: 1, kill: 1]
 
-  alias Kantoku.{Breaker, InstanceCase, Pool, TestWorker}
+  alias Kantoku.{Breaker, InstanceCase, Pool, SLO, Store, TestWorker}
   alias Kantoku.Test.AgentCase
 
   Module.register_attribute(__MODULE__, :covered, accumulate: true)
@@ -141,6 +141,70 @@ each_engine Kantoku.Metrics.CoverageTest do
     instance
   end
 
+  # How it stands ------------------------------------------------------------------------------------------------------------
+
+  @objective for figure <- ~w(objective_ratio error_budget_remaining_ratio burn_rate calls), do: "kantoku_slo_#{figure}"
+  measured "half of what may be bad was", @objective do
+    instance = start!(objectives: [[name: :a, operation: :a, target: 90]])
+    for outcome <- [:error | List.duplicate(:ok, 19)], do: :ok = SLO.record(instance, :a, outcome)
+    instance
+  end
+
+  measured "an agent fares well", ~w(kantoku_health_state kantoku_health_members) do
+    instance = start!(health: [period: 20])
+    worker!(instance, "a")
+    instance
+  end
+
+  if Kantoku.Native.loaded?() do
+    defp store!(folder, opts) do
+      path = Path.join(folder, "kept.redb")
+      # What is read is read from the file.
+      instance = start!(store: {Store.Disk, [path: path, cache_bytes: 1] ++ opts})
+      {:ok, {_rows, book}} = Kantoku.Instances.tables(instance)
+      {instance, Kantoku.Domain.Book.agent_options(book).store, path}
+    end
+
+    defp overwrite(path, fun), do: File.write!(path, fun.(File.read!(path)), [:read])
+
+    defp write(store, revision) do
+      ref = make_ref()
+      :pending = Store.put(store, "a", {1, revision}, String.duplicate("kept", 1_000), ref)
+      receive(do: ({:kantoku_store, ^ref, answer} -> answer))
+    end
+
+    @written for figure <-
+                   ~w(commits commit_seconds writes written_bytes quarantined pending_writes pending_bytes refusals),
+                 do: "kantoku_store_#{figure}"
+    @tag :tmp_dir
+    measured "a snapshot is damaged, and more is written than may wait", @written, %{tmp_dir: folder} do
+      {instance, store, path} = store!(folder, async_window: 60_000, max_pending_bytes: 10_000)
+      :ok = write(store, 1)
+      overwrite(path, &String.replace(&1, "keptkept", "lostlost"))
+      {:damaged, _why} = Store.get(store, "a")
+      :ok = Store.set_aside(store, "a")
+      for id <- ["b", "c"], do: Store.put(store, id, {1, 1}, String.duplicate("x", 9_000), nil)
+      instance
+    end
+
+    @failed for figure <- ~w(failing_seconds retries reopened), do: "kantoku_store_#{figure}"
+    @tag :tmp_dir
+    @tag :capture_log
+    measured "a disk fails, is well again, and fails", @failed, %{tmp_dir: folder} do
+      {instance, store, path} = store!(folder, async_window: 1)
+      :ok = write(store, 1)
+      whole = File.read!(path)
+      damage = fn -> overwrite(path, &String.duplicate(<<0xA5>>, byte_size(&1))) end
+      damage.()
+      {:error, _why} = write(store, 2)
+      overwrite(path, fn _damaged -> whole end)
+      :ok = write(store, 3)
+      damage.()
+      :ok = Store.put(store, "a", {1, 4}, "more", nil)
+      instance
+    end
+  end
+
   measured "spans are kept, and metrics may take so much", ~w(kantoku_trace_spans kantoku_native_limit_bytes) do
     instance = start!(trace: [sampler: :always_on])
     :ok = Kantoku.Trace.span(instance, "a span", [], fn -> :ok end)
@@ -170,19 +234,25 @@ defmodule Kantoku.Metrics.CoverageTest do
   @elsewhere if(Kantoku.Jido.compiled?(), do: [], else: ["kantoku_agent_stuck"])
   @native ["kantoku_native_bytes"]
 
+  # Files of snapshots are the native library's.
+  @files if(Kantoku.Native.loaded?(),
+           do: [],
+           else: for({"kantoku_store_" <> _ = name, _kind, _help} <- Metrics.Standing.all(), do: name)
+         )
+
   # Of the VM: those of which there may be none, as nothing waits.
   @waiting ~w(run_queues_length dirty_cpu_run_queue_length dirty_io_run_queue_length)
   @may_be_nothing ["erlang_vm_memory_dets_tables", "erlang_vm_dist_send_pend_bytes"] ++
                     Enum.map(@waiting, &"erlang_vm_statistics_#{&1}")
 
   test "each metric of Kantoku's own has a scenario, on each engine" do
-    own = for {name, _kind, _help} <- Metrics.Own.all(), do: name
+    own = for {name, _kind, _help} <- Metrics.Own.all() ++ Metrics.Standing.all(), do: name
     {:ok, sums} = Resources.sums(start!())
     used = for %{name: name} <- Families.of_instance(:any, sums), do: name
 
     for engine <- Kantoku.EachEngine.engines() do
       module = Module.concat(__MODULE__, "#{Macro.camelize("#{engine}")}Engine")
-      missing = (own ++ used) -- (module.covered() ++ @elsewhere)
+      missing = (own ++ used) -- (module.covered() ++ @elsewhere ++ @files)
       assert {engine, missing} == {engine, if(engine == :native, do: [], else: @native)}
     end
   end

@@ -12,12 +12,12 @@ defmodule Kantoku.MetricCoverage do
 
   alias Kantoku.{Metrics, TestOwner}
 
-  @doc "A scenario, which answers the instance whose metrics are looked at."
-  defmacro measured(title, names, do: block) do
+  @doc "A scenario, which answers the instance whose metrics are looked at. `context` is a pattern for that of the test."
+  defmacro measured(title, names, context \\ Macro.var(:_context, nil), do: block) do
     quote do
       @covered unquote(names)
 
-      test unquote(title) do
+      test unquote(title), unquote(context) do
         instance = unquote(block)
         for name <- unquote(names), do: Kantoku.MetricCoverage.assert_measured(instance, name)
       end

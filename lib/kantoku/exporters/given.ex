@@ -1,6 +1,6 @@
 defmodule Kantoku.Exporters.Given do
-  # What native threads cannot read: what the VM and agents use (`Kantoku.Resources`), what handlers of events did, and what instances of the Elixir engine measured. Read here once in a
-  # while, for exporters to have it as of then. Sends nothing.
+  # What native threads cannot read: what the VM and agents use (`Kantoku.Resources`), what handlers of events did, how objectives, health and stores
+  # stand, and what instances of the Elixir engine measured. Read here once in a while, for exporters to have it as of then. Sends nothing.
   @moduledoc false
 
   alias Kantoku.Engine.Metrics, as: Engine
@@ -16,7 +16,7 @@ defmodule Kantoku.Exporters.Given do
 
   defp of_instance(instance) do
     used = with {:ok, sums} <- Resources.sums(instance), do: {:ok, Resources.Families.of_instance(instance, sums)}
-    measured(instance) ++ Enum.map(listed(used), &told/1)
+    measured(instance) ++ Enum.map(Metrics.Standing.of(instance) ++ listed(used), &told/1)
   end
 
   defp measured(instance) do

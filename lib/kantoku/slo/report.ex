@@ -7,6 +7,13 @@ defmodule Kantoku.SLO.Report do
   @doc "See `t:Kantoku.SLO.report/0`."
   @spec of(Objective.t(), History.t(), integer) :: Kantoku.SLO.report()
   def of(objective, history, now) do
+    %{good: good, bad: bad} = standing = standing(objective, history, now)
+    Map.put(standing, :history, course(objective, history, now, Objective.allowed(objective, good + bad)))
+  end
+
+  @doc "The same without its history, which is most of the work."
+  @spec standing(Objective.t(), History.t(), integer) :: map
+  def standing(objective, history, now) do
     {good, bad} = History.total(history, objective.window, now)
 
     %{
@@ -21,8 +28,7 @@ defmodule Kantoku.SLO.Report do
       bad: bad,
       ratio: percent(good, good + bad),
       budget: budget(objective, good, bad),
-      burn_rates: Enum.map(objective.burn_rates, &burn_rate(&1, objective, history, now)),
-      history: course(objective, history, now, Objective.allowed(objective, good + bad))
+      burn_rates: Enum.map(objective.burn_rates, &burn_rate(&1, objective, history, now))
     }
   end
 
