@@ -22,5 +22,6 @@ defmodule Kantoku.Shipped do
   end
 
   @doc "Names of metrics that a text uses, as they are exported."
-  def metrics(text), do: ~r/\bkantoku_[a-z0-9_]+/ |> Regex.scan(text) |> List.flatten() |> Enum.uniq()
+  def metrics(text),
+    do: ~r/\b(?:kantoku|erlang_vm|process)_[a-z0-9_]+/ |> Regex.scan(text) |> List.flatten() |> Enum.uniq()
 end
