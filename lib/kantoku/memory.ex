@@ -19,15 +19,14 @@ defmodule Kantoku.Memory do
   | `exporters` | what they were given, keep from round to round and are sending; events that wait for readers | bounds of their own: 16 MiB given, a round at a time, 1,024 events | drops, counted |
   | `history` | courses of the dashboard | 1,024 courses, 11.7 MB | the oldest give way; those without room are counted |
 
+  `exporters` and `history` are of the VM, and told by exporters while they run. `store` does not count what the file's pages take, which is `:cache_bytes`
+  of `Kantoku.Store.Disk` at most; of an instance of the Elixir engine, what waits in the file is `kantoku_store_pending_bytes`.
+
   The limits of this option are `:infinity` unless told otherwise: how much memory a machine has for this is not ours to guess. They are looked at
   each 250 ms, and again as soon as something was refused, so what came within that time may be above them; there is room again as soon as there is. What
   is there already goes on: an agent that restarts, its description and its health are not refused. `[:memory, :full]` and `[:memory, :freed]` tell it.
 
-  `exporters` and `history` are of the VM, and told by exporters while they run. `store` does not count what the file's pages take, which is `:cache_bytes`
-  of `Kantoku.Store.Disk` at most.
-
-  An instance of the Elixir engine holds no native memory but the spans that are to be exported, and its limits are never reached; what waits in its
-  file is `kantoku_store_pending_bytes`.
+  An instance of the Elixir engine holds no native memory but the spans that are to be exported, and its limits are never reached.
   """
 
   alias Kantoku.{Error, Instances, Native}

@@ -124,23 +124,6 @@ each_engine Kantoku.Metrics.CoverageTest do
     instance
   end
 
-  # What is used -------------------------------------------------------------------------------------------------------------
-
-  @used for figure <- ~w(observed memory_bytes heap_bytes binary_bytes mailbox_messages reductions_per_second),
-            do: "kantoku_agents_#{figure}"
-  @nobodys ~w(kantoku_unattributed_processes kantoku_unattributed_memory_bytes)
-  measured "agents hold binaries, have messages, and work", @used ++ @nobodys do
-    instance = start!(health: [period: 20, at_risk: false])
-    holder = worker!(instance, "holder")
-    GenServer.call(holder, {:run, fn -> Process.put(:kept, :binary.copy("x", 1_000_000)) && :ok end})
-    late = worker!(instance, "late")
-    GenServer.cast(late, {:run, fn -> receive(do: (:go_on -> :ok)) end})
-    for _ <- 1..10, do: send(late, :more)
-    busy = fn again -> Enum.sum(1..10_000) && receive(do: (:stop -> :ok), after: (0 -> again.(again))) end
-    GenServer.cast(worker!(instance, "busy"), {:run, fn -> busy.(busy) end})
-    instance
-  end
-
   # How it stands ------------------------------------------------------------------------------------------------------------
 
   @objective for figure <- ~w(objective_ratio error_budget_remaining_ratio burn_rate calls), do: "kantoku_slo_#{figure}"
@@ -203,6 +186,23 @@ each_engine Kantoku.Metrics.CoverageTest do
       :ok = Store.put(store, "a", {1, 4}, "more", nil)
       instance
     end
+  end
+
+  # What is used -------------------------------------------------------------------------------------------------------------
+
+  @used for figure <- ~w(observed memory_bytes heap_bytes binary_bytes mailbox_messages reductions_per_second),
+            do: "kantoku_agents_#{figure}"
+  @nobodys ~w(kantoku_unattributed_processes kantoku_unattributed_memory_bytes)
+  measured "agents hold binaries, have messages, and work", @used ++ @nobodys do
+    instance = start!(health: [period: 20, at_risk: false])
+    holder = worker!(instance, "holder")
+    GenServer.call(holder, {:run, fn -> Process.put(:kept, :binary.copy("x", 1_000_000)) && :ok end})
+    late = worker!(instance, "late")
+    GenServer.cast(late, {:run, fn -> receive(do: (:go_on -> :ok)) end})
+    for _ <- 1..10, do: send(late, :more)
+    busy = fn again -> Enum.sum(1..10_000) && receive(do: (:stop -> :ok), after: (0 -> again.(again))) end
+    GenServer.cast(worker!(instance, "busy"), {:run, fn -> busy.(busy) end})
+    instance
   end
 
   measured "spans are kept, and metrics may take so much", ~w(kantoku_trace_spans kantoku_native_limit_bytes) do
