@@ -179,11 +179,13 @@ each_engine Kantoku.Metrics.CoverageTest do
       whole = File.read!(path)
       damage = fn -> overwrite(path, &String.duplicate(<<0xA5>>, byte_size(&1))) end
       damage.()
-      {:error, _why} = write(store, 2)
+      :ok = Store.put(store, "a", {1, 2}, "more", nil)
+      eventually(fn -> Store.Disk.stats(elem(store, 1)).retried > 0 end)
       overwrite(path, fn _damaged -> whole end)
       :ok = write(store, 3)
+      # With nothing that waits for the disk the instance ends at once.
       damage.()
-      :ok = Store.put(store, "a", {1, 4}, "more", nil)
+      {:error, _why} = Store.get(store, "a")
       instance
     end
   end
