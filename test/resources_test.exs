@@ -35,7 +35,7 @@ each_engine Kantoku.ResourcesTest do
     busy = fn again -> Enum.sum(1..10_000) && receive(do: (:stop -> :ok), after: (0 -> again.(again))) end
     GenServer.cast(pids["d"], {:run, fn -> busy.(busy) end})
 
-    for {by, id} <- [memory: "a", binaries: "b", mailbox: "c", reductions: "d"],
+    for {by, id} <- [memory: "a", heap: "a", binaries: "b", mailbox: "c", reductions: "d"],
         do: assert(eventually(fn -> first(instance, by) == [id] end))
 
     assert [%{id: "a", memory: bytes, domain: :default, pid: pid, age: age}] = top(instance, :memory, 1)
@@ -50,6 +50,16 @@ each_engine Kantoku.ResourcesTest do
     assert eventually(fn -> top(instance, :mailbox) == [] end)
     kill(pids["a"])
     assert eventually(fn -> first(instance, :memory) != ["a"] end)
+  end
+
+  test "who has set most aside is not who uses most of it" do
+    instance = instance!()
+    [roomy, full] = for id <- ["roomy", "full"], do: worker!(instance, id)
+    do_in(roomy, fn -> Process.flag(:min_heap_size, 5_000_000) && :erlang.garbage_collect() end)
+    do_in(full, fn -> Process.put(:kept, Enum.to_list(1..200_000)) && :ok end)
+    assert eventually(fn -> first(instance, :memory) == ["roomy"] and first(instance, :heap) == ["full"] end)
+    heaps = Enum.map(top(instance, :heap), & &1.heap)
+    assert length(heaps) == 2 and heaps == Enum.sort(heaps, :desc)
   end
 
   test "no more of the first are kept than was asked for, and none of who is gone" do
@@ -159,7 +169,7 @@ each_engine Kantoku.ResourcesTest do
     end
 
     assert {:error, %{reason: :not_running}} = Resources.sums(:nobody_runs_this)
-    assert_raise ArgumentError, ~r/:memory, :reductions, :mailbox, :binaries/, fn -> Resources.top(:x, :luck) end
+    assert_raise ArgumentError, ~r/:memory, :heap, :reductions, :mailbox, :binaries/, fn -> Resources.top(:x, :luck) end
   end
 
   test "whoever looks is killed, and another goes on" do

@@ -126,6 +126,9 @@ defmodule Kantoku.Api.RoutesTest do
       values = Enum.map(top["agents"], & &1["value"])
       assert values == Enum.sort(values, :desc)
       assert top["sampled_at"] <= System.os_time(:second) + 1
+
+      for kind <- Kantoku.Resources.Census.kinds(),
+          do: assert(ask!("top", instance: instance, by: kind)["by"] == Atom.to_string(kind))
     end
 
     test "tell all of one agent", %{instance: instance} do

@@ -2,13 +2,13 @@ defmodule Kantoku.Resources.Census do
   # What was found of some agents, as sums by domain and as the first of each kind. Two of them make one. Pure.
   @moduledoc false
 
-  @kinds [:memory, :reductions, :mailbox, :binaries]
+  @kinds [:memory, :heap, :reductions, :mailbox, :binaries]
   @summed [:memory, :heap, :binaries, :mailbox, :reductions]
 
   @enforce_keys [:limit]
   defstruct @enforce_keys ++ [sums: %{}, tops: Map.new(@kinds, &{&1, []})]
 
-  @type kind :: :memory | :reductions | :mailbox | :binaries
+  @type kind :: :memory | :heap | :reductions | :mailbox | :binaries
 
   @typedoc "`reductions` are those a second since the look before, `nil` at the first; `at` is its monotonic ms."
   @type entry :: %{

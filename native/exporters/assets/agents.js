@@ -10,7 +10,7 @@ import { ago } from "./times.js";
 
 const LIMIT = 50;
 const SORTS = [["id", "by name"], ["memory", "by memory"], ["reductions", "by work"], ["mailbox", "by mailbox"], ["restarts", "by restarts"]];
-const MEASURES = [["memory", "memory", bytes], ["reductions", "reductions a second", number], ["mailbox", "mailbox", count], ["binaries", "binaries", bytes]];
+const MEASURES = [["memory", "memory", bytes], ["heap", "heap in use", bytes], ["reductions", "reductions a second", number], ["mailbox", "mailbox", count], ["binaries", "binaries", bytes]];
 
 // What is looked for, where: cursors of the pages before this one.
 const look = { q: "", sort: "id", by: "memory", cursors: [null] };
