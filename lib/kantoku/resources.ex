@@ -132,17 +132,19 @@ defmodule Kantoku.Resources do
   What the VM uses and does: memory by kind, processes, ports, atoms and tables with their limits, open tables of DETS (`dets`), run queues, input and output of ports
   and by node of the distribution, and of the operating system's process its processor time and resident memory (`os`; `nil` but on Linux).
 
-  `schedulers.utilization` is how busy schedulers are, from 0 to 1, while that is measured (`measure_schedulers/1`); else `nil`.
+  `schedulers.utilization` is how busy schedulers are, from 0 to 1, in the last second that was measured; `dirty_cpu_utilization` and
+  `dirty_io_utilization` are the same of dirty ones. They are `nil` while that is not measured (`measure_schedulers/1`).
   """
   @spec vm() :: VM.t()
-  def vm, do: VM.read(Schedulers.utilization())
+  def vm, do: VM.read(&Schedulers.utilization/1)
 
   @doc """
-  Turns the measuring of schedulers on or off, for the VM. On, each switch between processes costs a reading of the clock
-  (`:erlang.system_flag(:scheduler_wall_time, _)`); it is off until it is turned on. Whoever else has it on keeps it on.
+  Turns the measuring of schedulers on (`true`) or off (`false`), for the VM, until it is told otherwise. With `:auto`, the default, it is on while
+  an instance wants something exported (`http:` or `exporters:`). On, each time that a scheduler turns to another process, or to rest, costs it a
+  reading of the clock (`:erlang.system_flag(:scheduler_wall_time, _)`). Whoever else has it on keeps it on.
   """
-  @spec measure_schedulers(boolean) :: :ok
-  def measure_schedulers(on?) when is_boolean(on?), do: Schedulers.measure(on?)
+  @spec measure_schedulers(boolean | :auto) :: :ok
+  def measure_schedulers(wish) when wish in [true, false, :auto], do: Schedulers.measure(wish)
 
   @doc """
   All of it as metrics: the VM's under the names of prometheus.erl 6 (`erlang_vm_memory_bytes` and so on) and those of Prometheus' own clients

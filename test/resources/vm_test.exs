@@ -1,12 +1,20 @@
 defmodule Kantoku.Resources.VMTest do
   # Turns a flag of the VM on and off.
-  use ExUnit.Case, async: false
-  import Kantoku.TestOwner, only: [eventually: 1, kill: 1]
+  use Kantoku.InstanceCase, async: false
 
-  alias Kantoku.{OtherVM, Resources}
+  alias Kantoku.{OtherVM, Resources, TestHTTPSink}
+  alias Kantoku.Exporters.Members
   alias Kantoku.Resources.{Families, OS, Schedulers}
 
   @moduletag :tmp_dir
+
+  # Whatever other tests have exported.
+  setup do
+    Resources.measure_schedulers(false)
+    on_exit(fn -> Resources.measure_schedulers(:auto) end)
+  end
+
+  defp measured?, do: :erlang.statistics(:scheduler_wall_time) != :undefined
 
   test "the VM says what it has, and of how much" do
     vm = Resources.vm()
@@ -59,7 +67,7 @@ defmodule Kantoku.Resources.VMTest do
   end
 
   test "schedulers are measured while that is on, and the VM's flag is left as it was" do
-    assert :erlang.statistics(:scheduler_wall_time) == :undefined
+    refute measured?()
     assert Resources.measure_schedulers(true) == :ok
     assert Resources.measure_schedulers(true) == :ok
     assert busy = eventually(fn -> Resources.vm().schedulers.utilization end)
@@ -72,8 +80,60 @@ defmodule Kantoku.Resources.VMTest do
     assert eventually(fn -> Process.whereis(Schedulers) not in [nil, schedulers] end)
     assert eventually(fn -> Resources.vm().schedulers.utilization end)
     assert Resources.measure_schedulers(false) == :ok
-    assert :erlang.statistics(:scheduler_wall_time) == :undefined
+    refute measured?()
     assert Resources.vm().schedulers.utilization == nil
+  end
+
+  test "schedulers of each kind are measured, and dirty ones are told apart" do
+    Resources.measure_schedulers(true)
+    busy = fn -> Enum.find(Families.of_vm(Resources.vm()), &(&1.name == "kantoku_vm_scheduler_utilization_ratio")) end
+    assert %{kind: :gauge, unit: "ratio", series: series} = eventually(busy)
+
+    assert Enum.sort(for %{labels: labels} <- series, do: labels) ==
+             for(k <- ~w(dirty_cpu dirty_io normal), do: %{"kind" => k})
+
+    for %{value: value} <- series, do: assert(value >= 0.0 and value <= 1.0)
+
+    # Making keys is work that OTP gives to dirty schedulers.
+    keys = Stream.repeatedly(fn -> :crypto.generate_key(:rsa, {1024, 65_537}) end)
+    worker = spawn(fn -> Stream.run(keys) end)
+    least = 0.5 / :erlang.system_info(:dirty_cpu_schedulers_online)
+    assert eventually(fn -> (Resources.vm().schedulers.dirty_cpu_utilization || 0) >= least end)
+    kill(worker)
+  end
+
+  @tag :exporters
+  test "schedulers are measured while an instance exports, unless it was said that they are not to be" do
+    Resources.measure_schedulers(:auto)
+    refute measured?()
+    instance = start!(exporters: [statsd: [port: TestHTTPSink.closed_port()]])
+    assert eventually(&measured?/0)
+    assert eventually(fn -> Resources.vm().schedulers.utilization end)
+
+    :ok = Resources.measure_schedulers(false)
+    refute measured?()
+    Schedulers.look()
+    refute :sys.get_state(Schedulers)
+    assert Resources.vm().schedulers.utilization == nil
+
+    :ok = Resources.measure_schedulers(:auto)
+    assert measured?()
+    stop_supervised!(instance)
+    assert eventually(fn -> not measured?() end)
+    assert Resources.vm().schedulers.utilization == nil
+  end
+
+  @tag :exporters
+  test "schedulers are measured no longer when the last that exports was killed" do
+    Resources.measure_schedulers(:auto)
+    refute measured?()
+    owner = spawn(fn -> Process.sleep(:infinity) end)
+    Members.join(:killed_soon, owner, %{http: nil, exporters: []})
+    Schedulers.look()
+    assert eventually(&measured?/0)
+    kill(owner)
+    assert eventually(fn -> not measured?() end)
+    Members.leave(:killed_soon, owner)
   end
 
   test "what Linux says of a process is read whatever its name, and nil where it says nothing", %{tmp_dir: folder} do

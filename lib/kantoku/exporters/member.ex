@@ -5,6 +5,7 @@ defmodule Kantoku.Exporters.Member do
   use GenServer
 
   alias Kantoku.Exporters.{Config, Keeper, Members, Standing}
+  alias Kantoku.Resources.Schedulers
 
   @doc "The children of an instance: this one, before all that is to be seen, and those right before and after the drain."
   @spec children(atom, Config.t(), drain :: Supervisor.child_spec()) ::
@@ -24,6 +25,7 @@ defmodule Kantoku.Exporters.Member do
     Process.flag(:trap_exit, true)
     Members.join(instance, self(), config)
     Keeper.look()
+    Schedulers.look()
     {:ok, instance, :hibernate}
   end
 
@@ -31,6 +33,7 @@ defmodule Kantoku.Exporters.Member do
   @impl true
   def terminate(_reason, instance) do
     Members.leave(instance, self())
+    Schedulers.look()
     Keeper.await()
   end
 end

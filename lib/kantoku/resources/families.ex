@@ -102,16 +102,7 @@ defmodule Kantoku.Resources.Families do
   end
 
   defp statistics(%{schedulers: schedulers, io: io, reductions: reductions}) do
-    measured =
-      if schedulers.utilization,
-        do: [
-          gauge("kantoku_vm_scheduler_utilization_ratio", "ratio", "How busy schedulers are, from 0 to 1.", [
-            {%{}, schedulers.utilization}
-          ])
-        ],
-        else: []
-
-    measured ++
+    measured(schedulers) ++
       [
         counter("erlang_vm_statistics_bytes_received", nil, "Bytes that came in through ports.", [{%{}, io.input}]),
         counter("erlang_vm_statistics_bytes_output", nil, "Bytes that went out through ports.", [{%{}, io.output}]),
@@ -157,6 +148,17 @@ defmodule Kantoku.Resources.Families do
   defp family(kind, name, unit, help, series) do
     series = for {labels, value} <- series, do: %{labels: Map.new(labels, &text/1), value: value / 1}
     %{name: name, help: help, unit: unit, kind: kind, series: series}
+  end
+
+  defp measured(%{utilization: normal, dirty_cpu_utilization: cpu, dirty_io_utilization: io}) do
+    case for {_kind, busy} = told when busy != nil <- [normal: normal, dirty_cpu: cpu, dirty_io: io], do: told do
+      [] ->
+        []
+
+      told ->
+        help = "How busy schedulers of a kind are that are online, from 0 to 1."
+        [gauge("kantoku_vm_scheduler_utilization_ratio", "ratio", help, kinds(:kind, told))]
+    end
   end
 
   # As in all other metrics, so that they can be joined.

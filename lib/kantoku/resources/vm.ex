@@ -2,7 +2,7 @@ defmodule Kantoku.Resources.VM do
   @moduledoc false
   # What the VM says of itself, and the operating system of it. Keeps nothing.
 
-  alias Kantoku.Resources.OS
+  alias Kantoku.Resources.{OS, Schedulers}
 
   @type used :: %{count: non_neg_integer, limit: pos_integer}
 
@@ -10,6 +10,8 @@ defmodule Kantoku.Resources.VM do
           schedulers: %{
             online: pos_integer,
             utilization: float | nil,
+            dirty_cpu_utilization: float | nil,
+            dirty_io_utilization: float | nil,
             run_queues: [non_neg_integer],
             dirty_cpu_run_queue: non_neg_integer,
             dirty_io_run_queue: non_neg_integer
@@ -33,13 +35,13 @@ defmodule Kantoku.Resources.VM do
           os: OS.t() | nil
         }
 
-  @spec read(utilization :: float | nil) :: t
+  @spec read(utilization :: (Schedulers.kind() -> float | nil)) :: t
   def read(utilization) do
     {{:input, input}, {:output, output}} = :erlang.statistics(:io)
     {reductions, _since} = :erlang.statistics(:reductions)
 
     %{
-      schedulers: Map.put(run_queues(), :utilization, utilization),
+      schedulers: Map.merge(run_queues(), busy(utilization)),
       memory: Map.new(:erlang.memory()),
       processes: used(:process_count, :process_limit),
       ports: used(:port_count, :port_limit),
@@ -50,6 +52,14 @@ defmodule Kantoku.Resources.VM do
       io: %{input: input, output: output},
       distribution: Enum.map(:erlang.system_info(:dist_ctrl), &connection/1),
       os: OS.read("/proc/self")
+    }
+  end
+
+  defp busy(utilization) do
+    %{
+      utilization: utilization.(:normal),
+      dirty_cpu_utilization: utilization.(:dirty_cpu),
+      dirty_io_utilization: utilization.(:dirty_io)
     }
   end
 
