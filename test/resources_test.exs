@@ -5,7 +5,7 @@ each_engine Kantoku.ResourcesTest do
   import Kantoku.TestOwner, only: [eventually: 1, kill: 1]
 
   alias Kantoku.Resources
-  alias Kantoku.Resources.{Board, Figures}
+  alias Kantoku.Resources.{Board, Carried, Figures}
 
   defp instance!(opts \\ []), do: start!(Keyword.merge([engine: @engine, health: [period: 20, at_risk: false]], opts))
 
@@ -131,31 +131,182 @@ each_engine Kantoku.ResourcesTest do
     assert {:error, %{reason: :not_found}} = Resources.of(instance, "nobody")
   end
 
-  test "input and output are those of ports that an agent owns, or one linked to it alone; the rest is nobody's" do
+  test "input and output are those of ports that an agent owns, or one linked to it alone" do
     instance = instance!()
-    [own, linked, one, two] = for id <- ["own", "linked", "one", "two"], do: worker!(instance, id)
-    cat = System.find_executable("cat")
-
-    open = fn ->
-      port = Port.open({:spawn_executable, cat}, [:binary])
-      Port.command(port, "hello")
-      receive do: ({^port, {:data, "hello"}} -> port)
-    end
-
-    helper = fn -> spawn_link(fn -> open.() && Process.sleep(:infinity) end) end
-    do_in(own, open)
-    do_in(linked, helper)
-    shared = do_in(one, helper)
-    do_in(two, fn -> Process.link(shared) end)
-
-    found = fn ->
-      {:ok, %{agents: agents, unattributed: nobodys}} = Resources.io(instance)
-      if length(agents) == 2 and nobodys.ports >= 1, do: {Map.new(agents, &{&1.id, &1.io}), nobodys}
-    end
-
+    [own, linked] = for id <- ["own", "linked"], do: worker!(instance, id)
+    do_in(own, fn -> echo(cat(), "hello") end)
+    do_in(linked, fn -> spawn_link(fn -> echo(cat(), "hello") && Process.sleep(:infinity) end) end)
+    worker!(instance, "none")
     io = %{ports: 1, input: 5, output: 5}
-    assert eventually(fn -> match?({%{"own" => ^io, "linked" => ^io}, %{output: bytes}} when bytes >= 5, found.()) end)
-    assert {:ok, %{io: %{ports: 1, input: 5}}} = Resources.of(instance, "linked", 30_000)
+    for id <- ["own", "linked"], do: assert(eventually(fn -> carried(instance, id) == io end))
+    assert carried(instance, "none") == %{ports: 0, input: 0, output: 0}
+    {:ok, %{agents: agents}} = Resources.io(instance)
+    assert Enum.sort_by(agents, & &1.id) == [%{id: "linked", io: io}, %{id: "own", io: io}]
+  end
+
+  test "what a process carried that agents share is nobody's, and theirs once it is linked to one of them alone" do
+    instance = instance!()
+    [one, two] = for id <- ["one", "two"], do: worker!(instance, id)
+    shared = do_in(one, fn -> spawn_link(&echo_on_demand/0) end)
+    do_in(two, fn -> Process.link(shared) end)
+    {:ok, %{unattributed: before}} = Resources.io(instance)
+    port = demand(shared, String.duplicate("x", 10_000))
+
+    assert eventually(fn ->
+             {:ok, %{agents: agents, unattributed: now}} = Resources.io(instance)
+             assert agents == []
+             now.input - before.input >= 10_000 and :ets.member(Carried, {:open, port})
+           end)
+
+    for id <- ["one", "two"], do: assert(carried(instance, id) == %{ports: 0, input: 0, output: 0})
+    do_in(two, fn -> Process.unlink(shared) end)
+    demand(shared, "hello")
+    assert eventually(fn -> carried(instance, "one") == %{ports: 1, input: 5, output: 5} end)
+    assert carried(instance, "two") == %{ports: 0, input: 0, output: 0}
+  end
+
+  test "what was carried stays when a port is closed; its agent's end takes it away, but not from its domain" do
+    instance = instance!(domains: [[name: :tools]])
+    pid = worker!(instance, "a", domain: :tools, restart: :temporary)
+    port = do_in(pid, fn -> echo(cat(), "hello") end)
+    assert eventually(fn -> carried(instance, "a") == %{ports: 1, input: 5, output: 5} end)
+    do_in(pid, fn -> Port.close(port) end)
+    assert eventually(fn -> carried(instance, "a") == %{ports: 0, input: 5, output: 5} end)
+    do_in(pid, fn -> echo(cat(), "hi") end)
+    assert eventually(fn -> carried(instance, "a") == %{ports: 1, input: 7, output: 7} end)
+    kill(pid)
+    assert eventually(fn -> Resources.io(instance) |> elem(1) |> Map.fetch!(:agents) == [] end)
+    assert %{io: %{tools: %{input: 7, output: 7}}} = sums(instance)
+  end
+
+  test "bytes are metrics by domain, pool and direction, and those that nobody's ports carried are one" do
+    pools = [[name: :writers, worker: {Kantoku.TestWorker, []}, target: 1, warm_up: 1]]
+    instance = instance!(domains: [[name: :tools]], pools: pools)
+    do_in(worker!(instance, "a", domain: :tools), fn -> echo(cat(), "hello") end)
+    assert eventually(fn -> match?({:ok, [_]}, Kantoku.Pool.workers({instance, :writers})) end)
+    do_in(writer(instance), fn -> echo(cat(), "hi") end)
+
+    told = fn ->
+      Resources.io(instance)
+
+      for %{labels: l, value: value} <- family(instance, "kantoku_agents_io_bytes"),
+          do: {l["domain"], l["pool"], l["direction"], value}
+    end
+
+    expected = [
+      {"", "writers", "receive", 2.0},
+      {"", "writers", "transmit", 2.0},
+      {"tools", "", "receive", 5.0},
+      {"tools", "", "transmit", 5.0}
+    ]
+
+    assert eventually(fn -> Enum.sort(told.()) == expected end)
+
+    nobodys = fn ->
+      Resources.io(instance)
+      Map.new(family(instance, "kantoku_unattributed_io_bytes"), &{&1.labels, &1.value})
+    end
+
+    before = nobodys.()
+    Port.close(echo(cat(), String.duplicate("x", 10_000)))
+    more? = fn now, direction -> now[%{"direction" => direction}] - before[%{"direction" => direction}] >= 10_000 end
+
+    assert eventually(fn ->
+             now = nobodys.()
+             more?.(now, "receive") and more?.(now, "transmit")
+           end)
+  end
+
+  defp writer(instance) do
+    {:ok, [%{pid: worker}]} = Kantoku.Pool.workers({instance, :writers})
+    worker
+  end
+
+  defp family(instance, name) do
+    {:ok, families} = Resources.families(instance)
+    %{kind: :counter, unit: "bytes", series: series} = Enum.find(families, &(&1.name == name))
+    series
+  end
+
+  test "sockets of OTP's own count as ports do" do
+    instance = instance!()
+    [one, two] = for id <- ["one", "two"], do: worker!(instance, id)
+
+    listener =
+      do_in(one, fn ->
+        {:ok, socket} = :socket.open(:inet, :stream, :tcp)
+        :ok = :socket.bind(socket, %{family: :inet, addr: {127, 0, 0, 1}, port: 0})
+        :ok = :socket.listen(socket)
+        socket
+      end)
+
+    {:ok, address} = :socket.sockname(listener)
+
+    sender =
+      do_in(two, fn ->
+        {:ok, socket} = :socket.open(:inet, :stream, :tcp)
+        :ok = :socket.connect(socket, address)
+        :ok = :socket.send(socket, "hello")
+        socket
+      end)
+
+    do_in(one, fn ->
+      {:ok, socket} = :socket.accept(listener)
+      {:ok, "hello"} = :socket.recv(socket, 5)
+      socket
+    end)
+
+    assert eventually(fn -> carried(instance, "two") == %{ports: 1, input: 0, output: 5} end)
+    assert eventually(fn -> carried(instance, "one") == %{ports: 2, input: 5, output: 0} end)
+    do_in(two, fn -> :socket.close(sender) end)
+    assert eventually(fn -> carried(instance, "two") == %{ports: 0, input: 0, output: 5} end)
+  end
+
+  test "of an instance that ended nothing is kept, nor of one whose agents are not looked at" do
+    instance = instance!()
+    [pid, unseen] = for i <- [instance, instance!(resources: false)], do: worker!(i, "a", [])
+    for pid <- [pid, unseen], do: do_in(pid, fn -> echo(cat(), "hello") end)
+    {:ok, {rows, _book}} = Kantoku.Instances.tables(instance)
+
+    kept = fn ->
+      for row <- :ets.tab2list(Carried), {_, whose, _} = key <- [elem(row, 0)], whose in [instance, rows], do: key
+    end
+
+    assert eventually(fn -> length(kept.()) == 2 end)
+    refute Enum.any?(:ets.tab2list(Carried), &match?({{:agent, _instance, ^unseen}, _, _, _, _}, &1))
+    stop_supervised!(instance)
+    assert eventually(fn -> kept.() == [] end)
+  end
+
+  # What the ports of an agent carried.
+  defp carried(instance, id) do
+    {:ok, %{io: io}} = Resources.of(instance, id, 30_000)
+    io
+  end
+
+  defp cat, do: Port.open({:spawn_executable, System.find_executable("cat")}, [:binary])
+
+  defp echo(port, text) do
+    Port.command(port, text)
+    await(port, byte_size(text))
+  end
+
+  defp await(port, 0), do: port
+  defp await(port, left), do: receive(do: ({^port, {:data, data}} -> await(port, left - byte_size(data))))
+
+  defp echo_on_demand(port \\ nil) do
+    port = port || cat()
+
+    receive do
+      {:echo, text, from} ->
+        send(from, {:echoed, echo(port, text)})
+        echo_on_demand(port)
+    end
+  end
+
+  defp demand(pid, text) do
+    send(pid, {:echo, text, self()})
+    receive do: ({:echoed, port} -> port)
   end
 
   test "it may be off, or health may be, and nothing is kept" do
@@ -165,7 +316,8 @@ each_engine Kantoku.ResourcesTest do
       assert Exception.message(error) =~ "are not looked at"
       assert {:error, %{reason: :not_found}} = Resources.families(instance)
       worker!(instance, "a")
-      assert {:ok, %{memory: _, reductions: nil}} = Resources.of(instance, "a", 30_000)
+      assert {:ok, %{memory: _, reductions: nil, io: nil}} = Resources.of(instance, "a", 30_000)
+      assert {:error, %{reason: :not_found}} = Resources.io(instance)
     end
 
     assert {:error, %{reason: :not_running}} = Resources.sums(:nobody_runs_this)

@@ -6,17 +6,19 @@ defmodule Kantoku.Application do
   alias Kantoku.Api.{Recent, Timeline}
   alias Kantoku.Exporters.Members
   alias Kantoku.Migration.{Crowd, Journal, Roster, Settings}
+  alias Kantoku.Resources.Carried
   alias Kantoku.Trace.{Cuts, Underway}
 
   # More often than anybody kills them, and not for ever where one of them cannot start.
   @patient [max_restarts: 100, max_seconds: 5]
 
   # The process that runs this lives as long as the application, and with it the tables of instances, of what is being moved, of spans
-  # under way and of what is exported.
+  # under way, of what is exported and of what ports carried.
   @impl true
   def start(_type, _args) do
     Kantoku.Instances.new_table()
-    for table <- [Settings, Journal, Crowd, Roster, Cuts, Underway, Members, Recent, Timeline], do: table.new_table()
+    tables = [Settings, Journal, Crowd, Roster, Cuts, Underway, Members, Recent, Timeline, Carried]
+    for table <- tables, do: table.new_table()
 
     children = [
       Kantoku.Native.FaultLog,
@@ -24,6 +26,7 @@ defmodule Kantoku.Application do
       Kantoku.Resources.Schedulers,
       Kantoku.Engine.Elixir.Supervisor,
       Kantoku.Instances,
+      Kantoku.Resources.Traffic,
       Kantoku.Exporters.Heart,
       Kantoku.Exporters.Keeper,
       Kantoku.Api.Supervisor,

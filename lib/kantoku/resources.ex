@@ -24,8 +24,8 @@ defmodule Kantoku.Resources do
   Functions answer `{:error, %Kantoku.Error{}}` with `:not_running`, or `:not_found` where resources or health are off.
   """
 
-  alias Kantoku.{Error, Instances, Registry}
-  alias Kantoku.Resources.{Board, Census, Close, Families, Ports, Report, Schedulers, VM}
+  alias Kantoku.Error
+  alias Kantoku.Resources.{Board, Carried, Census, Close, Families, Report, Schedulers, Traffic, VM}
 
   @typedoc "What agents can be put in order by."
   @type kind :: Census.kind()
@@ -43,8 +43,10 @@ defmodule Kantoku.Resources do
           age: non_neg_integer
         }
 
-  @typedoc "Bytes since each port was opened, and how many ports."
-  @type io :: Ports.io()
+  @typedoc """
+  Bytes that came in and went out, through ports that are closed again as well; `ports` are those that are open, sockets of `:socket` included.
+  """
+  @type io :: Carried.io()
 
   @typedoc """
   A metric with its series, in the shape of Prometheus: base units, the name without `_total`.
@@ -74,7 +76,8 @@ defmodule Kantoku.Resources do
   @doc """
   Sums by domain and by pool, of `:all`, and of `:others`: processes of this VM that are none of the instance's agents, with all that is not heap.
 
-  They are those of the last time that everybody was looked at, `age` ms ago (`nil`: that has not been yet).
+  They are those of the last time that everybody was looked at, `age` ms ago (`nil`: that has not been yet). `io` are the bytes that agents took in
+  and gave out since the instance was started, by domain (`{:pool, name}` of workers), of those that have: also of agents that are gone (`io/1`).
 
       {:ok, %{all: %{agents: 100, memory: bytes}, others: %{processes: 70, memory: _}}} = Kantoku.Resources.sums(MyApp.Agents)
   """
@@ -85,13 +88,14 @@ defmodule Kantoku.Resources do
              pools: %{term => Census.sums()},
              all: Census.sums(),
              others: %{processes: non_neg_integer, memory: non_neg_integer},
+             io: %{Kantoku.Domain.name() => %{input: non_neg_integer, output: non_neg_integer}},
              age: non_neg_integer | nil
            }}
           | {:error, Error.t()}
   def sums(instance) do
     reading(instance, fn board ->
       {sums, at} = Board.sums(board) || {%{}, nil}
-      {:ok, sums |> split() |> Map.put(:age, at && now() - at)}
+      {:ok, sums |> split() |> Map.merge(%{age: at && now() - at, io: Carried.by_places(instance)})}
     end)
   end
 
@@ -109,34 +113,46 @@ defmodule Kantoku.Resources do
 
   @doc """
   What one agent uses now. Beside the figures above, `process` (bytes, with all that the VM keeps for it), `references` (how many large
-  binaries it holds) and `io` (`t:io/0` of its ports). Who runs without a pause may be slow to answer: `:timeout` after so many ms.
+  binaries it holds) and `io` (`t:io/0`, as `io/1` has it). Where resources or health are off, `reductions` and `io` are `nil`. Who runs
+  without a pause may be slow to answer: `:timeout` after so many ms.
   """
   @spec of(instance :: atom, id :: term, timeout :: pos_integer) :: {:ok, map} | {:error, Error.t()}
   def of(instance, id, timeout \\ 1_000) do
     with {:ok, pid} <- Kantoku.fetch(instance, id),
          board = Board.reading(instance, & &1),
-         do: Close.look(pid, if(is_reference(board), do: board), id, timeout)
+         do: Close.look({instance, id}, pid, if(is_reference(board), do: board), timeout)
   end
 
   @doc """
-  Bytes in and out through ports (sockets of `:gen_tcp` and `:gen_udp`, files of drivers, programs), by agent: those of ports that the agent's process
-  owns, or a process that is linked to it and to no other agent. All else is `unattributed`: ports of processes that several agents share,
-  or none. Sockets of OTP's `:socket` are no ports, and in nobody's sum.
+  Bytes in and out through ports (sockets of `:gen_tcp` and `:gen_udp`, files of drivers, programs) and sockets of OTP's `:socket`, by agent
+  that lives and has, or had, any: those that the agent's process owns, or a process that is linked to it and to no other agent. All else
+  that the VM carried is `unattributed`: through ports of processes that several agents share, or none.
+
+  Ports are looked at each second, and now, but for no more than a fiftieth of one scheduler's time: with some 10,000 that are open, these are the
+  figures of some seconds ago. What a port carried since the look before belongs to whose it is at this one, and stays there when it is closed.
+  What was opened and closed between two looks is unattributed; of `:socket`, of which the VM has no sum, it is nowhere.
+
+  Who owns a port and is no agent is asked for its links; while one that has not been asked before runs without a pause, what it carries is
+  unattributed, and put down to whom it belongs when it has answered.
   """
   @spec io(instance :: atom) :: {:ok, %{agents: [%{id: term, io: io}], unattributed: io}} | {:error, Error.t()}
   def io(instance) do
-    Instances.reading(instance, fn rows, _book -> {:ok, Ports.by_agent(rows, &Registry.keys(instance, &1))} end)
+    reading(instance, fn _board ->
+      Traffic.look()
+      {:ok, %{agents: Carried.by_agents(instance), unattributed: Carried.nobodys()}}
+    end)
   end
 
   @doc """
   What the VM uses and does: memory by kind, processes, ports, atoms and tables with their limits, open tables of DETS (`dets`), run queues, input and output of ports
-  and by node of the distribution, and of the operating system's process its processor time and resident memory (`os`; `nil` but on Linux).
+  (`io`; of that `unattributed` is what is no agent's, of whatever instance, as of the last second) and by node of the distribution, and of the operating
+  system's process its processor time and resident memory (`os`; `nil` but on Linux).
 
   `schedulers.utilization` is how busy schedulers are, from 0 to 1, in the last second that was measured; `dirty_cpu_utilization` and
   `dirty_io_utilization` are the same of dirty ones. They are `nil` while that is not measured (`measure_schedulers/1`).
   """
   @spec vm() :: VM.t()
-  def vm, do: VM.read(&Schedulers.utilization/1)
+  def vm, do: VM.read(&Schedulers.utilization/1, Carried.nobodys())
 
   @doc """
   Turns the measuring of schedulers on (`true`) or off (`false`), for the VM, until it is told otherwise. With `:auto`, the default, it is on while

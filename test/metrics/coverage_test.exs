@@ -192,12 +192,13 @@ each_engine Kantoku.Metrics.CoverageTest do
 
   # What is used -------------------------------------------------------------------------------------------------------------
 
-  @used for figure <- ~w(observed memory_bytes heap_bytes binary_bytes mailbox_messages reductions_per_second),
+  @used for figure <- ~w(observed memory_bytes heap_bytes binary_bytes mailbox_messages reductions_per_second io_bytes),
             do: "kantoku_agents_#{figure}"
   @nobodys ~w(kantoku_unattributed_processes kantoku_unattributed_memory_bytes)
   measured "agents hold binaries, have messages, and work", @used ++ @nobodys do
     instance = start!(health: [period: 20, at_risk: false])
     holder = worker!(instance, "holder")
+    GenServer.call(holder, {:run, &echo/0})
     GenServer.call(holder, {:run, fn -> Process.put(:kept, :binary.copy("x", 1_000_000)) && :ok end})
     late = worker!(instance, "late")
     GenServer.cast(late, {:run, fn -> receive(do: (:go_on -> :ok)) end})
@@ -205,6 +206,12 @@ each_engine Kantoku.Metrics.CoverageTest do
     busy = fn again -> Enum.sum(1..10_000) && receive(do: (:stop -> :ok), after: (0 -> again.(again))) end
     GenServer.cast(worker!(instance, "busy"), {:run, fn -> busy.(busy) end})
     instance
+  end
+
+  defp echo do
+    port = Port.open({:spawn, "cat"}, [:binary])
+    Port.command(port, "hello")
+    receive do: ({^port, {:data, "hello"}} -> port)
   end
 
   measured "spans are kept, and metrics may take so much", ~w(kantoku_trace_spans kantoku_native_limit_bytes) do
@@ -264,6 +271,7 @@ defmodule Kantoku.Metrics.CoverageTest do
     {other, node} = OtherVM.start_named(:peer.random_name(), "coverage")
     assert OtherVM.run(one, {Node, :connect, [node]})
 
+    :ok = OtherVM.run(one, {Resources.Traffic, :look, []})
     families = OtherVM.run(one, {Resources, :vm, []}) |> Families.of_vm()
     for vm <- [one, other], do: OtherVM.stop(vm)
 

@@ -33,6 +33,10 @@ defmodule Kantoku.Resources.Board do
   @spec limit(:ets.tid()) :: pos_integer | nil
   def limit(book), do: :ets.lookup_element(book, :resources_top, 2)
 
+  @doc "Whether agents are looked at, and what is found is kept."
+  @spec wanted?(:ets.tid()) :: boolean
+  def wanted?(book), do: Health.Board.wanted?(book) and limit(book) != nil
+
   @spec of(:ets.tid()) :: :ets.tid() | nil
   def of(book), do: Book.seated(book, :resources)
 
@@ -40,7 +44,7 @@ defmodule Kantoku.Resources.Board do
   @spec reading(atom, (:ets.tid() -> result)) :: result | nil | {:error, Kantoku.Error.t()} when result: term
   def reading(instance, fun) do
     Kantoku.Instances.reading(instance, fn _rows, book ->
-      if Health.Board.wanted?(book) and limit(book) != nil, do: read(of(book), fun)
+      if wanted?(book), do: read(of(book), fun)
     end)
   end
 

@@ -3,12 +3,13 @@ defmodule Kantoku.Resources.Close do
   @moduledoc false
 
   alias Kantoku.Error
-  alias Kantoku.Resources.{Board, Figures, Ports}
+  alias Kantoku.Resources.{Board, Carried, Figures, Traffic}
 
-  @doc "What a process uses; its work since it was last looked at, if there is a board."
-  @spec look(pid, :ets.tid() | nil, id :: term, timeout :: pos_integer) :: {:ok, map} | {:error, Error.t()}
-  def look(pid, board, id, timeout) do
-    {looker, ref} = spawn_monitor(fn -> exit({:seen, seen(pid, board)}) end)
+  @doc "What an agent's process uses; if there is a board, its work since it was last looked at, and what its ports carried."
+  @spec look({instance :: atom, id :: term}, pid, :ets.tid() | nil, timeout :: pos_integer) ::
+          {:ok, map} | {:error, Error.t()}
+  def look({instance, id}, pid, board, timeout) do
+    {looker, ref} = spawn_monitor(fn -> exit({:seen, seen(instance, pid, board)}) end)
     await(looker, ref, id, timeout)
   end
 
@@ -25,20 +26,25 @@ defmodule Kantoku.Resources.Close do
     end
   end
 
-  defp seen(pid, board) do
+  defp seen(instance, pid, board) do
     with {figures, _burden} <- Figures.of(pid),
-         [memory: memory, binary: binaries, links: links] <- Process.info(pid, [:memory, :binary, :links]) do
+         [memory: memory, binary: binaries] <- Process.info(pid, [:memory, :binary]) do
       references = binaries |> Enum.uniq_by(&elem(&1, 0)) |> length()
 
       own = %{
         process: memory,
         references: references,
-        io: Ports.of(pid, links),
+        io: board && carried(instance, pid),
         reductions: rate(board, pid, figures.work)
       }
 
       figures |> Map.delete(:work) |> Map.merge(own)
     end
+  end
+
+  defp carried(instance, pid) do
+    Traffic.look()
+    Carried.by(instance, pid)
   end
 
   defp rate(nil, _pid, _work), do: nil

@@ -3,7 +3,9 @@ defmodule Kantoku.Resources.Families do
   # What was read of the VM and of an instance's agents as metrics. Names of the VM's are those of prometheus.erl 6; of a process those of
   # Prometheus' client libraries. Reads nothing.
 
-  alias Kantoku.Metrics.Definition
+  alias Kantoku.Metrics.{Definition, Whose}
+
+  @directions [receive: :input, transmit: :output]
 
   # Domains and pools with a series of their own, of each family.
   @own 100
@@ -18,7 +20,7 @@ defmodule Kantoku.Resources.Families do
   ]
 
   @spec of_instance(atom, map) :: [Kantoku.Resources.family()]
-  def of_instance(instance, %{domains: domains, pools: pools, others: others}) do
+  def of_instance(instance, %{domains: domains, pools: pools, others: others, io: io}) do
     places = for({name, sums} <- domains, do: {name, "", sums}) ++ for({name, sums} <- pools, do: {"", name, sums})
     places = capped(places)
 
@@ -34,6 +36,12 @@ defmodule Kantoku.Resources.Families do
           [
             {%{instance: instance}, others.memory}
           ]
+        ),
+        counter(
+          "kantoku_agents_io_bytes",
+          "bytes",
+          "Bytes that agents took in and gave out through ports and sockets.",
+          carried(instance, io)
         )
       ]
   end
@@ -49,6 +57,23 @@ defmodule Kantoku.Resources.Families do
     {own, rest} = places |> Enum.sort_by(fn {_, _, sums} -> sums.memory end, :desc) |> Enum.split(@own - 1)
     other = rest |> Enum.map(&elem(&1, 2)) |> Enum.reduce(&Kantoku.Resources.Census.add/2)
     own ++ [{"other", "other", other}]
+  end
+
+  # In order of their names, so that who has a series of its own keeps it: they are counters.
+  defp carried(instance, io) do
+    {own, rest} = io |> Enum.sort() |> Enum.split(if(map_size(io) <= @own, do: @own, else: @own - 1))
+    places = for({domain, bytes} <- own, do: {Whose.place(domain), bytes}) ++ folded(rest)
+
+    for {place, bytes} <- places,
+        {direction, figure} <- @directions,
+        do: {Map.new([instance: instance, direction: direction] ++ place), Map.fetch!(bytes, figure)}
+  end
+
+  defp folded([]), do: []
+
+  defp folded(rest) do
+    sum = fn one, other -> Map.merge(one, other, fn _figure, left, right -> left + right end) end
+    [{[domain: "other", pool: "other"], rest |> Enum.map(&elem(&1, 1)) |> Enum.reduce(sum)}]
   end
 
   @spec of_vm(Kantoku.Resources.VM.t()) :: [Kantoku.Resources.family()]
@@ -106,6 +131,12 @@ defmodule Kantoku.Resources.Families do
       [
         counter("erlang_vm_statistics_bytes_received", nil, "Bytes that came in through ports.", [{%{}, io.input}]),
         counter("erlang_vm_statistics_bytes_output", nil, "Bytes that went out through ports.", [{%{}, io.output}]),
+        counter(
+          "kantoku_unattributed_io_bytes",
+          "bytes",
+          "Bytes that came in and went out of the VM through what is no agent's.",
+          for({direction, figure} <- @directions, do: {%{direction: direction}, Map.fetch!(io.unattributed, figure)})
+        ),
         counter("erlang_vm_statistics_reductions", nil, "Reductions.", [{%{}, reductions}]),
         gauge("erlang_vm_statistics_run_queues_length", nil, "Processes and ports that are ready to run and wait.", [
           {%{}, Enum.sum(schedulers.run_queues)}
@@ -117,6 +148,17 @@ defmodule Kantoku.Resources.Families do
           {%{}, schedulers.dirty_io_run_queue}
         ])
       ]
+  end
+
+  defp measured(%{utilization: normal, dirty_cpu_utilization: cpu, dirty_io_utilization: io}) do
+    case for {_kind, busy} = told when busy != nil <- [normal: normal, dirty_cpu: cpu, dirty_io: io], do: told do
+      [] ->
+        []
+
+      told ->
+        help = "How busy schedulers of a kind are that are online, from 0 to 1."
+        [gauge("kantoku_vm_scheduler_utilization_ratio", "ratio", help, kinds(:kind, told))]
+    end
   end
 
   # prometheus.erl has these as gauges, too: they begin anew with each connection.
@@ -148,17 +190,6 @@ defmodule Kantoku.Resources.Families do
   defp family(kind, name, unit, help, series) do
     series = for {labels, value} <- series, do: %{labels: Map.new(labels, &text/1), value: value / 1}
     %{name: name, help: help, unit: unit, kind: kind, series: series}
-  end
-
-  defp measured(%{utilization: normal, dirty_cpu_utilization: cpu, dirty_io_utilization: io}) do
-    case for {_kind, busy} = told when busy != nil <- [normal: normal, dirty_cpu: cpu, dirty_io: io], do: told do
-      [] ->
-        []
-
-      told ->
-        help = "How busy schedulers of a kind are that are online, from 0 to 1."
-        [gauge("kantoku_vm_scheduler_utilization_ratio", "ratio", help, kinds(:kind, told))]
-    end
   end
 
   # As in all other metrics, so that they can be joined.

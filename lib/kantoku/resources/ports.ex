@@ -1,71 +1,32 @@
 defmodule Kantoku.Resources.Ports do
   @moduledoc false
-  # Whose ports carry how much. Goes over ports, of which there are few, and not over agents. Keeps nothing.
+  # What carries bytes in and out of the VM and can be counted: ports, and sockets of OTP's `:socket`, which are none. Keeps nothing.
 
-  import Kantoku.Domain.Rows
+  @type carrier :: port | :socket.socket()
 
-  alias Kantoku.Domain.Rows
+  @typedoc "One that is open, with its owner and the bytes that it carried since it was opened."
+  @type open :: {carrier, owner :: pid, {input :: non_neg_integer, output :: non_neg_integer}}
 
-  @typedoc "Bytes since each port was opened, and how many ports."
-  @type io :: %{ports: non_neg_integer, input: non_neg_integer, output: non_neg_integer}
+  @spec all() :: [open]
+  def all, do: ports() ++ sockets()
 
-  @doc "By agent, and what is nobody's; `names` are those of a process."
-  @spec by_agent(:ets.tid(), (pid -> [term])) :: %{agents: [%{id: term, io: io}], unattributed: io}
-  def by_agent(rows, names) do
-    by_owner = for {owner, io} <- ports(), reduce: %{}, do: (all -> Map.update(all, owner, io, &add(&1, io)))
-    owned = for {owner, io} <- by_owner, do: {agent_of(owner, rows, names), io}
-    {nobodys, agents} = Enum.split_with(owned, &match?({nil, _io}, &1))
-    agents = for {{:agent, id}, io} <- agents, reduce: %{}, do: (all -> Map.update(all, id, io, &add(&1, io)))
-
-    %{
-      agents: for({id, io} <- agents, do: %{id: id, io: io}),
-      unattributed: nobodys |> Enum.map(&elem(&1, 1)) |> Enum.reduce(none(), &add/2)
-    }
-  end
-
-  @doc "Of a process and those that are linked to it, whoever else they are linked to."
-  @spec of(pid, links :: [pid | port]) :: io
-  def of(pid, links) do
-    owners = MapSet.new([pid | Enum.filter(links, &is_pid/1)])
-    for({owner, io} <- ports(), owner in owners, do: io) |> Enum.reduce(none(), &add/2)
-  end
-
-  defp ports do
-    for port <- Port.list(), {owner, io} <- [read(port)], do: {owner, io}
-  end
+  @doc "Whether it is a socket of OTP's, which the VM's own sums leave out."
+  @spec socket?(carrier) :: boolean
+  def socket?(carrier), do: not is_port(carrier)
 
   # One that was closed meanwhile has no information.
-  defp read(port) do
-    with {:connected, owner} <- Port.info(port, :connected),
-         {:input, input} <- Port.info(port, :input),
-         {:output, output} <- Port.info(port, :output) do
-      {owner, %{ports: 1, input: input, output: output}}
-    else
-      nil -> nil
-    end
+  defp ports do
+    for port <- Port.list(),
+        {:connected, owner} <- [Port.info(port, :connected)],
+        {:input, input} <- [Port.info(port, :input)],
+        {:output, output} <- [Port.info(port, :output)],
+        do: {port, owner, {input, output}}
   end
 
-  defp agent_of(owner, rows, names) do
-    case agents([owner], rows, names) do
-      [id] -> {:agent, id}
-      [] -> owner |> linked() |> agents(rows, names) |> only()
-      _several -> nil
-    end
+  # They are listed by a process of OTP's that keeps a list of them anyway, where there are any.
+  defp sockets do
+    for socket <- if(Process.whereis(:socket_registry), do: :socket.which_sockets(), else: []),
+        %{owner: owner, counters: %{read_byte: input, write_byte: output}} when is_pid(owner) <- [:socket.info(socket)],
+        do: {socket, owner, {input, output}}
   end
-
-  defp only([id]), do: {:agent, id}
-  defp only(_none_or_several), do: nil
-
-  defp linked(owner) do
-    case Process.info(owner, :links) do
-      {:links, links} -> Enum.filter(links, &(is_pid(&1) and node(&1) == node()))
-      nil -> []
-    end
-  end
-
-  defp agents(pids, rows, names),
-    do: for(pid <- pids, id <- names.(pid), row(pid: ^pid) <- [Rows.get(rows, id)], do: id)
-
-  defp none, do: %{ports: 0, input: 0, output: 0}
-  defp add(one, other), do: Map.merge(one, other, fn _figure, left, right -> left + right end)
 end

@@ -2,7 +2,7 @@ defmodule Kantoku.Resources.VM do
   @moduledoc false
   # What the VM says of itself, and the operating system of it. Keeps nothing.
 
-  alias Kantoku.Resources.{OS, Schedulers}
+  alias Kantoku.Resources.{Carried, OS, Schedulers}
 
   @type used :: %{count: non_neg_integer, limit: pos_integer}
 
@@ -23,7 +23,7 @@ defmodule Kantoku.Resources.VM do
           tables: used,
           dets: non_neg_integer,
           reductions: non_neg_integer,
-          io: %{input: non_neg_integer, output: non_neg_integer},
+          io: %{input: non_neg_integer, output: non_neg_integer, unattributed: Carried.io()},
           distribution: [
             %{
               node: node,
@@ -35,8 +35,8 @@ defmodule Kantoku.Resources.VM do
           os: OS.t() | nil
         }
 
-  @spec read(utilization :: (Schedulers.kind() -> float | nil)) :: t
-  def read(utilization) do
+  @spec read(utilization :: (Schedulers.kind() -> float | nil), unattributed :: Carried.io()) :: t
+  def read(utilization, unattributed) do
     {{:input, input}, {:output, output}} = :erlang.statistics(:io)
     {reductions, _since} = :erlang.statistics(:reductions)
 
@@ -49,7 +49,7 @@ defmodule Kantoku.Resources.VM do
       tables: used(:ets_count, :ets_limit),
       dets: dets(),
       reductions: reductions,
-      io: %{input: input, output: output},
+      io: %{input: input, output: output, unattributed: unattributed},
       distribution: Enum.map(:erlang.system_info(:dist_ctrl), &connection/1),
       os: OS.read("/proc/self")
     }
