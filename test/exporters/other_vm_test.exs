@@ -58,7 +58,7 @@ defmodule Kantoku.Exporters.OtherVMTest do
     assert RawHTTP.threads(os_pid(vm)) == []
     another = exported(vm)
     assert {200, _, _} = RawHTTP.get(another, "/metrics")
-    assert length(RawHTTP.threads(os_pid(vm))) == 2
+    eventually(fn -> length(RawHTTP.threads(os_pid(vm))) == 2 end)
     OtherVM.stop(vm)
   end
 
