@@ -89,6 +89,44 @@ fn histograms_are_cumulative_and_have_their_sum_and_count() {
     );
 }
 
+// T4.
+#[test]
+fn all_series_of_a_histogram_have_the_same_bounds() {
+    let [mut fast, slow] = [durations(), durations()];
+    fast.series[0].labels = vec![("pool".into(), "fast".into())];
+    fast.series[0].value = Value::Histogram(Distribution {
+        buckets: vec![(0.125, 2), (0.25, 1), (1.0, 0)],
+        count: 3,
+        ..Distribution::default()
+    });
+    let text = render(&[fast, slow], Format::Text);
+    let of = |pool: &str| -> Vec<(&str, &str)> {
+        let start = format!("request_duration_seconds_bucket{{pool=\"{pool}\",le=\"");
+        let lines = text.lines().filter_map(|line| line.strip_prefix(&*start));
+        lines.filter_map(|line| line.split_once("\"} ")).collect()
+    };
+    assert_eq!(
+        of("fast"),
+        [
+            ("0.125", "2"),
+            ("0.25", "3"),
+            ("1", "3"),
+            ("2.5", "3"),
+            ("+Inf", "3")
+        ]
+    );
+    assert_eq!(
+        of("writers"),
+        [
+            ("0.125", "0"),
+            ("0.25", "3"),
+            ("1", "3"),
+            ("2.5", "5"),
+            ("+Inf", "6")
+        ]
+    );
+}
+
 #[test]
 fn open_metrics_has_units_exemplars_and_an_end() {
     assert_eq!(

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use hdrhistogram::Histogram as Reference;
 use kantoku_core::metrics::{
-    Counter, Description, Gauge, Histogram, Kind, LEAST, Limits, MOST, Metrics, OTHER, Owned, Reading,
-    Refusal, Value,
+    Counter, Description, Distribution, Gauge, Histogram, Kind, LEAST, Limits, MOST, Metrics, OTHER, Owned,
+    Reading, Refusal, Value,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -88,6 +88,32 @@ proptest! {
         }
         prop_assert_eq!(below + distribution.above, distribution.count);
         prop_assert!(distribution.buckets.is_sorted_by(|(one, _), (next, _)| one < next));
+    }
+
+    // As `sum by (le)` does: were a bound lacking, all that is below it would be.
+    #[test]
+    fn over_the_bounds_of_all_distributions_can_be_added_up(all in vec(vec(duration(), 0..50), 1..4)) {
+        let told: Vec<_> = all.iter().map(|durations| recorded(durations).read().distribution(1.0)).collect();
+        let bounds = Distribution::bounds(told.iter());
+        prop_assert!(bounds.is_sorted_by(|one, next| one < next));
+        let mut below = 0;
+        let mut columns: Vec<_> = told.iter().map(|found| found.over(&bounds)).collect();
+        for &bound in &bounds {
+            below += columns.iter_mut().filter_map(Iterator::next).sum::<u64>();
+            let expected = all.iter().flatten().filter(|&&ticks| ticks as f64 <= bound).count();
+            prop_assert_eq!(below, expected as u64, "at or below {}", bound);
+        }
+    }
+
+    #[test]
+    fn bounds_stay_where_an_octave_is_told_already(durations in vec(duration(), 1..50), again in any::<prop::sample::Index>(), nearer in 0.0..1.0_f64) {
+        let bounds = |durations: &[u64]| Distribution::bounds(std::iter::once(&recorded(durations).read().distribution(1.0)));
+        let before = bounds(&durations);
+        let ticks = *again.get(&durations);
+        // Of the same power of two, whose end is the last that counts for it.
+        let begin = ticks.saturating_sub(1).checked_ilog2().map_or(0, |octave| 1 << octave);
+        let near = begin + 1 + (begin as f64 * nearer) as u64;
+        prop_assert_eq!(bounds(&[&durations[..], &[near.min(2 * begin.max(1))]].concat()), before);
     }
 
     // H4, of what is plain data.
@@ -190,7 +216,12 @@ fn what_is_beyond_the_scale_is_counted_at_its_ends() {
     let distribution = reading.distribution(1.0);
     assert_eq!((distribution.count, distribution.above), (4, 1));
     let most = (1_u64 << 42) as f64;
-    assert_eq!(distribution.buckets, [(LEAST as f64, 3), (most, 0)]);
+    assert_eq!(distribution.buckets[0], (LEAST as f64, 3));
+    assert_eq!(distribution.buckets.last(), Some(&(most, 0)));
+    assert_eq!(
+        distribution.buckets.iter().map(|(_, count)| count).sum::<u64>(),
+        3
+    );
     assert_eq!(distribution.quantile(1.0), Some(most));
     assert_eq!(reading.quantile(0.5), Some(LEAST));
     assert_eq!(Histogram::default().quantile(0.5), None);

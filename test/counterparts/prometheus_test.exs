@@ -57,6 +57,32 @@ defmodule Kantoku.Counterparts.PrometheusTest do
     assert asked(port, "#{@requests}_count#{of_pool}") == count(instance)
   end
 
+  @tag :tmp_dir
+  test "its quantiles over several series, of which each has a range of its own, are ours", %{tmp_dir: folder} do
+    instance = start!(http: RawHTTP.options())
+    :ok = Metrics.histogram(instance, "took_seconds", unit: :seconds, labels: [:who])
+    fast = for n <- 1..100, do: {"fast", n * 1.0e-5}
+    slow = for n <- 1..60, do: {"slow", n * 0.01}
+    slowest = for n <- 1..40, do: {"slowest", 5 + n * 0.1}
+
+    for {who, seconds} <- fast ++ slow ++ slowest,
+        do: :ok = Metrics.observe(instance, "took_seconds", seconds, who: who)
+
+    port = started(folder, RawHTTP.port())
+
+    for {share, seconds} <- [
+          {"0.25", 0.0005},
+          {"0.49", 0.00098},
+          {"0.6", 0.2},
+          {"0.79", 0.58},
+          {"0.9", 7.0},
+          {"0.99", 8.8}
+        ] do
+      told = asked(port, "histogram_quantile(#{share}, sum by (le) (took_seconds_bucket))")
+      assert {share, abs(told - seconds) <= 0.035 * seconds, told} == {share, true, told}
+    end
+  end
+
   defp requests(instance, n) do
     for times <- 1..20, do: {:ok, :ok} = Kantoku.Pool.call({instance, :sleepers}, rem(n * times, 9) + 1)
   end

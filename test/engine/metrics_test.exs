@@ -60,11 +60,35 @@ Kantoku.EachEngine.each_engine Kantoku.Engine.MetricsTest do
     assert bounds == Enum.sort(Enum.uniq(bounds))
   end
 
+  test "a histogram's bounds stay but where an octave is new" do
+    metrics = declare(open(), "h_seconds", @seconds)
+    histogram = series(metrics, "h_seconds")
+
+    bounds = fn seconds ->
+      :ok = Metrics.observe(histogram, seconds)
+      {buckets, 0, _sum, _count} = value(metrics, "h_seconds")
+      for {bound, _count} <- buckets, do: bound
+    end
+
+    # From 2^19 to 2^20 ns; the bound below them, their 32, and the ends of 22 above.
+    first = bounds.(0.001)
+    assert length(first) == 1 + 32 + 22
+    assert {Enum.min(first), Enum.max(first)} == {0.000524288, 4_398.046511104}
+    assert bounds.(0.0007) == first
+    # One end gives way to its 32.
+    more = bounds.(0.1)
+    assert length(more) == length(first) + 31
+    assert first -- more == []
+  end
+
   test "what is out of a histogram's scale is counted at its ends" do
     metrics = declare(open(), "h_seconds", @seconds)
     histogram = series(metrics, "h_seconds")
     for seconds <- [0, 1.0e-9, 10_000, 1.0e300], do: assert(:ok = Metrics.observe(histogram, seconds))
-    assert {[{least, 2}, {most, 0}], 2, _sum, 4} = value(metrics, "h_seconds")
+    assert {[{least, 2} | buckets], 2, _sum, 4} = value(metrics, "h_seconds")
+    # Of each octave above that the end.
+    assert length(buckets) == 32
+    assert {[{most, 0}], true} = {Enum.take(buckets, -1), Enum.all?(buckets, &match?({_bound, 0}, &1))}
     assert {least, most} == {1.024e-6, 4_398.046511104}
     assert Metrics.quantile(histogram, 1) == most
     assert Metrics.quantile(metrics, "h_seconds", [], 1) == {:ok, most}

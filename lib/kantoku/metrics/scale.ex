@@ -72,23 +72,46 @@ defmodule Kantoku.Metrics.Scale do
   defp middle(bucket), do: div(bound(bucket - 1) + bound(bucket), 2)
 
   @doc """
-  As `t:Kantoku.Engine.Metrics.spread/0`, in a unit of so many ticks: each bucket after the bound that it begins at, as is what lies above them all.
+  As `t:Kantoku.Engine.Metrics.spread/0`, in a unit of so many ticks: from the lowest octave that holds something up, all buckets of those that do, and
+  of others the last. So bounds stay the same but where an octave is new, and what several hold can be added up, bound by bound.
   """
   @spec spread(counts, sum :: non_neg_integer, ticks :: float) :: Kantoku.Engine.Metrics.spread()
   def spread(counts, sum, ticks) do
-    above = for {@bounded, count} <- counts, reduce: 0, do: (above -> above + count)
-    count = counts |> Enum.map(&elem(&1, 1)) |> Enum.sum()
-    {counts |> between(nil) |> Enum.map(&in_unit(&1, ticks)), above, sum / ticks, count}
+    {bounded, above} = Enum.split_while(counts, fn {bucket, _count} -> bucket < @bounded end)
+    told = if bounded == [] and above != [], do: [{@bounded - 1, 0}], else: told(bounded)
+    {Enum.map(told, &in_unit(&1, ticks)), held(above), sum / ticks, held(counts)}
   end
 
-  defp between([], _last), do: []
-  defp between([{@bounded, _count}], last) when last == @bounded - 1, do: []
-  defp between([{@bounded, _count}], _last), do: [{@bounded - 1, 0}]
+  defp held(counts), do: counts |> Enum.map(&elem(&1, 1)) |> Enum.sum()
 
-  defp between([{bucket, count} | rest], last) when bucket == 0 or last == bucket - 1,
-    do: [{bucket, count} | between(rest, bucket)]
+  defp told([]), do: []
 
-  defp between([{bucket, count} | rest], _last), do: [{bucket - 1, 0}, {bucket, count} | between(rest, bucket)]
+  defp told([{lowest, _count} | _] = counts) do
+    first = octave_of(lowest)
+    begin = if first > 0, do: [{last(first - 1), 0}], else: []
+    by_octave = Enum.group_by(counts, fn {bucket, _count} -> octave_of(bucket) end)
+    begin ++ Enum.flat_map(first..octave_of(@bounded - 1)//1, &in_octave(&1, by_octave))
+  end
+
+  defp in_octave(octave, by_octave) do
+    case by_octave do
+      %{^octave => counts} ->
+        held = Map.new(counts)
+        for bucket <- first(octave)..last(octave), do: {bucket, Map.get(held, bucket, 0)}
+
+      _none ->
+        [{last(octave), 0}]
+    end
+  end
+
+  # The first is that of the lowest bucket alone.
+  defp octave_of(0), do: 0
+  defp octave_of(bucket), do: ((bucket - 1) >>> @parts) + 1
+
+  defp first(0), do: 0
+  defp first(octave), do: last(octave - 1) + 1
+
+  defp last(octave), do: octave <<< @parts
 
   defp in_unit({bucket, count}, ticks), do: {bound(bucket) / ticks, count}
 end

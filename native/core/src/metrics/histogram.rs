@@ -111,20 +111,25 @@ impl Reading {
         quantile_of(&self.counts, quantile)
     }
 
-    /// With bounds in a unit of so many ticks. Those buckets that hold something, each after the bound that it begins at, as is what lies above
-    /// them all.
+    /// With bounds in a unit of so many ticks: from the lowest octave that holds something up, all buckets of those that do, and of others the last.
+    /// So bounds stay the same but where an octave is new, and what several hold can be added up, bound by bound.
     pub fn distribution(&self, ticks: f64) -> Distribution {
-        let mut buckets: Vec<(f64, u64)> = Vec::new();
         let bound = |bucket| scale::bound(bucket) as f64 / ticks;
-        let mut last = None;
-        for (bucket, &count) in self.counts.iter().enumerate().filter(|&(_, &count)| count > 0) {
-            if bucket > 0 && last != Some(bucket - 1) {
-                buckets.push((bound(bucket - 1), 0));
+        let mut buckets: Vec<(f64, u64)> = Vec::new();
+        for octave in scale::octaves() {
+            let (first, last) = (octave.start, octave.end - 1);
+            let counts = &self.counts[octave];
+            if counts.iter().any(|&count| count > 0) {
+                if first > 0 && buckets.is_empty() {
+                    buckets.push((bound(first - 1), 0));
+                }
+                buckets.extend((first..).map(bound).zip(counts.iter().copied()));
+            } else if !buckets.is_empty() {
+                buckets.push((bound(last), 0));
             }
-            if bucket < BOUNDED {
-                buckets.push((bound(bucket), count));
-            }
-            last = Some(bucket);
+        }
+        if buckets.is_empty() && self.counts[BOUNDED] > 0 {
+            buckets.push((bound(BOUNDED - 1), 0));
         }
         Distribution {
             buckets,

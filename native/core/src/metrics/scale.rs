@@ -5,6 +5,8 @@
 //! is in it. With a tick of one nanosecond that is from a microsecond to more than an hour. What is less has one bucket, what is
 //! more another.
 
+use std::ops::Range;
+
 #[cfg(not(kantoku_loom))]
 mod size {
     pub const LOWEST: u32 = 10;
@@ -57,6 +59,12 @@ pub fn bound(bucket: usize) -> u64 {
     let octave = LOWEST + (at >> SUB) as u32;
     let part = (at & ((1 << SUB) - 1)) as u64;
     (1 << octave) + ((part + 1) << (octave - SUB))
+}
+
+/// The buckets that have a bound, by the power of two that they are cut from; first the one below them all.
+pub fn octaves() -> impl Iterator<Item = Range<usize>> {
+    let cut = (0..(HIGHEST - LOWEST) as usize).map(|at| 1 + (at << SUB)..1 + ((at + 1) << SUB));
+    std::iter::once(0..1).chain(cut)
 }
 
 /// What is taken for whatever a bucket holds: its middle, or the only bound it has.

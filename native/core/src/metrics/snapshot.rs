@@ -81,6 +81,14 @@ impl Value {
         })
     }
 
+    /// Of a histogram.
+    pub fn distribution(&self) -> Option<&Distribution> {
+        match self {
+            Value::Histogram(found) => Some(found),
+            Value::Counter(_) | Value::Gauge(_) => None,
+        }
+    }
+
     /// What it points to, in bytes.
     pub fn heap(&self) -> usize {
         match self {
@@ -91,6 +99,30 @@ impl Value {
 }
 
 impl Distribution {
+    /// The bounds that any of them has, ascending: over these all can be told, and added up.
+    pub fn bounds<'d>(all: impl Iterator<Item = &'d Self>) -> Vec<f64> {
+        all.fold(Vec::new(), |mut bounds, found| {
+            let own = found.buckets.iter().map(|(bound, _)| *bound);
+            // Both ascend.
+            let mut known = bounds.iter();
+            if !own.clone().all(|bound| known.any(|&other| other == bound)) {
+                bounds.extend(own);
+                bounds.sort_by(f64::total_cmp);
+                bounds.dedup();
+            }
+            bounds
+        })
+    }
+
+    /// How many are in each bucket over bounds among which are its own; not cumulative.
+    pub fn over<'d>(&'d self, bounds: &'d [f64]) -> impl Iterator<Item = u64> + 'd {
+        let mut own = self.buckets.iter().peekable();
+        bounds.iter().map(move |bound| {
+            let held = own.next_if(|(other, _)| other == bound);
+            held.map_or(0, |(_, count)| *count)
+        })
+    }
+
     /// Both together, of one scale: with the bounds that either has.
     pub fn merge(self, other: &Self) -> Self {
         let mut buckets = self.buckets;

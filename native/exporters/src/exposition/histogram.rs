@@ -10,10 +10,16 @@ const MOST_EXEMPLAR: usize = 128;
 
 type Labels = [(String, String)];
 
-pub fn write(out: &mut String, name: &str, labels: &Labels, found: &Distribution, format: Format) {
+/// Over bounds among which are its own (T4).
+pub fn write(
+    out: &mut String,
+    (name, labels): (&str, &Labels),
+    (found, bounds): (&Distribution, &[f64]),
+    format: Format,
+) {
     let mut sum = 0;
     let mut below = f64::NEG_INFINITY;
-    for &(above, count) in &found.buckets {
+    for (&above, count) in bounds.iter().zip(found.over(bounds)) {
         sum += count;
         let exemplar = exemplar(found, below, above, format);
         bucket(out, name, labels, &bound(above, format), sum, exemplar);

@@ -3,6 +3,7 @@
 //! T1. A family's lines stand together and come once, whoever brought its series.
 //! T2. Nothing that a name, label or help text holds can end its line or its quotes.
 //! T3. The buckets of a histogram are cumulative, and its last one is its count.
+//! T4. All series of a family have the same bounds: who adds up a bound that one of them lacks leaves out all that this one holds below it.
 
 mod accept;
 mod histogram;
@@ -10,7 +11,7 @@ mod words;
 
 use std::collections::HashMap;
 
-use kantoku_core::metrics::{Family, Kind, Series, Value};
+use kantoku_core::metrics::{Distribution, Family, Kind, Series, Value};
 
 pub use accept::negotiate;
 
@@ -87,8 +88,10 @@ fn write_group(out: &mut String, group: &[&Family], format: Format) {
         Format::Text => head(out, &name, first, format),
         Format::OpenMetrics => head(out, &base, first, format),
     }
-    for series in group.iter().flat_map(|family| &family.series) {
-        write_series(out, &name, first.kind, series, format);
+    let all = || group.iter().flat_map(|family| &family.series);
+    let bounds = Distribution::bounds(all().filter_map(|series| series.value.distribution()));
+    for series in all() {
+        write_series(out, &name, (first.kind, &bounds), series, format);
     }
 }
 
@@ -115,12 +118,18 @@ fn unit(name: &str, family: &Family) -> Option<&'static str> {
     ends.then_some(unit)
 }
 
-fn write_series(out: &mut String, name: &str, kind: Kind, series: &Series, format: Format) {
+fn write_series(
+    out: &mut String,
+    name: &str,
+    (kind, bounds): (Kind, &[f64]),
+    series: &Series,
+    format: Format,
+) {
     match (kind, &series.value) {
         (Kind::Counter, Value::Counter(value)) if *value >= 0.0 => sample(out, name, series, *value),
         (Kind::Gauge, Value::Gauge(value)) => sample(out, name, series, *value),
         (Kind::Histogram, Value::Histogram(distribution)) => {
-            histogram::write(out, name, &series.labels, distribution, format);
+            histogram::write(out, (name, &series.labels), (distribution, bounds), format);
         }
         _ => {}
     }

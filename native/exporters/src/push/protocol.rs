@@ -198,24 +198,35 @@ fn numbers(family: &Family, starts: &Starts, now: u64) -> Vec<NumberPoint> {
 }
 
 fn histograms(family: &Family, starts: &Starts, now: u64) -> Vec<HistogramPoint> {
-    let point = |series: &Series| match &series.value {
-        Value::Histogram(found) => Some(histogram(found, &series.labels, starts.of(family, series), now)),
-        _ => None,
+    let all = family.series.iter().map(|series| series.value.distribution());
+    let bounds = Distribution::bounds(all.flatten());
+    let point = |series: &Series| {
+        let found = series.value.distribution()?;
+        Some(histogram(
+            found,
+            &series.labels,
+            &bounds,
+            (starts.of(family, series), now),
+        ))
     };
     family.series.iter().filter_map(point).collect()
 }
 
-// Its count is that of its buckets: who writes them apart may be read in between.
-fn histogram(found: &Distribution, labels: &[(String, String)], since: u64, now: u64) -> HistogramPoint {
-    let counts = found.buckets.iter().map(|(_, count)| *count);
-    let bucket_counts: Vec<u64> = counts.chain([found.above]).collect();
+// Over the same bounds as all of its family. Its count is that of its buckets: who writes them apart may be read in between.
+fn histogram(
+    found: &Distribution,
+    labels: &[(String, String)],
+    bounds: &[f64],
+    (since, now): (u64, u64),
+) -> HistogramPoint {
+    let bucket_counts: Vec<u64> = found.over(bounds).chain([found.above]).collect();
     HistogramPoint {
         start_time_unix_nano: since,
         time_unix_nano: now,
         count: bucket_counts.iter().sum(),
         sum: Some(found.sum),
         bucket_counts,
-        explicit_bounds: found.buckets.iter().map(|(bound, _)| *bound).collect(),
+        explicit_bounds: bounds.to_vec(),
         exemplars: found.exemplars.iter().map(exemplar).collect(),
         attributes: attributes(labels),
     }
